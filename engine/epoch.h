@@ -1,0 +1,87 @@
+/* epoch.h -- when may a retired thing be freed?
+ *
+ * Readers walk shared structures without locks.  An owner that unlinks a record
+ * or a node may free it only when no reader can still hold it.  One domain a
+ * node counts epochs; every reading thread has a slot that says since when it
+ * has been reading (0: it is not).
+ *
+ *     scheduler    online ... quiescent() between dispatches ... offline, sleeps
+ *     any thread   enter() ... exit(), nesting allowed
+ *     owner        retire(bin, p) ... sweep(bin) frees what nobody can hold
+ *
+ * The scheme is quiescent-state based for schedulers (as ERTS's thread progress)
+ * and epoch based for others, in one domain.  A bin belongs to one owner at a
+ * time (a shard), so retiring takes no lock and nothing is freed across threads.
+ * A stuck reader stops reclamation: retired bytes are counted a bin, the oldest
+ * reader's age can be asked, and shards refuse growth past a bound.
+ *
+ * Order      What is unlinked (release store) before retire() is unreachable for
+ *            every section that begins after the sweep that bumped the epoch.
+ * Threads    Slots: their thread.  Bins: their owner.  The rest: any.
+ * Source     K. Fraser 2004 (epochs); Hart et al. 2007 (QSBR compared).
+ */
+#ifndef ENGINE_EPOCH_H
+#define ENGINE_EPOCH_H
+
+#include "engine/alloc.h"
+
+#include <stdatomic.h>
+
+struct epoch; /* the domain */
+
+struct epoch_slot { /* one cache line a reading thread; see epoch.c for the protocol */
+    _Alignas(EG_CACHE_LINE) _Atomic uint64_t reading_since; /* 0: not reading */
+    _Atomic uint32_t claimed;
+    uint32_t depth; /* nested enters; the thread's own */
+    struct epoch *domain;
+};
+
+EG_MUST_USE eg_err epoch_open(struct epoch **out, struct alloc *a, uint32_t slots_max);
+void epoch_close(struct epoch *e); /* every slot released, every bin drained */
+
+/* NULL: slots_max threads are reading already.  Any thread, takes no lock. */
+struct epoch_slot *epoch_slot_claim(struct epoch *e);
+void epoch_slot_release(struct epoch_slot *s);
+
+/* A reading section of any thread.  Nests. */
+void epoch_enter(struct epoch_slot *s);
+void epoch_exit(struct epoch_slot *s);
+
+/* A scheduler's section: online until it sleeps, quiescent between dispatches,
+ * when it holds nothing it read before.  One load and one compare when the
+ * epoch has not moved. */
+void epoch_online(struct epoch_slot *s);
+void epoch_quiescent(struct epoch_slot *s);
+void epoch_offline(struct epoch_slot *s);
+
+/* How many epochs the slowest reader is behind (0: nobody is reading). */
+uint64_t epoch_lag(struct epoch *e);
+
+/* ---- retiring ----------------------------------------------------------- */
+
+typedef void (*epoch_free_fn)(void *owner, void *ptr, size_t size_bytes);
+
+struct epoch_bin {
+    struct epoch *domain;
+    struct alloc *alloc;
+    struct epoch_batch *oldest, *newest; /* chunks of retired pointers */
+    uint64_t retired_bytes;              /* waiting now                */
+    uint64_t retired_count;
+    uint32_t since_sweep;
+};
+
+void epoch_bin_init(struct epoch_bin *b, struct epoch *domain, struct alloc *a);
+
+/* Hand `ptr` over: free_fn(owner, ptr, size_bytes) is called by a later sweep
+ * on the owner's thread.  Never fails: where no chunk can be allocated it waits
+ * for a grace period and frees in place. */
+void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void *ptr,
+                  size_t size_bytes);
+
+/* Free what no reader can hold any more; retire() calls it every so often. */
+void epoch_sweep(struct epoch_bin *b);
+
+/* Wait for all readers and free everything.  The caller must not be reading. */
+void epoch_bin_drain(struct epoch_bin *b);
+
+#endif /* ENGINE_EPOCH_H */

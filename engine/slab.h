@@ -1,0 +1,36 @@
+/* slab.h -- memory of one owner in exact little steps.
+ *
+ * Records and nodes of a shard come from its slab: size classes in steps of 8
+ * bytes up to 512 and geometric above, cut from pages that are cut from arenas.
+ * One owner allocates and frees, so there is no atomic in it; what readers may
+ * still hold reaches slab_put() through an epoch bin.
+ *
+ * Memory     slab_stats() counts bytes in use and bytes taken from the system.
+ *            Objects past SLAB_OBJECT_MAX go straight to the allocator.
+ *            Alignment is 8 bytes, or 64 for sizes that are multiples of 64.
+ */
+#ifndef ENGINE_SLAB_H
+#define ENGINE_SLAB_H
+
+#include "engine/alloc.h"
+
+enum { SLAB_OBJECT_MAX = 16 * 1024 };
+
+struct slab;
+
+struct slab_stats {
+    uint64_t used_bytes;   /* of live objects, rounded to their class */
+    uint64_t system_bytes; /* taken from the allocator                */
+    uint64_t objects;
+};
+
+EG_MUST_USE eg_err slab_open(struct slab **out, struct alloc *a);
+void slab_close(struct slab *s); /* frees everything, live objects included */
+
+void *slab_get(struct slab *s, size_t size_bytes); /* NULL: refused */
+void slab_put(struct slab *s, void *ptr, size_t size_bytes);
+/* As slab_put, in the shape of an epoch_free_fn (owner is the slab). */
+void slab_free(void *slab, void *ptr, size_t size_bytes);
+struct slab_stats slab_stats(const struct slab *s);
+
+#endif /* ENGINE_SLAB_H */

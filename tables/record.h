@@ -1,0 +1,79 @@
+/* record.h -- one immutable record and its version.
+ *
+ *     | hlc 8 | dot 8 | size:28 flags:4 | [expiry 8] | MessagePack array ... |
+ *
+ * A record is written once, published with a release store, and never changed:
+ * readers on any thread need no lock, an update is a pointer swap, a snapshot
+ * keeps old versions by pointer.  The array is kept as the client encoded it.
+ *
+ * hlc  hybrid logical clock: wall milliseconds << 16 | counter.
+ * dot  replica slot << 48 | sequence: which replica wrote it as its how-many-th.
+ *
+ * Memory     Exactly record_bytes(); 8-byte aligned.
+ * Threads    Immutable, except that its memory is freed after an epoch.
+ */
+#ifndef TABLES_RECORD_H
+#define TABLES_RECORD_H
+
+#include "engine/base.h"
+#include "tables/value.h"
+
+enum record_flag {
+    RECORD_EXPIRES = 1,   /* expiry (wall milliseconds, 8 bytes) precedes the array */
+    RECORD_CANONICAL = 2, /* the key's encoded bytes are its canonical form         */
+    RECORD_FLAG_BITS = 4,
+};
+
+enum {
+    RECORD_HEADER_BYTES = 20,
+    RECORD_SIZE_MAX = (16 << 20), /* of the array; equals the largest frame */
+};
+
+struct record {
+    uint64_t hlc;
+    uint64_t dot;
+    uint32_t size_and_flags; /* array bytes << RECORD_FLAG_BITS | flags */
+    uint8_t bytes[];         /* [expiry] array                          */
+};
+
+struct record_version {
+    uint64_t hlc;
+    uint64_t dot;
+};
+
+static inline uint32_t record_flags(const struct record *r) {
+    return r->size_and_flags & ((1u << RECORD_FLAG_BITS) - 1);
+}
+static inline uint32_t record_array_bytes(const struct record *r) {
+    return r->size_and_flags >> RECORD_FLAG_BITS;
+}
+static inline const uint8_t *record_array(const struct record *r) {
+    return r->bytes + (record_flags(r) & RECORD_EXPIRES ? 8 : 0);
+}
+static inline struct value record_value(const struct record *r) {
+    return (struct value){record_array(r), record_array_bytes(r)};
+}
+/* What the record takes in memory, header included. */
+static inline size_t record_bytes(const struct record *r) {
+    return RECORD_HEADER_BYTES + record_array_bytes(r) +
+           (size_t) (record_flags(r) & RECORD_EXPIRES ? 8 : 0);
+}
+static inline size_t record_bytes_for(uint32_t array_bytes, bool expires) {
+    return (size_t) RECORD_HEADER_BYTES + array_bytes + (expires ? 8 : 0);
+}
+
+/* Write a record into `memory` of record_bytes_for() bytes.  `expiry_ms` 0:
+ * never expires.  The array must hold at least one element (the key). */
+struct record *record_init(void *memory, struct value array, struct record_version version,
+                           uint64_t expiry_ms);
+
+uint64_t record_expiry_ms(const struct record *r); /* 0: never */
+struct value record_key(const struct record *r);   /* element 0 */
+
+/* Element `position` of the array; the caller knows the arity. */
+struct value record_field(const struct record *r, uint32_t position);
+
+/* One value from an array by position; false where it has fewer. */
+EG_MUST_USE bool array_element(struct value array, uint32_t position, struct value *out);
+
+#endif /* TABLES_RECORD_H */

@@ -1,0 +1,106 @@
+/* value.h -- MessagePack values, read and written in place.
+ *
+ * A `struct value` is a span over exactly one encoded value inside somebody
+ * else's bytes: a frame, a record, a literal.  Nothing is decoded into a tree
+ * and nothing is copied; a value is looked at where it lies.
+ *
+ * Bytes from outside (wire, disc, user) pass value_scan() first.  Every other
+ * function trusts its span to hold one whole well-formed value.
+ *
+ * Order      One total order over all values (value_compare):
+ *            nil < false < true < numbers < string < binary < array < map < ext.
+ *            Numbers compare exactly by value, integers and floats together, also
+ *            past 2^53; -0.0 equals 0; NaN (legal in a field, not in a key) sorts
+ *            after all other numbers and equals itself.  Strings and binaries by
+ *            bytes, the shorter first on a tie; arrays element by element, then
+ *            the shorter first; maps by size, then sorted keys, then their
+ *            values; ext by type, then bytes.
+ * Ownership  A value borrows; it lives as long as the bytes below it.
+ * Threads    Pure functions.
+ */
+#ifndef TABLES_VALUE_H
+#define TABLES_VALUE_H
+
+#include "engine/base.h"
+
+enum { VALUE_DEPTH_MAX = 64 }; /* nesting allowed anywhere in Engram */
+
+enum value_kind { /* in the order of the total order */
+                  VALUE_NIL,
+                  VALUE_FALSE,
+                  VALUE_TRUE,
+                  VALUE_NUMBER,
+                  VALUE_STRING,
+                  VALUE_BINARY,
+                  VALUE_ARRAY,
+                  VALUE_MAP,
+                  VALUE_EXT,
+};
+
+struct value {
+    const uint8_t *at;
+    uint32_t size_bytes;
+};
+
+/* ---- from outside ------------------------------------------------------ */
+
+/* Check that `at` begins with one whole value and tell its size.
+ * EG_AGAIN: a prefix of one, more bytes are needed.  EG_BAD_REQUEST: never a
+ * value (0xc1).  EG_TOO_LARGE: nested deeper than VALUE_DEPTH_MAX.  Runs in
+ * O(size) time and constant memory whatever the headers claim. */
+EG_MUST_USE eg_err value_scan(const uint8_t *at, size_t size_bytes, size_t *used_bytes);
+
+/* ---- looking at a trusted value ----------------------------------------- */
+
+enum value_kind value_kind_of(struct value v);
+const uint8_t *value_skip(const uint8_t *at); /* the byte after the value that begins here */
+
+bool value_is_integer(struct value v);                          /* encoded as int or uint */
+bool value_is_float(struct value v);                            /* encoded as float       */
+EG_MUST_USE bool value_get_i64(struct value v, int64_t *out);   /* false: no integer in range */
+EG_MUST_USE bool value_get_u64(struct value v, uint64_t *out);  /* false: no integer in range */
+EG_MUST_USE bool value_get_double(struct value v, double *out); /* any number, rounded       */
+EG_MUST_USE bool value_get_bool(struct value v, bool *out);
+/* The bytes of a string, binary or ext; false for other kinds. */
+EG_MUST_USE bool value_get_bytes(struct value v, const uint8_t **at, uint32_t *size_bytes);
+/* True where v is the string `text`. */
+bool value_is_string(struct value v, const char *text);
+
+/* Elements of an array, or keys and values of a map in turn:
+ *     struct value_iter it = value_iter_of(v);  // v is an array or a map
+ *     while (value_iter_next(&it, &element)) ... */
+struct value_iter {
+    const uint8_t *at;
+    uint32_t left; /* elements; a map counts both sides */
+};
+uint32_t value_count(struct value v); /* array: elements; map: pairs; else 0 */
+struct value_iter value_iter_of(struct value v);
+bool value_iter_next(struct value_iter *it, struct value *element);
+
+int value_compare(struct value a, struct value b); /* <0, 0, >0 in the total order */
+bool value_equal(struct value a, struct value b);  /* value_compare() == 0, faster  */
+
+/* ---- writing ------------------------------------------------------------ */
+
+/* A writer never passes its end: what does not fit sets `overflow` and counts
+ * on, so that `need_bytes` says how much room a second try needs. */
+struct value_writer {
+    uint8_t *at;
+    uint8_t *end;
+    size_t need_bytes;
+    bool overflow;
+};
+struct value_writer value_writer_init(void *buffer, size_t size_bytes);
+void value_put_nil(struct value_writer *w);
+void value_put_bool(struct value_writer *w, bool b);
+void value_put_i64(struct value_writer *w, int64_t n); /* shortest form */
+void value_put_u64(struct value_writer *w, uint64_t n);
+void value_put_double(struct value_writer *w, double d);
+void value_put_string(struct value_writer *w, const char *at, size_t size_bytes);
+void value_put_text(struct value_writer *w, const char *text); /* a C string */
+void value_put_binary(struct value_writer *w, const void *at, size_t size_bytes);
+void value_put_array(struct value_writer *w, uint32_t count); /* header; elements follow */
+void value_put_map(struct value_writer *w, uint32_t pairs);
+void value_put_raw(struct value_writer *w, struct value v); /* copy as it is encoded */
+
+#endif /* TABLES_VALUE_H */
