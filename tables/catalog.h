@@ -1,0 +1,65 @@
+/* catalog.h -- the tables of this node, by name.
+ *
+ * Look-ups are direct and lock-free.  Changes (create, drop, clear, indexes, and
+ * writes that span shards) go through one actor, which keeps the durable schema
+ * and the names in step and answers when all shards are done.
+ *
+ * Start      catalog_open() reads every table back from disc, reporting progress.
+ * Threads    catalog_find() and catalog_names() in a reader section on any
+ *            thread; catalog_send() from anywhere.
+ */
+#ifndef TABLES_CATALOG_H
+#define TABLES_CATALOG_H
+
+#include "tables/memory.h"
+#include "tables/table.h"
+
+struct catalog;
+struct disc;
+struct env;
+struct runtime;
+
+struct catalog_opts {
+    struct alloc *alloc;
+    struct env *env;
+    struct runtime *runtime; /* schedulers to place shard actors on          */
+    struct epoch *epoch;
+    struct disc *disc; /* NULL: the node is RAM only and refuses disc tables */
+    struct memory_budget *budget;
+};
+
+EG_MUST_USE eg_err catalog_open(struct catalog **out, const struct catalog_opts *o,
+                                struct err_note *note);
+
+/* Flush what discs are owed, stop all shard actors, free everything.  The runtime
+ * still runs; no reader is inside a section; nobody sends any more. */
+void catalog_close(struct catalog *c);
+
+/* NULL: no such table.  Lent for the reader's section. */
+struct table *catalog_find(struct catalog *c, const char *name, size_t name_bytes);
+
+/* Append [name, ...], sorted. */
+EG_MUST_USE eg_err catalog_names(struct catalog *c, struct buffer *result);
+
+enum catalog_op {
+    CATALOG_CREATE, /* value: options map or nothing                      */
+    CATALOG_DROP,
+    CATALOG_CLEAR,
+    CATALOG_ADD_INDEX,  /* value: attribute name (string)                     */
+    CATALOG_DROP_INDEX, /* value: attribute name                              */
+    CATALOG_WRITE_MANY, /* value: [record, ...]; answers their number          */
+};
+
+struct catalog_request {
+    enum catalog_op op;
+    struct value name; /* a string */
+    struct value value;
+    uint64_t ttl_ms; /* of WRITE_MANY */
+};
+
+/* Ask for a change; the answer reaches `from` as a message with this `ref`
+ * (payload: shard_answer).  EG_BUSY: not sent. */
+EG_MUST_USE eg_err catalog_send(struct catalog *c, eg_pid from, uint64_t ref,
+                                const struct catalog_request *q);
+
+#endif /* TABLES_CATALOG_H */

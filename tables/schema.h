@@ -1,0 +1,93 @@
+/* schema.h -- what a table is: its name, shape and options.
+ *
+ * A schema is written once, from a request or from disc, and never changed;
+ * altering a table means publishing a new one.  The encoded form is the
+ * MessagePack map that `create_table` takes as its options, with the name and
+ * what Engram added (id, seed, version): the same bytes go to disc and, later,
+ * to other nodes.
+ *
+ * Threads    Immutable after schema_parse(); shared freely.
+ */
+#ifndef TABLES_SCHEMA_H
+#define TABLES_SCHEMA_H
+
+#include "engine/buffer.h"
+#include "engine/err.h"
+#include "tables/value.h"
+
+enum table_type { TABLE_SET, TABLE_ORDERED_SET, TABLE_BAG };
+enum table_storage { STORAGE_RAM, STORAGE_DISC, STORAGE_DISC_ONLY };
+enum table_durability { DURABILITY_ASYNC, DURABILITY_SYNC };
+enum table_merge {
+    MERGE_LWW,
+    MERGE_LWW_BY_ATTRIBUTE,
+    MERGE_FIRST,
+    MERGE_MAX,
+    MERGE_MIN,
+    MERGE_SIBLINGS,
+    MERGE_COUNTER,
+    MERGE_SET,
+    MERGE_CALLBACK,
+};
+
+enum {
+    SCHEMA_NAME_MAX = 255, /* bytes of a table's or attribute's name           */
+    SCHEMA_ATTRIBUTES_MAX = 256,
+    SCHEMA_INDEXES_MAX = 16,
+    SCHEMA_SHARDS_MAX = 256,
+    SCHEMA_SHARDS_HASHED = 16, /* default: writers of other keys rarely meet       */
+    SCHEMA_SHARDS_ORDERED = 1, /* default: order is then one tree's, without merge */
+    SCHEMA_COPIES_ALL = 0,
+};
+
+struct schema_name {
+    uint8_t size_bytes;
+    char text[SCHEMA_NAME_MAX + 1]; /* terminated */
+};
+
+struct schema {
+    struct schema_name name;
+    uint64_t id;      /* random at creation; tells a table from its namesake later  */
+    uint64_t seed;    /* of key hashes                                              */
+    uint64_t version; /* grows with every change                                    */
+    enum table_type type;
+    enum table_storage storage;
+    enum table_durability durability;
+    enum table_merge merge;
+    bool majority;
+    bool cache;
+    uint32_t copies; /* SCHEMA_COPIES_ALL or a number */
+    uint32_t shards;
+    uint64_t ttl_ms;    /* 0: records live for ever   */
+    uint64_t max_bytes; /* 0: only the node's limit   */
+    uint32_t attribute_count;
+    uint32_t index_count;
+    uint16_t index[SCHEMA_INDEXES_MAX]; /* attribute positions, ascending */
+    struct schema_name *attributes;     /* attribute_count of them        */
+    struct alloc *alloc;
+};
+
+/* Read and check `options` (a MessagePack map, or an empty value for none) for a
+ * table called `name`; fields that only Engram sets (id, seed, version) are
+ * taken where present.  Errors: EG_BAD_REQUEST with a note that names the option;
+ * EG_MEMORY.  Afterwards schema_fini() is owed only on EG_OK. */
+EG_MUST_USE eg_err schema_parse(struct schema *s, struct alloc *a, const char *name,
+                                size_t name_bytes, struct value options, struct err_note *note);
+EG_MUST_USE eg_err schema_copy(struct schema *to, const struct schema *from);
+void schema_fini(struct schema *s);
+
+/* Append the encoded form, as schema_parse() reads it back. */
+EG_MUST_USE eg_err schema_encode(const struct schema *s, struct buffer *out);
+
+/* Position of an attribute, or -1. */
+int schema_attribute(const struct schema *s, const char *name, size_t name_bytes);
+bool schema_indexed(const struct schema *s, uint32_t position);
+
+static inline bool schema_ordered(const struct schema *s) {
+    return s->type != TABLE_SET;
+}
+
+const char *schema_type_name(enum table_type t);
+const char *schema_storage_name(enum table_storage s);
+
+#endif /* TABLES_SCHEMA_H */

@@ -1,0 +1,105 @@
+/* table.h -- one table: its schema, its shards, and the way to both.
+ *
+ *     any thread ----- direct reads, inside a reader section -----> stores, indexes
+ *     any thread --- table_try: claims an idle shard, runs here --> shard
+ *     an actor  --- table_send: a message, the answer comes back -> shard actor
+ *
+ * A key belongs to the shard its hash names; only that shard's owner of the moment
+ * changes it.  Reads never wait for writers and see, for each key, the newest
+ * record that was acknowledged before the read began, or a later one.  Expired
+ * records are never shown.
+ *
+ * Ownership  Tables are counted: catalog_find() lends one for the reader's
+ *            section, table_ref() keeps it longer.  A dropped table stays readable
+ *            memory until the last reference goes; requests to it get EG_NO_TABLE.
+ * Threads    Everything here from any thread; each has its own struct reader.
+ */
+#ifndef TABLES_TABLE_H
+#define TABLES_TABLE_H
+
+#include "engram/types.h"
+#include "tables/reader.h"
+#include "tables/schema.h"
+#include "tables/shard_msg.h"
+#include "tables/store.h"
+
+struct table;
+
+const struct schema *table_schema(const struct table *t); /* of now; in a section */
+void table_ref(struct table *t);
+void table_unref(struct table *t);
+bool table_dropped(const struct table *t);
+
+/* ---- direct reads, inside a reader section ------------------------------ */
+
+/* Make `k` ready for table_get(): canonical form and hash.  See key_prepare(). */
+EG_MUST_USE eg_err table_key(const struct table *t, struct key *k, struct value v);
+
+/* The record under `k`; in a bag the first; NULL: absent or expired. */
+const struct record *table_get(struct table *t, struct reader *r, const struct key *k);
+
+/* n look-ups with their cache misses overlapped; out[i] as table_get(). */
+void table_get_many(struct table *t, struct reader *r, const struct key *const *keys, size_t n,
+                    const struct record **out);
+void table_prefetch(struct table *t, const struct key *k);
+
+/* Append [record, ...] under `k`: none, one, or a bag's many. */
+EG_MUST_USE eg_err table_read(struct table *t, struct reader *r, const struct key *k,
+                              struct buffer *result);
+
+/* Number of records that have not expired. */
+uint64_t table_size(struct table *t, struct reader *r);
+
+/* Append the first (last) key, or the one after (before) `k`; nil where none. */
+EG_MUST_USE eg_err table_first(struct table *t, struct reader *r, bool last, struct buffer *result);
+EG_MUST_USE eg_err table_next(struct table *t, struct reader *r, const struct key *k, bool prev,
+                              struct buffer *result);
+
+/* Append [record, ...] whose attribute at `position` equals `v`.
+ * EG_BAD_REQUEST: no index there. */
+EG_MUST_USE eg_err table_index_read(struct table *t, struct reader *r, uint32_t position,
+                                    struct value v, struct buffer *result);
+
+/* Append [record, ...] that match the pattern (tables/pattern.h), at most `limit`
+ * (0: all).  Uses the key or an index where the pattern binds one. */
+EG_MUST_USE eg_err table_match(struct table *t, struct reader *r, struct value pattern,
+                               uint64_t limit, struct buffer *result, struct err_note *note);
+
+/* A walk over all records, in key order where the table has one; record by
+ * record, inside one section. */
+struct table_walk;
+EG_MUST_USE eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *r,
+                                   const struct key *from, bool after, bool reverse);
+const struct record *table_walk_next(struct table_walk *w); /* NULL: the end */
+void table_walk_close(struct table_walk *w);
+
+/* ---- changes ------------------------------------------------------------ */
+
+/* Find the shard of a request: fills key_hash from key, or from the record's key
+ * (element 0 of value), and checks both against the schema: arity, NaN, sizes.
+ * Ops without a key (CLEAR, INDEX_*, PURGE, WRITE_MANY) are not for single shards:
+ * see table_try_many and catalog_send. */
+EG_MUST_USE eg_err table_aim(const struct table *t, struct shard_request *q, struct err_note *note);
+
+/* Run an aimed request here and now.  EG_AGAIN: the shard is busy, or its answer
+ * must wait for the disc: table_send() it.  Anything else is its outcome: on EG_OK
+ * the result was appended.  The caller is inside a reader section. */
+EG_MUST_USE eg_err table_try(struct table *t, struct reader *r, const struct shard_request *q,
+                             struct buffer *result, struct err_note *note);
+
+/* write_many: all of `records` (an array of records) or none.  Claims every shard
+ * it needs at once; EG_AGAIN: one is busy or answers must wait for the disc:
+ * catalog_send(CATALOG_WRITE_MANY) it.  On EG_OK the count was appended. */
+EG_MUST_USE eg_err table_try_many(struct table *t, struct reader *r, struct value records,
+                                  uint64_t ttl_ms, struct buffer *result, struct err_note *note);
+
+/* Send an aimed request to the shard's actor; its answer reaches `from` as a
+ * message with this `ref` (payload: shard_answer).  Requests of one sender to
+ * one shard are carried out in order.  EG_BUSY: not sent. */
+EG_MUST_USE eg_err table_send(struct table *t, eg_pid from, uint64_t ref,
+                              const struct shard_request *q);
+
+/* Append the map of table_info. */
+EG_MUST_USE eg_err table_info(struct table *t, struct reader *r, struct buffer *result);
+
+#endif /* TABLES_TABLE_H */
