@@ -1,0 +1,185 @@
+/* engram.h -- Engram inside your program: open a node, keep tables, read them in
+ * nanoseconds from any thread.
+ *
+ *     eg_node *node;
+ *     eg_table *users;
+ *     eg_open(&(eg_options){.name = "shop"}, &node, NULL);
+ *     eg_create_table(node, "users", NULL, NULL);
+ *     eg_table_open(node, "users", &users);
+ *     ...
+ *     eg_table_close(users);
+ *     eg_close(node);
+ *
+ * Values     Keys, records and options are MessagePack, given as spans of bytes.
+ *            A record is an array, element 0 its key.  Write them with any
+ *            MessagePack library, or with eg_writer below; spans from the caller
+ *            are checked, never trusted.
+ * Ownership  Spans that a call takes are read before it returns.  An eg_result
+ *            belongs to the caller (eg_result_free).  Spans from eg_get() live
+ *            until eg_read_end().
+ * Threads    Every call from any thread, except on schedulers (inside an actor's
+ *            callback) the ones marked "may wait".
+ * Errors     An eg_err each; decide on eg_err_class_of().  Where a person will read
+ *            it, a call takes an eg_note (NULL: nobody reads it).
+ */
+#ifndef ENGRAM_H
+#define ENGRAM_H
+
+#include "engram/error.h"
+#include "engram/types.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct eg_table eg_table;
+
+typedef struct eg_span {
+    const void *at;
+    size_t size_bytes;
+} eg_span;
+
+typedef struct eg_note {
+    char text[256]; /* one sentence; "" where nothing was said */
+} eg_note;
+
+typedef struct eg_result {
+    eg_span value; /* MessagePack */
+    void *owner;
+} eg_result;
+
+EG_API void eg_result_free(eg_result *r);
+
+/* ---- a node ------------------------------------------------------------- */
+
+enum { EG_LISTEN_MAX = 16 };
+
+typedef struct eg_options {
+    const char *name;                  /* NULL: host name, or what the data directory says */
+    const char *data_dir;              /* NULL: RAM only; disc tables are refused          */
+    const char *listen[EG_LISTEN_MAX]; /* HOST:PORT or unix:PATH; none: no server      */
+    uint32_t schedulers;               /* 0: number of cores                               */
+    uint64_t memory_limit_bytes;       /* 0: 80 % of the machine or its cgroup             */
+    uint32_t connections_max;          /* 0: 10,000                                        */
+    uint64_t max_frame_bytes;          /* 0: 16 MiB                                        */
+    uint64_t max_input_bytes;          /* 0: 64 MiB                                        */
+    int log_level;                     /* 0: errors; 1: + warnings; 2: + info; 3: + debug  */
+    /* Where log lines go; NULL: nowhere. */
+    void (*log)(void *context, int level, const char *line);
+    void *log_context;
+} eg_options;
+
+/* Open a node: recover its disc tables, start its schedulers, listen.  May wait.
+ * On an error nothing is left running and *out is untouched. */
+EG_API eg_err eg_open(const eg_options *options, eg_node **out, eg_note *note);
+
+/* Answer what was received, put on disc what is owed, stop.  May wait.  Tables and
+ * results of the node are closed first by the caller. */
+EG_API void eg_close(eg_node *node);
+
+EG_API const char *eg_node_name(const eg_node *node);
+/* The address a listener is bound to (port 0 resolved); NULL past the last. */
+EG_API const char *eg_node_address(const eg_node *node, uint32_t number);
+EG_API const char *eg_version(void);
+
+/* ---- tables ------------------------------------------------------------- */
+
+/* `options` is the MessagePack map of the wire method create_table, or empty. */
+EG_API eg_err eg_create_table(eg_node *node, const char *name, const eg_span *options,
+                              eg_note *note);                  /* may wait */
+EG_API eg_err eg_drop_table(eg_node *node, const char *name);  /* may wait */
+EG_API eg_err eg_clear_table(eg_node *node, const char *name); /* may wait */
+EG_API eg_err eg_add_index(eg_node *node, const char *table, const char *attribute,
+                           eg_note *note); /* may wait */
+EG_API eg_err eg_drop_index(eg_node *node, const char *table, const char *attribute,
+                            eg_note *note); /* may wait */
+
+EG_API eg_err eg_table_open(eg_node *node, const char *name, eg_table **out);
+EG_API void eg_table_close(eg_table *table);
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* A reading section of this thread: what eg_get() hands out stays where it is until
+ * the end.  Sections nest.  Keep them short: they hold back reclamation.
+ * EG_BUSY: more threads read than the node has slots for. */
+EG_API eg_err eg_read_begin(eg_node *node);
+EG_API void eg_read_end(eg_node *node);
+
+/* Inside a section: the record under `key`, in place.  EG_NOT_FOUND: absent. */
+EG_API eg_err eg_get(eg_table *table, eg_span key, eg_span *record);
+
+/* Inside a section: n look-ups at once, their cache misses overlapped.  An absent
+ * one has size 0.  Returns how many were found, or a negative eg_err. */
+EG_API int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *records);
+
+/* Copies: [record, ...] under `key` (empty where absent; several in a bag). */
+EG_API eg_err eg_read(eg_table *table, eg_span key, eg_result *out);
+EG_API eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_result *out);
+EG_API eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out,
+                       eg_note *note);
+EG_API uint64_t eg_size(eg_table *table);
+/* The first, last, next or previous key, or nil. */
+EG_API eg_err eg_first(eg_table *table, eg_result *out);
+EG_API eg_err eg_last(eg_table *table, eg_result *out);
+EG_API eg_err eg_next(eg_table *table, eg_span key, eg_result *out);
+EG_API eg_err eg_prev(eg_table *table, eg_span key, eg_result *out);
+
+/* Call `see` for every record from `from` (NULL: the first) on, in key order where
+ * the table has one, until it returns false.  The record lives for that call. */
+EG_API eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
+                      bool (*see)(void *context, eg_span record), void *context);
+
+/* ---- writing ------------------------------------------------------------ */
+
+/* A write runs on the calling thread where the shard is idle; else it waits for the
+ * shard.  All of these may wait.  EG_BUSY, EG_MEMORY, EG_DISC: nothing changed. */
+EG_API eg_err eg_write(eg_table *table, eg_span record);
+EG_API eg_err eg_write_ttl(eg_table *table, eg_span record, uint64_t ttl_ms);
+EG_API eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count);
+EG_API eg_err eg_insert_new(eg_table *table, eg_span record, bool *inserted);
+EG_API eg_err eg_delete(eg_table *table, eg_span key);
+EG_API eg_err eg_delete_object(eg_table *table, eg_span record);
+EG_API eg_err eg_take(eg_table *table, eg_span key, eg_result *out);
+EG_API eg_err eg_update(eg_table *table, eg_span key, eg_span changes); /* {attribute: value} */
+EG_API eg_err eg_update_counter(eg_table *table, eg_span key, const char *attribute, int64_t delta,
+                                int64_t *value);
+
+/* ---- MessagePack, for those who bring no library ------------------------ */
+
+/* Writes into the caller's memory and never past it; after the last put,
+ * eg_written() is the span, empty where it did not fit. */
+typedef struct eg_writer {
+    uint8_t *start, *at, *end;
+    size_t need_bytes;
+} eg_writer;
+
+EG_API eg_writer eg_writer_init(void *memory, size_t size_bytes);
+EG_API void eg_put_nil(eg_writer *w);
+EG_API void eg_put_bool(eg_writer *w, bool b);
+EG_API void eg_put_int(eg_writer *w, int64_t n);
+EG_API void eg_put_uint(eg_writer *w, uint64_t n);
+EG_API void eg_put_double(eg_writer *w, double d);
+EG_API void eg_put_string(eg_writer *w, const char *text);
+EG_API void eg_put_bytes(eg_writer *w, const void *at, size_t size_bytes);
+EG_API void eg_put_array(eg_writer *w, uint32_t count);
+EG_API void eg_put_map(eg_writer *w, uint32_t pairs);
+EG_API eg_span eg_written(const eg_writer *w);
+
+/* Looking at a value: each returns false where it is of another kind. */
+EG_API bool eg_element(eg_span array, uint32_t position, eg_span *out);
+EG_API uint32_t eg_count(eg_span array_or_map);
+EG_API bool eg_as_int(eg_span v, int64_t *out);
+EG_API bool eg_as_double(eg_span v, double *out);
+EG_API bool eg_as_bool(eg_span v, bool *out);
+EG_API bool eg_as_text(eg_span v, const char **at, size_t *size_bytes);
+EG_API bool eg_is_nil(eg_span v);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* ENGRAM_H */
