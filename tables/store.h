@@ -98,4 +98,17 @@ struct store {
 EG_MUST_USE eg_err store_hash_open(struct store **out, const struct store_opts *o);
 EG_MUST_USE eg_err store_ordered_open(struct store **out, const struct store_opts *o);
 
+struct disc;
+struct disc_batch;
+struct disc_table;
+
+/* The rows of one shard in `t`, laid out as disc_record.h says.  Counts them, so
+ * it takes time in proportion.  Also EG_DISC, EG_CORRUPT. */
+EG_MUST_USE eg_err store_disc_open(struct store **out, const struct store_opts *o, struct disc *d,
+                                   struct disc_table *t, uint32_t shard);
+
+/* What the owner appends here (clock, index rows) is written together with its
+ * next put, remove or clear, or taken back where that fails. */
+struct disc_batch *store_disc_extra(struct store *s);
+
 #endif /* TABLES_STORE_H */

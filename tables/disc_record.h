@@ -1,0 +1,78 @@
+/* disc_record.h -- what a shard's rows look like on disc.
+ *
+ *     row key   | shard 2 | kind 1 | ... |       big-endian, so shards lie together
+ *       clock     kind 1                         the shard's clock, opaque bytes
+ *       record    kind 2, sortable(key)          in a bag also sortable(the other fields)
+ *       index     kind 3, position 2, sortable(field), record's own row key after kind
+ *
+ *     record    | format 1 | hlc 8 | dot 8 | [expiry 8] | MessagePack array |
+ *     index     the value is empty
+ *
+ * The shard stands first because whole shards are what is read back (in parallel),
+ * cleared (one range), and later moved between nodes; the number of shards of a
+ * table is fixed at its creation.  Keys are sortable forms (key.h), so that a walk
+ * is in key order and equal keys, however encoded, are one row.
+ *
+ * The tail of a bag's row key is cut at DISC_TAIL_BYTES and ends in a 128-bit
+ * hash of all of it, so that large records do not make large keys.
+ *
+ * `format` is DISC_RECORD_FORMAT in the low six bits, and DISC_RECORD_EXPIRES.
+ * Everything read back is checked: format, one whole well-formed array, arity.
+ */
+#ifndef TABLES_DISC_RECORD_H
+#define TABLES_DISC_RECORD_H
+
+#include "tables/disc.h"
+#include "tables/record.h"
+
+enum disc_row_kind { DISC_ROW_CLOCK = 1, DISC_ROW_RECORD = 2, DISC_ROW_INDEX = 3 };
+
+enum {
+    DISC_RECORD_FORMAT = 1,
+    DISC_RECORD_EXPIRES = 0x80,
+    DISC_PREFIX_BYTES = 3, /* shard and kind */
+    DISC_TAIL_BYTES = 512, /* of a bag's row key, after the key */
+};
+
+/* ---- writing: what a shard appends to its batch ------------------------- */
+
+/* Each: EG_MEMORY, and the batch is as it was. */
+EG_MUST_USE eg_err disc_record_put(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                   const struct record *rec, bool bag);
+EG_MUST_USE eg_err disc_record_del(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                   const struct record *rec, bool bag);
+EG_MUST_USE eg_err disc_record_put_clock(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                         struct disc_bytes clock);
+/* All records and index rows of the shard; the clock stays. */
+EG_MUST_USE eg_err disc_record_clear(struct disc_batch *b, struct disc_table *t, uint32_t shard);
+
+/* Index rows, which only disc_only tables have on disc: RAM indexes are rebuilt. */
+EG_MUST_USE eg_err disc_record_put_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                         uint32_t position, const struct record *rec, bool bag);
+EG_MUST_USE eg_err disc_record_del_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                         uint32_t position, const struct record *rec, bool bag);
+/* All rows of one index of the shard. */
+EG_MUST_USE eg_err disc_record_drop_index(struct disc_batch *b, struct disc_table *t,
+                                          uint32_t shard, uint32_t position);
+
+/* ---- row keys, for look-ups --------------------------------------------- */
+
+/* Write the row key's beginning and a value's sortable form; returns its size as
+ * key_sortable() does (larger than size_bytes: it did not fit). */
+size_t disc_row_key(uint8_t *buffer, size_t size_bytes, uint32_t shard, struct value key);
+size_t disc_row_prefix(uint8_t *buffer, uint32_t shard, enum disc_row_kind kind);
+
+/* ---- reading back ------------------------------------------------------- */
+
+/* A record's value as it lies on disc, checked; spans point into it. */
+struct disc_record {
+    struct record_version version;
+    uint64_t expiry_ms; /* 0: never */
+    struct value array;
+};
+
+/* EG_CORRUPT: not a record of a table with `arity` attributes (0: any). */
+EG_MUST_USE eg_err disc_record_read(struct disc_record *out, struct disc_bytes value,
+                                    uint32_t arity);
+
+#endif /* TABLES_DISC_RECORD_H */
