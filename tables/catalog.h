@@ -57,8 +57,8 @@ struct catalog_request {
     uint64_t ttl_ms; /* of WRITE_MANY */
 };
 
-/* Ask for a change; the answer reaches `from` as a message with this `ref`
- * (payload: shard_answer).  EG_BUSY: not sent. */
+/* Ask for a change by a MESSAGE_CALL with this `ref`; the REPLY reaches `from`, as
+ * table_send() says.  EG_BUSY: not sent. */
 EG_MUST_USE eg_err catalog_send(struct catalog *c, eg_pid from, uint64_t ref,
                                 const struct catalog_request *q);
 

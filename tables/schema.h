@@ -79,6 +79,9 @@ void schema_fini(struct schema *s);
 /* Append the encoded form, as schema_parse() reads it back. */
 EG_MUST_USE eg_err schema_encode(const struct schema *s, struct buffer *out);
 
+/* Seconds as users give a ttl, in milliseconds; false: not above 0, or past a century. */
+EG_MUST_USE bool schema_ttl_ms(double seconds, uint64_t *ttl_ms);
+
 /* Position of an attribute, or -1. */
 int schema_attribute(const struct schema *s, const char *name, size_t name_bytes);
 bool schema_indexed(const struct schema *s, uint32_t position);

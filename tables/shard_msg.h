@@ -2,9 +2,10 @@
  *
  * A request is a struct of spans.  Where the shard is idle its owner-to-be runs
  * it in place (tables/table.h); where it is busy the same request is flattened
- * into a message (shard_request_pack) and the answer comes back as a message.
- * Either way the result is one MessagePack value, exactly what the wire method
- * of the same name answers.
+ * into a MESSAGE_CALL (shard_request_pack) and the answer comes back as its REPLY:
+ * the tag is the eg_err, the payload the result on EG_OK, else a text for people.
+ * Either way the result is one MessagePack value, exactly what the wire method of
+ * the same name answers.
  */
 #ifndef TABLES_SHARD_MSG_H
 #define TABLES_SHARD_MSG_H
@@ -35,7 +36,6 @@ struct shard_request {
     enum shard_op op;
     uint16_t attribute; /* position, or SHARD_NO_ATTRIBUTE                     */
     uint64_t ttl_ms;    /* of this write; 0: as the table says                 */
-    uint64_t key_hash;  /* of the record's key: chooses the shard              */
     struct value key;   /* where the op has one                                */
     struct value value; /* where the op has one                                */
 };
@@ -45,15 +45,5 @@ size_t shard_request_size(const struct shard_request *q);
 void shard_request_pack(const struct shard_request *q, uint8_t *at);
 /* Trusted: only this process packs.  The spans point into `at`. */
 struct shard_request shard_request_unpack(const uint8_t *at);
-
-/* An answer on its way back, as a message's payload. */
-struct shard_answer {
-    eg_err err;
-    struct value result; /* on EG_OK                        */
-    struct value note;   /* else: a string, maybe empty     */
-};
-size_t shard_answer_size(const struct shard_answer *w);
-void shard_answer_pack(const struct shard_answer *w, uint8_t *at);
-struct shard_answer shard_answer_unpack(const uint8_t *at);
 
 #endif /* TABLES_SHARD_MSG_H */

@@ -75,15 +75,11 @@ void table_walk_close(struct table_walk *w);
 
 /* ---- changes ------------------------------------------------------------ */
 
-/* Find the shard of a request: fills key_hash from key, or from the record's key
- * (element 0 of value), and checks both against the schema: arity, NaN, sizes.
- * Ops without a key (CLEAR, INDEX_*, PURGE, WRITE_MANY) are not for single shards:
- * see table_try_many and catalog_send. */
-EG_MUST_USE eg_err table_aim(const struct table *t, struct shard_request *q, struct err_note *note);
-
-/* Run an aimed request here and now.  EG_AGAIN: the shard is busy, or its answer
- * must wait for the disc: table_send() it.  Anything else is its outcome: on EG_OK
- * the result was appended.  The caller is inside a reader section. */
+/* Check a request against the schema (arity, NaN, sizes) and run it here and now on
+ * the shard its key names.  EG_AGAIN: the shard is busy, or its answer must wait
+ * for the disc: table_send() it.  Anything else is its outcome: on EG_OK the
+ * result was appended.  The caller is inside a reader section.  Only ops with a key
+ * of their own; for many records table_try_many(), for the rest catalog_send(). */
 EG_MUST_USE eg_err table_try(struct table *t, struct reader *r, const struct shard_request *q,
                              struct buffer *result, struct err_note *note);
 
@@ -93,11 +89,12 @@ EG_MUST_USE eg_err table_try(struct table *t, struct reader *r, const struct sha
 EG_MUST_USE eg_err table_try_many(struct table *t, struct reader *r, struct value records,
                                   uint64_t ttl_ms, struct buffer *result, struct err_note *note);
 
-/* Send an aimed request to the shard's actor; its answer reaches `from` as a
- * message with this `ref` (payload: shard_answer).  Requests of one sender to
- * one shard are carried out in order.  EG_BUSY: not sent. */
+/* Check a request and send it to its shard's actor as a MESSAGE_CALL with this
+ * `ref`.  The REPLY's tag is the eg_err; its payload the result value on EG_OK, else
+ * a text for people, maybe empty.  Requests of one sender to one shard are carried
+ * out in order.  EG_BUSY: not sent.  Other errors: the request is wrong, not sent. */
 EG_MUST_USE eg_err table_send(struct table *t, eg_pid from, uint64_t ref,
-                              const struct shard_request *q);
+                              const struct shard_request *q, struct err_note *note);
 
 /* Append the map of table_info. */
 EG_MUST_USE eg_err table_info(struct table *t, struct reader *r, struct buffer *result);

@@ -1,0 +1,27 @@
+/* shard_msg.c -- a shard request as flat bytes: its struct, then key, then value. */
+#include "tables/shard_msg.h"
+
+#include <string.h>
+
+size_t shard_request_size(const struct shard_request *q) {
+    return sizeof *q + q->key.size_bytes + q->value.size_bytes;
+}
+
+void shard_request_pack(const struct shard_request *q, uint8_t *at) {
+    memcpy(at, q, sizeof *q);
+    at += sizeof *q;
+    if (q->key.size_bytes != 0)
+        memcpy(at, q->key.at, q->key.size_bytes);
+    if (q->value.size_bytes != 0)
+        memcpy(at + q->key.size_bytes, q->value.at, q->value.size_bytes);
+}
+
+struct shard_request shard_request_unpack(const uint8_t *at) {
+    struct shard_request q;
+
+    memcpy(&q, at, sizeof q);
+    EG_ASSERT(q.op < SHARD_OP_COUNT);
+    q.key.at = at + sizeof q;
+    q.value.at = q.key.at + q.key.size_bytes;
+    return q;
+}
