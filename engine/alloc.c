@@ -30,8 +30,14 @@ static void system_unmap(struct alloc *a, void *ptr, size_t size_bytes) {
         EG_ASSERT(munmap(ptr, size_bytes) == 0);
 }
 
+static void system_discard(struct alloc *a, void *ptr, size_t size_bytes) {
+    (void) a;
+    EG_ASSERT(madvise(ptr, size_bytes, MADV_DONTNEED) == 0);
+}
+
 struct alloc *alloc_system(void) {
-    static const struct alloc system = {system_get, system_put, system_map, system_unmap};
+    static const struct alloc system = {system_get, system_put, system_map, system_unmap,
+                                        system_discard};
     return (struct alloc *) &system; /* never written: its functions keep no state */
 }
 

@@ -21,6 +21,8 @@ struct alloc {
     void (*put)(struct alloc *a, void *ptr, size_t size_bytes);   /* ptr may be NULL   */
     void *(*map)(struct alloc *a, size_t size_bytes);             /* NULL: refused     */
     void (*unmap)(struct alloc *a, void *ptr, size_t size_bytes); /* ptr may be NULL   */
+    /* Give the memory of whole pages back and keep their addresses; NULL: cannot. */
+    void (*discard)(struct alloc *a, void *ptr, size_t size_bytes);
 };
 
 /* The process's own memory: malloc and anonymous mmap.  Has no state. */
@@ -37,6 +39,14 @@ static inline void *alloc_map(struct alloc *a, size_t size_bytes) {
 }
 static inline void alloc_unmap(struct alloc *a, void *ptr, size_t size_bytes) {
     a->unmap(a, ptr, size_bytes);
+}
+
+/* Part of a mapped region is not needed for now: what it held is lost, and where
+ * the allocator can, its memory goes back to the system.  The addresses stay
+ * ours and cost memory again where they are written. */
+static inline void alloc_discard(struct alloc *a, void *ptr, size_t size_bytes) {
+    if (a->discard != NULL)
+        a->discard(a, ptr, size_bytes);
 }
 
 /* As alloc_get, and zeroed. */

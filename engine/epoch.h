@@ -7,16 +7,18 @@
  *
  *     scheduler    online ... quiescent() between dispatches ... offline, sleeps
  *     any thread   enter() ... exit(), nesting allowed
- *     owner        retire(bin, p) ... sweep(bin) frees what nobody can hold
+ *     owner        retire(bin, p), and between turns sweep(bin), which frees
+ *                  what nobody can hold any more
  *
  * The scheme is quiescent-state based for schedulers (as ERTS's thread progress)
  * and epoch based for others, in one domain.  A bin belongs to one owner at a
  * time (a shard), so retiring takes no lock and nothing is freed across threads.
- * A stuck reader stops reclamation: retired bytes are counted a bin, the oldest
- * reader's age can be asked, and shards refuse growth past a bound.
+ * A stuck reader stops reclamation: retired bytes are counted a bin, and how far
+ * the slowest reader is behind can be asked, so that shards refuse growth past a
+ * bound.
  *
  * Order      What is unlinked (release store) before retire() is unreachable for
- *            every section that begins after the sweep that bumped the epoch.
+ *            every section that begins after the sweep that stamped it.
  * Threads    Slots: their thread.  Bins: their owner.  The rest: any.
  * Source     K. Fraser 2004 (epochs); Hart et al. 2007 (QSBR compared).
  */
@@ -36,6 +38,8 @@ struct epoch_slot { /* one cache line a reading thread; see epoch.c for the prot
     struct epoch *domain;
 };
 
+/* Room for `slots_max` threads that read at the same time.  EG_MEMORY: nothing
+ * was taken and *out is unchanged. */
 EG_MUST_USE eg_err epoch_open(struct epoch **out, struct alloc *a, uint32_t slots_max);
 void epoch_close(struct epoch *e); /* every slot released, every bin drained */
 
@@ -54,7 +58,9 @@ void epoch_online(struct epoch_slot *s);
 void epoch_quiescent(struct epoch_slot *s);
 void epoch_offline(struct epoch_slot *s);
 
-/* How many epochs the slowest reader is behind (0: nobody is reading). */
+/* How many epochs the slowest reader is behind (0: nobody is reading).  An epoch
+ * passes with every few dozen retired objects, so a number that only grows is a
+ * reader that is stuck. */
 uint64_t epoch_lag(struct epoch *e);
 
 /* ---- retiring ----------------------------------------------------------- */
@@ -64,22 +70,32 @@ typedef void (*epoch_free_fn)(void *owner, void *ptr, size_t size_bytes);
 struct epoch_bin {
     struct epoch *domain;
     struct alloc *alloc;
-    struct epoch_batch *oldest, *newest; /* chunks of retired pointers */
-    uint64_t retired_bytes;              /* waiting now                */
-    uint64_t retired_count;
-    uint32_t since_sweep;
+    struct epoch_batch *oldest, *newest; /* a queue of batches of retired things  */
+    struct epoch_batch *unstamped;       /* first of those no epoch was closed on */
+    uint64_t retired_bytes;              /* waiting now                           */
+    uint64_t retired_count;              /* likewise                              */
+    uint64_t lost_bytes;                 /* could not even be queued: see retire  */
+    uint64_t since_sweep;                /* things retired since the last sweep   */
 };
 
 void epoch_bin_init(struct epoch_bin *b, struct epoch *domain, struct alloc *a);
 
-/* Hand `ptr` over: free_fn(owner, ptr, size_bytes) is called by a later sweep
- * on the owner's thread.  Never fails: where no chunk can be allocated it waits
- * for a grace period and frees in place. */
+/* Hand `ptr` over: free_fn(owner, ptr, size_bytes) is called by a later sweep on
+ * the owner's thread, never by this call.  Cannot fail and never waits: where
+ * memory for the queue is refused the object is forgotten and counted in
+ * lost_bytes.  What came from a slab is then freed when the slab closes. */
 void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void *ptr,
                   size_t size_bytes);
 
-/* Free what no reader can hold any more; retire() calls it every so often. */
+/* Free some of what no reader can hold any more.  The owner calls it once a turn,
+ * holding nothing it has retired.  Work is bounded: a constant, and two objects
+ * for each one retired since the last sweep, so a backlog shrinks and no turn
+ * pays for another's. */
 void epoch_sweep(struct epoch_bin *b);
+
+/* As epoch_sweep, but also for the last few, which otherwise wait for company:
+ * for a tick or an idle moment. */
+void epoch_flush(struct epoch_bin *b);
 
 /* Wait for all readers and free everything.  The caller must not be reading. */
 void epoch_bin_drain(struct epoch_bin *b);

@@ -1,27 +1,36 @@
 /* slab.h -- memory of one owner in exact little steps.
  *
  * Records and nodes of a shard come from its slab: size classes in steps of 8
- * bytes up to 512 and geometric above, cut from pages that are cut from arenas.
- * One owner allocates and frees, so there is no atomic in it; what readers may
- * still hold reaches slab_put() through an epoch bin.
+ * bytes up to 512 and about an eighth above, cut from 64-KB pages that are cut
+ * from arenas.  One owner allocates and frees, so there is no atomic in it; what
+ * readers may still hold reaches slab_put() through an epoch bin.
  *
- * Memory     slab_stats() counts bytes in use and bytes taken from the system.
+ *     arena  | page | page | page | ...                  256 KB, doubling to 4 MB
+ *     page   | header, a bit an object | object | object | ...    of one class
+ *
+ * Freeing clears a bit in the page's header and does not touch the object, which
+ * is usually out of the cache by then.  It also finds double frees, always.
+ *
+ * Memory     An arena costs memory only where it was written: an idle slab is a
+ *            kilobyte.  A page without objects serves any class; past a few
+ *            spare ones it goes back to the system, and so does an empty arena.
  *            Objects past SLAB_OBJECT_MAX go straight to the allocator.
- *            Alignment is 8 bytes, or 64 for sizes that are multiples of 64.
+ *            Alignment is 8 bytes, or 64 for sizes that are multiples of 64 and
+ *            not past SLAB_OBJECT_MAX.
  */
 #ifndef ENGINE_SLAB_H
 #define ENGINE_SLAB_H
 
 #include "engine/alloc.h"
 
-enum { SLAB_OBJECT_MAX = 16 * 1024 };
+enum { SLAB_OBJECT_MAX = 16320 }; /* four fill a page */
 
 struct slab;
 
 struct slab_stats {
-    uint64_t used_bytes;   /* of live objects, rounded to their class */
-    uint64_t system_bytes; /* taken from the allocator                */
-    uint64_t objects;
+    uint64_t used_bytes;   /* of live objects, rounded to their class            */
+    uint64_t system_bytes; /* of pages in use or spare, where written; big objects */
+    uint64_t objects;      /* live                                               */
 };
 
 EG_MUST_USE eg_err slab_open(struct slab **out, struct alloc *a);

@@ -92,9 +92,14 @@ static void fail_unmap(struct alloc *a, void *ptr, size_t size_bytes) {
     alloc_unmap(alloc_system(), region, REGION_HEADER_BYTES + size_bytes);
 }
 
+static void fail_discard(struct alloc *a, void *ptr, size_t size_bytes) {
+    (void) a;
+    alloc_discard(alloc_system(), ptr, size_bytes);
+}
+
 struct fail_alloc fail_alloc_after(int granted) {
     return (struct fail_alloc){
-        .base = {fail_get, fail_put, fail_map, fail_unmap},
+        .base = {fail_get, fail_put, fail_map, fail_unmap, fail_discard},
         .left = granted,
     };
 }
