@@ -1,0 +1,24 @@
+# engramd and engram.  What tools/ holds besides their mains is one library more,
+# so that tests reach it.
+if(NOT TARGET eg_node)
+  return()
+endif()
+pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
+
+file(GLOB sources CONFIGURE_DEPENDS tools/*.c)
+set(mains ${PROJECT_SOURCE_DIR}/tools/engramd.c ${PROJECT_SOURCE_DIR}/tools/engram.c)
+list(REMOVE_ITEM sources ${mains})
+if(sources)
+  add_library(eg_tools STATIC ${sources})
+  target_link_libraries(eg_tools PUBLIC eg_node PkgConfig::EDIT)
+endif()
+
+foreach(main ${mains})
+  if(EXISTS ${main})
+    get_filename_component(name ${main} NAME_WE)
+    add_executable(${name}_program ${main}) # `engram` is the library's target
+    set_target_properties(${name}_program PROPERTIES OUTPUT_NAME ${name})
+    target_link_libraries(${name}_program PRIVATE eg_tools)
+    install(TARGETS ${name}_program)
+  endif()
+endforeach()
