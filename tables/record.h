@@ -1,6 +1,6 @@
 /* record.h -- one immutable record and its version.
  *
- *     | hlc 8 | dot 8 | size:28 flags:4 | [expiry 8] | MessagePack array ... |
+ *     | hlc 8 | dot 8 | size:28 flags:4 | [expiry 8, ranks 2 x 4] | MessagePack array ... |
  *
  * A record is written once, published with a release store, and never changed:
  * readers on any thread need no lock, an update is a pointer swap, a snapshot
@@ -10,7 +10,7 @@
  * dot  replica slot << 48 | sequence: which replica wrote it as its how-many-th.
  *
  * Memory     Exactly record_bytes(); 8-byte aligned.
- * Threads    Immutable, except that its memory is freed after an epoch.
+ * Threads    Immutable, but for the ranks, which only the shard's owner reads.
  */
 #ifndef TABLES_RECORD_H
 #define TABLES_RECORD_H
@@ -19,13 +19,14 @@
 #include "tables/value.h"
 
 enum record_flag {
-    RECORD_EXPIRES = 1,   /* expiry (wall milliseconds, 8 bytes) precedes the array */
+    RECORD_EXPIRES = 1,   /* expiry (wall milliseconds) and ranks precede the array */
     RECORD_CANONICAL = 2, /* the key's encoded bytes are its canonical form         */
     RECORD_FLAG_BITS = 4,
 };
 
 enum {
     RECORD_HEADER_BYTES = 20,
+    RECORD_EXPIRY_BYTES = 16,     /* expiry, and two places that the shard's owner keeps (rank.h) */
     RECORD_SIZE_MAX = (16 << 20), /* of the array; equals the largest frame */
 };
 
@@ -33,7 +34,7 @@ struct record {
     uint64_t hlc;
     uint64_t dot;
     uint32_t size_and_flags; /* array bytes << RECORD_FLAG_BITS | flags */
-    uint8_t bytes[];         /* [expiry] array                          */
+    uint8_t bytes[];         /* [expiry, ranks] array                   */
 };
 
 struct record_version {
@@ -48,7 +49,7 @@ static inline uint32_t record_array_bytes(const struct record *r) {
     return r->size_and_flags >> RECORD_FLAG_BITS;
 }
 static inline const uint8_t *record_array(const struct record *r) {
-    return r->bytes + (record_flags(r) & RECORD_EXPIRES ? 8 : 0);
+    return r->bytes + (record_flags(r) & RECORD_EXPIRES ? RECORD_EXPIRY_BYTES : 0);
 }
 static inline struct value record_value(const struct record *r) {
     return (struct value){record_array(r), record_array_bytes(r)};
@@ -56,10 +57,10 @@ static inline struct value record_value(const struct record *r) {
 /* What the record takes in memory, header included. */
 static inline size_t record_bytes(const struct record *r) {
     return RECORD_HEADER_BYTES + record_array_bytes(r) +
-           (size_t) (record_flags(r) & RECORD_EXPIRES ? 8 : 0);
+           (size_t) (record_flags(r) & RECORD_EXPIRES ? RECORD_EXPIRY_BYTES : 0);
 }
 static inline size_t record_bytes_for(uint32_t array_bytes, bool expires) {
-    return (size_t) RECORD_HEADER_BYTES + array_bytes + (expires ? 8 : 0);
+    return (size_t) RECORD_HEADER_BYTES + array_bytes + (expires ? RECORD_EXPIRY_BYTES : 0);
 }
 
 /* Write a record into `memory` of record_bytes_for() bytes.  `expiry_ms` 0:
