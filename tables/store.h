@@ -7,13 +7,18 @@
  *   store_ordered  RAM, sorted; one record a key (ordered_set) or many (bag)
  *   store_disc     RocksDB, sorted; one record a key or many
  *
- * Threads    One owner at a time mutates (put, remove, clear, close, sweep).
- *            Any thread that is inside an epoch section (struct reader) reads.
- * Ownership  put() takes over the record: the store frees it through its epoch
- *            bin when it is replaced, removed or the store is closed.  Records
- *            handed out by reads live until the reader leaves its section.
+ * Threads    One owner at a time mutates (put, remove, clear, snapshot_open and
+ *            _close, check, close).  Any thread that is inside an epoch section
+ *            (struct reader) reads; stats() needs no section.
+ * Ownership  put() takes over the record, which is from the slab: the store
+ *            retires it to the epoch bin when it is replaced or removed.  Stores
+ *            never sweep: the owner calls epoch_sweep() once a turn, and until
+ *            then may go on reading what its calls replaced.  Records handed out
+ *            by reads live until the reader leaves its section.
  * Order      A read that begins after put() returned, or after any event that
  *            follows it, sees that record or a later one.
+ * Hash bits  48..63 choose the shard, 32..47 are the tag in a hash bucket, 0..31
+ *            choose the bucket: each choice is independent of the others.
  */
 #ifndef TABLES_STORE_H
 #define TABLES_STORE_H
@@ -45,11 +50,16 @@ struct store_stats {
     uint64_t relocations; /* splits and merges so far             */
 };
 
-/* A position in a scan.  Opaque; holds no reference to anything in the store,
- * so it may be kept between reader sections as long as its memory lives. */
+/* A position in a scan, valid inside the reader section in which it was sought.
+ * A later section goes on with seek(key of the last record, after = true). */
 struct store_cursor {
-    uint8_t opaque[96];
-    struct value resume; /* ordered stores: key to go on after; owned by the scanner */
+    _Alignas(8) uint8_t opaque[96];
+    struct value resume; /* for the store's own use */
+};
+
+/* The records of one moment, handed out while writes go on.  Stores embed it. */
+struct store_snapshot {
+    struct store *store;
 };
 
 struct store_ops {
@@ -58,8 +68,11 @@ struct store_ops {
     /* The record under `k`, or NULL.  In a bag the first of them. */
     const struct record *(*get)(struct store *s, struct reader *r, const struct key *k);
 
-    /* Bring the cache lines get(k) will want; never faults, never waits. */
-    void (*prefetch)(struct store *s, const struct key *k);
+    /* Bring the cache lines get(k) will want, so that the misses of many look-ups
+     * overlap: first prefetch() for each, then prefetch_record() for each, which
+     * looks at what the first one brought.  They never wait.  See store_get_many(). */
+    void (*prefetch)(struct store *s, struct reader *r, const struct key *k);
+    void (*prefetch_record)(struct store *s, struct reader *r, const struct key *k);
 
     /* Insert, or replace what has the same key (in a bag: what is the same
      * record).  *old_out is what was replaced, still readable by the owner until
@@ -74,18 +87,36 @@ struct store_ops {
     /* Remove all records.  Takes time in proportion to them. */
     eg_err (*clear)(struct store *s);
 
-    /* Records under or after `k` in the store's order, for scans and bags.
-     * seek(NULL) starts at the first.  next() returns NULL at the end.  In a hash
-     * store the order is its own, every record that stays during the scan is
-     * seen, and one may be seen twice.  `reverse` only where ordered. */
+    /* Records from `k` on in the store's order: with it, or (`after`) without.
+     * `k` need not be there; NULL starts at the first.  next() returns NULL at the
+     * end.  A record that stays during the scan is seen, and none twice; a hash
+     * store has an order of its own, by hash.  `reverse` only where ordered:
+     * from `k` (NULL: the last) down. */
     void (*seek)(struct store *s, struct reader *r, struct store_cursor *c, const struct key *k,
                  bool after, bool reverse);
     const struct record *(*next)(struct store *s, struct reader *r, struct store_cursor *c);
 
     struct store_stats (*stats)(const struct store *s);
 
+    /* Freeze the moment between two changes.  Takes bounded time.  EG_BUSY: as many
+     * snapshots as the store can keep are open.  EG_AGAIN: traces of an earlier
+     * one are being wiped; ask again next turn.  EG_MEMORY. */
+    eg_err (*snapshot_open)(struct store *s, struct store_snapshot **out);
+
+    /* The next record of that moment, *out NULL at the end.  By one thread, inside a
+     * reader section that it may leave between calls; records live until
+     * snapshot_close.  A hash store may hand a record out twice.  EG_MEMORY: the
+     * writes meanwhile needed more room than there was; the snapshot is lost. */
+    eg_err (*snapshot_next)(struct store_snapshot *p, struct reader *r, const struct record **out);
+
+    /* Nobody calls next any more.  Retires what the snapshot kept alive. */
+    void (*snapshot_close)(struct store *s, struct store_snapshot *p);
+
     /* Assert every invariant; O(n). */
     void (*check)(struct store *s);
+
+    /* No reader and no snapshot is left.  Gives back what is not from the slab: a
+     * shard closes that next.  Where the slab lives on, clear() first. */
     void (*close)(struct store *s);
 };
 
@@ -94,6 +125,23 @@ struct store {
     bool ordered;
     bool bag;
 };
+
+/* n look-ups, keys[i] in stores[i], their cache misses overlapped. */
+static inline void store_get_many(struct store *const *stores, struct reader *r,
+                                  const struct key *const *keys, size_t n,
+                                  const struct record **out) {
+    enum { WINDOW = 16 }; /* a core keeps 10 to 16 misses in flight */
+
+    for (size_t from = 0; from < n; from += WINDOW) {
+        size_t to = EG_MIN(n, from + WINDOW);
+        for (size_t i = from; i < to; i++)
+            stores[i]->ops->prefetch(stores[i], r, keys[i]);
+        for (size_t i = from; i < to; i++)
+            stores[i]->ops->prefetch_record(stores[i], r, keys[i]);
+        for (size_t i = from; i < to; i++)
+            out[i] = stores[i]->ops->get(stores[i], r, keys[i]);
+    }
+}
 
 EG_MUST_USE eg_err store_hash_open(struct store **out, const struct store_opts *o);
 EG_MUST_USE eg_err store_ordered_open(struct store **out, const struct store_opts *o);
