@@ -14,7 +14,7 @@ if(sources)
 endif()
 
 foreach(main ${mains})
-  if(EXISTS ${main})
+  if(EXISTS ${main} AND EXISTS ${PROJECT_SOURCE_DIR}/node/api.c)
     get_filename_component(name ${main} NAME_WE)
     add_executable(${name}_program ${main}) # `engram` is the library's target
     set_target_properties(${name}_program PROPERTIES OUTPUT_NAME ${name})
