@@ -258,6 +258,13 @@ static inline void disc_close(struct disc *d) {
     d->ops->close(d);
 }
 
+/* Rows of the meta table begin with what they are; the rest is a name. */
+enum { DISC_META_SCHEMA = 's', DISC_META_NODE = 'n' };
+
+/* The meta row of a table's schema.  EG_TOO_LARGE: no such name can be. */
+EG_MUST_USE eg_err disc_schema_key(char *buffer, size_t size_bytes, const char *name,
+                                   struct disc_bytes *key);
+
 /* Replace the stored schema of table `name` together with the rest of `b`. */
 EG_MUST_USE eg_err disc_batch_put_schema(struct disc_batch *b, struct disc *d, const char *name,
                                          struct disc_bytes schema);
