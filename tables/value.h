@@ -50,10 +50,27 @@ struct value {
  * O(size) time and constant memory whatever the headers claim. */
 EG_MUST_USE eg_err value_scan(const uint8_t *at, size_t size_bytes, size_t *used_bytes);
 
+/* The same for bytes that arrive in pieces: the scanner remembers where the next
+ * header begins and looks at each only once. */
+struct value_scanner {
+    size_t next_bytes; /* after EG_OK: the value's size                */
+    size_t max_bytes;
+    uint32_t depth;
+    uint32_t left[VALUE_DEPTH_MAX + 1]; /* values missing at each open level */
+};
+/* A value past `max_bytes` is refused at the header that says so. */
+void value_scanner_init(struct value_scanner *s, size_t max_bytes);
+/* Look at what has come since the last call.  `at` is where the value begins,
+ * `size_bytes` all of it that is there by now; it may lie elsewhere than before.
+ * Errors as value_scan(), and EG_TOO_LARGE past max_bytes; only EG_AGAIN may be
+ * followed by another call. */
+EG_MUST_USE eg_err value_scanner_run(struct value_scanner *s, const uint8_t *at, size_t size_bytes);
+
 /* ---- looking at a trusted value ----------------------------------------- */
 
 enum value_kind value_kind_of(struct value v);
 const uint8_t *value_skip(const uint8_t *at); /* the byte after the value that begins here */
+struct value value_of(const uint8_t *at);     /* the value that begins here                */
 
 bool value_is_integer(struct value v);                          /* encoded as int or uint */
 bool value_is_float(struct value v);                            /* encoded as float       */
@@ -63,6 +80,7 @@ EG_MUST_USE bool value_get_double(struct value v, double *out); /* any number, r
 EG_MUST_USE bool value_get_bool(struct value v, bool *out);
 /* The bytes of a string, binary or ext; false for other kinds. */
 EG_MUST_USE bool value_get_bytes(struct value v, const uint8_t **at, uint32_t *size_bytes);
+EG_MUST_USE bool value_get_ext_type(struct value v, int8_t *out);
 /* True where v is the string `text`. */
 bool value_is_string(struct value v, const char *text);
 
@@ -99,6 +117,7 @@ void value_put_double(struct value_writer *w, double d);
 void value_put_string(struct value_writer *w, const char *at, size_t size_bytes);
 void value_put_text(struct value_writer *w, const char *text); /* a C string */
 void value_put_binary(struct value_writer *w, const void *at, size_t size_bytes);
+void value_put_ext(struct value_writer *w, int8_t type, const void *at, size_t size_bytes);
 void value_put_array(struct value_writer *w, uint32_t count); /* header; elements follow */
 void value_put_map(struct value_writer *w, uint32_t pairs);
 void value_put_raw(struct value_writer *w, struct value v); /* copy as it is encoded */

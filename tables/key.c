@@ -1,0 +1,402 @@
+/* key.c -- canonical, hashed and sortable keys.
+ *
+ * Canonical form: one byte sequence for all values that compare equal, made by
+ * writing the value anew (canon_put).  It goes into a buffer, or straight into
+ * the hash where nobody needs the bytes.
+ *
+ * Sortable form: memcmp order is value_compare order.
+ *
+ *     any     | kind + 1 | ...                         0 stays free to end arrays
+ *     number  | 1 | class 16 | fraction 64 |           see put_sortable_number
+ *     string  | 1 | bytes, 00 as 00 ff | 00 00 |       also binary
+ *     array   | 1 | elements | 00 |
+ *     map     | 1 | pairs 32 | keys in order | their values |
+ *     ext     | 1 | type + 128 | as a string |
+ */
+#include "tables/key.h"
+
+#include "tables/value_private.h"
+
+#include <math.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL /* short keys: the call would cost as much as the hash */
+#include <xxhash.h>
+
+/* No value is more than 9 times its canonical form (0.0 as a float64). */
+enum { ENCODED_SIZE_MAX = 9 * KEY_SIZE_MAX };
+
+/* ---- canonical form ----------------------------------------------------- */
+
+/* Where canonical bytes go: the writer, or the hash where there is one. */
+struct canon {
+    struct value_writer *writer;
+    XXH3_state_t *hash;
+    bool saw_nan;
+};
+
+static void canon_bytes(struct canon *c, const uint8_t *at, size_t size_bytes) {
+    if (c->hash != NULL)
+        XXH3_64bits_update(c->hash, at, size_bytes);
+    else
+        value_put_raw(c->writer, (struct value){at, (uint32_t) size_bytes});
+}
+
+static void canon_number(struct canon *c, struct value_writer *head, const uint8_t *at) {
+    struct value_number n = value_number_canonical(value_number_of(at));
+
+    if (n.form == NUMBER_UNSIGNED) {
+        value_put_u64(head, n.u);
+    } else if (n.form == NUMBER_NEGATIVE) {
+        value_put_i64(head, n.i);
+    } else {
+        value_put_double(head, n.d);
+        c->saw_nan |= isnan(n.d);
+    }
+}
+
+static const uint8_t *canon_put(struct canon *c, const uint8_t *at);
+
+static void canon_map(struct canon *c, const uint8_t *map) {
+    struct map_walk walk;
+    const uint8_t *pair;
+
+    map_walk_open(&walk, map);
+    while ((pair = map_walk_next(&walk)) != NULL)
+        canon_put(c, canon_put(c, pair));
+    map_walk_close(&walk);
+}
+
+/* Write the value at `at`; returns what follows it.  Recurses once a level. */
+static const uint8_t *canon_put(struct canon *c, const uint8_t *at) {
+    uint8_t head_bytes[9]; /* the longest header, and the longest number */
+    struct value_writer head = value_writer_init(head_bytes, sizeof head_bytes);
+    struct value_head old = head_of(at);
+    const uint8_t *bytes = at;
+    uint32_t size_bytes = 0;
+
+    switch ((enum value_kind) value_kinds[at[0]]) {
+    case VALUE_NIL:
+    case VALUE_FALSE:
+    case VALUE_TRUE:
+        value_put_raw(&head, (struct value){at, 1});
+        break;
+    case VALUE_NUMBER:
+        canon_number(c, &head, at);
+        break;
+    case VALUE_STRING:
+        bytes = value_bytes_of(at, &size_bytes);
+        value_put_string_head(&head, size_bytes);
+        break;
+    case VALUE_BINARY:
+        bytes = value_bytes_of(at, &size_bytes);
+        value_put_binary_head(&head, size_bytes);
+        break;
+    case VALUE_EXT:
+        bytes = value_bytes_of(at, &size_bytes);
+        value_put_ext_head(&head, value_ext_type_of(at), size_bytes);
+        break;
+    case VALUE_ARRAY:
+        value_put_array(&head, old.children);
+        break;
+    case VALUE_MAP:
+        value_put_map(&head, old.children / 2);
+        break;
+    }
+    canon_bytes(c, head_bytes, head.need_bytes);
+    canon_bytes(c, bytes, size_bytes);
+
+    if (value_kinds[at[0]] == VALUE_MAP) {
+        canon_map(c, at);
+        return value_skip(at);
+    }
+    at += old.own_bytes;
+    for (uint32_t i = 0; i < old.children; i++)
+        at = canon_put(c, at);
+    return at;
+}
+
+/* ---- is it canonical already? ------------------------------------------- */
+
+static bool number_is_canonical(const uint8_t *at) {
+    uint8_t shortest[9];
+    struct value_writer w = value_writer_init(shortest, sizeof shortest);
+    struct canon c = {.writer = &w};
+
+    canon_number(&c, &w, at);
+    return !c.saw_nan && w.need_bytes == value_leads[at[0]] &&
+           memcmp(shortest, at, w.need_bytes) == 0;
+}
+
+static bool head_is_canonical(const uint8_t *at) {
+    uint32_t n;
+
+    switch (at[0]) {
+    case 0xc4: /* binary */
+        return true;
+    case 0xc5:
+    case 0xda:
+        return load_be16(at + 1) > UINT8_MAX;
+    case 0xc6:
+    case 0xdb:
+    case 0xc9:
+        return load_be32(at + 1) > UINT16_MAX;
+    case 0xd9:
+        return at[1] >= 32;
+    case 0xc7: /* exts of 1, 2, 4, 8 and 16 bytes have headers of their own */
+        n = at[1];
+        return n == 0 || n > 16 || (n & (n - 1)) != 0;
+    case 0xc8:
+        return load_be16(at + 1) > UINT8_MAX;
+    case 0xdc:
+    case 0xde:
+        return load_be16(at + 1) >= 16;
+    case 0xdd:
+    case 0xdf:
+        return load_be32(at + 1) > UINT16_MAX;
+    default:
+        return true;
+    }
+}
+
+/* Where it is, moves *at behind the value. */
+static bool is_canonical(const uint8_t **at) {
+    enum value_kind kind = (enum value_kind) value_kinds[**at];
+    struct value_head head = head_of(*at);
+    const uint8_t *map = *at;
+
+    if (kind == VALUE_NUMBER ? !number_is_canonical(*at) : !head_is_canonical(*at))
+        return false;
+    *at += head.own_bytes;
+    for (uint32_t i = 0; i < head.children; i++)
+        if (!is_canonical(at))
+            return false;
+    return kind != VALUE_MAP || map_is_in_order(map);
+}
+
+bool key_is_canonical(struct value v) {
+    const uint8_t *at = v.at;
+
+    /* The usual keys need no look at all: small integers, short strings. */
+    if (at[0] < 0x80 || at[0] >= 0xe0 || (at[0] & 0xe0) == 0xa0)
+        return true;
+    return is_canonical(&at);
+}
+
+/* ---- probe keys --------------------------------------------------------- */
+
+/* Fill k->canon with the canonical form of k->value. */
+static eg_err key_canonicalise(struct key *k, struct alloc *a) {
+    struct value_writer w = value_writer_init(k->inline_canon, sizeof k->inline_canon);
+    struct canon c = {.writer = &w};
+    uint8_t *heap;
+
+    if (k->value.size_bytes > ENCODED_SIZE_MAX)
+        return EG_TOO_LARGE;
+    canon_put(&c, k->value.at);
+    if (c.saw_nan)
+        return EG_BAD_RECORD;
+    if (w.need_bytes > KEY_SIZE_MAX)
+        return EG_TOO_LARGE;
+    k->canon = k->inline_canon;
+    k->canon_bytes = (uint32_t) w.need_bytes;
+    if (!w.overflow)
+        return EG_OK;
+
+    heap = alloc_get(a, k->canon_bytes);
+    if (heap == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(heap, k->canon_bytes);
+    canon_put(&c, k->value.at);
+    EG_ASSERT(!w.overflow);
+    k->canon = heap;
+    k->heap_bytes = k->canon_bytes;
+    return EG_OK;
+}
+
+eg_err key_prepare(struct key *k, struct value v, uint64_t seed, struct alloc *a) {
+    k->value = v;
+    k->canon = v.at;
+    k->canon_bytes = v.size_bytes;
+    k->heap_bytes = 0;
+    k->alloc = a;
+    if (EG_UNLIKELY(!key_is_canonical(v))) {
+        eg_err err = key_canonicalise(k, a);
+        if (err != EG_OK)
+            return err;
+    } else if (v.size_bytes > KEY_SIZE_MAX) {
+        return EG_TOO_LARGE;
+    }
+    k->hash = XXH3_64bits_withSeed(k->canon, k->canon_bytes, seed);
+    return EG_OK;
+}
+
+void key_release(struct key *k) {
+    if (k->heap_bytes > 0)
+        alloc_put(k->alloc, (void *) k->canon, k->heap_bytes);
+    k->heap_bytes = 0;
+}
+
+uint64_t key_hash(struct value v, uint64_t seed) {
+    XXH3_state_t hash;
+    struct canon c = {.hash = &hash};
+
+    if (EG_LIKELY(key_is_canonical(v)))
+        return XXH3_64bits_withSeed(v.at, v.size_bytes, seed);
+    XXH3_64bits_reset_withSeed(&hash, seed);
+    canon_put(&c, v.at);
+    return XXH3_64bits_digest(&hash);
+}
+
+/* ---- sortable form ------------------------------------------------------ */
+
+struct sink {
+    uint8_t *at;
+    size_t room_bytes;
+    size_t need_bytes;
+};
+
+static void sink_put(struct sink *s, const void *bytes, size_t size_bytes) {
+    size_t fits = EG_MIN(size_bytes, s->room_bytes);
+
+    if (fits > 0)
+        memcpy(s->at, bytes, fits);
+    s->at += fits;
+    s->room_bytes -= fits;
+    s->need_bytes += size_bytes;
+}
+
+/* The lowest `width` bytes of n, highest first. */
+static void sink_put_be(struct sink *s, uint64_t n, size_t width) {
+    uint8_t bytes[8];
+
+    for (size_t i = 0; i < width; i++)
+        bytes[i] = (uint8_t) (n >> (8 * (width - 1 - i)));
+    sink_put(s, bytes, width);
+}
+
+static void put_sortable_bytes(struct sink *s, const uint8_t *at) {
+    uint32_t left;
+    const uint8_t *bytes = value_bytes_of(at, &left);
+    const uint8_t *zero;
+
+    while (left > 0 && (zero = memchr(bytes, 0, left)) != NULL) {
+        sink_put(s, bytes, (size_t) (zero - bytes));
+        sink_put(s, "\x00\xff", 2);
+        left -= (uint32_t) (zero + 1 - bytes);
+        bytes = zero + 1;
+    }
+    sink_put(s, bytes, left);
+    sink_put(s, "\x00\x00", 2);
+}
+
+/* Every finite number but 0 is 1.fraction * 2^exponent with at most 63 bits of
+ * fraction, be it float or integer.
+ *
+ *     class     8000 zero; 8001 .. 8832 the exponent of a positive number, -1074 ..
+ *               1023; fffe infinity; ffff NaN
+ *     fraction  64 bits, left-aligned; only where there is an exponent
+ *
+ * A negative number is the complement of its positive twin. */
+enum {
+    CLASS_ZERO = 0x8000,
+    CLASS_OF_EXPONENT_0 = CLASS_ZERO + 1075,
+    CLASS_INFINITY = 0xfffe,
+    CLASS_NAN = 0xffff,
+};
+
+/* Split a float into magnitude * 2^scale.  False: infinite. */
+static bool split_float(double d, uint64_t *magnitude, int *scale) {
+    uint64_t bits;
+    int exponent;
+
+    memcpy(&bits, &d, sizeof bits);
+    exponent = (int) (bits >> 52 & 0x7ff);
+    *magnitude = bits & ((UINT64_C(1) << 52) - 1);
+    *scale = -1074; /* of the subnormals, whose leading digit is 0 */
+    if (exponent > 0) {
+        *magnitude |= UINT64_C(1) << 52;
+        *scale += exponent - 1;
+    }
+    return exponent != 0x7ff;
+}
+
+static void put_sortable_number(struct sink *s, const uint8_t *at) {
+    struct value_number n = value_number_of(at);
+    bool negative = n.form == NUMBER_NEGATIVE || (n.form == NUMBER_FLOAT && n.d < 0);
+    uint64_t flip = negative ? UINT64_MAX : 0;
+    uint64_t magnitude = n.form == NUMBER_NEGATIVE ? -(uint64_t) n.i : n.u;
+    int scale = 0;
+    int shift;
+
+    if (n.form == NUMBER_FLOAT && !split_float(n.d, &magnitude, &scale)) {
+        sink_put_be(s, isnan(n.d) ? CLASS_NAN : CLASS_INFINITY ^ flip, 2);
+        return;
+    }
+    if (magnitude == 0) {
+        sink_put_be(s, CLASS_ZERO, 2);
+        return;
+    }
+    shift = __builtin_clzll(magnitude);
+    sink_put_be(s, (uint64_t) (CLASS_OF_EXPONENT_0 + scale + 63 - shift) ^ flip, 2);
+    sink_put_be(s, magnitude << shift << 1 ^ flip, 8); /* the leading 1 is understood */
+}
+
+static const uint8_t *put_sortable(struct sink *s, const uint8_t *at);
+
+static void put_sortable_map(struct sink *s, const uint8_t *map) {
+    struct map_walk walk;
+    const uint8_t *pair;
+
+    map_walk_open(&walk, map);
+    sink_put_be(s, walk.pairs, 4);
+    while ((pair = map_walk_next(&walk)) != NULL)
+        put_sortable(s, pair);
+    map_walk_rewind(&walk);
+    while ((pair = map_walk_next(&walk)) != NULL)
+        put_sortable(s, value_skip(pair));
+    map_walk_close(&walk);
+}
+
+/* Returns what follows the value at `at`.  Recurses once a level. */
+static const uint8_t *put_sortable(struct sink *s, const uint8_t *at) {
+    enum value_kind kind = (enum value_kind) value_kinds[at[0]];
+    struct value_head head = head_of(at);
+    const uint8_t *next = at + head.own_bytes;
+
+    sink_put_be(s, (uint64_t) kind + 1, 1);
+    switch (kind) {
+    case VALUE_NIL:
+    case VALUE_FALSE:
+    case VALUE_TRUE:
+        break;
+    case VALUE_NUMBER:
+        put_sortable_number(s, at);
+        break;
+    case VALUE_EXT:
+        sink_put_be(s, (uint64_t) (value_ext_type_of(at) + 128), 1);
+        put_sortable_bytes(s, at);
+        break;
+    case VALUE_STRING:
+    case VALUE_BINARY:
+        put_sortable_bytes(s, at);
+        break;
+    case VALUE_ARRAY:
+        for (uint32_t i = 0; i < head.children; i++)
+            next = put_sortable(s, next);
+        sink_put_be(s, 0, 1);
+        break;
+    case VALUE_MAP:
+        put_sortable_map(s, at);
+        next = value_skip(at);
+        break;
+    }
+    return next;
+}
+
+size_t key_sortable(struct value v, uint8_t *buffer, size_t size_bytes) {
+    struct sink s = {.at = buffer, .room_bytes = size_bytes};
+
+    put_sortable(&s, v.at);
+    return s.need_bytes;
+}

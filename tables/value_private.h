@@ -1,0 +1,176 @@
+/* value_private.h -- how one MessagePack header is read, for tables/ only.
+ *
+ * A table maps the first byte of a value to what follows it: for most values
+ * their whole size, for the rest the shape of their header.  The scanner, the
+ * skipper and the comparison all read headers through head_read().
+ */
+#ifndef TABLES_VALUE_PRIVATE_H
+#define TABLES_VALUE_PRIVATE_H
+
+#include "tables/value.h"
+
+/* What the first byte says.  Below LEAD_NEVER: the whole size of the value. */
+enum value_lead {
+    LEAD_NEVER = 0x80, /* 0xc1                                               */
+    LEAD_LEN8,         /* string or binary behind 1, 2 or 4 length bytes     */
+    LEAD_LEN16,
+    LEAD_LEN32,
+    LEAD_EXT8, /* the same with a type byte between length and bytes */
+    LEAD_EXT16,
+    LEAD_EXT32,
+    LEAD_CONTAINER, /* from here on: others follow inside it */
+    LEAD_ARRAY4 = LEAD_CONTAINER,
+    LEAD_ARRAY16,
+    LEAD_ARRAY32,
+    LEAD_MAP4,
+    LEAD_MAP16,
+    LEAD_MAP32,
+};
+
+/* Both tables are indexed by the first byte. */
+extern const uint8_t value_leads[256];
+extern const uint8_t value_kinds[256]; /* enum value_kind */
+
+static inline uint32_t load_be16(const uint8_t *at) {
+    return (uint32_t) at[0] << 8 | at[1];
+}
+static inline uint32_t load_be32(const uint8_t *at) {
+    return (uint32_t) at[0] << 24 | (uint32_t) at[1] << 16 | (uint32_t) at[2] << 8 | at[3];
+}
+static inline uint64_t load_be64(const uint8_t *at) {
+    return (uint64_t) load_be32(at) << 32 | load_be32(at + 4);
+}
+
+struct value_head {
+    uint64_t own_bytes; /* header and bytes of its own; children follow */
+    uint32_t children;  /* values inside; a map counts both sides       */
+    bool container;
+};
+
+/* Read the header at `at`, of which `have_bytes` (>= 1) are there.
+ * EG_AGAIN: it is cut.  EG_BAD_REQUEST: 0xc1.  EG_TOO_LARGE: a map whose count
+ * alone means more bytes than a span can hold.  With have_bytes SIZE_MAX, for
+ * trusted bytes, the compiler drops the checks. */
+static inline eg_err head_read(const uint8_t *at, size_t have_bytes, struct value_head *h) {
+    uint8_t lead = value_leads[at[0]];
+    uint32_t pairs;
+
+    *h = (struct value_head){.own_bytes = lead};
+    if (EG_LIKELY(lead < LEAD_NEVER))
+        return EG_OK;
+    h->container = lead >= LEAD_CONTAINER;
+    switch (lead) {
+    case LEAD_ARRAY4:
+        h->own_bytes = 1;
+        h->children = at[0] & 0x0f;
+        return EG_OK;
+    case LEAD_MAP4:
+        h->own_bytes = 1;
+        h->children = 2 * (uint32_t) (at[0] & 0x0f);
+        return EG_OK;
+    case LEAD_LEN8:
+        if (have_bytes < 2)
+            return EG_AGAIN;
+        h->own_bytes = 2 + (uint64_t) at[1];
+        return EG_OK;
+    case LEAD_EXT8:
+        if (have_bytes < 2)
+            return EG_AGAIN;
+        h->own_bytes = 3 + (uint64_t) at[1];
+        return EG_OK;
+    case LEAD_LEN16:
+    case LEAD_EXT16:
+        if (have_bytes < 3)
+            return EG_AGAIN;
+        h->own_bytes = (lead == LEAD_EXT16 ? 4u : 3u) + (uint64_t) load_be16(at + 1);
+        return EG_OK;
+    case LEAD_ARRAY16:
+    case LEAD_MAP16:
+        if (have_bytes < 3)
+            return EG_AGAIN;
+        h->own_bytes = 3;
+        h->children = load_be16(at + 1) << (lead == LEAD_MAP16);
+        return EG_OK;
+    case LEAD_LEN32:
+    case LEAD_EXT32:
+        if (have_bytes < 5)
+            return EG_AGAIN;
+        h->own_bytes = (lead == LEAD_EXT32 ? 6u : 5u) + (uint64_t) load_be32(at + 1);
+        return EG_OK;
+    case LEAD_ARRAY32:
+        if (have_bytes < 5)
+            return EG_AGAIN;
+        h->own_bytes = 5;
+        h->children = load_be32(at + 1);
+        return EG_OK;
+    case LEAD_MAP32:
+        if (have_bytes < 5)
+            return EG_AGAIN;
+        pairs = load_be32(at + 1);
+        if (pairs > INT32_MAX)
+            return EG_TOO_LARGE;
+        h->own_bytes = 5;
+        h->children = 2 * pairs;
+        return EG_OK;
+    default:
+        return EG_BAD_REQUEST;
+    }
+}
+
+/* The header of a trusted value. */
+static inline struct value_head head_of(const uint8_t *at) {
+    struct value_head h;
+    eg_err err = head_read(at, SIZE_MAX, &h);
+    EG_ASSERT(err == EG_OK);
+    return h;
+}
+
+/* A number as it was encoded, none of its digits lost. */
+struct value_number {
+    enum { NUMBER_UNSIGNED, NUMBER_NEGATIVE, NUMBER_FLOAT } form;
+    union {
+        uint64_t u; /* NUMBER_UNSIGNED: >= 0          */
+        int64_t i;  /* NUMBER_NEGATIVE: < 0           */
+        double d;   /* NUMBER_FLOAT                   */
+    };
+};
+struct value_number value_number_of(const uint8_t *at);
+
+/* The same number in its one form: an integer wherever it is one that 64 bits
+ * can hold, else a float; all NaNs are one. */
+struct value_number value_number_canonical(struct value_number n);
+
+/* The bytes of the string, binary or ext that begins at `at`. */
+const uint8_t *value_bytes_of(const uint8_t *at, uint32_t *size_bytes);
+int8_t value_ext_type_of(const uint8_t *at);
+
+/* Headers alone; the caller writes as many bytes behind them. */
+void value_put_string_head(struct value_writer *w, size_t size_bytes);
+void value_put_binary_head(struct value_writer *w, size_t size_bytes);
+void value_put_ext_head(struct value_writer *w, int8_t type, size_t size_bytes);
+
+/* Pairs of a map in the order of (key, value).  Deterministic also where a key
+ * stands twice. */
+enum { MAP_WALK_INLINE_PAIRS = 32 };
+
+struct map_walk {
+    const uint8_t *map;      /* the map itself; offsets count from here        */
+    const uint32_t *offsets; /* of its pairs, sorted; NULL: in order, or no memory */
+    bool in_order;           /* as it lies                                     */
+    uint32_t pairs;
+    uint32_t at;       /* how many were handed out                             */
+    uint32_t previous; /* offset of the last of them                           */
+    size_t heap_bytes; /* of offsets; 0: they are inline                       */
+    uint32_t inline_offsets[MAP_WALK_INLINE_PAIRS];
+};
+bool map_is_in_order(const uint8_t *map);
+void map_walk_open(struct map_walk *w, const uint8_t *map);
+void map_walk_rewind(struct map_walk *w);
+/* The next key, behind which its value begins; NULL at the end. */
+const uint8_t *map_walk_next(struct map_walk *w);
+void map_walk_close(struct map_walk *w);
+
+/* Compare what begins at *a and *b.  Where equal (0), both are moved behind. */
+int value_compare_at(const uint8_t **a, const uint8_t **b);
+
+#endif /* TABLES_VALUE_PRIVATE_H */
