@@ -17,9 +17,11 @@
  *
  * Order      Bytes arrive as they were sent.  After close() nothing is called
  *            but on_closed(), and from there on the stream is gone.
- * Ownership  on_bytes() lends the net's one read buffer until it returns: who
- *            keeps bytes copies them, so an idle stream holds none.  write()
- *            borrows its bytes until on_written() or on_closed().
+ * Ownership  on_bytes() lends memory of the net until stream_net_turn(): a
+ *            scheduler's turn hook executes what came over all its streams at
+ *            once, and copies only what is unfinished, so an idle stream holds
+ *            no memory.  What comes over one stream in one go is contiguous.
+ *            write() borrows its bytes until on_written() or on_closed().
  * Threads    A net, its listeners and its streams belong to one scheduler.
  */
 #ifndef ENGINE_STREAM_H
@@ -29,9 +31,10 @@
 #include "engine/err.h"
 
 enum {
-    STREAM_ADDRESS_BYTES = 160,    /* any address as text, terminated         */
-    STREAM_READ_BYTES = 64 * 1024, /* the most one on_bytes() can bring       */
-    STREAM_BACKLOG = 1024,         /* connections the kernel keeps for accept */
+    STREAM_ADDRESS_BYTES = 160,     /* any address as text, terminated         */
+    STREAM_READ_BYTES = 64 * 1024,  /* the most one on_bytes() can bring       */
+    STREAM_TURN_BYTES = 512 * 1024, /* the most one turn can: then the kernel keeps the rest */
+    STREAM_BACKLOG = 1024,          /* connections the kernel keeps for accept */
 };
 
 struct stream;
@@ -100,12 +103,18 @@ struct stream_ops {
     eg_err (*write)(struct stream *s, const uint8_t *at, size_t size_bytes);
     void (*finish)(struct stream *s);
     void (*close)(struct stream *s);
+    void (*net_turn)(struct stream_net *n);
     void (*net_close)(struct stream_net *n);
 };
 
 /* The network by libuv, on `loop`.  EG_MEMORY. */
 EG_MUST_USE eg_err stream_net_uv_open(struct stream_net **out, struct alloc *a,
                                       struct uv_loop_s *loop);
+
+/* The bytes that were lent come back to the net.  Once in every turn that saw any. */
+static inline void stream_net_turn(struct stream_net *n) {
+    n->ops->net_turn(n);
+}
 
 /* Every listener and stream of it has said on_closed(). */
 static inline void stream_net_close(struct stream_net *n) {

@@ -1,11 +1,13 @@
 /* stream_uv.c -- byte streams by libuv; listening by plain sockets on its loop.
  *
- *     struct net     one a loop: the shared read buffer, a count of open handles
+ *     struct net     one a loop: the turn's read buffer, a count of open handles
  *     struct conn    one a connection: a libuv stream and its one request
  *     struct door    one a listening socket
  *
- * libuv calls the read callback at once after it has read, so one buffer serves
- * every connection of the loop.  Listening goes past libuv's own listeners
+ * libuv calls the read callback at once after it has read, so every read of a turn
+ * gets the next part of one buffer.  Where none is left it is given an empty one:
+ * that read fails and the socket is ready again in the next turn.
+ * Listening goes past libuv's own listeners
  * because those tie a connection to the loop that accepted it; here accepting
  * yields a descriptor that any loop may open.
  *
@@ -29,6 +31,7 @@
 enum {
     ACCEPTS_PER_TURN = 64, /* then the connections there are get their turn */
     HOST_TEXT_BYTES = 64,  /* a numeric address                             */
+    READ_MIN_BYTES = 4096, /* less room than this is not worth a read       */
 };
 
 struct net {
@@ -36,7 +39,8 @@ struct net {
     struct alloc *alloc;
     uv_loop_t *loop;
     uint32_t handle_count; /* listeners and connections not gone yet */
-    uint8_t read_buffer[STREAM_READ_BYTES];
+    size_t lent_bytes;     /* of `input`, since the last turn          */
+    uint8_t input[STREAM_TURN_BYTES];
 };
 
 struct conn {
@@ -160,17 +164,24 @@ static void net_refuse(struct stream_net *n, struct stream_accepted accepted) {
 static void conn_on_alloc(uv_handle_t *handle, size_t suggested_bytes, uv_buf_t *buffer) {
     struct conn *c = EG_CONTAINER_OF(handle, struct conn, uv.handle);
 
+    size_t left_bytes = STREAM_TURN_BYTES - c->net->lent_bytes;
+
     (void) suggested_bytes;
-    *buffer = uv_buf_init((char *) c->net->read_buffer, STREAM_READ_BYTES);
+    if (left_bytes < READ_MIN_BYTES)
+        left_bytes = 0;
+    *buffer = uv_buf_init((char *) c->net->input + c->net->lent_bytes,
+                          (unsigned) EG_MIN(left_bytes, (size_t) STREAM_READ_BYTES));
 }
 
 static void conn_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer) {
     struct conn *c = EG_CONTAINER_OF(stream, struct conn, uv.stream);
 
-    if (n > 0)
+    if (n > 0) {
+        c->net->lent_bytes += (size_t) n;
         c->base.events->on_bytes(&c->base, (const uint8_t *) buffer->base, (size_t) n);
-    else if (n < 0)
+    } else if (n < 0 && n != UV_ENOBUFS) {
         c->base.events->on_end(&c->base, n == UV_EOF ? EG_OK : EG_CLOSED);
+    }
 }
 
 static eg_err conn_read_start(struct stream *s) {
@@ -471,6 +482,10 @@ static void door_close(struct stream_listener *l) {
 
 /* ---- the net ------------------------------------------------------------ */
 
+static void net_turn(struct stream_net *n) {
+    net_of(n)->lent_bytes = 0;
+}
+
 static void net_close(struct stream_net *n) {
     struct net *net = net_of(n);
 
@@ -491,6 +506,7 @@ eg_err stream_net_uv_open(struct stream_net **out, struct alloc *a, uv_loop_t *l
         .write = conn_write,
         .finish = conn_finish,
         .close = conn_close,
+        .net_turn = net_turn,
         .net_close = net_close,
     };
     struct net *net = alloc_zero(a, sizeof *net);

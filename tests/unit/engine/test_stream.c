@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
@@ -35,6 +36,7 @@ static void server_bytes(struct stream *s, const uint8_t *at, size_t n) {
     w->pending = malloc(n);
     memcpy(w->pending, at, n);
     cr_assert_eq(stream_write(s, w->pending, n), EG_OK);
+    stream_net_turn(w->net);
 }
 static void server_written(struct stream *s, eg_err err) {
     struct world *w = s->user;
@@ -76,6 +78,7 @@ static void client_bytes(struct stream *s, const uint8_t *at, size_t n) {
     for (size_t i = 0; i < n; i++)
         w->wrong_bytes += at[i] != pattern(w->got_bytes + i);
     w->got_bytes += n;
+    stream_net_turn(w->net);
     if (w->got_bytes == PAYLOAD_BYTES)
         stream_finish(s);
 }
@@ -141,6 +144,56 @@ Test(stream, a_unix_socket_does_the_same_and_leaves_no_file) {
     snprintf(path, sizeof path, "unix:/tmp/test_stream.%d", (int) getpid());
     echo_through(path);
     cr_assert_eq(access(path + 5, F_OK), -1);
+}
+
+static void hoard(struct stream *s, const uint8_t *at, size_t n) {
+    struct world *w = s->user;
+
+    for (size_t i = 0; i < n; i++) /* contiguous, and lent until the turn is over */
+        w->wrong_bytes += at[i] != pattern(w->got_bytes + i);
+    w->got_bytes += n;
+}
+
+Test(stream, a_turn_brings_no_more_than_its_bound_and_the_next_one_the_rest) {
+    static const struct stream_events hoarding = {NULL, hoard, client_end, NULL, any_closed};
+    struct world w = {.client_end = EG_BUSY};
+    static uint8_t payload[PAYLOAD_BYTES];
+    int pair[2];
+    size_t first_bytes, sent = 0;
+
+    for (size_t i = 0; i < PAYLOAD_BYTES; i++)
+        payload[i] = pattern(i);
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    cr_assert_eq(uv_loop_init(&w.loop), 0);
+    cr_assert_eq(stream_net_uv_open(&w.net, alloc_system(), &w.loop), EG_OK);
+    cr_assert_eq(stream_listen(w.net, "127.0.0.1:0", true, &door_events, &w, &w.listener, NULL),
+                 EG_OK);
+    cr_assert_eq(
+        stream_adopt(w.net, (struct stream_accepted){.handle = pair[0]}, &hoarding, &w, &w.client),
+        EG_OK);
+    cr_assert_eq(stream_read_start(w.client), EG_OK);
+    fcntl(pair[1], F_SETFL, O_NONBLOCK);
+    for (int turn = 0; turn < 100; turn++) { /* no turn is declared over: the buffer runs out */
+        ssize_t n = write(pair[1], payload + sent, PAYLOAD_BYTES - sent);
+        sent += n > 0 ? (size_t) n : 0;
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    }
+    first_bytes = w.got_bytes;
+    cr_assert_leq(first_bytes, STREAM_TURN_BYTES);
+    cr_assert_gt(first_bytes, STREAM_TURN_BYTES - STREAM_READ_BYTES);
+    stream_net_turn(w.net);
+    uv_run(&w.loop, UV_RUN_NOWAIT);
+    cr_assert_gt(w.got_bytes, first_bytes);
+    cr_assert_eq(w.wrong_bytes, 0);
+    close(pair[1]);
+    while (w.closed == 0) {
+        stream_net_turn(w.net);
+        uv_run(&w.loop, UV_RUN_ONCE);
+    }
+    uv_run(&w.loop, UV_RUN_DEFAULT);
+    cr_assert_eq(w.got_bytes, sent);
+    stream_net_close(w.net);
+    cr_assert_eq(uv_loop_close(&w.loop), 0);
 }
 
 struct refusal {
