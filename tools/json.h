@@ -1,0 +1,27 @@
+/* json.h -- JSON text to MessagePack and back, for people and for files.
+ *
+ * Integers that fit 64 bits stay integers, other numbers are floats, and a float
+ * is printed so that it comes back as one (2.0, not 2).  What JSON lacks is
+ * printed and does not come back as it was: a binary as a string of hexadecimal
+ * digits, NaN and infinities as null, a map's key that is no string as its JSON
+ * text in a string.
+ *
+ * Bounds     Nesting as VALUE_DEPTH_MAX; sizes as the buffer's bound.
+ * Errors     EG_BAD_REQUEST with a note (what and at which byte), EG_TOO_LARGE,
+ *            EG_MEMORY; `out` is then as it was. */
+#ifndef TOOLS_JSON_H
+#define TOOLS_JSON_H
+
+#include "engine/buffer.h"
+#include "engine/err.h"
+#include "tables/value.h"
+
+/* Append the one JSON value at the start of `text` as MessagePack; *used_bytes is
+ * what it took, white space around it included. */
+EG_MUST_USE eg_err json_parse(const char *text, size_t size_bytes, struct buffer *out,
+                              size_t *used_bytes, struct err_note *note);
+
+/* Append `v` as JSON on one line. */
+EG_MUST_USE eg_err json_print(struct value v, struct buffer *out);
+
+#endif /* TOOLS_JSON_H */
