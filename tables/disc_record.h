@@ -25,7 +25,7 @@
 #include "tables/disc.h"
 #include "tables/record.h"
 
-enum disc_row_kind { DISC_ROW_CLOCK = 1, DISC_ROW_RECORD = 2, DISC_ROW_INDEX = 3 };
+enum disc_row_kind { DISC_ROW_CLOCK = 1, DISC_ROW_RECORD, DISC_ROW_INDEX, DISC_ROW_END };
 
 enum {
     DISC_RECORD_FORMAT = 1,
@@ -60,6 +60,10 @@ EG_MUST_USE eg_err disc_record_drop_index(struct disc_batch *b, struct disc_tabl
 /* Write the row key's beginning and a value's sortable form; returns its size as
  * key_sortable() does (larger than size_bytes: it did not fit). */
 size_t disc_row_key(uint8_t *buffer, size_t size_bytes, uint32_t shard, struct value key);
+/* The whole row key of a record. */
+size_t disc_row_key_of(uint8_t *buffer, size_t size_bytes, uint32_t shard, const struct record *rec,
+                       bool bag);
+/* Shard and kind: where a kind's rows begin, and where those of the kind before end. */
 size_t disc_row_prefix(uint8_t *buffer, uint32_t shard, enum disc_row_kind kind);
 
 /* ---- reading back ------------------------------------------------------- */

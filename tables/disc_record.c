@@ -1,0 +1,247 @@
+/* disc_record.c -- row keys written straight into a batch, rows checked when read. */
+#include "tables/disc_record.h"
+
+#include "tables/key.h"
+
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum {
+    KEY_ROOM_BYTES = 96,     /* first guess beside the encoded size: rarely short  */
+    TAIL_HASH_BYTES = 16,    /* at the end of a cut tail                           */
+    VALUE_HEADER_BYTES = 17, /* format, hlc, dot                                   */
+    VALUE_EXPIRY_BYTES = 8,
+};
+
+/* ---- row keys ----------------------------------------------------------- */
+
+/* A place to write that counts on past its end. */
+struct span {
+    uint8_t *at;
+    size_t size_bytes;
+    size_t used_bytes; /* past size_bytes: it did not fit */
+};
+
+static void span_put(struct span *s, const void *bytes, size_t size_bytes) {
+    if (s->used_bytes + size_bytes <= s->size_bytes)
+        memcpy(s->at + s->used_bytes, bytes, size_bytes);
+    s->used_bytes += size_bytes;
+}
+
+static void span_put_sortable(struct span *s, struct value v) {
+    size_t at = EG_MIN(s->used_bytes, s->size_bytes);
+    s->used_bytes += key_sortable(v, s->at + at, s->size_bytes - at);
+}
+
+/* What tells a bag's records with one key apart: all other fields. */
+static void span_put_tail(struct span *s, struct value array) {
+    size_t from = s->used_bytes;
+    struct value_iter it = value_iter_of(array);
+    struct value field;
+    XXH128_canonical_t hash;
+
+    if (!value_iter_next(&it, &field)) /* the key itself stands before */
+        return;
+    while (value_iter_next(&it, &field))
+        span_put_sortable(s, field);
+    if (s->used_bytes > s->size_bytes || s->used_bytes - from <= DISC_TAIL_BYTES)
+        return;
+    XXH128_canonicalFromHash(&hash, XXH3_128bits(s->at + from, s->used_bytes - from));
+    s->used_bytes = from + DISC_TAIL_BYTES - TAIL_HASH_BYTES;
+    span_put(s, hash.digest, TAIL_HASH_BYTES);
+}
+
+size_t disc_row_prefix(uint8_t *buffer, uint32_t shard, enum disc_row_kind kind) {
+    EG_ASSERT(shard <= UINT16_MAX);
+    buffer[0] = (uint8_t) (shard >> 8);
+    buffer[1] = (uint8_t) shard;
+    buffer[2] = (uint8_t) kind;
+    return DISC_PREFIX_BYTES;
+}
+
+/* Which row of a shard; the rest of its key follows from the record. */
+struct row {
+    uint32_t shard;
+    enum disc_row_kind kind;
+    uint32_t position; /* of an index */
+    bool bag;
+};
+
+static size_t row_key_write(uint8_t *buffer, size_t size_bytes, struct row row,
+                            const struct record *rec) {
+    struct span s = {buffer, size_bytes, 0};
+    uint8_t prefix[DISC_PREFIX_BYTES + 2];
+    size_t prefix_bytes = disc_row_prefix(prefix, row.shard, row.kind);
+
+    if (row.kind == DISC_ROW_INDEX) {
+        prefix[prefix_bytes++] = (uint8_t) (row.position >> 8);
+        prefix[prefix_bytes++] = (uint8_t) row.position;
+    }
+    span_put(&s, prefix, prefix_bytes);
+    if (row.kind == DISC_ROW_INDEX)
+        span_put_sortable(&s, record_field(rec, row.position));
+    span_put_sortable(&s, record_key(rec));
+    if (row.bag)
+        span_put_tail(&s, record_value(rec));
+    return s.used_bytes;
+}
+
+size_t disc_row_key(uint8_t *buffer, size_t size_bytes, uint32_t shard, struct value key) {
+    struct span s = {buffer, size_bytes, 0};
+    uint8_t prefix[DISC_PREFIX_BYTES];
+
+    span_put(&s, prefix, disc_row_prefix(prefix, shard, DISC_ROW_RECORD));
+    span_put_sortable(&s, key);
+    return s.used_bytes;
+}
+
+size_t disc_row_key_of(uint8_t *buffer, size_t size_bytes, uint32_t shard, const struct record *rec,
+                       bool bag) {
+    return row_key_write(buffer, size_bytes, (struct row){shard, DISC_ROW_RECORD, 0, bag}, rec);
+}
+
+/* ---- into a batch ------------------------------------------------------- */
+
+/* Write a row's key into the batch's next change, leaving room for a value.
+ * NULL: no memory. */
+static uint8_t *batch_row(struct disc_batch *b, struct row row, const struct record *rec,
+                          size_t value_bytes, size_t *key_bytes) {
+    size_t room_bytes = 2 * (size_t) record_key(rec).size_bytes + KEY_ROOM_BYTES;
+    uint8_t *room;
+
+    for (;;) {
+        room = disc_batch_room(b, room_bytes, value_bytes);
+        if (room == NULL)
+            return NULL;
+        *key_bytes = row_key_write(room, room_bytes, row, rec);
+        if (EG_LIKELY(*key_bytes <= room_bytes))
+            return room;
+        room_bytes = *key_bytes;
+    }
+}
+
+static uint8_t *put_le64(uint8_t *at, uint64_t n) {
+    for (int i = 0; i < 8; i++)
+        at[i] = (uint8_t) (n >> (8 * i));
+    return at + 8;
+}
+
+static uint64_t get_le64(const uint8_t *at) {
+    uint64_t n = 0;
+    for (int i = 0; i < 8; i++)
+        n |= (uint64_t) at[i] << (8 * i);
+    return n;
+}
+
+eg_err disc_record_put(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                       const struct record *rec, bool bag) {
+    uint32_t array_bytes = record_array_bytes(rec);
+    uint64_t expiry_ms = record_expiry_ms(rec);
+    size_t header_bytes = VALUE_HEADER_BYTES + (expiry_ms != 0 ? VALUE_EXPIRY_BYTES : 0);
+    size_t key_bytes;
+    uint8_t *at = batch_row(b, (struct row){shard, DISC_ROW_RECORD, 0, bag}, rec,
+                            header_bytes + array_bytes, &key_bytes);
+
+    if (at == NULL)
+        return EG_MEMORY;
+    at += key_bytes;
+    *at++ = (uint8_t) (DISC_RECORD_FORMAT | (expiry_ms != 0 ? DISC_RECORD_EXPIRES : 0));
+    at = put_le64(at, rec->hlc);
+    at = put_le64(at, rec->dot);
+    if (expiry_ms != 0)
+        at = put_le64(at, expiry_ms);
+    memcpy(at, record_array(rec), array_bytes);
+    disc_batch_commit(b, DISC_PUT, t, key_bytes, header_bytes + array_bytes);
+    return EG_OK;
+}
+
+/* Append a change that is all key. */
+static eg_err batch_key(struct disc_batch *b, enum disc_change_kind kind, struct disc_table *t,
+                        struct row row, const struct record *rec) {
+    size_t key_bytes;
+
+    if (batch_row(b, row, rec, 0, &key_bytes) == NULL)
+        return EG_MEMORY;
+    disc_batch_commit(b, kind, t, key_bytes, 0);
+    return EG_OK;
+}
+
+eg_err disc_record_del(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                       const struct record *rec, bool bag) {
+    return batch_key(b, DISC_DEL, t, (struct row){shard, DISC_ROW_RECORD, 0, bag}, rec);
+}
+
+eg_err disc_record_put_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                             uint32_t position, const struct record *rec, bool bag) {
+    return batch_key(b, DISC_PUT, t, (struct row){shard, DISC_ROW_INDEX, position, bag}, rec);
+}
+
+eg_err disc_record_del_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                             uint32_t position, const struct record *rec, bool bag) {
+    return batch_key(b, DISC_DEL, t, (struct row){shard, DISC_ROW_INDEX, position, bag}, rec);
+}
+
+eg_err disc_record_put_clock(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                             struct disc_bytes clock) {
+    uint8_t key[DISC_PREFIX_BYTES];
+    size_t key_bytes = disc_row_prefix(key, shard, DISC_ROW_CLOCK);
+
+    return disc_batch_put(b, t, (struct disc_bytes){key, key_bytes}, clock);
+}
+
+eg_err disc_record_clear(struct disc_batch *b, struct disc_table *t, uint32_t shard) {
+    uint8_t from[DISC_PREFIX_BYTES], to[DISC_PREFIX_BYTES];
+    size_t from_bytes = disc_row_prefix(from, shard, DISC_ROW_RECORD);
+    size_t to_bytes = disc_row_prefix(to, shard, DISC_ROW_END);
+
+    return disc_batch_del_range(b, t, (struct disc_bytes){from, from_bytes},
+                                (struct disc_bytes){to, to_bytes});
+}
+
+eg_err disc_record_drop_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                              uint32_t position) {
+    uint8_t from[DISC_PREFIX_BYTES + 2], to[DISC_PREFIX_BYTES + 2];
+    size_t at = disc_row_prefix(from, shard, DISC_ROW_INDEX);
+
+    from[at] = (uint8_t) (position >> 8);
+    from[at + 1] = (uint8_t) position;
+    memcpy(to, from, sizeof to);
+    to[at] = (uint8_t) ((position + 1) >> 8);
+    to[at + 1] = (uint8_t) (position + 1);
+    return disc_batch_del_range(b, t, (struct disc_bytes){from, sizeof from},
+                                (struct disc_bytes){to, sizeof to});
+}
+
+/* ---- reading back ------------------------------------------------------- */
+
+eg_err disc_record_read(struct disc_record *out, struct disc_bytes value, uint32_t arity) {
+    const uint8_t *at = value.at;
+    size_t header_bytes = VALUE_HEADER_BYTES, array_bytes, used_bytes;
+    struct value array;
+
+    if (value.size_bytes < VALUE_HEADER_BYTES)
+        return EG_CORRUPT;
+    if ((at[0] & ~DISC_RECORD_EXPIRES) != DISC_RECORD_FORMAT)
+        return EG_CORRUPT;
+    if (at[0] & DISC_RECORD_EXPIRES)
+        header_bytes += VALUE_EXPIRY_BYTES;
+    if (value.size_bytes <= header_bytes)
+        return EG_CORRUPT;
+    array_bytes = value.size_bytes - header_bytes;
+    if (array_bytes > RECORD_SIZE_MAX)
+        return EG_CORRUPT;
+    if (value_scan(at + header_bytes, array_bytes, &used_bytes) != EG_OK ||
+        used_bytes != array_bytes)
+        return EG_CORRUPT;
+    array = (struct value){at + header_bytes, (uint32_t) array_bytes};
+    if (value_kind_of(array) != VALUE_ARRAY || value_count(array) == 0)
+        return EG_CORRUPT;
+    if (arity != 0 && value_count(array) != arity)
+        return EG_CORRUPT;
+    out->version = (struct record_version){get_le64(at + 1), get_le64(at + 9)};
+    out->expiry_ms = at[0] & DISC_RECORD_EXPIRES ? get_le64(at + VALUE_HEADER_BYTES) : 0;
+    out->array = array;
+    return EG_OK;
+}
