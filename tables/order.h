@@ -1,0 +1,84 @@
+/* order.h -- by what a tree compares records.
+ *
+ * An order names attribute positions, most significant first, and may end with
+ * the whole record, which makes every record different from every other:
+ *
+ *     ordered_set         [0]                 one record a key
+ *     bag                 [0] rest            equal records are one
+ *     index on i          [i, 0]              one entry a record
+ *     index on i, in a bag [i, 0] rest
+ *
+ * A probe is a place in that order: the first part only (all records whose
+ * first part is v), or a record's own place.  It carries the beginning of its
+ * sortable form (key.h), so that most comparisons are of a few bytes; only
+ * where these tie are the values themselves compared.
+ *
+ * A pivot keeps what a record was compared by after the record itself is gone:
+ * the parts' encoded values in a row.  Trees separate their children with it.
+ *
+ * Threads    Pure functions.
+ */
+#ifndef TABLES_ORDER_H
+#define TABLES_ORDER_H
+
+#include "tables/record.h"
+
+enum {
+    ORDER_PARTS_MAX = 2,
+    PROBE_BYTES = 128, /* of the sortable form; what lies behind is compared by value */
+};
+
+struct order {
+    uint16_t position[ORDER_PARTS_MAX];
+    uint8_t parts;
+    bool rest; /* then the whole record */
+};
+
+static inline struct order order_of_keys(bool bag) {
+    return (struct order){.position = {0}, .parts = 1, .rest = bag};
+}
+static inline struct order order_of_attribute(uint16_t position, bool bag) {
+    return (struct order){.position = {position, 0}, .parts = 2, .rest = bag};
+}
+
+struct probe {
+    const struct order *order;
+    struct value part[ORDER_PARTS_MAX];
+    uint8_t parts;    /* how many are given                              */
+    bool complete;    /* the place of one record, not of a run of them   */
+    struct value row; /* the whole record, where complete and order.rest */
+    uint32_t sortable_bytes;
+    uint8_t sortable[PROBE_BYTES];
+};
+
+struct pivot {
+    uint64_t generation; /* of the tree that made it */
+    uint32_t size_bytes;
+    uint8_t bytes[]; /* the parts' values, then the whole record where order.rest */
+};
+
+/* All records whose first part equals `v`.  Borrows `v` and `order`. */
+void probe_of_value(struct probe *p, const struct order *order, struct value v);
+
+/* The place of `rec`.  Borrows it. */
+void probe_of_record(struct probe *p, const struct order *order, const struct record *rec);
+
+/* The place of a pivot.  Borrows it. */
+void probe_of_pivot(struct probe *p, const struct order *order, const struct pivot *pivot);
+
+/* <0: the probe comes before; 0: equal in all parts that the probe has. */
+int probe_compare(const struct probe *p, const struct record *rec);
+int probe_compare_pivot(const struct probe *p, const struct pivot *pivot);
+
+/* Do two records stand at the same place? */
+bool order_same(const struct order *order, const struct record *a, const struct record *b);
+
+/* Bytes that a pivot for `rec` takes, and writing one there. */
+size_t pivot_bytes_for(const struct order *order, const struct record *rec);
+void pivot_init(struct pivot *p, const struct order *order, const struct record *rec,
+                uint64_t generation);
+static inline size_t pivot_bytes(const struct pivot *p) {
+    return offsetof(struct pivot, bytes) + p->size_bytes;
+}
+
+#endif /* TABLES_ORDER_H */
