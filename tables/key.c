@@ -118,20 +118,34 @@ static const uint8_t *canon_put(struct canon *c, const uint8_t *at) {
 
 /* ---- is it canonical already? ------------------------------------------- */
 
-static bool number_is_canonical(const uint8_t *at) {
-    uint8_t shortest[9];
-    struct value_writer w = value_writer_init(shortest, sizeof shortest);
-    struct canon c = {.writer = &w};
-
-    canon_number(&c, &w, at);
-    return !c.saw_nan && w.need_bytes == value_leads[at[0]] &&
-           memcmp(shortest, at, w.need_bytes) == 0;
-}
-
-static bool head_is_canonical(const uint8_t *at) {
+/* Is the first byte the one that the writer would choose?  For all but floats
+ * and containers nothing else can be wrong. */
+static bool is_shortest(const uint8_t *at) {
+    struct value_number number;
     uint32_t n;
 
     switch (at[0]) {
+    case 0xca:
+        return false; /* a float64 says the same */
+    case 0xcb:
+        number = value_number_canonical(value_number_of(at));
+        return number.form == NUMBER_FLOAT && !isnan(number.d);
+    case 0xcc:
+        return at[1] >= 0x80;
+    case 0xcd:
+        return load_be16(at + 1) > UINT8_MAX;
+    case 0xce:
+        return load_be32(at + 1) > UINT16_MAX;
+    case 0xcf:
+        return load_be32(at + 1) > 0; /* the upper half of eight bytes */
+    case 0xd0:
+        return (int8_t) at[1] < -32;
+    case 0xd1:
+        return (int16_t) load_be16(at + 1) < INT8_MIN;
+    case 0xd2:
+        return (int32_t) load_be32(at + 1) < INT16_MIN;
+    case 0xd3:
+        return (int64_t) load_be64(at + 1) < INT32_MIN;
     case 0xc4: /* binary */
         return true;
     case 0xc5:
@@ -161,17 +175,16 @@ static bool head_is_canonical(const uint8_t *at) {
 
 /* Where it is, moves *at behind the value. */
 static bool is_canonical(const uint8_t **at) {
-    enum value_kind kind = (enum value_kind) value_kinds[**at];
     struct value_head head = head_of(*at);
     const uint8_t *map = *at;
 
-    if (kind == VALUE_NUMBER ? !number_is_canonical(*at) : !head_is_canonical(*at))
+    if (!is_shortest(*at))
         return false;
     *at += head.own_bytes;
     for (uint32_t i = 0; i < head.children; i++)
         if (!is_canonical(at))
             return false;
-    return kind != VALUE_MAP || map_is_in_order(map);
+    return value_kinds[*map] != VALUE_MAP || map_is_in_order(map);
 }
 
 bool key_is_canonical(struct value v) {

@@ -63,39 +63,42 @@ void value_scanner_init(struct value_scanner *s, size_t max_bytes) {
 }
 
 eg_err value_scanner_run(struct value_scanner *s, const uint8_t *at, size_t size_bytes) {
+    size_t limit_bytes = EG_MIN(size_bytes, s->max_bytes);
     size_t next_bytes = s->next_bytes;
     uint32_t depth = s->depth;
     uint32_t left = s->left[depth];
     eg_err err = EG_AGAIN;
 
-    while (left > 0 && next_bytes < size_bytes) {
+    while (left > 0 && next_bytes < limit_bytes) {
         struct value_head head;
 
-        err = head_read(at + next_bytes, size_bytes - next_bytes, &head);
+        err = head_read(at + next_bytes, limit_bytes - next_bytes, &head);
         if (err != EG_OK)
-            goto stop;
+            break;
         next_bytes += head.own_bytes;
-        err = EG_TOO_LARGE; /* each child takes a byte at least */
-        if (next_bytes > s->max_bytes || head.children > s->max_bytes - next_bytes)
-            goto stop;
-        if (head.container && depth == VALUE_DEPTH_MAX)
-            goto stop;
         err = EG_AGAIN;
-        if (head.children > 0) {
-            s->left[depth++] = left;
-            left = head.children;
-            continue;
+        if (head.container) {
+            if (depth == VALUE_DEPTH_MAX || next_bytes + head.children > s->max_bytes) {
+                err = EG_TOO_LARGE; /* each child takes a byte at least */
+                break;
+            }
+            if (head.children > 0) {
+                s->left[depth++] = left;
+                left = head.children;
+                continue;
+            }
         }
         while (--left == 0 && depth > 0)
             left = s->left[--depth];
     }
-    if (left == 0 && next_bytes <= size_bytes)
-        err = EG_OK;
-stop:
     s->next_bytes = next_bytes;
     s->depth = depth;
     s->left[depth] = left;
-    return err;
+    if (err != EG_AGAIN)
+        return err;
+    if (left == 0 && next_bytes <= limit_bytes)
+        return EG_OK;
+    return next_bytes > s->max_bytes || size_bytes >= s->max_bytes ? EG_TOO_LARGE : EG_AGAIN;
 }
 
 eg_err value_scan(const uint8_t *at, size_t size_bytes, size_t *used_bytes) {
@@ -242,7 +245,7 @@ bool value_get_bool(struct value v, bool *out) {
     return v.at[0] == 0xc2 || v.at[0] == 0xc3;
 }
 
-const uint8_t *value_bytes_of(const uint8_t *at, uint32_t *size_bytes) {
+const uint8_t *value_long_bytes_of(const uint8_t *at, uint32_t *size_bytes) {
     switch (value_leads[at[0]]) {
     case LEAD_LEN8:
         *size_bytes = at[1];
@@ -263,10 +266,6 @@ const uint8_t *value_bytes_of(const uint8_t *at, uint32_t *size_bytes) {
         *size_bytes = load_be32(at + 1);
         return at + 6;
     default:
-        if (value_kinds[at[0]] == VALUE_STRING) { /* a0..bf */
-            *size_bytes = at[0] & 0x1f;
-            return at + 1;
-        }
         *size_bytes = UINT32_C(1) << (at[0] - 0xd4); /* d4..d8: exts of 1, 2, 4, 8, 16 */
         return at + 2;
     }

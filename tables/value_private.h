@@ -141,7 +141,14 @@ struct value_number value_number_of(const uint8_t *at);
 struct value_number value_number_canonical(struct value_number n);
 
 /* The bytes of the string, binary or ext that begins at `at`. */
-const uint8_t *value_bytes_of(const uint8_t *at, uint32_t *size_bytes);
+const uint8_t *value_long_bytes_of(const uint8_t *at, uint32_t *size_bytes);
+static inline const uint8_t *value_bytes_of(const uint8_t *at, uint32_t *size_bytes) {
+    if (EG_LIKELY((at[0] & 0xe0) == 0xa0)) { /* a string of less than 32 bytes */
+        *size_bytes = at[0] & 0x1f;
+        return at + 1;
+    }
+    return value_long_bytes_of(at, size_bytes);
+}
 int8_t value_ext_type_of(const uint8_t *at);
 
 /* Headers alone; the caller writes as many bytes behind them. */
