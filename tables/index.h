@@ -1,0 +1,76 @@
+/* index.h -- finding records by an attribute that is not the key.
+ *
+ * An index is a tree (btree.h) over the store's own records, ordered by the
+ * attribute, then the key: an entry is a pointer, no value is copied.  Values are
+ * compared as keys are, so 7 finds 7.0, and nil is a value like any other.
+ *
+ * The owner keeps it in the same turn as the store, index first:
+ *
+ *     index_update(x, old, now)    for each index; readers find `now` from here on
+ *     store put or remove          may be refused
+ *     index_undo(x)                for each, only where anything was refused
+ *
+ * Taking back needs no memory and cannot fail, so a write reaches all indexes
+ * and the store, or none.
+ *
+ * What a reader sees.  A record whose attribute equals v and stays so from before
+ * the read until after it is found, in the version of some moment of the read,
+ * exactly once, also while it is being replaced.  What is found has that value,
+ * because records never change, and no second look at the store is needed.  The
+ * index runs ahead of the store by at most the owner's running turn: a record
+ * may be found an instant before a read by key finds it, and a record that the
+ * store then refused for lack of memory may have been found in that instant.
+ *
+ * Ownership  Records belong to the store.  A record taken back was visible: retire
+ *            it to the bin, do not free it.
+ * Threads    One owner at a time changes.  Any thread inside an epoch section reads.
+ * Memory     13 to 17 bytes a record.
+ */
+#ifndef TABLES_INDEX_H
+#define TABLES_INDEX_H
+
+#include "tables/btree.h"
+#include "tables/store.h"
+
+struct index;
+
+/* An index on the attribute at `position`, empty.  EG_MEMORY: none. */
+EG_MUST_USE eg_err index_open(struct index **out, const struct store_opts *o, uint16_t position);
+
+/* Nobody reads; what it holds stays in the slab, which closes next. */
+void index_close(struct index *x);
+/* Dropped, and some readers may still be inside: everything goes by the bin. */
+void index_retire(struct index *x);
+
+uint16_t index_position(const struct index *x);
+struct btree_stats index_stats(const struct index *x); /* any thread */
+
+/* ---- changes: the owner ------------------------------------------------- */
+
+/* Put `now` in place of `old`; either may be NULL.  `old` need not be there: an
+ * index that is still being built has not met every record.  Adding a record
+ * again changes nothing.  EG_MEMORY: nothing changed. */
+EG_MUST_USE eg_err index_update(struct index *x, const struct record *old,
+                                const struct record *now);
+
+/* Take the last index_update back, in the same turn and before any other. */
+void index_undo(struct index *x);
+
+/* The store was cleared.  Never fails. */
+void index_clear(struct index *x);
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* The records whose attribute equals `v`, in key order; valid inside one section. */
+struct index_iter {
+    struct btree_iter at;
+    struct value value; /* borrowed */
+    uint16_t position;
+};
+void index_seek(const struct index *x, struct index_iter *it, struct value v);
+const struct record *index_next(struct index_iter *it); /* NULL: no more */
+
+/* Assert that the index holds exactly the records of `s`.  The owner, in a section. */
+void index_check(struct index *x, struct store *s, struct reader *r);
+
+#endif /* TABLES_INDEX_H */
