@@ -69,19 +69,30 @@ struct row {
     bool bag;
 };
 
+static void span_put_index(struct span *s, uint32_t shard, uint32_t position, struct value field) {
+    uint8_t prefix[DISC_PREFIX_BYTES + 2];
+    size_t prefix_bytes = disc_row_prefix(prefix, shard, DISC_ROW_INDEX);
+
+    prefix[prefix_bytes] = (uint8_t) (position >> 8);
+    prefix[prefix_bytes + 1] = (uint8_t) position;
+    span_put(s, prefix, sizeof prefix);
+    span_put_sortable(s, field);
+}
+
+static void span_put_prefix(struct span *s, uint32_t shard) {
+    uint8_t prefix[DISC_PREFIX_BYTES];
+
+    span_put(s, prefix, disc_row_prefix(prefix, shard, DISC_ROW_RECORD));
+}
+
 static size_t row_key_write(uint8_t *buffer, size_t size_bytes, struct row row,
                             const struct record *rec) {
     struct span s = {buffer, size_bytes, 0};
-    uint8_t prefix[DISC_PREFIX_BYTES + 2];
-    size_t prefix_bytes = disc_row_prefix(prefix, row.shard, row.kind);
 
-    if (row.kind == DISC_ROW_INDEX) {
-        prefix[prefix_bytes++] = (uint8_t) (row.position >> 8);
-        prefix[prefix_bytes++] = (uint8_t) row.position;
-    }
-    span_put(&s, prefix, prefix_bytes);
     if (row.kind == DISC_ROW_INDEX)
-        span_put_sortable(&s, record_field(rec, row.position));
+        span_put_index(&s, row.shard, row.position, record_field(rec, row.position));
+    else
+        span_put_prefix(&s, row.shard);
     span_put_sortable(&s, record_key(rec));
     if (row.bag)
         span_put_tail(&s, record_value(rec));
@@ -90,10 +101,17 @@ static size_t row_key_write(uint8_t *buffer, size_t size_bytes, struct row row,
 
 size_t disc_row_key(uint8_t *buffer, size_t size_bytes, uint32_t shard, struct value key) {
     struct span s = {buffer, size_bytes, 0};
-    uint8_t prefix[DISC_PREFIX_BYTES];
 
-    span_put(&s, prefix, disc_row_prefix(prefix, shard, DISC_ROW_RECORD));
+    span_put_prefix(&s, shard);
     span_put_sortable(&s, key);
+    return s.used_bytes;
+}
+
+size_t disc_row_index(uint8_t *buffer, size_t size_bytes, uint32_t shard, uint32_t position,
+                      struct value field) {
+    struct span s = {buffer, size_bytes, 0};
+
+    span_put_index(&s, shard, position, field);
     return s.used_bytes;
 }
 

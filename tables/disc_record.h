@@ -60,6 +60,9 @@ EG_MUST_USE eg_err disc_record_drop_index(struct disc_batch *b, struct disc_tabl
 /* Write the row key's beginning and a value's sortable form; returns its size as
  * key_sortable() does (larger than size_bytes: it did not fit). */
 size_t disc_row_key(uint8_t *buffer, size_t size_bytes, uint32_t shard, struct value key);
+/* What the index rows of a field's value begin with; sizes as above. */
+size_t disc_row_index(uint8_t *buffer, size_t size_bytes, uint32_t shard, uint32_t position,
+                      struct value field);
 /* The whole row key of a record. */
 size_t disc_row_key_of(uint8_t *buffer, size_t size_bytes, uint32_t shard, const struct record *rec,
                        bool bag);

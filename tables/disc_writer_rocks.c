@@ -146,7 +146,10 @@ static void group_write(struct disc_rocks *d, struct disc_request *first, struct
     if (d->state != DISC_OPEN || !room_check(d)) {
         err = EG_DISC;
     } else if (sync || rocksdb_writebatch_count(d->group) > 0) {
-        rocksdb_write(d->db, sync ? d->sync_options : d->write_options, d->group, &text);
+        if (rocksdb_writebatch_count(d->group) > 0)
+            rocksdb_write(d->db, sync ? d->sync_options : d->write_options, d->group, &text);
+        else
+            rocksdb_flush_wal(d->db, 1, &text); /* of disc_write()s before */
         if (text != NULL)
             err = state_after(d, rocks_failure(text, &note, sync ? "sync" : "write"), &note);
         atomic_fetch_add_explicit(&d->writes, 1, memory_order_relaxed);

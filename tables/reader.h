@@ -21,7 +21,20 @@ struct reader {
     struct alloc *alloc;
     struct reader_chunk *chunks; /* scratch of this section, newest first */
     bool scheduler;              /* the slot is a scheduler's: it is online anyway */
+    eg_err fault;                /* a disc store could not read: EG_CORRUPT, EG_DISC, EG_MEMORY */
 };
+
+/* What a disc store returned as absent may be unreadable: the first such fault
+ * since it was last taken.  EG_OK: there was none. */
+EG_MUST_USE static inline eg_err reader_take_fault(struct reader *r) {
+    eg_err fault = r->fault;
+    r->fault = EG_OK;
+    return fault;
+}
+static inline void reader_set_fault(struct reader *r, eg_err fault) {
+    if (r->fault == EG_OK)
+        r->fault = fault;
+}
 
 /* Claim a slot.  EG_BUSY: too many reading threads. */
 EG_MUST_USE eg_err reader_open(struct reader *r, struct epoch *domain, struct alloc *a);

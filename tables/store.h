@@ -15,6 +15,9 @@
  *            never sweep: the owner calls epoch_sweep() once a turn, and until
  *            then may go on reading what its calls replaced.  Records handed out
  *            by reads live until the reader leaves its section.
+ * Faults     Where a disc store could not read, it returns NULL as if there were
+ *            nothing and notes it in the reader: reader_take_fault() before any
+ *            answer that says so.
  * Order      A read that begins after put() returned, or after any event that
  *            follows it, sees that record or a later one.
  * Hash bits  48..63 choose the shard, 32..47 are the tag in a hash bucket, 0..31
@@ -105,8 +108,9 @@ struct store_ops {
 
     /* The next record of that moment, *out NULL at the end.  By one thread, inside a
      * reader section that it may leave between calls; records live until
-     * snapshot_close.  A hash store may hand a record out twice.  EG_MEMORY: the
-     * writes meanwhile needed more room than there was; the snapshot is lost. */
+     * snapshot_close, a disc store's until the section ends.  A hash store may hand a record out
+     * twice.  EG_MEMORY: the writes meanwhile needed more room than there was; the snapshot is
+     * lost. */
     eg_err (*snapshot_next)(struct store_snapshot *p, struct reader *r, const struct record **out);
 
     /* Nobody calls next any more.  Retires what the snapshot kept alive. */
@@ -156,7 +160,14 @@ EG_MUST_USE eg_err store_disc_open(struct store **out, const struct store_opts *
                                    struct disc_table *t, uint32_t shard);
 
 /* What the owner appends here (clock, index rows) is written together with its
- * next put, remove or clear, or taken back where that fails. */
+ * next put, remove or clear; after any of them, failed or not, it is empty. */
 struct disc_batch *store_disc_extra(struct store *s);
+/* Write it by itself, as when an index is built.  EG_DISC, EG_BUSY: nothing was. */
+EG_MUST_USE eg_err store_disc_write_extra(struct store *s);
+
+/* Start a scan over the records whose field at `position` equals `v`, by the index
+ * rows there are; go on with next(). */
+void store_disc_index_seek(struct store *s, struct reader *r, struct store_cursor *c,
+                           uint32_t position, struct value v);
 
 #endif /* TABLES_STORE_H */
