@@ -108,9 +108,10 @@ struct store_ops {
 
     /* The next record of that moment, *out NULL at the end.  By one thread, inside a
      * reader section that it may leave between calls; records live until
-     * snapshot_close, a disc store's until the section ends.  A hash store may hand a record out
-     * twice.  EG_MEMORY: the writes meanwhile needed more room than there was; the snapshot is
-     * lost. */
+     * snapshot_close, a disc store's until the section ends.  A hash store may hand
+     * a record out twice.  EG_MEMORY: the writes meanwhile needed more room than
+     * there was; the snapshot is lost, and only what was handed out in this section
+     * is still there. */
     eg_err (*snapshot_next)(struct store_snapshot *p, struct reader *r, const struct record **out);
 
     /* Nobody calls next any more.  Retires what the snapshot kept alive. */
