@@ -272,11 +272,12 @@ struct sink {
 static void sink_put(struct sink *s, const void *bytes, size_t size_bytes) {
     size_t fits = EG_MIN(size_bytes, s->room_bytes);
 
-    if (fits > 0)
-        memcpy(s->at, bytes, fits);
+    s->need_bytes += size_bytes;
+    if (fits == 0)
+        return; /* at may be NULL where only the size is wanted */
+    memcpy(s->at, bytes, fits);
     s->at += fits;
     s->room_bytes -= fits;
-    s->need_bytes += size_bytes;
 }
 
 /* The lowest `width` bytes of n, highest first. */

@@ -108,6 +108,7 @@ struct value_writer {
     size_t need_bytes;
     bool overflow;
 };
+/* A buffer of NULL and 0 bytes only counts. */
 struct value_writer value_writer_init(void *buffer, size_t size_bytes);
 void value_put_nil(struct value_writer *w);
 void value_put_bool(struct value_writer *w, bool b);

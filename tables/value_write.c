@@ -5,7 +5,7 @@
 
 struct value_writer value_writer_init(void *buffer, size_t size_bytes) {
     uint8_t *at = buffer;
-    return (struct value_writer){.at = at, .end = at + size_bytes};
+    return (struct value_writer){.at = at, .end = size_bytes > 0 ? at + size_bytes : at};
 }
 
 /* Room for `size_bytes`, or NULL.  Once something did not fit nothing more is
@@ -34,9 +34,9 @@ static inline void put_head(struct value_writer *w, uint8_t lead, uint64_t n, si
 }
 
 static inline void put_bytes(struct value_writer *w, const void *at, size_t size_bytes) {
-    uint8_t *room = claim(w, size_bytes);
+    uint8_t *room = size_bytes > 0 ? claim(w, size_bytes) : NULL;
 
-    if (room != NULL && size_bytes > 0) /* memcpy may not be given NULL */
+    if (room != NULL)
         memcpy(room, at, size_bytes);
 }
 
