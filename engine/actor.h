@@ -124,6 +124,10 @@ eg_err actor_send(struct actor *self, eg_pid to, struct message *m);
 /* As actor_send, from anywhere and in the name of `from` (may be EG_PID_NONE). */
 eg_err runtime_send(struct runtime *rt, eg_pid from, eg_pid to, struct message *m);
 
+/* Called in receive(): its message is the callee's from now on, to send on, keep
+ * or free; the runtime will not touch it again. */
+void actor_keep(struct actor *self, struct message *m);
+
 /* Answer the CALL with `ref` that came from `to`.  m->tag is the outcome; m is a
  * REPLY.  Nothing happens where the caller is gone. */
 void actor_reply(struct actor *self, eg_pid to, eg_ref ref, struct message *m);
@@ -176,7 +180,7 @@ bool actor_cancel_timer(struct actor *self, eg_ref timer);
 
 /* Without a message: an intrusive timer on self's scheduler.  The callback runs
  * between dispatches, so it may change self's state but is outside receive(); stop
- * it in terminate or on_exit. */
+ * it in terminate or on_exit.  Not for lendable actors, whose state may be lent. */
 void actor_timer_start(struct actor *self, struct timer *t, uint64_t delay_ms,
                        void (*fire)(struct timer *t));
 void actor_timer_stop(struct actor *self, struct timer *t);
@@ -184,9 +188,9 @@ void actor_timer_stop(struct actor *self, struct timer *t);
 /* ---- lending ------------------------------------------------------------- */
 
 /* Claim an idle lendable actor for the calling thread, which then acts in its
- * place: it may use the state and send in self's name (actor_send, actor_reply),
- * and nothing else of self.  Idle means that no message is queued or under way,
- * so what this thread sent it before has been handled.
+ * place: it may use the state, send in self's name (actor_send, actor_reply) and
+ * make it end (actor_exit, actor_crash), and nothing else of self.  Idle means that no message is
+ * queued or under way, so what this thread sent it before has been handled.
  *
  * NULL: gone, busy, lent to another, or not lendable; send a message instead.
  * Never blocks: one compare-and-swap.  Release soon: messages wait meanwhile. */

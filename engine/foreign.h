@@ -36,7 +36,8 @@ EG_MUST_USE eg_err foreign_call(struct foreign *f, eg_pid to, struct message *m,
  * wait).  Yours to free. */
 struct message *foreign_receive(struct foreign *f, uint64_t timeout_ms);
 
-/* As actor_monitor: a DOWN comes to foreign_receive(). */
+/* As actor_monitor: a DOWN comes to foreign_receive().  Close does not end it. */
 EG_MUST_USE eg_err foreign_monitor(struct foreign *f, eg_pid other, eg_ref *out);
+void foreign_demonitor(struct foreign *f, eg_pid other, eg_ref monitor);
 
 #endif /* ENGINE_FOREIGN_H */

@@ -6,7 +6,7 @@
  *
  * Ownership  Moves with the message.  Sending gives it away, also where sending
  *            fails.  A receiver may read it during its callback; the runtime
- *            frees it afterwards unless the callback took it (message_keep).
+ *            frees it afterwards unless the callback took it (actor_keep).
  * Memory     Blocks of 64, 128 .. 1024 bytes come from free lists of the calling
  *            scheduler, larger ones and those of foreign threads from the
  *            runtime's allocator.  A block may be freed on any thread.
@@ -42,15 +42,15 @@ enum message_kind {
     MESSAGE_MONITOR,
     MESSAGE_DEMONITOR,
     MESSAGE_KILL,
+    MESSAGE_TRACE,
     MESSAGE_POST,
     MESSAGE_KIND_COUNT
 };
 
 enum message_flag {
-    MESSAGE_KEPT = 1,    /* the receiver took it                          */
-    MESSAGE_COUNTED = 2, /* counted in a lendable receiver's atomic word  */
-    MESSAGE_LINKED = 4,  /* an EXIT that came over a link                 */
-    MESSAGE_QUIT = 8,    /* an EXIT that an actor sends to itself: no trap */
+    MESSAGE_COUNTED = 1, /* counted in a lendable receiver's atomic word        */
+    MESSAGE_LINKED = 2,  /* an EXIT that came over a link                       */
+    MESSAGE_QUIT = 4,    /* an EXIT that an actor sent itself while it was lent */
 };
 
 struct message {
@@ -62,7 +62,7 @@ struct message {
     uint32_t size_bytes;    /* of the payload                    */
     uint32_t tag;           /* the sender's word for what it is  */
     uint8_t kind;           /* enum message_kind                 */
-    uint8_t block;          /* size class of the block           */
+    uint8_t block;          /* tier of the block's size          */
     uint16_t flags;         /* enum message_flag                 */
     _Alignas(16) unsigned char payload[];
 };
@@ -80,11 +80,6 @@ struct message *message_copy(struct runtime *rt, enum message_kind kind, const v
 
 /* Give a message back that was never sent, or that was kept. */
 void message_free(struct runtime *rt, struct message *m);
-
-/* Called in receive(): the message is the callee's from now on. */
-static inline void message_keep(struct message *m) {
-    m->flags |= MESSAGE_KEPT;
-}
 
 /* The reason that an EXIT or a DOWN carries. */
 eg_exit message_exit(const struct message *m);

@@ -9,8 +9,8 @@
 #include "engine/message.h"
 
 struct route {
-    /* Take `m` to to.node.  Always takes the message; EG_NO_REPLICA: unreachable.
-     * Any thread; never blocks. */
+    /* Take `m` to to.node.  EG_NO_REPLICA: unreachable, and m stays the caller's.
+     * A LINK or MONITOR carries no payload.  Any thread; never blocks. */
     eg_err (*send)(const struct route *r, eg_pid to, struct message *m);
 };
 

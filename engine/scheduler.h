@@ -49,6 +49,11 @@ void scheduler_awake(struct scheduler *s);
 /* When to wake at the latest, in the env's monotonic ns.  UINT64_MAX: never. */
 uint64_t scheduler_next_ns(const struct scheduler *s);
 
+/* The driver's last call: ends every actor that lives here. */
+void scheduler_end(struct scheduler *s);
+/* Make the calling thread this scheduler's, also between turns.  NULL: nobody's. */
+void scheduler_attach(struct scheduler *s);
+
 /* ---- for layers that live on a scheduler ---------------------------------- */
 
 uint32_t scheduler_index(const struct scheduler *s);

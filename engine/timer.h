@@ -3,16 +3,15 @@
  * Four wheels of 64 slots, one millisecond a tick: a timer hangs in the slot of
  * the coarsest wheel that still tells it from now, and falls into finer wheels
  * as its time comes.  Starting and stopping are O(1), a tick costs what is due.
- * What lies further than 64^4 ms (4.6 hours) away is parked in the last slot
- * reach and is hung again from there.
+ * What lies further than 64^4 ms (4.6 hours) away is looked at once a revolution.
  *
  *     wheel 0   1 ms a slot   . . x . . .      next 64 ms
  *     wheel 1  64 ms a slot   . . . x . .      next 4 s
  *     wheel 2   4 s  a slot   . x . . . .      next 4 min
  *     wheel 3   4 min a slot  . . . . x .      next 4.6 h
  *
- * Order      Timers fire in order of their due tick; within one tick in no
- *            promised, but always in the same, order.
+ * Order      Timers fire in order of their due tick; within one tick in the order
+ *            they were started (those from beyond the reach excepted).
  * Ownership  A timer's memory is the caller's and must stay until it fired or
  *            was stopped.
  * Threads    One.
@@ -59,5 +58,8 @@ uint32_t timer_wheel_advance(struct timer_wheel *w, uint64_t now_ms);
 /* When to advance next: not later than the earliest timer, possibly earlier
  * (when a coarse slot must be opened).  UINT64_MAX: nothing hangs. */
 uint64_t timer_wheel_next_ms(const struct timer_wheel *w);
+
+/* Assert every invariant. */
+void timer_wheel_check(const struct timer_wheel *w);
 
 #endif /* ENGINE_TIMER_H */

@@ -1,0 +1,161 @@
+/* loop_uv.c -- a thread and a libuv loop for each scheduler.
+ *
+ *     turn --busy--> look at I/O if 50 us are over, without waiting --> turn
+ *          --idle--> mark the inbox asleep, wait in libuv ------------> turn
+ *
+ * The wake is a uv_async: its eventfd is written only when the inbox was marked
+ * asleep, so a busy scheduler is never interrupted and never pays for being sent to. */
+#include "engine/loop_uv.h"
+
+#include "engine/actor_private.h"
+#include "engine/epoch.h"
+
+enum { POLL_EVERY_NS = 50 * 1000 };
+
+struct loop {
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_timer_t alarm; /* the wheel's next expiry */
+    uv_thread_t thread;
+    struct scheduler *scheduler;
+    uint64_t polled_ns;
+    _Atomic bool stopping;
+};
+
+static void on_wake(uv_async_t *async) {
+    (void) async; /* ending the wait is all */
+}
+static void on_alarm(uv_timer_t *alarm) {
+    (void) alarm;
+}
+
+/* ---- open, close ------------------------------------------------------------------------ */
+
+static void report_stray(uv_handle_t *h, void *arg) {
+    struct loop *l = arg;
+    if (uv_is_closing(h))
+        return;
+    env_log(l->scheduler->rt->env, ENV_LOG_ERROR, "loop", "a %s handle was left open",
+            uv_handle_type_name(uv_handle_get_type(h)));
+    uv_close(h, NULL);
+}
+
+/* Handles close in a turn of the loop: give it turns until none is left. */
+static void loop_fini(struct loop *l) {
+    uv_close((uv_handle_t *) &l->wake, NULL);
+    uv_close((uv_handle_t *) &l->alarm, NULL);
+    uv_walk(&l->uv, report_stray, l);
+    uv_run(&l->uv, UV_RUN_DEFAULT);
+    EG_ASSERT(uv_loop_close(&l->uv) == 0);
+}
+
+static eg_err loop_open(struct runtime *rt, struct scheduler *s, void **out) {
+    struct loop *l = alloc_zero(rt->alloc, sizeof *l);
+
+    if (l == NULL)
+        return EG_MEMORY;
+    l->scheduler = s;
+    if (uv_loop_init(&l->uv) != 0)
+        goto put_loop;
+    if (uv_async_init(&l->uv, &l->wake, on_wake) != 0)
+        goto close_loop;
+    EG_ASSERT(uv_timer_init(&l->uv, &l->alarm) == 0); /* which cannot fail */
+    *out = l;
+    return EG_OK;
+
+close_loop:
+    EG_ASSERT(uv_loop_close(&l->uv) == 0);
+put_loop:
+    alloc_put(rt->alloc, l, sizeof *l);
+    return EG_MEMORY;
+}
+
+static void loop_close(void *driver) {
+    struct loop *l = driver;
+    loop_fini(l);
+    alloc_put(l->scheduler->rt->alloc, l, sizeof *l);
+}
+
+/* ---- the thread --------------------------------------------------------------------------- */
+
+static void look_at_io(struct loop *l) {
+    uint64_t now_ns = scheduler_now_ns(l->scheduler);
+    if (now_ns - l->polled_ns < POLL_EVERY_NS)
+        return;
+    l->polled_ns = now_ns;
+    uv_run(&l->uv, UV_RUN_NOWAIT);
+}
+
+static void wait_for_io(struct loop *l) {
+    uint64_t next_ns = scheduler_next_ns(l->scheduler);
+
+    if (next_ns != UINT64_MAX) {
+        uint64_t now_ns = env_now_ns(l->scheduler->rt->env);
+        uint64_t wait_ns = next_ns > now_ns ? next_ns - now_ns : 0;
+        uv_update_time(&l->uv);
+        uv_timer_start(&l->alarm, on_alarm, (wait_ns + 999999) / 1000000, 0);
+    }
+    uv_run(&l->uv, UV_RUN_ONCE);
+    uv_timer_stop(&l->alarm);
+    l->polled_ns = scheduler_now_ns(l->scheduler);
+}
+
+static void loop_run(void *arg) {
+    struct loop *l = arg;
+    struct scheduler *s = l->scheduler;
+
+    scheduler_attach(s);
+    scheduler_awake(s);
+    while (!atomic_load(&l->stopping)) {
+        if (scheduler_turn(s, TURN_DISPATCHES, DISPATCH_MSGS) == TURN_BUSY) {
+            look_at_io(l);
+        } else if (scheduler_sleep(s)) {
+            wait_for_io(l);
+            scheduler_awake(s);
+        }
+    }
+    scheduler_end(s);
+    uv_run(&l->uv, UV_RUN_NOWAIT); /* what the ending actors closed */
+    if (s->epoch != NULL)
+        epoch_offline(s->epoch);
+    scheduler_attach(NULL);
+}
+
+static eg_err loop_start(void *driver) {
+    struct loop *l = driver;
+    atomic_store(&l->stopping, false);
+    return uv_thread_create(&l->thread, loop_run, l) == 0 ? EG_OK : EG_MEMORY;
+}
+
+static void loop_wake(void *driver) {
+    struct loop *l = driver;
+    EG_ASSERT(uv_async_send(&l->wake) == 0);
+}
+
+static void loop_stop(void *driver) {
+    struct loop *l = driver;
+    atomic_store(&l->stopping, true);
+    loop_wake(l);
+}
+
+static void loop_join(void *driver) {
+    struct loop *l = driver;
+    EG_ASSERT(uv_thread_join(&l->thread) == 0);
+}
+
+const struct driver_ops *loop_uv_driver(void) {
+    static const struct driver_ops ops = {
+        .open = loop_open,
+        .start = loop_start,
+        .stop = loop_stop,
+        .join = loop_join,
+        .close = loop_close,
+        .wake = loop_wake,
+    };
+    return &ops;
+}
+
+uv_loop_t *loop_uv_of(struct scheduler *s) {
+    struct loop *l = s->driver;
+    return &l->uv;
+}
