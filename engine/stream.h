@@ -40,6 +40,7 @@ enum {
 struct stream;
 struct stream_listener;
 struct stream_net;
+struct scheduler;
 struct uv_loop_s;
 
 /* A connection that was accepted and not adopted yet. */
@@ -110,6 +111,9 @@ struct stream_ops {
 /* The network by libuv, on `loop`.  EG_MEMORY. */
 EG_MUST_USE eg_err stream_net_uv_open(struct stream_net **out, struct alloc *a,
                                       struct uv_loop_s *loop);
+
+/* The same on the loop of a scheduler that loop_uv_driver() drives; call it there. */
+EG_MUST_USE eg_err stream_net_uv_of(struct stream_net **out, struct alloc *a, struct scheduler *s);
 
 /* The bytes that were lent come back to the net.  Once in every turn that saw any. */
 static inline void stream_net_turn(struct stream_net *n) {

@@ -14,8 +14,10 @@
  * Order of closing: uv_close() ends an unfinished request first (ECANCELED), then
  * calls back; a name being looked up is waited for.
  */
-#include "engine/address.h"
 #include "engine/stream.h"
+
+#include "engine/address.h"
+#include "engine/loop_uv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -518,4 +520,8 @@ eg_err stream_net_uv_open(struct stream_net **out, struct alloc *a, uv_loop_t *l
     net->loop = loop;
     *out = &net->base;
     return EG_OK;
+}
+
+eg_err stream_net_uv_of(struct stream_net **out, struct alloc *a, struct scheduler *s) {
+    return stream_net_uv_open(out, a, loop_uv_of(s));
 }

@@ -1,0 +1,36 @@
+/* rpc_handler.h -- who carries methods out.
+ *
+ * Each appends its result to c->result and returns EG_OK, or returns an error with
+ * a note; what it appended before an error is taken back by the caller.
+ */
+#ifndef QUERY_RPC_HANDLER_H
+#define QUERY_RPC_HANDLER_H
+
+#include "query/rpc_method.h"
+
+/* rpc_table.c: tables and what is read from them */
+eg_err rpc_create_table(struct rpc_call *c);
+eg_err rpc_drop_table(struct rpc_call *c);
+eg_err rpc_clear_table(struct rpc_call *c);
+eg_err rpc_add_index(struct rpc_call *c);
+eg_err rpc_drop_index(struct rpc_call *c);
+eg_err rpc_write_many(struct rpc_call *c);
+eg_err rpc_tables(struct rpc_call *c);
+eg_err rpc_table_info(struct rpc_call *c);
+eg_err rpc_read_many(struct rpc_call *c);
+eg_err rpc_size(struct rpc_call *c);
+eg_err rpc_first(struct rpc_call *c);
+eg_err rpc_last(struct rpc_call *c);
+eg_err rpc_next(struct rpc_call *c);
+eg_err rpc_prev(struct rpc_call *c);
+eg_err rpc_index_read(struct rpc_call *c);
+eg_err rpc_match(struct rpc_call *c);
+
+/* rpc_admin.c: the node itself */
+eg_err rpc_ping(struct rpc_call *c);
+eg_err rpc_hello(struct rpc_call *c);
+eg_err rpc_stats(struct rpc_call *c);
+eg_err rpc_processes(struct rpc_call *c);
+eg_err rpc_process_info(struct rpc_call *c);
+
+#endif /* QUERY_RPC_HANDLER_H */

@@ -1,0 +1,218 @@
+/* rpc_table.c -- methods on tables and on more than one key. */
+#include "query/rpc_handler.h"
+
+#include "query/server_private.h"
+#include "query/session.h"
+
+#include "tables/catalog.h"
+#include "tables/pattern.h"
+
+enum { READ_MANY_KEYS = 16 }; /* look-ups whose cache misses overlap */
+
+static struct catalog *catalog_of(const struct rpc_call *c) {
+    return c->worker->server->opts.catalog;
+}
+
+/* The text of a parameter that must be a string. */
+static eg_err text_param(struct rpc_call *c, uint32_t number, const char *what, const char **text,
+                         uint32_t *text_bytes) {
+    const uint8_t *at;
+
+    if (value_kind_of(c->param[number]) != VALUE_STRING ||
+        !value_get_bytes(c->param[number], &at, text_bytes))
+        return err_note(c->note, EG_BAD_REQUEST, "%s is a string", what);
+    *text = (const char *) at;
+    return EG_OK;
+}
+
+/* ---- changes that the catalog makes ------------------------------------------ */
+
+static eg_err ask_catalog(struct rpc_call *c, enum catalog_op op, struct value value) {
+    const struct catalog_request q = {
+        .op = op, .name = c->param[0], .value = value, .ttl_ms = c->options.ttl_ms};
+    eg_ref ref = session_begin(c->session, c);
+    eg_err err = catalog_send(catalog_of(c), c->session->pid, ref, &q);
+
+    if (err == EG_OK)
+        return EG_AGAIN;
+    session_cancel(c->session, ref);
+    return err;
+}
+
+eg_err rpc_create_table(struct rpc_call *c) {
+    return ask_catalog(c, CATALOG_CREATE, c->free_options);
+}
+
+eg_err rpc_drop_table(struct rpc_call *c) {
+    return ask_catalog(c, CATALOG_DROP, (struct value){0});
+}
+
+eg_err rpc_clear_table(struct rpc_call *c) {
+    return ask_catalog(c, CATALOG_CLEAR, (struct value){0});
+}
+
+static eg_err ask_index(struct rpc_call *c, enum catalog_op op) {
+    const char *text = "";
+    uint32_t text_bytes = 0;
+    eg_err err = text_param(c, 1, "an attribute's name", &text, &text_bytes);
+
+    return err == EG_OK ? ask_catalog(c, op, c->param[1]) : err;
+}
+
+eg_err rpc_add_index(struct rpc_call *c) {
+    return ask_index(c, CATALOG_ADD_INDEX);
+}
+
+eg_err rpc_drop_index(struct rpc_call *c) {
+    return ask_index(c, CATALOG_DROP_INDEX);
+}
+
+eg_err rpc_write_many(struct rpc_call *c) {
+    eg_err err;
+
+    if (value_kind_of(c->param[1]) != VALUE_ARRAY)
+        return err_note(c->note, EG_BAD_REQUEST, "the records are an array");
+    err = table_try_many(c->table, &c->worker->reader, c->param[1], c->options.ttl_ms, c->result,
+                         c->note);
+    return err == EG_AGAIN ? ask_catalog(c, CATALOG_WRITE_MANY, c->param[1]) : err;
+}
+
+/* ---- about tables ---------------------------------------------------------------- */
+
+eg_err rpc_tables(struct rpc_call *c) {
+    return catalog_names(catalog_of(c), c->result);
+}
+
+eg_err rpc_table_info(struct rpc_call *c) {
+    return table_info(c->table, &c->worker->reader, c->result);
+}
+
+static eg_err put_header(struct buffer *out, uint32_t count) {
+    uint8_t *room = buffer_room(out, RPC_HEADER_BYTES);
+    struct value_writer w;
+
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, RPC_HEADER_BYTES);
+    value_put_array(&w, count);
+    out->size_bytes += (size_t) (w.at - room);
+    return EG_OK;
+}
+
+eg_err rpc_size(struct rpc_call *c) {
+    uint8_t *room = buffer_room(c->result, RPC_HEADER_BYTES);
+    struct value_writer w;
+
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, RPC_HEADER_BYTES);
+    value_put_u64(&w, table_size(c->table, &c->worker->reader));
+    c->result->size_bytes += (size_t) (w.at - room);
+    return EG_OK;
+}
+
+/* ---- many keys, keys in order ------------------------------------------------------ */
+
+/* [record] or []; in a bag [record, ...]. */
+static eg_err put_found(struct rpc_call *c, const struct key *k, const struct record *found) {
+    eg_err err;
+
+    if (table_schema(c->table)->type == TABLE_BAG)
+        return table_read(c->table, &c->worker->reader, k, c->result);
+    err = put_header(c->result, found != NULL);
+    if (err == EG_OK && found != NULL &&
+        !buffer_append(c->result, record_array(found), record_array_bytes(found)))
+        err = EG_MEMORY;
+    return err;
+}
+
+static eg_err read_chunk(struct rpc_call *c, struct value_iter *it) {
+    struct key key[READ_MANY_KEYS];
+    const struct key *keys[READ_MANY_KEYS];
+    const struct record *found[READ_MANY_KEYS];
+    uint32_t count = 0;
+    struct value v;
+    eg_err err = EG_OK;
+
+    while (err == EG_OK && count < READ_MANY_KEYS && value_iter_next(it, &v)) {
+        err = table_key(c->table, &key[count], v);
+        if (err == EG_OK) {
+            keys[count] = &key[count];
+            count++;
+        }
+    }
+    if (err == EG_OK)
+        table_get_many(c->table, &c->worker->reader, keys, count, found);
+    for (uint32_t i = 0; i < count; i++) {
+        if (err == EG_OK)
+            err = put_found(c, &key[i], found[i]);
+        key_release(&key[i]);
+    }
+    return err;
+}
+
+eg_err rpc_read_many(struct rpc_call *c) {
+    struct value_iter it;
+    eg_err err;
+
+    if (value_kind_of(c->param[1]) != VALUE_ARRAY)
+        return err_note(c->note, EG_BAD_REQUEST, "the keys are an array");
+    err = put_header(c->result, value_count(c->param[1]));
+    for (it = value_iter_of(c->param[1]); err == EG_OK && it.left > 0;)
+        err = read_chunk(c, &it);
+    return err;
+}
+
+eg_err rpc_first(struct rpc_call *c) {
+    return table_first(c->table, &c->worker->reader, false, c->result);
+}
+
+eg_err rpc_last(struct rpc_call *c) {
+    return table_first(c->table, &c->worker->reader, true, c->result);
+}
+
+static eg_err neighbour(struct rpc_call *c, bool prev) {
+    struct key key;
+    eg_err err = table_key(c->table, &key, c->param[1]);
+
+    if (err != EG_OK)
+        return err;
+    err = table_next(c->table, &c->worker->reader, &key, prev, c->result);
+    key_release(&key);
+    return err;
+}
+
+eg_err rpc_next(struct rpc_call *c) {
+    return neighbour(c, false);
+}
+
+eg_err rpc_prev(struct rpc_call *c) {
+    return neighbour(c, true);
+}
+
+/* ---- other ways to find records ------------------------------------------------------- */
+
+eg_err rpc_index_read(struct rpc_call *c) {
+    const char *text = "";
+    uint32_t text_bytes = 0;
+    int position;
+    eg_err err = text_param(c, 1, "an attribute's name", &text, &text_bytes);
+
+    if (err != EG_OK)
+        return err;
+    position = schema_attribute(table_schema(c->table), text, text_bytes);
+    if (position < 0)
+        return err_note(c->note, EG_BAD_REQUEST, "no attribute %.*s", (int) EG_MIN(text_bytes, 64u),
+                        text);
+    err =
+        table_index_read(c->table, &c->worker->reader, (uint32_t) position, c->param[2], c->result);
+    if (err == EG_BAD_REQUEST)
+        return err_note(c->note, err, "no index on attribute %.*s", (int) EG_MIN(text_bytes, 64u),
+                        text);
+    return err;
+}
+
+eg_err rpc_match(struct rpc_call *c) {
+    return table_match(c->table, &c->worker->reader, c->param[1], c->options.limit, c->result,
+                       c->note);
+}

@@ -1,0 +1,285 @@
+/* worker.c -- one turn of the server on one scheduler. */
+#include "query/worker.h"
+
+#include "query/server_private.h"
+#include "query/session.h"
+
+#include "engine/env.h"
+#include "engine/runtime.h"
+#include "tables/catalog.h"
+
+#include <string.h>
+
+/* ---- output buffers -------------------------------------------------------- */
+
+struct buffer worker_buffer_get(struct worker *w) {
+    struct buffer b;
+
+    if (w->spare_count > 0)
+        return w->spare[--w->spare_count];
+    buffer_init(&b, w->server->opts.alloc, SESSION_OUTPUT_MAX);
+    return b;
+}
+
+void worker_buffer_put(struct worker *w, struct buffer *b) {
+    buffer_clear(b);
+    if (w->spare_count < WORKER_SPARES && b->room_bytes <= WORKER_SPARE_BYTES)
+        w->spare[w->spare_count++] = *b;
+    else
+        buffer_fini(b);
+    *b = (struct buffer){0};
+}
+
+/* ---- one call ---------------------------------------------------------------- */
+
+/* Read in place, or change in place where the shard is idle; else send it there. */
+static eg_err run_keyed(struct rpc_call *c) {
+    const struct rpc_method *m = c->method;
+    struct shard_request q = {
+        .op = (enum shard_op) m->op,
+        .attribute = c->attribute,
+        .ttl_ms = c->options.ttl_ms,
+        .key = m->key_at != 0 ? c->param[m->key_at] : (struct value){0},
+        .value = m->value_at != 0 ? c->param[m->value_at] : (struct value){0},
+    };
+    eg_err err = EG_AGAIN;
+    eg_ref ref;
+
+    if (q.op != SHARD_READ)
+        err = table_try(c->table, &c->worker->reader, &q, c->result, c->note);
+    else if (!session_key_underway(c->session, &c->key))
+        err = table_read(c->table, &c->worker->reader, &c->key, c->result);
+    if (err != EG_AGAIN)
+        return err;
+    ref = session_begin(c->session, c);
+    err = table_send(c->table, c->session->pid, ref, &q, c->note);
+    if (err != EG_OK) {
+        session_cancel(c->session, ref);
+        return err;
+    }
+    counter_add(&c->worker->counters.forwarded, 1);
+    return EG_AGAIN;
+}
+
+static void run(struct rpc_call *c) {
+    struct session *s = c->session;
+    size_t mark;
+    struct value_writer w;
+    uint8_t *room;
+    eg_err err = EG_MEMORY;
+
+    if (s->state == SESSION_CLOSED)
+        return;
+    counter_add(&c->worker->counters.calls[rpc_method_number(c->method)], 1);
+    c->worker->note.text[0] = '\0';
+    c->result = session_output(s);
+    mark = c->result->size_bytes;
+    room = buffer_room(c->result, RPC_HEADER_BYTES);
+    if (room != NULL) {
+        w = value_writer_init(room, RPC_HEADER_BYTES);
+        rpc_put_response(&w, c->id);
+        c->result->size_bytes += (size_t) (w.at - room);
+        err = c->method->order == RPC_KEYED ? run_keyed(c) : c->method->run(c);
+    }
+    if (err != EG_OK || c->notification)
+        c->result->size_bytes = mark;
+    if (err != EG_OK && err != EG_AGAIN && !c->notification)
+        session_answer_error(s, c->id, err, c->note->text);
+}
+
+/* ---- a batch ------------------------------------------------------------------- */
+
+struct rpc_call *worker_next(struct worker *w) {
+    if (w->batch_count == WORKER_BATCH_CALLS)
+        worker_execute(w);
+    return &w->batch[w->batch_count];
+}
+
+/* Find the table and the key, and begin to bring its bucket. */
+static eg_err prepare_keyed(struct rpc_call *c) {
+    const struct rpc_method *m = c->method;
+    struct value key = c->param[m->key_at];
+    eg_err err;
+    int position;
+
+    c->attribute = SHARD_NO_ATTRIBUTE;
+    if (m->key_at == 0) {
+        if (value_kind_of(c->param[m->value_at]) != VALUE_ARRAY)
+            return err_note(c->note, EG_BAD_REQUEST, "a record is an array");
+        if (!array_element(c->param[m->value_at], 0, &key))
+            return err_note(c->note, EG_BAD_RECORD, "a record has a key at least");
+    }
+    if (m->op == SHARD_COUNTER) {
+        const uint8_t *at;
+        uint32_t size_bytes;
+        if (value_kind_of(c->param[2]) != VALUE_STRING ||
+            !value_get_bytes(c->param[2], &at, &size_bytes))
+            return err_note(c->note, EG_BAD_REQUEST, "an attribute's name is a string");
+        position = schema_attribute(table_schema(c->table), (const char *) at, size_bytes);
+        if (position < 0)
+            return err_note(c->note, EG_BAD_REQUEST, "no attribute %.*s",
+                            (int) EG_MIN(size_bytes, 64u), (const char *) at);
+        c->attribute = (uint16_t) position;
+    }
+    err = table_key(c->table, &c->key, key);
+    if (err == EG_OK) {
+        c->has_key = true;
+        table_prefetch(c->table, &c->key);
+    }
+    return err;
+}
+
+static eg_err find_table(struct rpc_call *c) {
+    const uint8_t *at;
+    uint32_t size_bytes;
+
+    if (!value_get_bytes(c->param[0], &at, &size_bytes))
+        return EG_INTERNAL; /* rpc_call_check() has seen a string */
+    c->table = catalog_find(c->worker->server->opts.catalog, (const char *) at, size_bytes);
+    if (c->table == NULL)
+        return err_note(c->note, EG_NO_TABLE, "no table %.*s", (int) EG_MIN(size_bytes, 64u),
+                        (const char *) at);
+    return EG_OK;
+}
+
+void worker_add(struct worker *w, struct rpc_call *c) {
+    eg_err err = c->method->names_table ? find_table(c) : EG_OK;
+
+    if (err == EG_OK && c->method->order == RPC_KEYED) {
+        err = prepare_keyed(c);
+        if (err == EG_OK) {
+            w->batch_count++;
+            return;
+        }
+    }
+    if (err == EG_OK) {
+        run(c);
+        return;
+    }
+    counter_add(&w->counters.calls[rpc_method_number(c->method)], 1);
+    if (!c->notification)
+        session_answer_error(c->session, c->id, err, c->note->text);
+}
+
+void worker_execute(struct worker *w) {
+    for (uint32_t i = 0; i < w->batch_count; i++) {
+        run(&w->batch[i]);
+        key_release(&w->batch[i].key);
+    }
+    w->batch_count = 0;
+}
+
+/* ---- a turn ---------------------------------------------------------------------- */
+
+static struct session *first_ready(struct worker *w) {
+    return EG_CONTAINER_OF(w->ready.next, struct session, ready);
+}
+
+static void count_turn(struct worker *w, uint64_t began_ns) {
+    uint64_t took_ns = env_now_ns(runtime_env(w->server->opts.runtime)) - began_ns;
+    uint32_t slot = 0;
+
+    while (slot < WORKER_LATENCY_SLOTS - 1 && took_ns >> (slot + 8) != 0)
+        slot++;
+    counter_add(&w->counters.turn_ns[slot], 1);
+    counter_add(&w->counters.turns, 1);
+}
+
+static void serve_ready(struct worker *w) {
+    struct list_node taken, *n;
+
+    list_init(&taken);
+    reader_enter(&w->reader);
+    while (!list_is_empty(&w->ready)) {
+        struct session *s = first_ready(w);
+        list_remove(&s->ready);
+        list_push_back(&taken, &s->ready);
+        session_collect(s);
+    }
+    worker_execute(w);
+    reader_exit(&w->reader);
+    reader_reset(&w->reader);
+    while (!list_is_empty(&taken)) {
+        n = taken.next;
+        list_remove(n);
+        session_settle(EG_CONTAINER_OF(n, struct session, ready));
+    }
+    stream_net_turn(w->net);
+}
+
+static bool on_turn(struct turn_hook *hook) {
+    struct worker *w = EG_CONTAINER_OF(hook, struct worker, hook);
+    uint64_t began_ns = scheduler_now_ns(w->scheduler);
+    bool served = !list_is_empty(&w->ready);
+
+    if (served)
+        serve_ready(w);
+    while (!list_is_empty(&w->dirty)) {
+        struct session *s = EG_CONTAINER_OF(w->dirty.next, struct session, dirty);
+        list_remove(&s->dirty);
+        session_flush(s);
+    }
+    if (served)
+        count_turn(w, began_ns);
+    return !list_is_empty(&w->ready);
+}
+
+static void on_tick(struct timer *t) {
+    struct worker *w = EG_CONTAINER_OF(t, struct worker, tick);
+    uint64_t now_ns = scheduler_now_ns(w->scheduler);
+
+    for (struct list_node *n = w->sessions.next, *next; n != &w->sessions; n = next) {
+        next = n->next; /* a closed session goes later, never at once */
+        session_tick(EG_CONTAINER_OF(n, struct session, node), now_ns);
+    }
+    scheduler_timer_start(w->scheduler, &w->tick, WORKER_TICK_MS, on_tick);
+}
+
+/* ---- open, drain, close ------------------------------------------------------------ */
+
+eg_err worker_open(struct worker *w, struct server *server, struct scheduler *s) {
+    eg_err err;
+
+    w->server = server;
+    w->scheduler = s;
+    list_init(&w->sessions);
+    list_init(&w->ready);
+    list_init(&w->dirty);
+    err = server->opts.net_open(&w->net, server->opts.alloc, s);
+    if (err != EG_OK)
+        return err;
+    reader_of_scheduler(&w->reader, scheduler_epoch(s), server->opts.alloc);
+    w->hook.run = on_turn;
+    scheduler_add_hook(s, &w->hook);
+    scheduler_timer_start(s, &w->tick, WORKER_TICK_MS, on_tick);
+    w->hooked = true;
+    return EG_OK;
+}
+
+void worker_close(struct worker *w) {
+    if (!w->hooked)
+        return;
+    EG_ASSERT(w->session_count == 0);
+    scheduler_remove_hook(w->scheduler, &w->hook);
+    scheduler_timer_stop(w->scheduler, &w->tick);
+    while (w->spare_count > 0)
+        buffer_fini(&w->spare[--w->spare_count]);
+    reader_close(&w->reader);
+    stream_net_close(w->net);
+    w->hooked = false;
+}
+
+void worker_drain(struct worker *w) {
+    w->draining = true;
+    for (struct list_node *n = w->sessions.next; n != &w->sessions; n = n->next)
+        session_drain(EG_CONTAINER_OF(n, struct session, node));
+    if (w->session_count == 0)
+        server_worker_empty(w->server, w);
+}
+
+void worker_cut(struct worker *w) {
+    for (struct list_node *n = w->sessions.next, *next; n != &w->sessions; n = next) {
+        next = n->next;
+        session_close(EG_CONTAINER_OF(n, struct session, node));
+    }
+}
