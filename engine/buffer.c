@@ -30,8 +30,11 @@ uint8_t *buffer_room(struct buffer *b, size_t n) {
 }
 
 bool buffer_append(struct buffer *b, const void *at, size_t n) {
-    uint8_t *room = buffer_room(b, n);
+    uint8_t *room;
 
+    if (n == 0)
+        return true; /* also where there is no room yet to point to */
+    room = buffer_room(b, n);
     if (room == NULL)
         return false;
     memcpy(room, at, n);

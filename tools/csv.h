@@ -7,14 +7,18 @@
  * Ownership  A row's fields point into the text or, where quotes had to be undone,
  *            into the reader's scratch; they live until the next row.
  * Errors     A malformed row is EG_BAD_RECORD with a note, and the reader goes on
- *            with the next row, so that a caller may skip it. */
+ *            with the next line, so that a caller may skip it.
+ * Bounds     CSV_FIELDS_MAX fields a row, CSV_FIELD_BYTES_MAX a field. */
 #ifndef TOOLS_CSV_H
 #define TOOLS_CSV_H
 
 #include "engine/buffer.h"
 #include "engine/err.h"
 
-enum { CSV_FIELDS_MAX = 4096 };
+enum {
+    CSV_FIELDS_MAX = 4096,
+    CSV_FIELD_BYTES_MAX = 16 << 20, /* a field is never more than a frame */
+};
 
 struct csv_field {
     const char *at;
