@@ -205,21 +205,14 @@ void hash_split(struct store_hash *s) {
     to = bucket_at(s, buckets);
     prefetch_records(from);
 
+    EACH_SLOT(g, i, from) {
+        uint64_t slot = word_get(&g.words[i]);
+        if (slot == 0 || bucket_index(hash_of_record(s, slot_record(slot)), buckets + 1) != buckets)
+            continue;
 #ifdef EG_PLANT_ERASE_FIRST /* a defect for the stress test to find */
-    EACH_SLOT(g, i, from) {
-        uint64_t slot = word_get(&g.words[i]);
-        if (slot != 0 &&
-            bucket_index(hash_of_record(s, slot_record(slot)), buckets + 1) == buckets) {
-            word_set(&g.words[i], 0);
-            chain_add(s, to, slot);
-        }
-    }
-    publish(s, buckets + 1);
-#else
-    EACH_SLOT(g, i, from) {
-        uint64_t slot = word_get(&g.words[i]);
-        if (slot != 0 && bucket_index(hash_of_record(s, slot_record(slot)), buckets + 1) == buckets)
-            chain_add(s, to, slot);
+        word_set(&g.words[i], 0);
+#endif
+        chain_add(s, to, slot);
     }
     publish(s, buckets + 1);
     EACH_SLOT(g, i, from) {
@@ -227,7 +220,6 @@ void hash_split(struct store_hash *s) {
         if (slot != 0 && chain_holds(to, slot_record(slot)))
             word_set(&g.words[i], 0);
     }
-#endif
     hash_compact(s, from);
 }
 

@@ -294,13 +294,16 @@ static void conformance_empty(struct conformance is) {
     stand_close(&t);
 }
 
-/* A random record [key, field, ...]. */
-static struct value random_row(struct rng *rng, uint64_t variety, uint8_t *buffer, size_t bytes) {
+/* A random record [key, field, padding]. */
+static struct value random_row(struct rng *rng, uint64_t variety, size_t padding, uint8_t *buffer,
+                               size_t bytes) {
+    static const uint8_t zeroes[SLAB_OBJECT_MAX];
     struct value_writer w = value_writer_init(buffer, bytes);
 
-    value_put_array(&w, 2);
+    value_put_array(&w, 3);
     random_value(&w, rng, variety, 2);
     random_value(&w, rng, 5, 1);
+    value_put_binary(&w, zeroes, padding);
     cr_assert(!w.overflow);
     return (struct value){buffer, (uint32_t) w.need_bytes};
 }
@@ -341,7 +344,7 @@ static void conformance_random(struct conformance is) {
         twin.bag = is.bag;
         for (int step = 0; step < 3000; step++) {
             uint8_t buffer[2048];
-            struct value row = random_row(&rng, variety, buffer, sizeof buffer);
+            struct value row = random_row(&rng, variety, 0, buffer, sizeof buffer);
             uint64_t expiry = rng_one_in(&rng, 4) ? 1 + rng_below(&rng, 1000) : 0;
             bool replaced;
 
@@ -428,11 +431,10 @@ static void conformance_big(struct conformance is) {
             struct value row;
             struct key k;
 
-            memset(buffer + 10, 'x', size);
+            memset(buffer, 'x', sizeof buffer);
             value_put_array(&w, 2);
             random_bytes_be(&w, 0xdb, size, 4); /* a string with the longest header */
             row = (struct value){buffer, 6 + size + 65536};
-            memset(buffer + 6, 'x', size);
             buffer[6 + size] = 0xc5; /* binary of 65533 bytes */
             buffer[7 + size] = 0xff;
             buffer[8 + size] = 0xfd;
@@ -812,8 +814,9 @@ static void conformance_oom(struct conformance is) {
     stand_open(&t, is);
     twin.bag = is.bag;
     for (int step = 0; step < 6000; step++) {
-        uint8_t buffer[2048];
-        struct value row = random_row(&rng, 400, buffer, sizeof buffer);
+        static uint8_t buffer[SLAB_OBJECT_MAX + 2048];
+        size_t padding = rng_one_in(&rng, 10) ? SLAB_OBJECT_MAX : 0; /* not from the slab's store */
+        struct value row = random_row(&rng, 400, padding, buffer, sizeof buffer);
 
         t.memory.left = rng_one_in(&rng, 3) ? (int) rng_below(&rng, 3) : INT_MAX;
         if (rng_below(&rng, 10) < (step % 2000 < 1500 ? 8 : 2)) {
