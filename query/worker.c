@@ -124,7 +124,7 @@ static eg_err prepare_keyed(struct rpc_call *c) {
     err = table_key(c->table, &c->key, key);
     if (err == EG_OK) {
         c->has_key = true;
-        table_prefetch(c->table, &c->key);
+        table_prefetch(c->table, &c->worker->reader, &c->key);
     }
     return err;
 }

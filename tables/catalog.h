@@ -1,10 +1,12 @@
 /* catalog.h -- the tables of this node, by name.
  *
- * Look-ups are direct and lock-free.  Changes (create, drop, clear, indexes, and
- * writes that span shards) go through one actor, which keeps the durable schema
- * and the names in step and answers when all shards are done.
+ * Look-ups are direct and lock-free.  Changes (create, drop, clear, indexes) and
+ * writes that span shards go through one actor, which keeps the durable schema and
+ * the names in step and answers when all shards are done.  Changes of the schema
+ * are made one after the other, the rest side by side.
  *
- * Start      catalog_open() reads every table back from disc, reporting progress.
+ * Start      catalog_open() reads every table back from disc, reporting progress
+ *            in the log.
  * Threads    catalog_find() and catalog_names() in a reader section on any
  *            thread; catalog_send() from anywhere.
  */
@@ -22,7 +24,7 @@ struct runtime;
 struct catalog_opts {
     struct alloc *alloc;
     struct env *env;
-    struct runtime *runtime; /* schedulers to place shard actors on          */
+    struct runtime *runtime; /* running; schedulers to place shard actors on */
     struct epoch *epoch;
     struct disc *disc; /* NULL: the node is RAM only and refuses disc tables */
     struct memory_budget *budget;
@@ -31,9 +33,11 @@ struct catalog_opts {
 EG_MUST_USE eg_err catalog_open(struct catalog **out, const struct catalog_opts *o,
                                 struct err_note *note);
 
-/* Flush what discs are owed, stop all shard actors, free everything.  The runtime
- * still runs; no reader is inside a section; nobody sends any more. */
-void catalog_close(struct catalog *c);
+/* Write what discs are owed, stop all shard actors, free everything.  Blocks.  The
+ * runtime still runs; no foreign thread is inside a section; nobody sends any
+ * more; every table_ref() is given back.  EG_DISC: the disc refused to the end, and
+ * what memory had before it is lost. */
+eg_err catalog_close(struct catalog *c);
 
 /* NULL: no such table.  Lent for the reader's section. */
 struct table *catalog_find(struct catalog *c, const char *name, size_t name_bytes);
@@ -42,24 +46,31 @@ struct table *catalog_find(struct catalog *c, const char *name, size_t name_byte
 EG_MUST_USE eg_err catalog_names(struct catalog *c, struct buffer *result);
 
 enum catalog_op {
-    CATALOG_CREATE, /* value: options map or nothing                      */
+    CATALOG_CREATE, /* value: options map or nothing               */
     CATALOG_DROP,
     CATALOG_CLEAR,
-    CATALOG_ADD_INDEX,  /* value: attribute name (string)                     */
-    CATALOG_DROP_INDEX, /* value: attribute name                              */
-    CATALOG_WRITE_MANY, /* value: [record, ...]; answers their number          */
+    CATALOG_ADD_INDEX,  /* value: attribute name (string)              */
+    CATALOG_DROP_INDEX, /* value: attribute name                       */
+    CATALOG_WRITE_MANY, /* value: [record, ...]; answers their number  */
+    CATALOG_STOP,       /* catalog_close()'s own                       */
 };
 
 struct catalog_request {
     enum catalog_op op;
-    struct value name; /* a string */
+    uint64_t ttl_ms;   /* of WRITE_MANY */
+    struct value name; /* a string      */
     struct value value;
-    uint64_t ttl_ms; /* of WRITE_MANY */
 };
 
 /* Ask for a change by a MESSAGE_CALL with this `ref`; the REPLY reaches `from`, as
  * table_send() says.  EG_BUSY: not sent. */
 EG_MUST_USE eg_err catalog_send(struct catalog *c, eg_pid from, uint64_t ref,
                                 const struct catalog_request *q);
+
+/* The same CALL as a message, for those who send it themselves. */
+EG_MUST_USE eg_err catalog_message(struct catalog *c, const struct catalog_request *q, eg_pid *to,
+                                   struct message **out);
+
+struct alloc *catalog_alloc(const struct catalog *c);
 
 #endif /* TABLES_CATALOG_H */

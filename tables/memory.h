@@ -1,7 +1,7 @@
 /* memory.h -- how much the tables may take, and how much they do.
  *
- * One budget a node, one account a table.  Shards book what they hold in steps
- * of MEMORY_STEP_BYTES, so that the shared counters are touched rarely; a figure
+ * One budget a node, one account a table.  Shards book what they hold in steps,
+ * so that the shared counters are touched rarely; a figure
  * may therefore lag by one step a shard.  Above the soft limit whatever would
  * grow a table is refused with EG_MEMORY; reads, deletes and replacements that do
  * not grow go on.
@@ -24,8 +24,16 @@ struct memory_budget {
 
 struct memory_account { /* one a shard */
     struct memory_budget *budget;
-    int64_t booked_bytes; /* what the budget knows of */
+    int64_t booked_bytes; /* what the budget knows of     */
+    int64_t step_bytes;   /* a smaller change is not told */
 };
+
+/* `step_bytes` is cut to 256 .. MEMORY_STEP_BYTES. */
+static inline void memory_open(struct memory_account *a, struct memory_budget *b,
+                               uint64_t step_bytes) {
+    step_bytes = EG_MAX(EG_MIN(step_bytes, (uint64_t) MEMORY_STEP_BYTES), (uint64_t) 256);
+    *a = (struct memory_account){.budget = b, .step_bytes = (int64_t) step_bytes};
+}
 
 static inline bool memory_over_limit(const struct memory_budget *b) {
     int64_t limit = atomic_load_explicit(&b->limit_bytes, memory_order_relaxed);
@@ -36,7 +44,7 @@ static inline bool memory_over_limit(const struct memory_budget *b) {
 static inline void memory_book(struct memory_account *a, int64_t held_bytes) {
     int64_t change = held_bytes - a->booked_bytes;
 
-    if (EG_LIKELY(change < MEMORY_STEP_BYTES && change > -MEMORY_STEP_BYTES))
+    if (EG_LIKELY(change < a->step_bytes && change > -a->step_bytes))
         return;
     atomic_fetch_add_explicit(&a->budget->used_bytes, change, memory_order_relaxed);
     a->booked_bytes = held_bytes;

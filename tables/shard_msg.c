@@ -1,7 +1,27 @@
 /* shard_msg.c -- a shard request as flat bytes: its struct, then key, then value. */
 #include "tables/shard_msg.h"
 
+#include "tables/record.h"
+
 #include <string.h>
+
+bool shard_request_key(const struct shard_request *q, struct value *key) {
+    switch (q->op) {
+    case SHARD_READ:
+    case SHARD_DELETE:
+    case SHARD_TAKE:
+    case SHARD_UPDATE:
+    case SHARD_COUNTER:
+        *key = q->key;
+        return true;
+    case SHARD_WRITE:
+    case SHARD_INSERT_NEW:
+    case SHARD_DELETE_OBJECT:
+        return array_element(q->value, 0, key);
+    default:
+        return false;
+    }
+}
 
 size_t shard_request_size(const struct shard_request *q) {
     return sizeof *q + q->key.size_bytes + q->value.size_bytes;

@@ -40,6 +40,10 @@ struct shard_request {
     struct value value; /* where the op has one                                */
 };
 
+/* The key that a request is about: its own, or that of the record it carries; false
+ * where it has none (CLEAR, PURGE, INDEX_*, WRITE_MANY). */
+bool shard_request_key(const struct shard_request *q, struct value *key);
+
 /* The flattened form: a header and the bytes of key and value. */
 size_t shard_request_size(const struct shard_request *q);
 void shard_request_pack(const struct shard_request *q, uint8_t *at);

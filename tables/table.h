@@ -23,6 +23,7 @@
 #include "tables/shard_msg.h"
 #include "tables/store.h"
 
+struct message;
 struct table;
 
 const struct schema *table_schema(const struct table *t); /* of now; in a section */
@@ -41,7 +42,7 @@ const struct record *table_get(struct table *t, struct reader *r, const struct k
 /* n look-ups with their cache misses overlapped; out[i] as table_get(). */
 void table_get_many(struct table *t, struct reader *r, const struct key *const *keys, size_t n,
                     const struct record **out);
-void table_prefetch(struct table *t, const struct key *k);
+void table_prefetch(struct table *t, struct reader *r, const struct key *k);
 
 /* Append [record, ...] under `k`: none, one, or a bag's many. */
 EG_MUST_USE eg_err table_read(struct table *t, struct reader *r, const struct key *k,
@@ -68,10 +69,11 @@ EG_MUST_USE eg_err table_match(struct table *t, struct reader *r, struct value p
 /* A walk over all records, in key order where the table has one; record by
  * record, inside one section. */
 struct table_walk;
+/* The walk lies in the reader's scratch memory and goes with the section.
+ * `reverse` is for ordered_set; other types have one direction.  EG_MEMORY. */
 EG_MUST_USE eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *r,
                                    const struct key *from, bool after, bool reverse);
 const struct record *table_walk_next(struct table_walk *w); /* NULL: the end */
-void table_walk_close(struct table_walk *w);
 
 /* ---- changes ------------------------------------------------------------ */
 
@@ -95,6 +97,10 @@ EG_MUST_USE eg_err table_try_many(struct table *t, struct reader *r, struct valu
  * out in order.  EG_BUSY: not sent.  Other errors: the request is wrong, not sent. */
 EG_MUST_USE eg_err table_send(struct table *t, eg_pid from, uint64_t ref,
                               const struct shard_request *q, struct err_note *note);
+
+/* The same CALL as a message, for those who send it themselves: *to is its shard. */
+EG_MUST_USE eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
+                                 struct message **out, struct err_note *note);
 
 /* Append the map of table_info. */
 EG_MUST_USE eg_err table_info(struct table *t, struct reader *r, struct buffer *result);

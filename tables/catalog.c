@@ -1,0 +1,173 @@
+/* catalog.c -- open and close, look-ups, and the way to the actor. */
+#include "tables/catalog.h"
+
+#include "engine/env.h"
+#include "engine/foreign.h"
+#include "engine/runtime.h"
+#include "engine/scheduler.h"
+#include "tables/catalog_private.h"
+
+#include <string.h>
+
+enum {
+    CATALOG_ANSWER_BYTES_MAX = 64 << 20, /* of one shard's answer */
+    CATALOG_STOP_MS = 60 * 1000,         /* to write what discs are owed */
+};
+
+static eg_err open_scratch(struct world *w) {
+    uint32_t count = runtime_schedulers(w->o.runtime);
+
+    w->readers = alloc_zero(w->o.alloc, count * sizeof *w->readers);
+    w->results = alloc_zero(w->o.alloc, count * sizeof *w->results);
+    if (w->readers == NULL || w->results == NULL)
+        return EG_MEMORY;
+    for (uint32_t i = 0; i < count; i++) {
+        struct scheduler *s = runtime_scheduler(w->o.runtime, i);
+        reader_of_scheduler(&w->readers[i], scheduler_epoch(s), w->o.alloc);
+        buffer_init(&w->results[i], w->o.alloc, CATALOG_ANSWER_BYTES_MAX);
+    }
+    return EG_OK;
+}
+
+static void close_scratch(struct world *w) {
+    uint32_t count = runtime_schedulers(w->o.runtime);
+
+    for (uint32_t i = 0; w->results != NULL && w->readers != NULL && i < count; i++) {
+        buffer_fini(&w->results[i]);
+        reader_close(&w->readers[i]);
+    }
+    alloc_put(w->o.alloc, w->results, count * sizeof *w->results);
+    alloc_put(w->o.alloc, w->readers, count * sizeof *w->readers);
+}
+
+static void free_all(struct catalog *c) {
+    struct table *const *tables;
+    uint32_t count = names_all(&c->names, &tables);
+
+    for (uint32_t i = 0; i < count; i++)
+        table_free(tables[i]);
+    for (struct list_node *n = c->dying.next, *next; n != &c->dying; n = next) {
+        next = n->next;
+        table_free(EG_CONTAINER_OF(n, struct table, dying));
+    }
+    names_fini(&c->names);
+    epoch_bin_drain(&c->bin);
+    close_scratch(&c->world);
+    alloc_put(c->world.o.alloc, c, sizeof *c);
+}
+
+eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct err_note *note) {
+    struct catalog *c = alloc_zero(o->alloc, sizeof *c);
+    eg_err err;
+
+    if (c == NULL)
+        return EG_MEMORY;
+    c->world.o = *o;
+    list_init(&c->jobs);
+    list_init(&c->waiting);
+    list_init(&c->dying);
+    epoch_bin_init(&c->bin, o->epoch, o->alloc);
+    names_init(&c->names, o->alloc, &c->bin, env_random(o->env));
+    err = open_scratch(&c->world);
+    if (err == EG_OK)
+        err = catalog_start(c);
+    if (err != EG_OK) {
+        free_all(c);
+        return err;
+    }
+    err = catalog_recover(c, note);
+    if (err != EG_OK) {
+        if (catalog_close(c) != EG_OK)
+            env_log(o->env, ENV_LOG_WARN, "catalog", "not all shards stopped in order");
+        return err;
+    }
+    *out = c;
+    return EG_OK;
+}
+
+eg_err catalog_close(struct catalog *c) {
+    struct catalog_request q = {.op = CATALOG_STOP};
+    struct foreign *f;
+    struct message *m, *reply = NULL;
+    eg_ref down;
+    eg_pid to;
+    eg_err err = foreign_open(&f, c->world.o.runtime);
+
+    if (err != EG_OK)
+        return err;
+    err = foreign_monitor(f, c->pid, &down);
+    if (err == EG_OK)
+        err = catalog_message(c, &q, &to, &m);
+    if (err == EG_OK)
+        err = foreign_call(f, to, m, CATALOG_STOP_MS, &reply);
+    if (err == EG_OK) {
+        err = (eg_err) reply->tag;
+        message_free(c->world.o.runtime, reply);
+        reply = foreign_receive(f, CATALOG_STOP_MS); /* DOWN: now it touches nothing more */
+        if (reply != NULL)
+            message_free(c->world.o.runtime, reply);
+    }
+    foreign_close(f);
+    free_all(c);
+    return err;
+}
+
+struct table *catalog_find(struct catalog *c, const char *name, size_t name_bytes) {
+    return names_find(&c->names, name, name_bytes);
+}
+
+eg_err catalog_names(struct catalog *c, struct buffer *result) {
+    struct table *const *tables;
+    uint32_t count = names_all(&c->names, &tables);
+    size_t size_bytes = 5;
+    struct value_writer w;
+    uint8_t *room;
+
+    for (uint32_t i = 0; i < count; i++)
+        size_bytes += 5 + (size_t) schema_of(tables[i])->name.size_bytes;
+    room = buffer_room(result, size_bytes);
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, size_bytes);
+    value_put_array(&w, count);
+    for (uint32_t i = 0; i < count; i++)
+        value_put_text(&w, schema_of(tables[i])->name.text);
+    result->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+eg_err catalog_message(struct catalog *c, const struct catalog_request *q, eg_pid *to,
+                       struct message **out) {
+    struct message *m = message_new(c->world.o.runtime, MESSAGE_CALL,
+                                    sizeof *q + q->name.size_bytes + q->value.size_bytes);
+    uint8_t *at;
+
+    if (m == NULL)
+        return EG_MEMORY;
+    m->tag = q->op;
+    at = m->payload;
+    memcpy(at, q, sizeof *q);
+    at += sizeof *q;
+    if (q->name.size_bytes != 0)
+        memcpy(at, q->name.at, q->name.size_bytes);
+    if (q->value.size_bytes != 0)
+        memcpy(at + q->name.size_bytes, q->value.at, q->value.size_bytes);
+    *to = c->pid;
+    *out = m;
+    return EG_OK;
+}
+
+eg_err catalog_send(struct catalog *c, eg_pid from, uint64_t ref, const struct catalog_request *q) {
+    struct message *m;
+    eg_pid to;
+    eg_err err = catalog_message(c, q, &to, &m);
+
+    if (err != EG_OK)
+        return err;
+    m->ref = ref;
+    return runtime_send(c->world.o.runtime, from, to, m);
+}
+
+struct alloc *catalog_alloc(const struct catalog *c) {
+    return c->world.o.alloc;
+}

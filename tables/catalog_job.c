@@ -1,0 +1,634 @@
+/* catalog_job.c -- the catalog's actor: each request is a job that goes on step by
+ * step, whenever everybody it asked has answered.
+ *
+ *     CREATE      [disc: create] -> open, publish
+ *     DROP        unpublish -> shards: stop -> [disc: drop] -> free when nobody holds it
+ *     CLEAR       shards: clear
+ *     ADD_INDEX   shards: build -> publish the schema -> [disc: schema]
+ *     DROP_INDEX  publish the schema -> [disc: schema] -> shards: drop
+ *     WRITE_MANY  in place if the shards are idle, else shards: their records
+ *     STOP        all shards: stop
+ *
+ * CREATE to DROP_INDEX take turns; the others run side by side with them. */
+#include "engine/env.h"
+#include "engine/runtime.h"
+#include "engine/scheduler.h"
+#include "tables/catalog_private.h"
+#include "tables/disc.h"
+#include "tables/shard_actor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    JOBS_WAITING_MAX = 1024,     /* changes of the schema that may wait for their turn */
+    CATALOG_DISC_DONE = 0x30000, /* tag: the disc has done a job's request            */
+    CATALOG_TICK,                /* tag: look for dropped tables that can be freed    */
+    CATALOG_TICK_MS = 200,
+    CATALOG_SHARE_BYTES_MAX = 64 << 20, /* of one shard's records in a write_many */
+};
+
+struct job {
+    struct list_node node;
+    struct catalog *catalog;
+    struct message *call; /* the request; kept until it is answered */
+    struct catalog_request request;
+    uint64_t id;
+    uint32_t step;
+    uint32_t asked; /* answers still to come  */
+    eg_err err;     /* the first that failed  */
+    struct err_note note;
+    struct table *table;
+    uint32_t position;     /* of the index           */
+    struct schema *schema; /* being made             */
+    struct buffer encoded; /* the schema for disc    */
+    struct disc_batch batch;
+    struct disc_request disc;
+    struct message *disc_done;
+};
+
+static struct alloc *alloc_of(const struct catalog *c) {
+    return c->world.o.alloc;
+}
+
+static struct reader *reader_of(struct catalog *c, struct actor *self) {
+    return &c->world.readers[scheduler_index(actor_scheduler(self))];
+}
+
+/* ---- asking shards and the disc ---------------------------------------------------- */
+
+static void failed(struct job *j, eg_err err) {
+    if (j->err == EG_OK)
+        j->err = err;
+}
+
+static void ask_shard(struct actor *self, struct job *j, struct shard *s, uint32_t tag,
+                      const struct shard_request *q) {
+    struct message *m;
+
+    if (eg_pid_is_none(s->pid))
+        return; /* never started: nothing to ask */
+    m = message_new(actor_runtime(self), MESSAGE_CALL, shard_request_size(q));
+    if (m == NULL) {
+        failed(j, EG_MEMORY);
+        return;
+    }
+    m->tag = tag;
+    m->ref = j->id;
+    shard_request_pack(q, m->payload);
+    if (actor_send(self, s->pid, m) == EG_OK)
+        j->asked++;
+    else
+        failed(j, EG_BUSY);
+}
+
+static void ask_shards(struct actor *self, struct job *j, uint32_t tag) {
+    struct shard_request q = {.op = tag < SHARD_OP_COUNT ? (enum shard_op) tag : SHARD_PURGE,
+                              .attribute = (uint16_t) j->position};
+
+    for (uint32_t i = 0; i < j->table->shard_count; i++)
+        ask_shard(self, j, &j->table->shard[i], tag, &q);
+}
+
+/* On the disc's writer thread: only passes the word on. */
+static void disc_done(struct disc_request *q, eg_err err) {
+    struct job *j = EG_CONTAINER_OF(q, struct job, disc);
+    struct message *m = j->disc_done;
+    struct catalog *c = j->catalog;
+
+    m->ref = j->id;
+    memcpy(m->payload, &err, sizeof err);
+    (void) runtime_send(c->world.o.runtime, EG_PID_NONE, c->pid, m); /* gone: nobody to tell */
+}
+
+static void ask_disc(struct job *j, struct disc_request q) {
+    eg_err err;
+
+    j->disc = q;
+    j->disc.done = disc_done;
+    j->disc_done = message_new(j->catalog->world.o.runtime, MESSAGE_REPLY, sizeof err);
+    if (j->disc_done == NULL) {
+        failed(j, EG_MEMORY);
+        return;
+    }
+    j->disc_done->tag = CATALOG_DISC_DONE;
+    err = disc_submit(j->catalog->world.o.disc, &j->disc);
+    if (err == EG_OK) {
+        j->asked++;
+        return;
+    }
+    message_free(j->catalog->world.o.runtime, j->disc_done);
+    failed(j, err);
+}
+
+/* ---- a job's beginning and end ------------------------------------------------------- */
+
+static void job_free(struct job *j) {
+    struct alloc *a = alloc_of(j->catalog);
+
+    if (j->schema != NULL) {
+        schema_fini(j->schema);
+        alloc_put(a, j->schema, sizeof *j->schema);
+    }
+    if (j->table != NULL)
+        table_unref(j->table);
+    buffer_fini(&j->encoded);
+    disc_batch_fini(&j->batch);
+    message_free(j->catalog->world.o.runtime, j->call);
+    list_remove(&j->node);
+    alloc_put(a, j, sizeof *j);
+}
+
+static void answer(struct actor *self, struct job *j, const void *at, size_t size_bytes) {
+    if (j->err != EG_OK) {
+        at = j->note.text;
+        size_bytes = strlen(j->note.text);
+    }
+    actor_reply_bytes(self, j->call->from, j->call->ref, j->err, at, size_bytes);
+}
+
+static void answer_true(struct actor *self, struct job *j) {
+    static const uint8_t yes = 0xc3;
+    answer(self, j, &yes, 1);
+}
+
+/* ---- the steps: each returns true when the job is over -------------------------------- */
+
+static bool publish_table(struct actor *self, struct job *j) {
+    struct catalog *c = j->catalog;
+    struct table *t;
+    eg_err err = table_open(&t, &c->world, j->schema, j->disc.table);
+
+    j->schema = NULL; /* the table's, or gone */
+    if (err == EG_OK) {
+        err = table_start(t);
+        if (err == EG_OK)
+            err = names_add(&c->names, t);
+        if (err != EG_OK)
+            list_push_back(&c->dying, &t->dying); /* its actors end with the runtime */
+    }
+    if (err != EG_OK)
+        failed(j, err);
+    answer_true(self, j);
+    return true;
+}
+
+static bool create_step(struct actor *self, struct job *j) {
+    struct catalog *c = j->catalog;
+    const char *name = (const char *) j->request.name.at;
+    size_t name_bytes = j->request.name.size_bytes;
+    bool on_disc;
+
+    if (j->step == 1) {
+        if (j->err == EG_OK)
+            return publish_table(self, j);
+        answer_true(self, j);
+        return true;
+    }
+    if (names_find(&c->names, name, name_bytes) != NULL)
+        failed(j, err_note(&j->note, EG_EXISTS, "there is a table of that name"));
+    j->schema = alloc_zero(alloc_of(c), sizeof *j->schema);
+    if (j->schema == NULL)
+        failed(j, EG_MEMORY);
+    if (j->err == EG_OK) {
+        eg_err err =
+            schema_parse(j->schema, alloc_of(c), name, name_bytes, j->request.value, &j->note);
+        if (err != EG_OK) {
+            alloc_put(alloc_of(c), j->schema, sizeof *j->schema);
+            j->schema = NULL;
+            failed(j, err);
+        }
+    } else if (j->schema != NULL) {
+        alloc_put(alloc_of(c), j->schema, sizeof *j->schema);
+        j->schema = NULL;
+    }
+    if (j->err != EG_OK) {
+        answer_true(self, j);
+        return true;
+    }
+    j->schema->id = env_random(c->world.o.env);
+    j->schema->seed = env_random(c->world.o.env);
+    j->schema->version = 1;
+    on_disc = j->schema->storage != STORAGE_RAM;
+    if (!on_disc)
+        return publish_table(self, j);
+    if (c->world.o.disc == NULL)
+        failed(j, err_note(&j->note, EG_DISC, "this node has no data directory"));
+    else if (schema_encode(j->schema, &j->encoded) != EG_OK)
+        failed(j, EG_MEMORY);
+    else
+        ask_disc(j, (struct disc_request){.kind = DISC_CREATE,
+                                          .sync = true,
+                                          .name = j->schema->name.text,
+                                          .schema = {j->encoded.at, j->encoded.size_bytes}});
+    j->step = 1;
+    return j->asked == 0 && create_step(self, j);
+}
+
+static bool drop_step(struct actor *self, struct job *j) {
+    struct catalog *c = j->catalog;
+
+    switch (j->step++) {
+    case 0:
+        j->err = names_remove(&c->names, j->table);
+        if (j->err != EG_OK)
+            break;
+        atomic_store_explicit(&j->table->dropped, true, memory_order_release);
+        ask_shards(self, j, SHARD_STOP);
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 1:
+        j->err = EG_OK; /* a disc that refuses the last batch may still forget the table */
+        if (j->table->disc_table != NULL) {
+            ask_disc(j, (struct disc_request){
+                            .kind = DISC_DROP, .sync = true, .table = j->table->disc_table});
+            if (j->asked != 0)
+                return false;
+        }
+        /* fall through */
+    default:
+        list_push_back(&c->dying, &j->table->dying);
+        table_unref(j->table); /* the catalog's own */
+        break;
+    }
+    answer_true(self, j);
+    return true;
+}
+
+static bool clear_step(struct actor *self, struct job *j) {
+    if (j->step++ == 0) {
+        ask_shards(self, j, SHARD_CLEAR);
+        if (j->asked != 0)
+            return false;
+    }
+    answer_true(self, j);
+    return true;
+}
+
+static void schema_free(void *owner, void *ptr, size_t size_bytes) {
+    struct schema *s = ptr;
+    schema_fini(s);
+    alloc_put(owner, ptr, size_bytes);
+}
+
+/* Let everybody see the job's schema, and the disc remember it. */
+static void publish_schema(struct job *j) {
+    struct catalog *c = j->catalog;
+    const struct schema *old = schema_of(j->table);
+    eg_err err = schema_encode(j->schema, &j->encoded);
+
+    if (err == EG_OK && j->table->disc_table != NULL)
+        err = disc_batch_put_schema(&j->batch, c->world.o.disc, j->schema->name.text,
+                                    (struct disc_bytes){j->encoded.at, j->encoded.size_bytes});
+    if (err != EG_OK) {
+        failed(j, err);
+        return;
+    }
+    atomic_store_explicit(&j->table->schema, j->schema, memory_order_release);
+    j->schema = NULL;
+    epoch_retire(&c->bin, schema_free, alloc_of(c), (void *) old, sizeof *old);
+    if (j->table->disc_table != NULL)
+        ask_disc(j, (struct disc_request){.kind = DISC_WRITE, .sync = true, .batch = &j->batch});
+}
+
+/* A copy of the table's schema with or without an index on j->position. */
+static eg_err next_schema(struct job *j, bool with) {
+    const struct schema *old = schema_of(j->table);
+    uint32_t count = 0;
+    eg_err err;
+
+    j->schema = alloc_get(alloc_of(j->catalog), sizeof *j->schema);
+    if (j->schema == NULL)
+        return EG_MEMORY;
+    err = schema_copy(j->schema, old);
+    if (err != EG_OK) {
+        alloc_put(alloc_of(j->catalog), j->schema, sizeof *j->schema);
+        j->schema = NULL;
+        return err;
+    }
+    for (uint32_t i = 0; i < old->index_count; i++)
+        if (old->index[i] != j->position)
+            j->schema->index[count++] = old->index[i];
+    if (with)
+        j->schema->index[count++] = (uint16_t) j->position;
+    j->schema->index_count = count;
+    j->schema->version++;
+    return EG_OK;
+}
+
+static eg_err find_attribute(struct job *j) {
+    const struct schema *s = schema_of(j->table);
+    const uint8_t *at;
+    uint32_t size_bytes;
+    int position;
+
+    if (j->request.value.size_bytes == 0 || value_kind_of(j->request.value) != VALUE_STRING ||
+        !value_get_bytes(j->request.value, &at, &size_bytes))
+        return err_note(&j->note, EG_BAD_REQUEST, "an attribute's name is a string");
+    position = schema_attribute(s, (const char *) at, size_bytes);
+    if (position < 0)
+        return err_note(&j->note, EG_BAD_REQUEST, "no attribute %.*s",
+                        (int) EG_MIN(size_bytes, 64u), (const char *) at);
+    j->position = (uint32_t) position;
+    return EG_OK;
+}
+
+static bool add_index_step(struct actor *self, struct job *j) {
+    const struct schema *s = schema_of(j->table);
+
+    switch (j->step++) {
+    case 0:
+        j->err = find_attribute(j);
+        if (j->err == EG_OK && schema_indexed(s, j->position))
+            j->err = err_note(&j->note, EG_EXISTS, "there is an index on that attribute");
+        if (j->err == EG_OK && s->index_count == SCHEMA_INDEXES_MAX)
+            j->err = err_note(&j->note, EG_BAD_REQUEST, "a table has at most 16 indexes");
+        if (j->err != EG_OK)
+            break;
+        ask_shards(self, j, SHARD_INDEX_BUILD);
+        if (j->asked != 0)
+            return false;
+        /* fall through */
+    case 1:
+        j->step = 2;
+        if (j->err == EG_OK)
+            j->err = next_schema(j, true);
+        if (j->err == EG_OK)
+            publish_schema(j);
+        else
+            ask_shards(self, j, SHARD_INDEX_DROP); /* those that have built theirs */
+        if (j->asked != 0)
+            return false;
+        break;
+    default:
+        break;
+    }
+    answer_true(self, j);
+    return true;
+}
+
+static bool drop_index_step(struct actor *self, struct job *j) {
+    switch (j->step++) {
+    case 0:
+        j->err = find_attribute(j);
+        if (j->err == EG_OK && !schema_indexed(schema_of(j->table), j->position))
+            j->err = err_note(&j->note, EG_NOT_FOUND, "there is no index on that attribute");
+        if (j->err == EG_OK)
+            j->err = next_schema(j, false);
+        if (j->err != EG_OK)
+            break;
+        publish_schema(j);
+        if (j->asked != 0)
+            return false;
+        /* fall through */
+    case 1:
+        j->step = 2;
+        if (j->err == EG_OK)
+            ask_shards(self, j, SHARD_INDEX_DROP);
+        if (j->asked != 0)
+            return false;
+        break;
+    default:
+        break;
+    }
+    answer_true(self, j);
+    return true;
+}
+
+/* ---- write_many ------------------------------------------------------------------------- */
+
+/* Each shard gets its own records, in the order they were given. */
+static void ask_each_share(struct actor *self, struct job *j) {
+    struct table *t = j->table;
+    struct buffer share;
+
+    buffer_init(&share, alloc_of(j->catalog), CATALOG_SHARE_BYTES_MAX);
+    for (uint32_t i = 0; i < t->shard_count && j->err == EG_OK; i++) {
+        struct shard_request q = {.op = SHARD_WRITE_MANY, .ttl_ms = j->request.ttl_ms};
+        uint32_t count = 0;
+        eg_err err = table_share(t, i, j->request.value, &share, &count);
+
+        if (err != EG_OK)
+            failed(j, err);
+        q.value = (struct value){share.at, (uint32_t) share.size_bytes};
+        if (err == EG_OK && count != 0)
+            ask_shard(self, j, &t->shard[i], SHARD_WRITE_MANY, &q);
+    }
+    buffer_fini(&share);
+}
+
+static bool write_many_step(struct actor *self, struct job *j) {
+    struct reader *r = reader_of(j->catalog, self);
+    struct value_writer w;
+    uint8_t number[9];
+
+    if (j->step++ == 0) {
+        struct buffer result;
+        eg_err err;
+
+        buffer_init(&result, alloc_of(j->catalog), 64);
+        err = table_try_many(j->table, r, j->request.value, j->request.ttl_ms, &result, &j->note);
+        reader_reset(r);
+        buffer_fini(&result);
+        if (err != EG_AGAIN)
+            failed(j, err);
+        else
+            ask_each_share(self, j);
+        if (j->asked != 0)
+            return false;
+    }
+    w = value_writer_init(number, sizeof number);
+    value_put_u64(&w, j->err == EG_OK ? value_count(j->request.value) : 0);
+    answer(self, j, number, w.need_bytes);
+    return true;
+}
+
+/* ---- stop ---------------------------------------------------------------------------------- */
+
+static bool stop_step(struct actor *self, struct job *j) {
+    struct shard_request q = {.op = SHARD_PURGE};
+    struct table *const *tables;
+    uint32_t count = names_all(&j->catalog->names, &tables);
+
+    if (j->step++ == 0) {
+        for (uint32_t i = 0; i < count; i++)
+            for (uint32_t n = 0; n < tables[i]->shard_count; n++)
+                ask_shard(self, j, &tables[i]->shard[n], SHARD_STOP, &q);
+        if (j->asked != 0)
+            return false;
+    }
+    answer_true(self, j);
+    actor_exit_normal(self);
+    return true;
+}
+
+/* ---- the actor --------------------------------------------------------------------------------
+ */
+
+struct job_kind {
+    bool takes_turns;
+    bool of_table; /* the table must be there */
+    bool (*step)(struct actor *self, struct job *j);
+};
+
+static const struct job_kind kinds[] = {
+    [CATALOG_CREATE] = {true, false, create_step},
+    [CATALOG_DROP] = {true, true, drop_step},
+    [CATALOG_CLEAR] = {true, true, clear_step},
+    [CATALOG_ADD_INDEX] = {true, true, add_index_step},
+    [CATALOG_DROP_INDEX] = {true, true, drop_index_step},
+    [CATALOG_WRITE_MANY] = {false, true, write_many_step},
+    [CATALOG_STOP] = {false, false, stop_step},
+};
+
+static bool turn_is_taken(const struct catalog *c) {
+    for (struct list_node *n = c->jobs.next; n != &c->jobs; n = n->next)
+        if (kinds[EG_CONTAINER_OF(n, struct job, node)->request.op].takes_turns)
+            return true;
+    return false;
+}
+
+static void begin(struct actor *self, struct job *j) {
+    struct catalog *c = j->catalog;
+
+    list_remove(&j->node);
+    list_push_back(&c->jobs, &j->node);
+    if (kinds[j->request.op].of_table) {
+        j->table =
+            names_find(&c->names, (const char *) j->request.name.at, j->request.name.size_bytes);
+        if (j->table == NULL) {
+            failed(j, EG_NO_TABLE);
+            answer_true(self, j);
+            job_free(j);
+            return;
+        }
+        table_ref(j->table);
+    }
+    if (kinds[j->request.op].step(self, j))
+        job_free(j);
+}
+
+/* Whoever waits for the turn gets it when it is free. */
+static void next_turn(struct actor *self, struct catalog *c) {
+    while (!list_is_empty(&c->waiting) && !turn_is_taken(c)) {
+        c->waiting_count--;
+        begin(self, EG_CONTAINER_OF(c->waiting.next, struct job, node));
+    }
+}
+
+static void on_call(struct actor *self, struct catalog *c, struct message *m) {
+    struct job *j = alloc_zero(alloc_of(c), sizeof *j);
+
+    if (j == NULL || c->waiting_count >= JOBS_WAITING_MAX) {
+        actor_reply_bytes(self, m->from, m->ref, j == NULL ? EG_MEMORY : EG_BUSY, NULL, 0);
+        alloc_put(alloc_of(c), j, sizeof *j);
+        return;
+    }
+    actor_keep(self, m);
+    j->catalog = c;
+    j->call = m;
+    j->id = ++c->last_job;
+    memcpy(&j->request, m->payload, sizeof j->request);
+    j->request.name.at = m->payload + sizeof j->request;
+    j->request.value.at = j->request.name.at + j->request.name.size_bytes;
+    buffer_init(&j->encoded, alloc_of(c), SIZE_MAX);
+    disc_batch_init(&j->batch, alloc_of(c));
+    list_push_back(&c->waiting, &j->node);
+    if (kinds[j->request.op].takes_turns)
+        c->waiting_count++;
+    else
+        begin(self, j);
+}
+
+static struct job *find_job(struct catalog *c, uint64_t id) {
+    for (struct list_node *n = c->jobs.next; n != &c->jobs; n = n->next) {
+        struct job *j = EG_CONTAINER_OF(n, struct job, node);
+        if (j->id == id)
+            return j;
+    }
+    return NULL;
+}
+
+static void on_answer(struct actor *self, struct catalog *c, const struct message *m) {
+    struct job *j = find_job(c, m->ref);
+    eg_err err = (eg_err) m->tag;
+
+    EG_ASSERT(j != NULL && j->asked > 0);
+    if (m->tag == CATALOG_DISC_DONE)
+        memcpy(&err, m->payload, sizeof err);
+    else if (err != EG_OK && j->err == EG_OK)
+        snprintf(j->note.text, sizeof j->note.text, "%.*s", (int) m->size_bytes,
+                 (const char *) m->payload);
+    if (err != EG_OK)
+        failed(j, err);
+    if (--j->asked == 0 && kinds[j->request.op].step(self, j))
+        job_free(j);
+}
+
+/* Dropped tables go when the last holder has let go, and then after a grace period. */
+static void table_free_late(void *owner, void *ptr, size_t size_bytes) {
+    (void) owner;
+    (void) size_bytes;
+    table_free(ptr);
+}
+
+static void bury(struct catalog *c) {
+    for (struct list_node *n = c->dying.next, *next; n != &c->dying; n = next) {
+        struct table *t = EG_CONTAINER_OF(n, struct table, dying);
+
+        next = n->next;
+        if (atomic_load_explicit(&t->refs, memory_order_acquire) != 0)
+            continue;
+        list_remove(n);
+        epoch_retire(&c->bin, table_free_late, NULL, t, sizeof *t);
+    }
+}
+
+static void start_tick(struct actor *self) {
+    struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
+    eg_ref timer;
+
+    if (m == NULL)
+        return; /* what is dropped later is freed at close */
+    m->tag = CATALOG_TICK;
+    if (actor_start_timer(self, CATALOG_TICK_MS, m, &timer) != EG_OK)
+        return;
+}
+
+static void receive(struct actor *self, void *state, struct message *m) {
+    struct catalog *c = *(struct catalog **) state;
+
+    if (m->kind == MESSAGE_CALL) {
+        on_call(self, c, m);
+    } else if (m->tag == CATALOG_TICK) {
+        start_tick(self);
+        epoch_flush(&c->bin);
+    } else {
+        on_answer(self, c, m);
+    }
+    next_turn(self, c);
+    bury(c);
+    epoch_sweep(&c->bin);
+}
+
+static eg_err init(struct actor *self, void *state, const void *arg) {
+    memcpy(state, arg, sizeof(struct catalog *));
+    start_tick(self);
+    return EG_OK;
+}
+
+eg_err catalog_start(struct catalog *c) {
+    static const struct actor_ops ops = {.name = "catalog",
+                                         .state_bytes = sizeof(struct catalog *),
+                                         .init = init,
+                                         .receive = receive};
+    struct spawn_opts o = {.ops = &ops,
+                           .arg = &c,
+                           .arg_bytes = sizeof c,
+                           .scheduler = SPAWN_ON(0),
+                           .mailbox_bound = MAILBOX_BOUND_DEFAULT};
+
+    return actor_spawn(c->world.o.runtime, NULL, &o, &c->pid, NULL);
+}

@@ -1,0 +1,135 @@
+/* shard.h -- the owner of one part of a table.
+ *
+ * A shard is an actor that can be lent: whoever claims it is its owner until it is
+ * released, and only the owner changes what is here.  Store, indexes, deadlines,
+ * version clock and disc batch change in one turn, so a reader that comes after a
+ * write was answered finds all of them agreeing.
+ *
+ *     request --> shard_run --> store, indexes, deadlines      this turn
+ *                           --> log: batch ==> disc ==> done   turns later
+ *
+ * Invariants (shard_check):
+ *   (1) every record of the store is in each index, and nothing else is.
+ *   (2) every record with an expiry is among the deadlines, and nothing else is.
+ *   (3) `record_bytes` is the sum of record_bytes() over the store.
+ *
+ * Private to tables/: the layers above speak to tables (table.h).
+ */
+#ifndef TABLES_SHARD_H
+#define TABLES_SHARD_H
+
+#include "engine/actor.h"
+#include "tables/memory.h"
+#include "tables/rank.h"
+#include "tables/reader.h"
+#include "tables/schema.h"
+#include "tables/shard_log.h"
+#include "tables/shard_msg.h"
+#include "tables/store.h"
+
+struct index;
+struct table;
+
+enum {
+    /* A reader that is stuck must not turn into memory without bound: past this
+     * much waiting to be freed a shard refuses changes until the reader moves. */
+    SHARD_RETIRED_BYTES_MAX = 64 << 20,
+    SHARD_PURGE_BATCH = 128, /* expired records removed before a request is run */
+    SHARD_CLOCK_BYTES = 24,  /* what is stored beside the records               */
+};
+
+/* One index of the shard.  Readers may use it when it is `whole`. */
+struct shard_index {
+    _Atomic(struct index *) index; /* NULL: the slot is free */
+    _Atomic bool whole;            /* false: under construction */
+};
+
+/* An index under construction. */
+struct shard_build {
+    uint32_t position;
+    struct buffer place; /* the last key that was added */
+};
+
+struct shard {
+    /* Read by anybody. */
+    struct store *store;
+    struct table *table;
+    eg_pid pid;
+    uint32_t number;
+    _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
+    struct shard_index index[SCHEMA_INDEXES_MAX];
+
+    /* The owner's. */
+    struct slab *slab;
+    struct epoch_bin bin;
+    struct memory_account node_account;
+    struct memory_account table_account;
+    uint64_t hlc;            /* the last stamp given                 */
+    uint64_t sequence;       /* the last dot's                       */
+    uint64_t record_bytes;   /* of the records there are             */
+    struct rank by_deadline; /* records that expire                  */
+    struct rank by_age;      /* of a cache table: all its records    */
+    struct shard_log log;
+    struct shard_build build;
+    uint32_t turns;
+    bool ticking; /* a tick is on its way: time passes for this shard */
+};
+
+/* What one turn works with. */
+struct shard_turn {
+    struct shard *shard;
+    struct reader *reader;
+    const struct shard_request *request;
+    const struct key *key; /* of the request's key or record; NULL where it has none */
+    struct buffer *result;
+    struct err_note *note;
+    uint64_t now_ms; /* wall clock */
+};
+
+/* Make the shard's parts; shard_start() gives it its actor.
+ * EG_MEMORY, EG_DISC, EG_CORRUPT: nothing is left. */
+EG_MUST_USE eg_err shard_open(struct shard *s, struct table *t, uint32_t number);
+EG_MUST_USE eg_err shard_start(struct shard *s);
+/* No reader is left and the actor is gone. */
+void shard_close(struct shard *s);
+
+/* Carry out a checked request.  The caller owns the shard and is in a reader
+ * section.  On EG_OK the result was appended; otherwise nothing changed. */
+EG_MUST_USE eg_err shard_run(struct shard_turn *t);
+
+/* The parts of shard_run(), for those who own several shards at once: may the shard
+ * be changed now; store one checked record under t->key, telling what it replaced
+ * (readable until the turn's end); remove one that was just read; end the turn. */
+EG_MUST_USE eg_err shard_ready(struct shard_turn *t);
+EG_MUST_USE eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
+                               const struct record **old_out);
+EG_MUST_USE eg_err shard_remove(struct shard_turn *t, const struct key *k,
+                                const struct record *rec);
+void shard_clock_pack(const struct shard *s, uint8_t bytes[SHARD_CLOCK_BYTES]);
+void shard_turn_end(struct shard *s); /* sweep, account, flush the log */
+
+/* When a write of now expires: its own ttl, else the table's; 0: never. */
+uint64_t shard_expiry(const struct shard_turn *t);
+
+/* Read the shard's records and clock back from disc, before its actor starts.
+ * `progress` is called now and then with the records so far. */
+EG_MUST_USE eg_err shard_recover(struct shard *s, void (*progress)(void *context, uint64_t records),
+                                 void *context, struct err_note *note);
+
+/* Remove what has expired, at most `most`.  Returns how many. */
+uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_t most);
+
+/* The same for a disc_only table, which must look at all its rows.  From the
+ * shard's own actor only: the rows it passes stay in the reader's scratch memory. */
+uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms);
+
+/* Make a record of what was read back from disc, before the shard serves. */
+EG_MUST_USE eg_err shard_take_back(struct shard *s, struct value array,
+                                   struct record_version version, uint64_t expiry_ms);
+
+bool shard_expired(const struct record *rec, uint64_t now_ms);
+
+/* Assert the invariants above; O(n). */
+void shard_check(struct shard *s, struct reader *r);
+
+#endif /* TABLES_SHARD_H */

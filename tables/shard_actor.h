@@ -1,0 +1,13 @@
+/* shard_actor.h -- tags of what a shard's actor understands besides enum shard_op.
+ *
+ * Private to tables/: the catalog stops shards, a shard reminds itself. */
+#ifndef TABLES_SHARD_ACTOR_H
+#define TABLES_SHARD_ACTOR_H
+
+enum shard_actor_tag {
+    SHARD_STOP = 0x20000, /* CALL: write what is owed, answer, end         */
+    SHARD_TICK,           /* time passed                                   */
+    SHARD_STEP,           /* the next part of an index under construction  */
+};
+
+#endif /* TABLES_SHARD_ACTOR_H */

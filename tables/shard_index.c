@@ -1,0 +1,271 @@
+/* shard_index.c -- the indexes of one shard.
+ *
+ * Each index has a slot in the shard.  Readers take the slot's pointer; `whole`
+ * says that they may.  While an index is being built it gets every change from
+ * the first moment on, so the walk that fills it may pass over records in any
+ * state: adding one twice changes nothing. */
+#include "tables/shard_index.h"
+
+#include "engine/env.h"
+#include "tables/disc_record.h"
+#include "tables/table_private.h"
+
+enum { BUILD_STEP_RECORDS = 2000 }; /* about a millisecond */
+
+static struct index *index_in(const struct shard_index *slot) {
+    return atomic_load_explicit(&slot->index, memory_order_acquire);
+}
+
+static struct shard_index *slot_of(struct shard *s, uint32_t position) {
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+        struct index *x = index_in(&s->index[i]);
+        if (x != NULL && index_position(x) == position)
+            return &s->index[i];
+    }
+    return NULL;
+}
+
+static bool on_disc(const struct shard *s) {
+    return s->table->storage == STORAGE_DISC_ONLY;
+}
+
+static eg_err open_slot(struct shard *s, uint32_t position, bool whole) {
+    struct store_opts o = {.alloc = s->table->world->o.alloc,
+                           .slab = s->slab,
+                           .bin = &s->bin,
+                           .seed = s->table->seed,
+                           .bag = s->table->type == TABLE_BAG};
+    struct index *x;
+    eg_err err = index_open(&x, &o, (uint16_t) position);
+
+    if (err != EG_OK)
+        return err;
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+        struct shard_index *slot = &s->index[i];
+        if (index_in(slot) != NULL)
+            continue;
+        atomic_store_explicit(&slot->whole, whole, memory_order_relaxed);
+        atomic_store_explicit(&slot->index, x, memory_order_release);
+        return EG_OK;
+    }
+    index_close(x);
+    return EG_BUSY;
+}
+
+eg_err shard_index_open(struct shard *s, const struct schema *schema) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < schema->index_count && err == EG_OK; i++)
+        err = open_slot(s, schema->index[i], true);
+    if (err != EG_OK)
+        shard_index_close(s);
+    return err;
+}
+
+void shard_index_close(struct shard *s) {
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+        struct index *x = index_in(&s->index[i]);
+        if (x != NULL)
+            index_close(x);
+        atomic_store_explicit(&s->index[i].index, NULL, memory_order_relaxed);
+    }
+}
+
+/* ---- changes ------------------------------------------------------------------ */
+
+/* The rows of a disc_only table join what its store writes next, or is refused. */
+static eg_err update_rows(struct shard *s, uint32_t position, const struct record *old,
+                          const struct record *fresh) {
+    struct disc_batch *b = store_disc_extra(s->store);
+    struct disc_table *t = s->table->disc_table;
+    bool bag = s->table->type == TABLE_BAG;
+    eg_err err = EG_OK;
+
+    if (old != NULL)
+        err = disc_record_del_index(b, t, s->number, position, old, bag);
+    if (err == EG_OK && fresh != NULL)
+        err = disc_record_put_index(b, t, s->number, position, fresh, bag);
+    return err;
+}
+
+static void undo_before(struct shard *s, uint32_t end) {
+    while (end-- > 0) {
+        struct index *x = index_in(&s->index[end]);
+        if (x != NULL && !on_disc(s)) /* the store drops rows it did not write */
+            index_undo(x);
+    }
+}
+
+eg_err shard_index_update(struct shard *s, const struct record *old, const struct record *fresh) {
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+        struct index *x = index_in(&s->index[i]);
+        eg_err err;
+
+        if (x == NULL)
+            continue;
+        err = on_disc(s) ? update_rows(s, index_position(x), old, fresh)
+                         : index_update(x, old, fresh);
+        if (err != EG_OK) {
+            undo_before(s, i);
+            return err;
+        }
+    }
+    return EG_OK;
+}
+
+void shard_index_undo(struct shard *s) {
+    undo_before(s, SCHEMA_INDEXES_MAX);
+}
+
+eg_err shard_index_clear(struct shard *s) {
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+        struct index *x = index_in(&s->index[i]);
+        if (x != NULL && !on_disc(s)) /* a cleared disc shard has lost its rows too */
+            index_clear(x);
+    }
+    return EG_OK;
+}
+
+/* ---- reading --------------------------------------------------------------------- */
+
+static eg_err append(struct buffer *result, const struct record *rec, uint64_t now_ms,
+                     uint32_t *count) {
+    if (shard_expired(rec, now_ms))
+        return EG_OK;
+    if (!buffer_append(result, record_array(rec), record_array_bytes(rec)))
+        return EG_TOO_LARGE;
+    ++*count;
+    return EG_OK;
+}
+
+eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t position, struct value v,
+                        uint64_t now_ms, struct buffer *result, uint32_t *count) {
+    struct shard_index *slot = slot_of(s, position);
+    const struct record *rec;
+    struct index_iter it;
+    eg_err err = EG_OK;
+
+    if (slot == NULL || !atomic_load_explicit(&slot->whole, memory_order_acquire))
+        return EG_BAD_REQUEST;
+    if (on_disc(s)) {
+        struct store_cursor c;
+
+        store_disc_index_seek(s->store, r, &c, position, v);
+        while (err == EG_OK && (rec = s->store->ops->next(s->store, r, &c)) != NULL)
+            err = append(result, rec, now_ms, count);
+        return err != EG_OK ? err : reader_take_fault(r);
+    }
+    index_seek(index_in(slot), &it, v);
+    while (err == EG_OK && (rec = index_next(&it)) != NULL)
+        err = append(result, rec, now_ms, count);
+    return err;
+}
+
+/* ---- building ---------------------------------------------------------------------- */
+
+static eg_err add_to_index(struct shard *s, uint32_t position, const struct record *rec) {
+    if (on_disc(s))
+        return update_rows(s, position, NULL, rec);
+    return index_update(index_in(slot_of(s, position)), NULL, rec);
+}
+
+/* Where the next step goes on: a key, for no pointer survives the section. */
+static eg_err keep_place(struct shard *s, const struct record *last) {
+    struct value key = record_key(last);
+
+    buffer_clear(&s->build.place);
+    return buffer_append(&s->build.place, key.at, key.size_bytes) ? EG_OK : EG_MEMORY;
+}
+
+static eg_err seek_place(struct shard *s, struct reader *r, struct store_cursor *c) {
+    struct buffer *place = &s->build.place;
+    struct key k;
+    eg_err err;
+
+    if (place->size_bytes == 0) {
+        s->store->ops->seek(s->store, r, c, NULL, false, false);
+        return EG_OK;
+    }
+    err = key_prepare(&k, (struct value){place->at, (uint32_t) place->size_bytes}, s->table->seed,
+                      s->table->world->o.alloc);
+    if (err != EG_OK)
+        return err;
+    s->store->ops->seek(s->store, r, c, &k, true, false);
+    key_release(&k);
+    return EG_OK;
+}
+
+/* A step ends between two keys: a bag's records of one key are one step's. */
+static bool step_is_over(uint32_t records, const struct record *last, const struct record *next) {
+    return records >= BUILD_STEP_RECORDS && !value_equal(record_key(last), record_key(next));
+}
+
+eg_err shard_index_build_begin(struct shard *s, uint32_t position) {
+    eg_err err = open_slot(s, position, false);
+
+    if (err == EG_OK) {
+        s->build.position = position;
+        buffer_init(&s->build.place, s->table->world->o.alloc, KEY_SIZE_MAX * 2);
+    }
+    return err;
+}
+
+eg_err shard_index_build_step(struct shard *s, struct reader *r, bool *done) {
+    const struct record *rec, *last = NULL;
+    struct store_cursor c;
+    uint32_t records = 0;
+    eg_err err = seek_place(s, r, &c);
+
+    *done = false;
+    if (err != EG_OK)
+        return err;
+    while ((rec = s->store->ops->next(s->store, r, &c)) != NULL &&
+           !(last != NULL && step_is_over(records, last, rec))) {
+        err = add_to_index(s, s->build.position, rec);
+        if (err != EG_OK)
+            return err;
+        last = rec;
+        records++;
+    }
+    if (on_disc(s)) {
+        err = reader_take_fault(r);
+        if (err == EG_OK)
+            err = store_disc_write_extra(s->store);
+    }
+    if (err != EG_OK || rec != NULL)
+        return err != EG_OK ? err : keep_place(s, last);
+    *done = true;
+    buffer_fini(&s->build.place);
+    atomic_store_explicit(&slot_of(s, s->build.position)->whole, true, memory_order_release);
+    return EG_OK;
+}
+
+void shard_index_drop(struct shard *s, uint32_t position) {
+    struct shard_index *slot = slot_of(s, position);
+    struct index *x;
+
+    if (slot == NULL)
+        return;
+    x = index_in(slot);
+    if (!atomic_load_explicit(&slot->whole, memory_order_relaxed))
+        buffer_fini(&s->build.place);
+    atomic_store_explicit(&slot->whole, false, memory_order_relaxed);
+    atomic_store_explicit(&slot->index, NULL, memory_order_release);
+    index_retire(x);
+    if (on_disc(s) && (disc_record_drop_index(store_disc_extra(s->store), s->table->disc_table,
+                                              s->number, position) != EG_OK ||
+                       store_disc_write_extra(s->store) != EG_OK))
+        env_log(s->table->world->o.env, ENV_LOG_WARN, "table",
+                "%s: rows of a dropped index stay on disc", schema_of(s->table)->name.text);
+}
+
+uint64_t shard_index_bytes(const struct shard *s) {
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+        struct index *x = index_in(&s->index[i]);
+        if (x != NULL)
+            bytes += index_stats(x).bytes;
+    }
+    return bytes;
+}

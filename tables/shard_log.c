@@ -1,0 +1,170 @@
+/* shard_log.c -- two batches that take turns: one fills, one is on its way.
+ *
+ * Invariants:
+ *   (1) in_flight means batch[!filling] is lent to the disc, or refused and kept.
+ *   (2) waiters[i] wait for batch[i]. */
+#include "tables/shard_log.h"
+
+#include "engine/runtime.h"
+
+#include <string.h>
+
+enum { SHARD_LOG_WAITERS_BYTES_MAX = 64 << 20 };
+
+void shard_log_init(struct shard_log *l, struct alloc *a, struct runtime *rt) {
+    *l = (struct shard_log){.alloc = a, .runtime = rt};
+    for (unsigned i = 0; i < 2; i++) {
+        disc_batch_init(&l->batch[i], a);
+        buffer_init(&l->waiters[i], a, SHARD_LOG_WAITERS_BYTES_MAX);
+    }
+}
+
+void shard_log_attach(struct shard_log *l, struct disc *disc, struct disc_table *table,
+                      uint32_t shard, bool bag, bool sync) {
+    l->disc = disc;
+    l->table = table;
+    l->shard = shard;
+    l->bag = bag;
+    l->sync = sync;
+}
+
+static struct shard_waiter *waiters_of(struct buffer *b, size_t *count) {
+    *count = b->size_bytes / sizeof(struct shard_waiter);
+    return (struct shard_waiter *) (void *) b->at; /* from alloc_get: aligned for any object */
+}
+
+void shard_log_fini(struct shard_log *l) {
+    for (unsigned i = 0; i < 2; i++) {
+        size_t count;
+        struct shard_waiter *w = waiters_of(&l->waiters[i], &count);
+
+        for (size_t n = 0; n < count; n++)
+            message_free(l->runtime, w[n].reply);
+        buffer_fini(&l->waiters[i]);
+        disc_batch_fini(&l->batch[i]);
+    }
+}
+
+eg_err shard_log_ready(const struct shard_log *l, struct err_note *note) {
+    if (l->disc == NULL)
+        return EG_OK;
+    if (EG_UNLIKELY(l->refused)) {
+        eg_err err = disc_health(l->disc, note);
+        return err != EG_OK ? err : err_note(note, EG_BUSY, "the disc is behind");
+    }
+    if (EG_UNLIKELY(l->batch[l->filling].used_bytes > SHARD_LOG_BYTES_MAX))
+        return err_note(note, EG_BUSY, "the disc is behind");
+    return disc_health(l->disc, note);
+}
+
+eg_err shard_log_put(struct shard_log *l, const struct record *rec) {
+    if (l->table == NULL)
+        return EG_OK;
+    return disc_record_put(&l->batch[l->filling], l->table, l->shard, rec, l->bag);
+}
+
+eg_err shard_log_del(struct shard_log *l, const struct record *rec) {
+    if (l->table == NULL)
+        return EG_OK;
+    return disc_record_del(&l->batch[l->filling], l->table, l->shard, rec, l->bag);
+}
+
+eg_err shard_log_clear(struct shard_log *l) {
+    if (l->table == NULL)
+        return EG_OK;
+    return disc_record_clear(&l->batch[l->filling], l->table, l->shard);
+}
+
+/* On the disc's writer thread: only passes the word on. */
+static void batch_done(struct disc_request *q, eg_err err) {
+    struct shard_log *l = EG_CONTAINER_OF(q, struct shard_log, request);
+    struct message *m = l->done;
+
+    memcpy(m->payload, &err, sizeof err);
+    /* A RESULT nobody can be told of: the shard is gone, and its log with it. */
+    (void) runtime_send(l->runtime, EG_PID_NONE, l->shard_pid, m);
+}
+
+/* Lend batch[!filling] to the disc.  False: it could not be. */
+static bool submit(struct shard_log *l) {
+    eg_err err;
+
+    l->done = message_new(l->runtime, MESSAGE_REPLY, sizeof err); /* REPLY: never refused */
+    if (l->done == NULL)
+        return false;
+    l->done->tag = SHARD_LOG_DONE;
+    l->request = (struct disc_request){
+        .kind = DISC_WRITE, .sync = l->sync, .batch = &l->batch[!l->filling], .done = batch_done};
+    err = disc_submit(l->disc, &l->request);
+    if (err != EG_OK) {
+        message_free(l->runtime, l->done);
+        l->done = NULL;
+    }
+    return err == EG_OK;
+}
+
+void shard_log_flush(struct shard_log *l, struct disc_bytes clock) {
+    struct disc_batch *b = &l->batch[l->filling];
+
+    if (l->disc == NULL || l->in_flight)
+        return;
+    if (b->count == 0 && l->waiters[l->filling].size_bytes == 0)
+        return;
+    if (b->count != 0 && disc_record_put_clock(b, l->table, l->shard, clock) != EG_OK)
+        return; /* out of memory: it goes on collecting, the next turn tries again */
+    l->filling = !l->filling;
+    l->in_flight = true;
+    l->refused = !submit(l);
+}
+
+eg_err shard_log_wait(struct shard_log *l, eg_pid to, eg_ref ref, struct message *reply) {
+    struct shard_waiter w = {to, ref, reply};
+
+    return buffer_append(&l->waiters[l->filling], &w, sizeof w) ? EG_OK : EG_MEMORY;
+}
+
+static void answer_waiters(struct shard_log *l, struct actor *self, struct buffer *waiters,
+                           eg_err err) {
+    struct err_note why = {""};
+    size_t count;
+    struct shard_waiter *w = waiters_of(waiters, &count);
+
+    if (err != EG_OK && disc_health(l->disc, &why) == EG_OK)
+        err_note(&why, err, "the disc refused the batch");
+    for (size_t i = 0; i < count; i++) {
+        if (err == EG_OK) {
+            actor_reply(self, w[i].to, w[i].ref, w[i].reply);
+        } else {
+            message_free(l->runtime, w[i].reply);
+            actor_reply_bytes(self, w[i].to, w[i].ref, err, why.text, strlen(why.text));
+        }
+    }
+    buffer_clear(waiters);
+}
+
+void shard_log_done(struct shard_log *l, struct actor *self, const struct message *m) {
+    eg_err err;
+
+    EG_ASSERT(l->in_flight);
+    memcpy(&err, m->payload, sizeof err);
+    l->done = NULL;
+    answer_waiters(l, self, &l->waiters[!l->filling], err);
+    if (err != EG_OK) {
+        l->refused = true;
+        return;
+    }
+    disc_batch_reset(&l->batch[!l->filling]);
+    l->refused = false;
+    l->in_flight = false;
+}
+
+void shard_log_retry(struct shard_log *l) {
+    if (!l->refused)
+        return;
+    l->refused = !submit(l);
+}
+
+bool shard_log_idle(const struct shard_log *l) {
+    return l->disc == NULL || (!l->in_flight && l->batch[l->filling].count == 0 &&
+                               l->waiters[l->filling].size_bytes == 0);
+}

@@ -1,0 +1,569 @@
+/* shard_op.c -- what a shard does with each request.
+ *
+ * Every op reads what is there, decides, and then changes store, indexes, ranks
+ * and log through two functions, shard_store() and shard_remove(), which keep the
+ * shard's invariants or change nothing.  Room for the answer is taken before
+ * anything is changed, so an answer is never lost after the deed. */
+#include "tables/shard.h"
+
+#include "engine/env.h"
+#include "tables/shard_edit.h"
+#include "tables/shard_index.h"
+#include "tables/table_private.h"
+
+#include <string.h>
+
+enum { RESULT_SMALL_BYTES = 16 }; /* a bool, a number */
+
+/* ---- answers -------------------------------------------------------------- */
+
+static void answer_bool(struct shard_turn *t, bool b) {
+    t->result->at[t->result->size_bytes++] = b ? 0xc3 : 0xc2; /* room: shard_run() */
+}
+
+static void answer_number(struct shard_turn *t, uint64_t n) {
+    struct buffer *b = t->result;
+    struct value_writer w = value_writer_init(b->at + b->size_bytes, RESULT_SMALL_BYTES);
+
+    value_put_u64(&w, n);
+    b->size_bytes += w.need_bytes;
+}
+
+/* ---- reading inside a turn ------------------------------------------------- */
+
+bool shard_expired(const struct record *rec, uint64_t now_ms) {
+    return (record_flags(rec) & RECORD_EXPIRES) != 0 && record_expiry_ms(rec) <= now_ms;
+}
+
+/* The records under the turn's key, one after the other. */
+struct same_key {
+    struct store_cursor cursor;
+    const struct record *next;
+};
+
+static const struct record *same_key_next(struct shard_turn *t, struct same_key *it) {
+    struct store *store = t->shard->store;
+    const struct record *rec = it->next;
+
+    it->next = NULL;
+    if (rec == NULL || !value_equal(record_key(rec), t->key->value))
+        return NULL;
+    if (store->bag)
+        it->next = store->ops->next(store, t->reader, &it->cursor);
+    return rec;
+}
+
+static const struct record *same_key_first(struct shard_turn *t, struct same_key *it) {
+    struct store *store = t->shard->store;
+
+    if (store->bag) {
+        store->ops->seek(store, t->reader, &it->cursor, t->key, false, false);
+        it->next = store->ops->next(store, t->reader, &it->cursor);
+    } else {
+        it->next = store->ops->get(store, t->reader, t->key);
+    }
+    return same_key_next(t, it);
+}
+
+/* Append [record, ...] of the turn's key, expired ones left out. */
+static eg_err answer_records(struct shard_turn *t) {
+    struct same_key it;
+    const struct record *rec;
+    struct value_writer w;
+    uint32_t count = 0;
+    size_t size_bytes = 0;
+    uint8_t *room;
+
+    for (rec = same_key_first(t, &it); rec != NULL; rec = same_key_next(t, &it)) {
+        if (shard_expired(rec, t->now_ms))
+            continue;
+        count++;
+        size_bytes += record_array_bytes(rec);
+    }
+    room = buffer_room(t->result, size_bytes + 5);
+    if (room == NULL)
+        return err_note(t->note, EG_TOO_LARGE, "the records do not fit one answer");
+    w = value_writer_init(room, size_bytes + 5);
+    value_put_array(&w, count);
+    for (rec = same_key_first(t, &it); rec != NULL; rec = same_key_next(t, &it))
+        if (!shard_expired(rec, t->now_ms))
+            value_put_raw(&w, record_value(rec));
+    EG_ASSERT(!w.overflow);
+    t->result->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+/* The one live record under the key of a set; NULL: absent or expired. */
+static const struct record *only_record(struct shard_turn *t) {
+    struct store *store = t->shard->store;
+    const struct record *rec = store->ops->get(store, t->reader, t->key);
+
+    return rec != NULL && shard_expired(rec, t->now_ms) ? NULL : rec;
+}
+
+/* ---- changing -------------------------------------------------------------- */
+
+/* The next version: later than anything this shard or the replaced record has. */
+static struct record_version next_version(struct shard *s, const struct record *old,
+                                          uint64_t now_ms) {
+    uint64_t hlc = EG_MAX(now_ms << 16, s->hlc + 1);
+
+    if (old != NULL)
+        hlc = EG_MAX(hlc, old->hlc + 1);
+    s->hlc = hlc;
+    return (struct record_version){.hlc = hlc, .dot = s->sequence + 1};
+}
+
+static eg_err may_grow(const struct shard_turn *t, size_t old_bytes, size_t new_bytes) {
+    const struct table *table = t->shard->table;
+
+    if (new_bytes <= old_bytes)
+        return EG_OK;
+    if (memory_over_limit(table->world->o.budget))
+        return err_note(t->note, EG_MEMORY, "the node is at its memory limit");
+    if (t->shard->by_age.room == 0 && memory_over_limit(&table->budget))
+        return err_note(t->note, EG_MEMORY, "the table is at its max_bytes");
+    return EG_OK;
+}
+
+eg_err shard_ready(struct shard_turn *t) {
+    struct shard *s = t->shard;
+
+    if (EG_UNLIKELY(table_dropped(s->table)))
+        return EG_NO_TABLE;
+    if (EG_UNLIKELY(s->bin.retired_bytes > SHARD_RETIRED_BYTES_MAX))
+        return err_note(t->note, EG_BUSY, "a stuck reader holds back memory");
+    if (EG_UNLIKELY(atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) <= t->now_ms))
+        (void) shard_purge(s, t->reader, t->now_ms,
+                           SHARD_PURGE_BATCH); /* its count is for timers */
+    return shard_log_ready(&s->log, t->note);
+}
+
+static void deadline_moved(struct shard *s) {
+    const struct record *first = rank_first(&s->by_deadline);
+    atomic_store_explicit(&s->next_deadline_ms,
+                          first == NULL ? RANK_NEVER : record_expiry_ms(first),
+                          memory_order_relaxed);
+}
+
+/* Ranks follow the store: cannot fail once reserved.  A disc_only table has no
+ * records in memory to rank and keeps the earliest deadline alone. */
+static void rank_enter(struct shard *s, struct record *rec) {
+    if ((record_flags(rec) & RECORD_EXPIRES) == 0)
+        return;
+    if (s->table->storage == STORAGE_DISC_ONLY) {
+        uint64_t next_ms = atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed);
+        atomic_store_explicit(&s->next_deadline_ms, EG_MIN(next_ms, record_expiry_ms(rec)),
+                              memory_order_relaxed);
+        return;
+    }
+    if (record_expiry_ms(rec) != RANK_NEVER) {
+        rank_push(&s->by_deadline, rec);
+        deadline_moved(s);
+    }
+    if (schema_of(s->table)->cache)
+        rank_push(&s->by_age, rec);
+}
+
+static void rank_leave(struct shard *s, const struct record *rec) {
+    if ((record_flags(rec) & RECORD_EXPIRES) == 0 || s->table->storage == STORAGE_DISC_ONLY)
+        return;
+    if (record_expiry_ms(rec) != RANK_NEVER) {
+        rank_remove(&s->by_deadline, rec);
+        deadline_moved(s);
+    }
+    if (schema_of(s->table)->cache)
+        rank_remove(&s->by_age, rec);
+}
+
+static eg_err rank_room(struct shard *s, uint64_t expiry_ms) {
+    eg_err err = EG_OK;
+
+    if (expiry_ms != 0 && s->table->storage != STORAGE_DISC_ONLY)
+        err = rank_reserve(&s->by_deadline);
+    if (err == EG_OK && schema_of(s->table)->cache)
+        err = rank_reserve(&s->by_age);
+    return err;
+}
+
+/* A ram or disc table's log writes the clock with its batch; a disc_only store
+ * writes at once, and so needs it at once. */
+static eg_err clock_along(struct shard *s) {
+    uint8_t clock[SHARD_CLOCK_BYTES];
+
+    if (s->table->storage != STORAGE_DISC_ONLY)
+        return EG_OK;
+    shard_clock_pack(s, clock);
+    return disc_record_put_clock(store_disc_extra(s->store), s->table->disc_table, s->number,
+                                 (struct disc_bytes){clock, sizeof clock});
+}
+
+/* Put a finished record where it belongs: log, indexes, store; or nowhere. */
+static eg_err install(struct shard_turn *t, const struct record *old, struct record *rec,
+                      const struct record **replaced) {
+    struct shard *s = t->shard;
+    struct disc_mark mark = shard_log_mark(&s->log);
+    eg_err err = shard_log_put(&s->log, rec);
+
+    if (err != EG_OK)
+        return err;
+    err = shard_index_update(s, old, rec);
+    if (err != EG_OK)
+        goto rewind;
+    err = clock_along(s);
+    if (err == EG_OK)
+        err = s->store->ops->put(s->store, t->key, rec, replaced);
+    if (err != EG_OK)
+        goto undo_indexes;
+    return EG_OK;
+
+undo_indexes:
+    shard_index_undo(s);
+rewind:
+    shard_log_rewind(&s->log, mark);
+    return err;
+}
+
+static void evict(struct shard_turn *t, uint64_t share_bytes);
+
+eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
+                   const struct record **old_out) {
+    struct shard *s = t->shard;
+    const struct schema *schema = schema_of(s->table);
+    /* In a bag an equal record stands at the same place everywhere, so what is
+     * replaced need not be known beforehand. */
+    const struct record *old =
+        s->store->bag ? NULL : s->store->ops->get(s->store, t->reader, t->key);
+    const struct record *replaced = NULL;
+    struct record *rec;
+    size_t size_bytes;
+    eg_err err;
+
+    if (schema->cache && expiry_ms == 0)
+        expiry_ms = RANK_NEVER; /* it has an age, and so a rank */
+    size_bytes = record_bytes_for(array.size_bytes, expiry_ms != 0);
+    err = may_grow(t, old == NULL ? 0 : record_bytes(old), size_bytes);
+    if (err == EG_OK)
+        err = rank_room(s, expiry_ms);
+    if (err != EG_OK)
+        return err;
+    rec = slab_get(s->slab, size_bytes);
+    if (rec == NULL)
+        return EG_MEMORY;
+    record_init(rec, array, next_version(s, old, t->now_ms), expiry_ms);
+    err = install(t, old, rec, &replaced);
+    if (err != EG_OK) { /* an index may have shown it to a reader: not freed at once */
+        epoch_retire(&s->bin, slab_free, s->slab, rec, size_bytes);
+        return err;
+    }
+    s->sequence++;
+    s->record_bytes += size_bytes;
+    if (replaced != NULL) {
+        s->record_bytes -= record_bytes(replaced);
+        rank_leave(s, replaced);
+    }
+    rank_enter(s, rec);
+    if (old_out != NULL)
+        *old_out = replaced;
+    if (schema->cache)
+        evict(t, schema->max_bytes / s->table->shard_count);
+    return EG_OK;
+}
+
+eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct record *rec) {
+    struct shard *s = t->shard;
+    struct disc_mark mark = shard_log_mark(&s->log);
+    size_t size_bytes = record_bytes(rec);
+    eg_err err = shard_log_del(&s->log, rec);
+
+    if (err != EG_OK)
+        return err;
+    err = shard_index_update(s, rec, NULL);
+    if (err != EG_OK)
+        goto rewind;
+    err = clock_along(s);
+    if (err == EG_OK)
+        err = s->store->ops->remove(s->store, k, rec);
+    if (err != EG_OK)
+        goto undo_indexes;
+    s->sequence++;
+    s->record_bytes -= size_bytes;
+    rank_leave(s, rec);
+    return EG_OK;
+
+undo_indexes:
+    shard_index_undo(s);
+rewind:
+    shard_log_rewind(&s->log, mark);
+    return err;
+}
+
+/* Remove a record found by rank, not by key. */
+static eg_err remove_ranked(struct shard_turn *t, const struct record *rec) {
+    struct key k;
+    eg_err err =
+        key_prepare(&k, record_key(rec), t->shard->table->seed, t->shard->table->world->o.alloc);
+
+    if (err != EG_OK)
+        return err;
+    err = shard_remove(t, &k, rec);
+    key_release(&k);
+    return err;
+}
+
+eg_err shard_take_back(struct shard *s, struct value array, struct record_version version,
+                       uint64_t expiry_ms) {
+    size_t size_bytes = record_bytes_for(array.size_bytes, expiry_ms != 0);
+    const struct record *replaced = NULL;
+    struct value key_value;
+    struct record *rec;
+    struct key k;
+    eg_err err;
+
+    if (!array_element(array, 0, &key_value))
+        return EG_CORRUPT;
+    err = key_prepare(&k, key_value, s->table->seed, s->table->world->o.alloc);
+    if (err != EG_OK)
+        return err;
+    err = rank_room(s, expiry_ms);
+    rec = err == EG_OK ? slab_get(s->slab, size_bytes) : NULL;
+    if (rec == NULL) {
+        err = EG_MEMORY;
+        goto release_key;
+    }
+    record_init(rec, array, version, expiry_ms);
+    err = shard_index_update(s, NULL, rec);
+    if (err != EG_OK)
+        goto release_key;
+    err = s->store->ops->put(s->store, &k, rec, &replaced);
+    EG_ASSERT(replaced == NULL); /* rows are unique on disc */
+    if (err == EG_OK) {
+        s->hlc = EG_MAX(s->hlc, version.hlc);
+        s->record_bytes += size_bytes;
+        rank_enter(s, rec);
+    }
+release_key: /* after an error the shard is closed, and the record goes with its slab */
+    key_release(&k);
+    return err;
+}
+
+/* A cache keeps the newest: the record just written stays, whatever its size. */
+static void evict(struct shard_turn *t, uint64_t share_bytes) {
+    struct shard *s = t->shard;
+
+    while (s->record_bytes > share_bytes && s->by_age.count > 1)
+        if (remove_ranked(t, rank_first(&s->by_age)) != EG_OK)
+            return; /* out of memory for the removal: the next write tries again */
+}
+
+uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_t most) {
+    struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms};
+    const struct record *first;
+    uint64_t purged = 0;
+
+    while (purged < most && (first = rank_first(&s->by_deadline)) != NULL &&
+           record_expiry_ms(first) <= now_ms && remove_ranked(&t, first) == EG_OK)
+        purged++;
+    return purged;
+}
+
+uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms) {
+    struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms};
+    struct store *store = s->store;
+    struct store_cursor c;
+    const struct record *rec;
+    uint64_t purged = 0, next_ms = RANK_NEVER;
+
+    if (atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) > now_ms)
+        return 0;
+    store->ops->seek(store, r, &c, NULL, false, false);
+    while ((rec = store->ops->next(store, r, &c)) != NULL) {
+        if (shard_expired(rec, now_ms))
+            purged += remove_ranked(&t, rec) == EG_OK;
+        else if (record_flags(rec) & RECORD_EXPIRES)
+            next_ms = EG_MIN(next_ms, record_expiry_ms(rec));
+    }
+    atomic_store_explicit(&s->next_deadline_ms, next_ms, memory_order_relaxed);
+    return purged;
+}
+
+uint64_t shard_expiry(const struct shard_turn *t) {
+    uint64_t ttl_ms =
+        t->request->ttl_ms != 0 ? t->request->ttl_ms : schema_of(t->shard->table)->ttl_ms;
+    return ttl_ms == 0 ? 0 : t->now_ms + ttl_ms;
+}
+
+/* ---- the ops ---------------------------------------------------------------- */
+
+static eg_err op_write(struct shard_turn *t) {
+    eg_err err = shard_store(t, t->request->value, shard_expiry(t), NULL);
+
+    if (err == EG_OK)
+        answer_bool(t, true);
+    return err;
+}
+
+static eg_err op_insert_new(struct shard_turn *t) {
+    struct same_key it;
+    const struct record *rec = same_key_first(t, &it);
+
+    while (rec != NULL && shard_expired(rec, t->now_ms))
+        rec = same_key_next(t, &it);
+    if (rec == NULL)
+        return op_write(t);
+    answer_bool(t, false);
+    return EG_OK;
+}
+
+static eg_err remove_all_of_key(struct shard_turn *t) {
+    struct store *store = t->shard->store;
+    const struct record *rec;
+    eg_err err = EG_OK;
+
+    while (err == EG_OK && (rec = store->ops->get(store, t->reader, t->key)) != NULL)
+        err = shard_remove(t, t->key, rec);
+    return err;
+}
+
+static eg_err op_delete(struct shard_turn *t) {
+    eg_err err = remove_all_of_key(t);
+
+    if (err == EG_OK)
+        answer_bool(t, true);
+    return err;
+}
+
+static eg_err op_delete_object(struct shard_turn *t) {
+    struct same_key it;
+    const struct record *rec = same_key_first(t, &it);
+    eg_err err = EG_OK;
+
+    while (rec != NULL && !value_equal(record_value(rec), t->request->value))
+        rec = same_key_next(t, &it);
+    if (rec != NULL)
+        err = shard_remove(t, t->key, rec);
+    if (err == EG_OK)
+        answer_bool(t, true);
+    return err;
+}
+
+static eg_err op_take(struct shard_turn *t) {
+    size_t before_bytes = t->result->size_bytes;
+    eg_err err = answer_records(t);
+
+    if (err == EG_OK)
+        err = remove_all_of_key(t);
+    if (err != EG_OK)
+        t->result->size_bytes = before_bytes;
+    return err;
+}
+
+/* What an update leaves of a record's deadline: its own, unless a ttl was given. */
+static uint64_t kept_expiry(const struct shard_turn *t, const struct record *old) {
+    uint64_t expiry_ms = record_expiry_ms(old);
+
+    if (t->request->ttl_ms != 0)
+        return shard_expiry(t);
+    return expiry_ms == RANK_NEVER ? 0 : expiry_ms;
+}
+
+static eg_err op_update(struct shard_turn *t) {
+    const struct record *old = only_record(t);
+    struct value array;
+    eg_err err;
+
+    if (old == NULL)
+        return EG_NOT_FOUND;
+    err = shard_edit_update(t, old, &array);
+    if (err == EG_OK)
+        err = shard_store(t, array, kept_expiry(t, old), NULL);
+    if (err == EG_OK)
+        answer_bool(t, true);
+    return err;
+}
+
+static eg_err op_counter(struct shard_turn *t) {
+    const struct record *old = only_record(t);
+    struct value array, number;
+    eg_err err = shard_edit_counter(t, old, &array, &number);
+
+    if (err == EG_OK)
+        err = shard_store(t, array, old == NULL ? shard_expiry(t) : kept_expiry(t, old), NULL);
+    if (err == EG_OK) {
+        EG_ASSERT(number.size_bytes <= RESULT_SMALL_BYTES);
+        memcpy(t->result->at + t->result->size_bytes, number.at, number.size_bytes);
+        t->result->size_bytes += number.size_bytes;
+    }
+    return err;
+}
+
+static eg_err op_clear(struct shard_turn *t) {
+    struct shard *s = t->shard;
+    struct disc_mark mark = shard_log_mark(&s->log);
+    eg_err err = shard_log_clear(&s->log);
+
+    if (err != EG_OK)
+        return err;
+    err = shard_index_clear(s);
+    if (err == EG_OK)
+        err = s->store->ops->clear(s->store);
+    if (err != EG_OK) {
+        shard_log_rewind(&s->log, mark);
+        return err;
+    }
+    rank_clear(&s->by_deadline);
+    rank_clear(&s->by_age);
+    deadline_moved(s);
+    s->record_bytes = 0;
+    s->sequence++;
+    answer_bool(t, true);
+    return EG_OK;
+}
+
+static eg_err op_read(struct shard_turn *t) {
+    return answer_records(t);
+}
+
+static eg_err op_purge(struct shard_turn *t) {
+    answer_number(t, shard_purge(t->shard, t->reader, t->now_ms, UINT64_MAX));
+    return EG_OK;
+}
+
+static eg_err op_index_drop(struct shard_turn *t) {
+    shard_index_drop(t->shard, t->request->attribute);
+    answer_bool(t, true);
+    return EG_OK;
+}
+
+static eg_err op_write_many(struct shard_turn *t) {
+    return shard_edit_write_many(t);
+}
+
+static eg_err (*const ops[SHARD_OP_COUNT])(struct shard_turn *t) = {
+    [SHARD_READ] = op_read,
+    [SHARD_WRITE] = op_write,
+    [SHARD_INSERT_NEW] = op_insert_new,
+    [SHARD_WRITE_MANY] = op_write_many,
+    [SHARD_DELETE] = op_delete,
+    [SHARD_DELETE_OBJECT] = op_delete_object,
+    [SHARD_TAKE] = op_take,
+    [SHARD_UPDATE] = op_update,
+    [SHARD_COUNTER] = op_counter,
+    [SHARD_CLEAR] = op_clear,
+    [SHARD_INDEX_DROP] = op_index_drop,
+    [SHARD_PURGE] = op_purge,
+};
+
+eg_err shard_run(struct shard_turn *t) {
+    enum shard_op op = t->request->op;
+    eg_err err;
+
+    if (buffer_room(t->result, RESULT_SMALL_BYTES) == NULL)
+        return EG_MEMORY;
+    if (op == SHARD_READ)
+        return op_read(t);
+    err = shard_ready(t);
+    if (err == EG_OK)
+        err = ops[op](t);
+    return err;
+}

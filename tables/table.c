@@ -1,0 +1,325 @@
+/* table.c -- requests to a table: checked, aimed at a shard, run there or sent. */
+#include "tables/table.h"
+
+#include "engine/env.h"
+#include "engine/runtime.h"
+#include "tables/shard_edit.h"
+#include "tables/table_private.h"
+
+#include <string.h>
+
+enum { ARRAY32_BYTES = 5 };
+
+const struct schema *table_schema(const struct table *t) {
+    return schema_of(t);
+}
+
+void table_ref(struct table *t) {
+    EG_ASSERT(atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed) > 0);
+}
+
+void table_unref(struct table *t) {
+    /* The catalog waits for the last one before it frees the table. */
+    EG_ASSERT(atomic_fetch_sub_explicit(&t->refs, 1, memory_order_release) > 0);
+}
+
+bool table_dropped(const struct table *t) {
+    return atomic_load_explicit(&t->dropped, memory_order_acquire);
+}
+
+eg_err table_key(const struct table *t, struct key *k, struct value v) {
+    return key_prepare(k, v, t->seed, t->world->o.alloc);
+}
+
+/* ---- checks ------------------------------------------------------------------- */
+
+static eg_err check_record(const struct schema *s, struct value record, struct err_note *note) {
+    uint32_t count;
+
+    if (record.size_bytes == 0 || value_kind_of(record) != VALUE_ARRAY)
+        return err_note(note, EG_BAD_RECORD, "a record is an array");
+    count = value_count(record);
+    if (count != s->attribute_count)
+        return err_note(note, EG_BAD_RECORD, "table %s has %u attributes, the record has %u",
+                        s->name.text, s->attribute_count, count);
+    if (record.size_bytes > RECORD_SIZE_MAX)
+        return err_note(note, EG_TOO_LARGE, "a record is at most 16 MiB");
+    return EG_OK;
+}
+
+static eg_err check_update(const struct schema *s, const struct shard_request *q,
+                           struct err_note *note) {
+    struct value change[SCHEMA_ATTRIBUTES_MAX];
+
+    if (s->type == TABLE_BAG)
+        return err_note(note, EG_BAD_REQUEST, "a record of a bag cannot be updated in place");
+    return shard_edit_changes(s, q->value, change, note);
+}
+
+static eg_err check_counter(const struct schema *s, const struct shard_request *q,
+                            struct err_note *note) {
+    int64_t delta;
+
+    if (s->type == TABLE_BAG)
+        return err_note(note, EG_BAD_REQUEST, "a bag has no counters");
+    if (q->attribute >= s->attribute_count)
+        return err_note(note, EG_BAD_REQUEST, "no such attribute");
+    if (q->attribute == 0)
+        return err_note(note, EG_BAD_REQUEST, "the key cannot be changed");
+    if (q->value.size_bytes == 0 || !value_is_integer(q->value) || !value_get_i64(q->value, &delta))
+        return err_note(note, EG_BAD_REQUEST, "the delta must be an integer of 64 bits");
+    return EG_OK;
+}
+
+static eg_err check(const struct table *t, const struct shard_request *q, struct err_note *note) {
+    const struct schema *s = schema_of(t);
+
+    if (table_dropped(t))
+        return EG_NO_TABLE;
+    switch (q->op) {
+    case SHARD_WRITE:
+    case SHARD_INSERT_NEW:
+    case SHARD_DELETE_OBJECT:
+        return check_record(s, q->value, note);
+    case SHARD_UPDATE:
+        return check_update(s, q, note);
+    case SHARD_COUNTER:
+        return check_counter(s, q, note);
+    default:
+        return EG_OK;
+    }
+}
+
+static eg_err key_of_request(const struct table *t, const struct shard_request *q, struct key *k,
+                             struct err_note *note) {
+    struct value v;
+    eg_err err;
+
+    EG_ASSERT(shard_request_key(q, &v)); /* others go through the catalog */
+    err = table_key(t, k, v);
+    if (err == EG_BAD_RECORD)
+        return err_note(note, err, "NaN cannot be a key");
+    if (err == EG_TOO_LARGE)
+        return err_note(note, err, "a key is at most 64 KiB");
+    return err;
+}
+
+/* ---- one shard ------------------------------------------------------------------ */
+
+eg_err table_try(struct table *t, struct reader *r, const struct shard_request *q,
+                 struct buffer *result, struct err_note *note) {
+    struct key k;
+    struct shard *s;
+    struct actor *owner;
+    eg_err err = check(t, q, note);
+
+    if (err == EG_OK)
+        err = key_of_request(t, q, &k, note);
+    if (err != EG_OK)
+        return err;
+    s = shard_of(t, k.hash);
+    owner = s->log.sync && q->op != SHARD_READ ? NULL : actor_claim(t->world->o.runtime, s->pid);
+    if (owner == NULL) {
+        err = EG_AGAIN;
+    } else {
+        struct shard_turn turn = {.shard = s,
+                                  .reader = r,
+                                  .request = q,
+                                  .key = &k,
+                                  .result = result,
+                                  .note = note,
+                                  .now_ms = (uint64_t) env_wall_ms(t->world->o.env)};
+        err = shard_run(&turn);
+        shard_turn_end(s);
+        actor_release(owner);
+    }
+    key_release(&k);
+    return err;
+}
+
+eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
+                     struct message **out, struct err_note *note) {
+    struct message *m;
+    struct key k;
+    eg_err err = check(t, q, note);
+
+    if (err == EG_OK)
+        err = key_of_request(t, q, &k, note);
+    if (err != EG_OK)
+        return err;
+    *to = shard_of(t, k.hash)->pid;
+    key_release(&k);
+    m = message_new(t->world->o.runtime, MESSAGE_CALL, shard_request_size(q));
+    if (m == NULL)
+        return EG_MEMORY;
+    m->tag = q->op;
+    shard_request_pack(q, m->payload);
+    *out = m;
+    return EG_OK;
+}
+
+eg_err table_send(struct table *t, eg_pid from, uint64_t ref, const struct shard_request *q,
+                  struct err_note *note) {
+    struct message *m;
+    eg_pid to;
+    eg_err err = table_message(t, q, &to, &m, note);
+
+    if (err != EG_OK)
+        return err;
+    m->ref = ref;
+    err = runtime_send(t->world->o.runtime, from, to, m);
+    return err == EG_NOPROC ? EG_NO_TABLE : err;
+}
+
+/* ---- many shards at once ---------------------------------------------------------- */
+
+/* One record of write_many on its way to its shard. */
+struct aimed {
+    struct value array;
+    struct shard *shard;
+};
+
+static eg_err aim_all(struct table *t, struct value records, struct aimed *aimed,
+                      bool wanted[SCHEMA_SHARDS_MAX], struct err_note *note) {
+    const struct schema *s = schema_of(t);
+    struct value_iter it = value_iter_of(records);
+    struct value array, key_value;
+    eg_err err = EG_OK;
+
+    for (size_t i = 0; value_iter_next(&it, &array); i++) {
+        struct key k;
+
+        err = check_record(s, array, note);
+        if (err != EG_OK)
+            return err;
+        EG_ASSERT(array_element(array, 0, &key_value)); /* it has attributes: checked */
+        err = table_key(t, &k, key_value);
+        if (err != EG_OK)
+            return err_note(note, err, "NaN or more than 64 KiB cannot be a key");
+        aimed[i] = (struct aimed){array, shard_of(t, k.hash)};
+        wanted[aimed[i].shard->number] = true;
+        key_release(&k);
+    }
+    return EG_OK;
+}
+
+static void release_all(struct table *t, struct actor *const owner[SCHEMA_SHARDS_MAX]) {
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        if (owner[i] != NULL) {
+            shard_turn_end(&t->shard[i]);
+            actor_release(owner[i]);
+        }
+}
+
+/* In ascending order, though nobody waits for anybody: all or none. */
+static bool claim_all(struct table *t, const bool wanted[SCHEMA_SHARDS_MAX],
+                      struct actor *owner[SCHEMA_SHARDS_MAX]) {
+    for (uint32_t i = 0; i < t->shard_count; i++) {
+        if (!wanted[i])
+            continue;
+        owner[i] = actor_claim(t->world->o.runtime, t->shard[i].pid);
+        if (owner[i] == NULL) {
+            release_all(t, owner);
+            return false;
+        }
+    }
+    return true;
+}
+
+static eg_err store_all(struct table *t, struct reader *r, const struct aimed *aimed, size_t count,
+                        uint64_t ttl_ms, struct err_note *note) {
+    struct shard_request q = {.op = SHARD_WRITE_MANY, .ttl_ms = ttl_ms};
+    struct shard_turn turn = {.reader = r,
+                              .request = &q,
+                              .note = note,
+                              .now_ms = (uint64_t) env_wall_ms(t->world->o.env)};
+    struct shard_change *change = reader_scratch(r, EG_MAX(count, (size_t) 1) * sizeof *change);
+    eg_err err = change == NULL ? EG_MEMORY : EG_OK;
+    size_t done = 0;
+
+    while (err == EG_OK && done < count) {
+        struct value key_value;
+        struct key k;
+
+        EG_ASSERT(array_element(aimed[done].array, 0, &key_value));
+        turn.shard = aimed[done].shard;
+        err = table_key(t, &k, key_value);
+        if (err != EG_OK)
+            break;
+        turn.key = &k;
+        change[done] = (struct shard_change){.shard = turn.shard, .array = aimed[done].array};
+        err = shard_ready(&turn);
+        if (err == EG_OK)
+            err = shard_store(&turn, aimed[done].array, shard_expiry(&turn), &change[done].old);
+        done += err == EG_OK;
+        key_release(&k);
+    }
+    if (err != EG_OK)
+        shard_edit_undo(r, change, done, turn.now_ms);
+    return err;
+}
+
+static eg_err check_many(struct table *t, struct value records, struct err_note *note) {
+    if (table_dropped(t))
+        return EG_NO_TABLE;
+    if (records.size_bytes == 0 || value_kind_of(records) != VALUE_ARRAY)
+        return err_note(note, EG_BAD_REQUEST, "records are an array of records");
+    return EG_OK;
+}
+
+eg_err table_try_many(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
+                      struct buffer *result, struct err_note *note) {
+    struct actor *owner[SCHEMA_SHARDS_MAX] = {NULL};
+    bool wanted[SCHEMA_SHARDS_MAX] = {false};
+    struct aimed *aimed;
+    struct value_writer w;
+    uint32_t count;
+    uint8_t *room = buffer_room(result, 9);
+    eg_err err = room == NULL ? EG_MEMORY : check_many(t, records, note);
+
+    if (err != EG_OK)
+        return err;
+    count = value_count(records);
+    aimed = reader_scratch(r, EG_MAX(count, 1u) * sizeof *aimed);
+    if (aimed == NULL)
+        return EG_MEMORY;
+    err = aim_all(t, records, aimed, wanted, note);
+    if (err != EG_OK)
+        return err;
+    if (schema_of(t)->durability == DURABILITY_SYNC || !claim_all(t, wanted, owner))
+        return EG_AGAIN;
+    err = store_all(t, r, aimed, count, ttl_ms, note);
+    release_all(t, owner);
+    if (err != EG_OK)
+        return err;
+    w = value_writer_init(room, 9);
+    value_put_u64(&w, count);
+    result->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+eg_err table_share(struct table *t, uint32_t shard, struct value records, struct buffer *share,
+                   uint32_t *count) {
+    struct value_iter it = value_iter_of(records);
+    struct value array, key_value;
+    uint8_t *header;
+
+    buffer_clear(share);
+    *count = 0;
+    if (buffer_room(share, ARRAY32_BYTES) == NULL)
+        return EG_MEMORY;
+    share->size_bytes = ARRAY32_BYTES;
+    while (value_iter_next(&it, &array)) {
+        EG_ASSERT(array_element(array, 0, &key_value));
+        if (shard_of(t, key_hash(key_value, t->seed))->number != shard)
+            continue;
+        if (!buffer_append(share, array.at, array.size_bytes))
+            return EG_MEMORY;
+        ++*count;
+    }
+    header = share->at;
+    header[0] = 0xdd; /* array 32: fixed length, so written before the count is known */
+    for (int i = 0; i < 4; i++)
+        header[1 + i] = (uint8_t) (*count >> (24 - 8 * i));
+    return EG_OK;
+}

@@ -1,0 +1,45 @@
+/* table_private.h -- how a table lies in memory.  Others include table.h. */
+#ifndef TABLES_TABLE_PRIVATE_H
+#define TABLES_TABLE_PRIVATE_H
+
+#include "engine/list.h"
+#include "tables/catalog.h"
+#include "tables/shard.h"
+
+/* What all tables of a node share; the catalog's, outlives every table. */
+struct world {
+    struct catalog_opts o;
+    struct reader *readers; /* one a scheduler, for its shard actors    */
+    struct buffer *results; /* likewise: where answers are put together */
+};
+
+struct table {
+    struct world *world;
+    _Atomic(const struct schema *) schema; /* replaced by the catalog, retired by it   */
+    _Atomic uint32_t refs;                 /* the catalog holds one until it is dropped */
+    _Atomic bool dropped;
+    uint64_t seed;
+    uint32_t shard_count;
+    enum table_type type;
+    enum table_storage storage;
+    struct disc_table *disc_table; /* NULL: a ram table */
+    struct memory_budget budget;   /* of max_bytes      */
+    struct list_node dying;        /* dropped, and waiting for the last holder */
+    struct shard shard[];
+};
+
+static inline const struct schema *schema_of(const struct table *t) {
+    return atomic_load_explicit(&t->schema, memory_order_acquire);
+}
+
+/* [record, ...] of those of `records` that belong to one shard, in their order.
+ * They have been checked.  EG_MEMORY. */
+EG_MUST_USE eg_err table_share(struct table *t, uint32_t shard, struct value records,
+                               struct buffer *share, uint32_t *count);
+
+/* The shard takes the top bits of the hash; stores and tags take lower ones. */
+static inline struct shard *shard_of(struct table *t, uint64_t hash) {
+    return &t->shard[((hash >> 48) * t->shard_count) >> 16];
+}
+
+#endif /* TABLES_TABLE_PRIVATE_H */

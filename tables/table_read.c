@@ -1,0 +1,325 @@
+/* table_read.c -- direct reads: no message, no lock, on the caller's thread. */
+#include "engine/env.h"
+#include "engine/runtime.h"
+#include "tables/pattern.h"
+#include "tables/shard_index.h"
+#include "tables/table_private.h"
+
+#include <string.h>
+
+enum { ARRAY_HEADER_BYTES = 5 };
+
+static uint64_t now_ms(const struct table *t) {
+    return (uint64_t) env_wall_ms(t->world->o.env);
+}
+
+/* The clock is read only for records that end some day. */
+static const struct record *live(const struct table *t, const struct record *rec) {
+    if (EG_LIKELY(rec == NULL || (record_flags(rec) & RECORD_EXPIRES) == 0))
+        return rec;
+    return shard_expired(rec, now_ms(t)) ? NULL : rec;
+}
+
+const struct record *table_get(struct table *t, struct reader *r, const struct key *k) {
+    struct store *store = shard_of(t, k->hash)->store;
+    return live(t, store->ops->get(store, r, k));
+}
+
+void table_prefetch(struct table *t, struct reader *r, const struct key *k) {
+    struct store *store = shard_of(t, k->hash)->store;
+    store->ops->prefetch(store, r, k);
+}
+
+void table_get_many(struct table *t, struct reader *r, const struct key *const *keys, size_t n,
+                    const struct record **out) {
+    enum { WINDOW = 64 };
+    struct store *stores[WINDOW];
+
+    for (size_t from = 0; from < n; from += WINDOW) {
+        size_t count = EG_MIN(n - from, (size_t) WINDOW);
+        for (size_t i = 0; i < count; i++)
+            stores[i] = shard_of(t, keys[from + i]->hash)->store;
+        store_get_many(stores, r, keys + from, count, out + from);
+        for (size_t i = 0; i < count; i++)
+            out[from + i] = live(t, out[from + i]);
+    }
+}
+
+/* ---- answers that are arrays ------------------------------------------------------ */
+
+/* An array whose length is known only at its end: room for the longest header is
+ * left, and closed up where a short one does. */
+struct array_answer {
+    struct buffer *result;
+    size_t start_bytes;
+    uint32_t count;
+};
+
+static eg_err answer_begin(struct array_answer *a, struct buffer *result) {
+    *a = (struct array_answer){.result = result, .start_bytes = result->size_bytes};
+    if (buffer_room(result, ARRAY_HEADER_BYTES) == NULL)
+        return EG_MEMORY;
+    result->size_bytes += ARRAY_HEADER_BYTES;
+    return EG_OK;
+}
+
+static eg_err answer_add(struct array_answer *a, const struct record *rec) {
+    if (!buffer_append(a->result, record_array(rec), record_array_bytes(rec)))
+        return EG_TOO_LARGE;
+    a->count++;
+    return EG_OK;
+}
+
+/* `err` is the outcome so far: an answer that failed leaves nothing. */
+static eg_err answer_end(struct array_answer *a, eg_err err) {
+    uint8_t *start = a->result->at + a->start_bytes;
+    struct value_writer w = value_writer_init(start, ARRAY_HEADER_BYTES);
+    size_t body_bytes = a->result->size_bytes - a->start_bytes - ARRAY_HEADER_BYTES;
+
+    if (err != EG_OK) {
+        a->result->size_bytes = a->start_bytes;
+        return err;
+    }
+    value_put_array(&w, a->count);
+    memmove(start + w.need_bytes, start + ARRAY_HEADER_BYTES, body_bytes);
+    a->result->size_bytes = a->start_bytes + w.need_bytes + body_bytes;
+    return EG_OK;
+}
+
+eg_err table_read(struct table *t, struct reader *r, const struct key *k, struct buffer *result) {
+    struct store *store = shard_of(t, k->hash)->store;
+    struct array_answer answer;
+    struct store_cursor c;
+    const struct record *rec;
+    eg_err err = answer_begin(&answer, result);
+
+    if (err != EG_OK)
+        return err;
+    if (!store->bag) {
+        rec = table_get(t, r, k);
+        if (rec != NULL)
+            err = answer_add(&answer, rec);
+    } else {
+        store->ops->seek(store, r, &c, k, false, false);
+        while (err == EG_OK && (rec = store->ops->next(store, r, &c)) != NULL &&
+               value_equal(record_key(rec), k->value))
+            if (live(t, rec) != NULL)
+                err = answer_add(&answer, rec);
+    }
+    if (err == EG_OK)
+        err = reader_take_fault(r);
+    return answer_end(&answer, err);
+}
+
+eg_err table_index_read(struct table *t, struct reader *r, uint32_t position, struct value v,
+                        struct buffer *result) {
+    struct array_answer answer;
+    uint64_t now = now_ms(t);
+    eg_err err;
+
+    if (!schema_indexed(schema_of(t), position))
+        return EG_BAD_REQUEST;
+    err = answer_begin(&answer, result);
+    if (err != EG_OK)
+        return err;
+    for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++)
+        err = shard_index_read(&t->shard[i], r, position, v, now, result, &answer.count);
+    return answer_end(&answer, err);
+}
+
+/* ---- match --------------------------------------------------------------------------- */
+
+struct match {
+    struct value pattern;
+    uint64_t limit;
+    struct array_answer answer;
+};
+
+static eg_err match_one(struct match *m, const struct record *rec) {
+    return pattern_matches(m->pattern, record_value(rec)) ? answer_add(&m->answer, rec) : EG_OK;
+}
+
+static bool match_full(const struct match *m) {
+    return m->limit != 0 && m->answer.count >= m->limit;
+}
+
+/* All records under one key. */
+static eg_err match_key(struct match *m, struct table *t, struct reader *r, struct value v) {
+    struct store_cursor c;
+    const struct record *rec;
+    struct store *store;
+    struct key k;
+    eg_err err = table_key(t, &k, v);
+
+    if (err != EG_OK)
+        return err;
+    store = shard_of(t, k.hash)->store;
+    if (!store->bag) {
+        rec = table_get(t, r, &k);
+        if (rec != NULL)
+            err = match_one(m, rec);
+    } else {
+        store->ops->seek(store, r, &c, &k, false, false);
+        while (err == EG_OK && !match_full(m) && (rec = store->ops->next(store, r, &c)) != NULL &&
+               value_equal(record_key(rec), v))
+            if (live(t, rec) != NULL)
+                err = match_one(m, rec);
+    }
+    key_release(&k);
+    return err;
+}
+
+static eg_err match_all(struct match *m, struct table *t, struct reader *r) {
+    struct table_walk *walk;
+    const struct record *rec;
+    eg_err err = table_walk_open(&walk, t, r, NULL, false, false);
+
+    while (err == EG_OK && !match_full(m) && (rec = table_walk_next(walk)) != NULL)
+        err = match_one(m, rec);
+    return err;
+}
+
+eg_err table_match(struct table *t, struct reader *r, struct value pattern, uint64_t limit,
+                   struct buffer *result, struct err_note *note) {
+    struct match m = {.pattern = pattern, .limit = limit};
+    struct value key_value;
+    eg_err err = pattern_check(pattern, schema_of(t)->attribute_count, note);
+
+    if (err == EG_OK)
+        err = answer_begin(&m.answer, result);
+    if (err != EG_OK)
+        return err;
+    err =
+        pattern_get_key(pattern, &key_value) ? match_key(&m, t, r, key_value) : match_all(&m, t, r);
+    if (err == EG_OK)
+        err = reader_take_fault(r);
+    return answer_end(&m.answer, err);
+}
+
+/* ---- first, next --------------------------------------------------------------------- */
+
+static eg_err answer_key_or_nil(struct buffer *result, const struct record *rec) {
+    static const uint8_t nil = 0xc0;
+    struct value key = {&nil, 1};
+
+    if (rec != NULL)
+        key = record_key(rec);
+    return buffer_append(result, key.at, key.size_bytes) ? EG_OK : EG_TOO_LARGE;
+}
+
+static eg_err one_step(struct table *t, struct reader *r, const struct key *from, bool reverse,
+                       struct buffer *result) {
+    struct table_walk *walk;
+    const struct record *rec;
+    /* Types without an order of their own have one direction, as in ETS. */
+    eg_err err = table_walk_open(&walk, t, r, from, true, reverse && t->type == TABLE_ORDERED_SET);
+
+    if (err != EG_OK)
+        return err;
+    rec = table_walk_next(walk);
+    err = reader_take_fault(r);
+    return err != EG_OK ? err : answer_key_or_nil(result, rec);
+}
+
+eg_err table_first(struct table *t, struct reader *r, bool last, struct buffer *result) {
+    return one_step(t, r, NULL, last, result);
+}
+
+eg_err table_next(struct table *t, struct reader *r, const struct key *k, bool prev,
+                  struct buffer *result) {
+    return one_step(t, r, k, prev, result);
+}
+
+/* ---- size and description -------------------------------------------------------------- */
+
+/* Expired records go before they are counted; a shard that is busy sheds its own. */
+static void purge(struct table *t, struct reader *r, struct shard *s) {
+    struct actor *owner;
+
+    if (EG_LIKELY(atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) == RANK_NEVER))
+        return;
+    if (t->storage == STORAGE_DISC_ONLY ||
+        atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) > now_ms(t))
+        return;
+    owner = actor_claim(t->world->o.runtime, s->pid);
+    if (owner == NULL)
+        return;
+    (void) shard_purge(s, r, now_ms(t), UINT64_MAX); /* the count is read below */
+    shard_turn_end(s);
+    actor_release(owner);
+}
+
+uint64_t table_size(struct table *t, struct reader *r) {
+    uint64_t size = 0;
+
+    for (uint32_t i = 0; i < t->shard_count; i++) {
+        struct store *store = t->shard[i].store;
+        purge(t, r, &t->shard[i]);
+        size += store->ops->stats(store).count;
+    }
+    return size;
+}
+
+static void put_info(const struct table *t, uint64_t size, struct value_writer *w) {
+    static const char *const durability[] = {"async", "sync"};
+    const struct schema *s = schema_of(t);
+    int64_t memory = atomic_load_explicit(&t->budget.used_bytes, memory_order_relaxed);
+
+    value_put_map(w, 13);
+    value_put_text(w, "name");
+    value_put_string(w, s->name.text, s->name.size_bytes);
+    value_put_text(w, "type");
+    value_put_text(w, schema_type_name(s->type));
+    value_put_text(w, "storage");
+    value_put_text(w, schema_storage_name(s->storage));
+    value_put_text(w, "attributes");
+    value_put_array(w, s->attribute_count);
+    for (uint32_t i = 0; i < s->attribute_count; i++)
+        value_put_string(w, s->attributes[i].text, s->attributes[i].size_bytes);
+    value_put_text(w, "index");
+    value_put_array(w, s->index_count);
+    for (uint32_t i = 0; i < s->index_count; i++)
+        value_put_string(w, s->attributes[s->index[i]].text, s->attributes[s->index[i]].size_bytes);
+    value_put_text(w, "copies");
+    if (s->copies == SCHEMA_COPIES_ALL)
+        value_put_text(w, "all");
+    else
+        value_put_u64(w, s->copies);
+    value_put_text(w, "shards");
+    value_put_u64(w, s->shards);
+    value_put_text(w, "size");
+    value_put_u64(w, size);
+    value_put_text(w, "local_size");
+    value_put_u64(w, size);
+    value_put_text(w, "memory");
+    value_put_u64(w, (uint64_t) EG_MAX(memory, (int64_t) 0));
+    value_put_text(w, "durability");
+    value_put_text(w, durability[s->durability]);
+    value_put_text(w, "ttl");
+    if (s->ttl_ms == 0)
+        value_put_nil(w);
+    else
+        value_put_double(w, (double) s->ttl_ms / 1000.0);
+    value_put_text(w, "max_bytes");
+    if (s->max_bytes == 0)
+        value_put_nil(w);
+    else
+        value_put_u64(w, s->max_bytes);
+}
+
+eg_err table_info(struct table *t, struct reader *r, struct buffer *result) {
+    uint64_t size = table_size(t, r);
+    struct value_writer measure = value_writer_init(NULL, 0);
+    struct value_writer w;
+    uint8_t *room;
+
+    put_info(t, size, &measure);
+    room = buffer_room(result, measure.need_bytes + 16); /* memory may grow a digit meanwhile */
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, measure.need_bytes + 16);
+    put_info(t, size, &w);
+    EG_ASSERT(!w.overflow);
+    result->size_bytes += w.need_bytes;
+    return EG_OK;
+}

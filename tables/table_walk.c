@@ -1,0 +1,87 @@
+/* table_walk.c -- walking a table's shards as one row. */
+#include "tables/table_walk.h"
+
+#include "engine/env.h"
+#include "tables/table_private.h"
+
+static void seek(struct table_walk *w, uint32_t shard, struct walk_part *part,
+                 const struct key *from, bool after) {
+    struct store *store = w->table->shard[shard].store;
+    store->ops->seek(store, w->reader, &part->cursor, from, after, w->reverse);
+}
+
+static const struct record *step(struct table_walk *w, uint32_t shard, struct walk_part *part) {
+    struct store *store = w->table->shard[shard].store;
+    const struct record *rec;
+
+    do
+        rec = store->ops->next(store, w->reader, &part->cursor);
+    while (rec != NULL && shard_expired(rec, w->now_ms));
+    return rec;
+}
+
+eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *r,
+                       const struct key *from, bool after, bool reverse) {
+    bool merge = t->type == TABLE_ORDERED_SET;
+    uint32_t count = merge ? t->shard_count : 1;
+    struct table_walk *w = reader_scratch(r, sizeof *w + count * sizeof w->part[0]);
+
+    EG_ASSERT(merge || !reverse);
+    if (w == NULL)
+        return EG_MEMORY;
+    *w = (struct table_walk){.table = t,
+                             .reader = r,
+                             .now_ms = (uint64_t) env_wall_ms(t->world->o.env),
+                             .merge = merge,
+                             .reverse = reverse,
+                             .count = count};
+    if (!merge) {
+        w->at = from == NULL ? 0 : shard_of(t, from->hash)->number;
+        seek(w, w->at, &w->part[0], from, after);
+    } else {
+        for (uint32_t i = 0; i < count; i++) {
+            seek(w, i, &w->part[i], from, after);
+            w->part[i].head = step(w, i, &w->part[i]);
+        }
+    }
+    *out = w;
+    return EG_OK;
+}
+
+static const struct record *next_in_row(struct table_walk *w) {
+    const struct record *rec = step(w, w->at, &w->part[0]);
+
+    while (rec == NULL && ++w->at < w->table->shard_count) {
+        seek(w, w->at, &w->part[0], NULL, false);
+        rec = step(w, w->at, &w->part[0]);
+    }
+    if (rec == NULL)
+        w->at = w->table->shard_count - 1; /* asking again is harmless */
+    return rec;
+}
+
+/* The first head in the walk's direction.  Few shards: a scan beats a heap. */
+static const struct record *next_merged(struct table_walk *w) {
+    const struct record *best = NULL;
+    uint32_t from = 0;
+
+    for (uint32_t i = 0; i < w->count; i++) {
+        const struct record *head = w->part[i].head;
+        int order;
+
+        if (head == NULL)
+            continue;
+        order = best == NULL ? -1 : value_compare(record_key(head), record_key(best));
+        if (best == NULL || (w->reverse ? order > 0 : order < 0)) {
+            best = head;
+            from = i;
+        }
+    }
+    if (best != NULL)
+        w->part[from].head = step(w, from, &w->part[from]);
+    return best;
+}
+
+const struct record *table_walk_next(struct table_walk *w) {
+    return w->merge ? next_merged(w) : next_in_row(w);
+}

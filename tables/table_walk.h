@@ -1,0 +1,27 @@
+/* table_walk.h -- the records of all shards as one row.
+ *
+ * An ordered_set is walked in key order, its shards merged; other types shard by
+ * shard, each in its store's own order, so that every record is met once.
+ *
+ * Private to tables/.
+ */
+#ifndef TABLES_TABLE_WALK_H
+#define TABLES_TABLE_WALK_H
+
+#include "tables/table.h"
+
+struct table_walk {
+    struct table *table;
+    struct reader *reader;
+    uint64_t now_ms; /* what has expired by now is passed over */
+    bool merge;
+    bool reverse;
+    uint32_t at;    /* without merge: the shard of the moment */
+    uint32_t count; /* cursors                                */
+    struct walk_part {
+        const struct record *head; /* merge: the next record of this shard */
+        struct store_cursor cursor;
+    } part[];
+};
+
+#endif /* TABLES_TABLE_WALK_H */
