@@ -13,14 +13,15 @@
  * Our own lock comes before RocksDB is touched, since a second RocksDB on the same
  * files turns over the log file of the first before it meets the lock.  `format`
  * tells a directory that was in use from one whose creation was cut short: with
- * it, a missing CURRENT is damage, and RocksDB, which would make a new database
- * and delete the old files, is not asked.
+ * it, a missing CURRENT or log is damage, and RocksDB, which would make a new
+ * database and delete the old files, is not asked.
  *
  * Log replay tolerates only a torn tail (kTolerateCorruptedTailRecords): that is
  * what a kill leaves.  The default would stop at any damage and silently drop
  * everything after it, fsynced or not.  Checksums of blocks and log are verified. */
 #include "tables/disc_rocks_private.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -337,6 +338,22 @@ static eg_err format_read(struct disc_rocks *d, const char *directory, bool *use
                     d->path, (int) strlen(FORMAT_TEXT) - 1, FORMAT_TEXT);
 }
 
+/* Is there a write-ahead log?  RocksDB always keeps one and does not miss it. */
+static bool log_exists(const char *path) {
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    bool exists = false;
+
+    if (dir == NULL)
+        return false;
+    while ((entry = readdir(dir)) != NULL) {
+        const char *dot = strrchr(entry->d_name, '.');
+        exists |= dot != NULL && strcmp(dot, ".log") == 0;
+    }
+    closedir(dir);
+    return exists;
+}
+
 /* Write DIRECTORY/format so that after a crash it is there as a whole or not. */
 static eg_err format_write(const char *directory, struct err_note *note) {
     int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -356,10 +373,26 @@ static eg_err format_write(const char *directory, struct err_note *note) {
 
 /* ---- opening the database ----------------------------------------------- */
 
+/* Options that the C interface knows by text only. */
+static rocksdb_options_t *options_from_text(const char *text) {
+    rocksdb_options_t *defaults = rocksdb_options_create();
+    rocksdb_options_t *options = rocksdb_options_create();
+    char *refused = NULL;
+
+    rocksdb_get_options_from_string(defaults, text, options, &refused);
+    rocksdb_options_destroy(defaults);
+    if (refused != NULL)
+        rocksdb_free(refused); /* an older RocksDB: it goes without */
+    return options;
+}
+
 static void options_make(struct disc_rocks *d, const struct disc_rocks_opts *o) {
     rocksdb_block_based_table_options_t *blocks = rocksdb_block_based_options_create();
     rocksdb_filterpolicy_t *bloom = rocksdb_filterpolicy_create_bloom_full(10);
-    rocksdb_options_t *options = d->options = rocksdb_options_create();
+    rocksdb_options_t *options;
+
+    /* Remember how long each closed log was, so that one cut short is noticed. */
+    d->options = options = options_from_text("track_and_verify_wals_in_manifest=true");
 
     d->cache = rocksdb_cache_create_lru(o->cache_bytes != 0 ? o->cache_bytes : CACHE_BYTES);
     rocksdb_block_based_options_set_block_cache(blocks, d->cache);
@@ -534,6 +567,8 @@ static eg_err directory_open(struct disc_rocks *d, const struct disc_rocks_opts 
     if (formatted && !made)
         return err_note(note, EG_CORRUPT, "the data directory is damaged: %s is missing", d->path);
     path_set(d, o->directory, "/db");
+    if (formatted && !log_exists(d->path))
+        return err_note(note, EG_CORRUPT, "the data directory is damaged: %s has no log", d->path);
 
     options_make(d, o);
     err = database_open(d, made, note);
