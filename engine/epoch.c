@@ -296,3 +296,10 @@ void epoch_bin_drain(struct epoch_bin *b) {
     }
     bin_check(b);
 }
+
+void epoch_bin_discard(struct epoch_bin *b) {
+    if (b->unstamped != NULL)
+        stamp_batches(b);
+    free_until(b, UINT64_MAX, UINT64_MAX);
+    bin_check(b);
+}

@@ -100,4 +100,9 @@ void epoch_flush(struct epoch_bin *b);
 /* Wait for all readers and free everything.  The caller must not be reading. */
 void epoch_bin_drain(struct epoch_bin *b);
 
+/* Free everything at once: for the end of a structure that no reader can reach any
+ * more, because it was itself retired or never published.  Does not wait, so a thread
+ * that is reading something else may call it. */
+void epoch_bin_discard(struct epoch_bin *b);
+
 #endif /* ENGINE_EPOCH_H */

@@ -28,11 +28,14 @@ static eg_err text_param(struct rpc_call *c, uint32_t number, const char *what, 
 /* ---- changes that the catalog makes ------------------------------------------ */
 
 static eg_err ask_catalog(struct rpc_call *c, enum catalog_op op, struct value value) {
-    const struct catalog_request q = {
-        .op = op, .name = c->param[0], .value = value, .ttl_ms = c->options.ttl_ms};
-    eg_ref ref = session_begin(c->session, c);
-    eg_err err = catalog_send(catalog_of(c), c->session->pid, ref, &q);
+    struct catalog_request q = {.op = op, .value = value, .ttl_ms = c->options.ttl_ms};
+    eg_err err;
+    eg_ref ref;
 
+    if (!value_get_bytes(c->param[0], &q.name.at, &q.name.size_bytes))
+        return EG_INTERNAL; /* rpc_call_check() has seen a string */
+    ref = session_begin(c->session, c);
+    err = catalog_send(catalog_of(c), c->session->pid, ref, &q);
     if (err == EG_OK)
         return EG_AGAIN;
     session_cancel(c->session, ref);

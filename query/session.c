@@ -9,6 +9,7 @@
 #include "query/server_private.h"
 
 #include "engine/actor.h"
+#include "engine/env.h"
 #include "engine/runtime.h"
 
 #include <string.h>
@@ -289,6 +290,7 @@ static void hold(struct session *s, const uint8_t *at, size_t size_bytes) {
             size_bytes >
         server->opts.input_max_bytes)
         make_room(s);
+    worker_watch(s->worker);
 }
 
 static void on_bytes(struct stream *stream, const uint8_t *at, size_t size_bytes) {
@@ -450,6 +452,7 @@ static void send_piece(struct session *s) {
     s->writing = stream_write(s->stream, s->sending.at + s->sent_bytes, piece_bytes) == EG_OK;
     s->piece_bytes = piece_bytes;
     s->since_ns = now_ns(s);
+    worker_watch(s->worker);
     if (!s->writing)
         session_close(s);
 }
@@ -506,6 +509,7 @@ static void end_if_done(struct session *s) {
     if (s->state == SESSION_LAST_WORDS) {
         s->state = SESSION_LINGER;
         s->since_ns = now_ns(s);
+        worker_watch(s->worker);
         stream_finish(s->stream);
         if (!s->reading)
             s->reading = stream_read_start(s->stream) == EG_OK;
@@ -538,12 +542,12 @@ void session_flush(struct session *s) {
 
 /* ---- time ------------------------------------------------------------------------------- */
 
-void session_tick(struct session *s, uint64_t now) {
+bool session_tick(struct session *s, uint64_t now) {
     struct server *server = server_of(s);
-    uint64_t waited_ms = (now - s->since_ns) / 1000000;
+    uint64_t waited_ms = now > s->since_ns ? (now - s->since_ns) / 1000000 : 0;
 
-    if (s->state == SESSION_CLOSED || now < s->since_ns)
-        return;
+    if (s->state == SESSION_CLOSED)
+        return false;
     if (s->writing && waited_ms > SESSION_WRITE_MS) {
         counter_add(&s->worker->counters.unread, 1);
         session_close(s);
@@ -557,6 +561,7 @@ void session_tick(struct session *s, uint64_t now) {
                    server->opts.input_max_bytes / 4 * 3) {
         shed(s); /* its worker may not be the one that is short of memory */
     }
+    return s->writing || s->unwelcome || s->state == SESSION_LINGER || s->held.size_bytes > 0;
 }
 
 void session_drain(struct session *s) {
@@ -581,8 +586,9 @@ void session_open(struct worker *w, struct stream_accepted accepted, bool unwelc
         stream_refuse(w->net, accepted);
         goto uncount;
     }
-    *s = (struct session){
-        .worker = w, .unwelcome = unwelcome, .since_ns = scheduler_now_ns(w->scheduler)};
+    *s = (struct session){.worker = w,
+                          .unwelcome = unwelcome,
+                          .since_ns = env_now_ns(runtime_env(server->opts.runtime))};
     list_init(&s->ready);
     list_init(&s->dirty);
     buffer_init(&s->held, server->opts.alloc, server->opts.frame_max_bytes + STREAM_TURN_BYTES);
@@ -594,6 +600,8 @@ void session_open(struct worker *w, struct stream_accepted accepted, bool unwelc
     list_push_back(&w->sessions, &s->node);
     w->session_count++;
     w->unwelcome_count += unwelcome;
+    if (unwelcome)
+        worker_watch(w);
     counter_add(&w->counters.accepted, 1);
     if (actor_spawn(server->opts.runtime, NULL, &spawn, &s->pid, NULL) != EG_OK) {
         session_close(s);

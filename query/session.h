@@ -80,8 +80,8 @@ void session_settle(struct session *s);
 /* Hand answers to the stream; close where all is said. */
 void session_flush(struct session *s);
 
-/* Once in WORKER_TICK_MS. */
-void session_tick(struct session *s, uint64_t now_ns);
+/* Once in WORKER_TICK_MS: what has waited too long ends.  True: something waits. */
+bool session_tick(struct session *s, uint64_t now_ns);
 /* Read no more; close when all is answered. */
 void session_drain(struct session *s);
 void session_close(struct session *s);

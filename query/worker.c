@@ -227,12 +227,19 @@ static bool on_turn(struct turn_hook *hook) {
 static void on_tick(struct timer *t) {
     struct worker *w = EG_CONTAINER_OF(t, struct worker, tick);
     uint64_t now_ns = scheduler_now_ns(w->scheduler);
+    bool waits = false;
 
     for (struct list_node *n = w->sessions.next, *next; n != &w->sessions; n = next) {
         next = n->next; /* a closed session goes later, never at once */
-        session_tick(EG_CONTAINER_OF(n, struct session, node), now_ns);
+        waits |= session_tick(EG_CONTAINER_OF(n, struct session, node), now_ns);
     }
-    scheduler_timer_start(w->scheduler, &w->tick, WORKER_TICK_MS, on_tick);
+    if (waits)
+        worker_watch(w);
+}
+
+void worker_watch(struct worker *w) {
+    if (!timer_is_started(&w->tick))
+        scheduler_timer_start(w->scheduler, &w->tick, WORKER_TICK_MS, on_tick);
 }
 
 /* ---- open, drain, close ------------------------------------------------------------ */
@@ -251,7 +258,6 @@ eg_err worker_open(struct worker *w, struct server *server, struct scheduler *s)
     reader_of_scheduler(&w->reader, scheduler_epoch(s), server->opts.alloc);
     w->hook.run = on_turn;
     scheduler_add_hook(s, &w->hook);
-    scheduler_timer_start(s, &w->tick, WORKER_TICK_MS, on_tick);
     w->hooked = true;
     return EG_OK;
 }

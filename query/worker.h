@@ -93,6 +93,9 @@ void worker_drain(struct worker *w);
 /* Close all that are left. */
 void worker_cut(struct worker *w);
 
+/* Something waits that must not wait for ever: look every WORKER_TICK_MS. */
+void worker_watch(struct worker *w);
+
 /* An empty output buffer, and back. */
 struct buffer worker_buffer_get(struct worker *w);
 void worker_buffer_put(struct worker *w, struct buffer *b);

@@ -58,7 +58,7 @@ enum catalog_op {
 struct catalog_request {
     enum catalog_op op;
     uint64_t ttl_ms;   /* of WRITE_MANY */
-    struct value name; /* a string      */
+    struct value name; /* its text, without a MessagePack header */
     struct value value;
 };
 

@@ -74,7 +74,7 @@ eg_err shard_open(struct shard *s, struct table *t, uint32_t number) {
 
 close_store:
     s->store->ops->close(s->store);
-    epoch_bin_drain(&s->bin);
+    epoch_bin_discard(&s->bin);
 close_slab:
     slab_close(s->slab);
 fini_log:
@@ -86,7 +86,7 @@ void shard_close(struct shard *s) {
     shard_log_fini(&s->log);
     shard_index_close(s);
     s->store->ops->close(s->store);
-    epoch_bin_drain(&s->bin);
+    epoch_bin_discard(&s->bin);
     slab_close(s->slab);
     rank_fini(&s->by_deadline);
     rank_fini(&s->by_age);
