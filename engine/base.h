@@ -21,6 +21,15 @@
 #define EG_UNLIKELY(x)              __builtin_expect(!!(x), 0)
 #define EG_PREFETCH(p)              __builtin_prefetch((p))
 
+/* Tell the core that this is a short wait for another thread. */
+#if defined(__x86_64__) || defined(__i386__)
+#define EG_CPU_RELAX() __builtin_ia32_pause()
+#else
+#define EG_CPU_RELAX()                                                                             \
+    do {                                                                                           \
+    } while (0)
+#endif
+
 /* The unit of false sharing and of the hash store's buckets. */
 enum { EG_CACHE_LINE = 64 };
 

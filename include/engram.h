@@ -37,6 +37,7 @@ extern "C" {
 #endif
 
 typedef struct eg_node eg_node;
+typedef struct eg_node eg_node;
 typedef struct eg_table eg_table;
 
 typedef struct eg_span {
@@ -50,7 +51,8 @@ typedef struct eg_note {
 
 typedef struct eg_result {
     eg_span value; /* MessagePack */
-    void *owner;
+    void *owner;   /* Engram's    */
+    size_t room_bytes;
 } eg_result;
 
 EG_API void eg_result_free(eg_result *r);

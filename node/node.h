@@ -3,20 +3,73 @@
  * All state of a node hangs off this one struct, so that many nodes live in one
  * process.  Here is the order of start and its reverse; no logic.
  *
- *     world (clock, threads) -> epoch -> runtime -> disc -> catalog -> server
+ *     epoch -> runtime -> disc -> catalog -> server
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
 
+#include "engine/buffer.h"
+#include "engine/env.h"
+#include "engine/foreign.h"
+#include "engine/list.h"
 #include "engram.h"
+#include "node/machine.h"
+#include "tables/memory.h"
+#include "tables/reader.h"
+
+#include <stdatomic.h>
 
 struct catalog;
+struct disc;
 struct epoch;
-struct runtime;
 struct server;
 
-struct runtime *node_runtime(eg_node *n);
-struct catalog *node_catalog(eg_node *n);
-struct server *node_server(eg_node *n); /* NULL: it does not listen */
+enum {
+    NODE_NAME_BYTES = 256,
+    NODE_READERS_MAX = 512,           /* threads of the program that read at once       */
+    NODE_RESULT_BYTES_MAX = 64 << 20, /* of one answer to the program                 */
+    NODE_CALL_MS = 60 * 1000,         /* a blocking call that nobody answers            */
+    NODE_CALL_LONG_MS = 3600 * 1000,  /* one that walks a whole table                  */
+};
+
+struct node_env { /* the machine's, with the program's place for log lines */
+    struct env env;
+    struct env_ops ops;
+    eg_node *node;
+};
+
+struct eg_node {
+    eg_options options;
+    struct node_env env;
+    char name[NODE_NAME_BYTES];
+    struct memory_budget budget;
+    struct epoch *epoch;
+    struct runtime *runtime;
+    struct disc *disc; /* NULL: RAM only */
+    struct catalog *catalog;
+    struct server *server; /* NULL: it does not listen */
+    struct thread_slot *threads;
+    struct list_node all_threads; /* what threads hold, under the lock */
+    atomic_flag threads_lock;     /* held for a few instructions       */
+};
+
+/* What one thread of the program holds on a node: made at its first call. */
+struct node_thread {
+    struct thread_object object;
+    struct list_node node;
+    eg_node *owner;
+    struct reader reader;
+    struct foreign *foreign; /* NULL until it has to wait for an answer */
+};
+
+/* The calling thread's; NULL with *err: EG_BUSY (too many), EG_MEMORY. */
+struct node_thread *node_thread(eg_node *n, eg_err *err);
+void node_thread_free(struct node_thread *t); /* no longer in the list */
+/* Its place to wait for answers.  NULL: as above. */
+struct foreign *node_foreign(struct node_thread *t, eg_err *err);
+
+static inline struct runtime *node_runtime(eg_node *n) {
+    return n->runtime;
+}
 
 #endif /* NODE_NODE_H */

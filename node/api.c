@@ -1,0 +1,617 @@
+/* api.c -- the public calls on tables: check, find, call, release.
+ *
+ * Spans from the program are scanned before anything looks at them. */
+#include "engine/runtime.h"
+#include "node/node.h"
+#include "tables/catalog.h"
+#include "tables/table.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CLAIM_TRIES = 64 }; /* about as long as another's turn takes: cheaper than a message */
+
+struct eg_table {
+    eg_node *node;
+    struct table *table;
+};
+
+/* ---- spans and results -------------------------------------------------------------- */
+
+/* EG_BAD_REQUEST: not exactly one MessagePack value. */
+static eg_err value_of_span(eg_span s, struct value *out) {
+    size_t used_bytes;
+    eg_err err;
+
+    if (s.at == NULL || s.size_bytes > UINT32_MAX)
+        return EG_BAD_REQUEST;
+    err = value_scan(s.at, s.size_bytes, &used_bytes);
+    if (err == EG_AGAIN || (err == EG_OK && used_bytes != s.size_bytes))
+        return EG_BAD_REQUEST;
+    *out = (struct value){s.at, (uint32_t) s.size_bytes};
+    return err;
+}
+
+static struct value value_of_text(const char *text) {
+    return (struct value){(const uint8_t *) text, (uint32_t) strlen(text)};
+}
+
+void eg_result_free(eg_result *r) {
+    struct buffer b;
+
+    if (r == NULL || r->owner == NULL)
+        return;
+    buffer_init(&b, alloc_system(), 0);
+    b.at = r->owner;
+    b.room_bytes = r->room_bytes;
+    buffer_fini(&b);
+    *r = (eg_result){0};
+}
+
+/* Hand a buffer over as a result, or free it. */
+static eg_err result_of(struct buffer *b, eg_err err, eg_result *out) {
+    if (err == EG_OK && out != NULL)
+        *out = (eg_result){{b->at, b->size_bytes}, b->at, b->room_bytes};
+    else
+        buffer_fini(b);
+    return err;
+}
+
+static void copy_note(eg_note *to, const struct err_note *from) {
+    if (to != NULL)
+        snprintf(to->text, sizeof to->text, "%s", from->text);
+}
+
+/* ---- waiting for an answer ------------------------------------------------------------ */
+
+/* Send `m` and wait; the answer's payload is appended to `result` on EG_OK, else
+ * said in the note. */
+static eg_err call(eg_node *n, eg_pid to, struct message *m, uint64_t timeout_ms,
+                   struct buffer *result, struct err_note *note) {
+    struct message *reply;
+    struct node_thread *t;
+    struct foreign *f = NULL;
+    eg_err err = EG_OK;
+
+    if (runtime_current(n->runtime) != NULL) /* a scheduler must not wait for itself */
+        err = EG_BUSY;
+    else if ((t = node_thread(n, &err)) != NULL)
+        f = node_foreign(t, &err);
+    if (f == NULL) {
+        message_free(n->runtime, m);
+        return err;
+    }
+    err = foreign_call(f, to, m, timeout_ms, &reply);
+    if (err != EG_OK)
+        return err;
+    err = (eg_err) reply->tag;
+    if (err == EG_OK && result != NULL && !buffer_append(result, reply->payload, reply->size_bytes))
+        err = EG_MEMORY;
+    if (err != EG_OK)
+        (void) err_note(note, err, "%.*s", (int) reply->size_bytes, (const char *) reply->payload);
+    message_free(n->runtime, reply);
+    return err;
+}
+
+static eg_err change(eg_node *n, const struct catalog_request *q, eg_note *note) {
+    struct err_note why = {""};
+    struct message *m;
+    eg_pid to;
+    eg_err err = catalog_message(n->catalog, q, &to, &m);
+
+    if (err == EG_OK)
+        err = call(n, to, m, NODE_CALL_LONG_MS, NULL, &why);
+    if (err != EG_OK)
+        copy_note(note, &why);
+    return err;
+}
+
+eg_err eg_create_table(eg_node *node, const char *name, const eg_span *options, eg_note *note) {
+    struct catalog_request q = {.op = CATALOG_CREATE};
+
+    if (node == NULL || name == NULL)
+        return EG_BAD_REQUEST;
+    q.name = value_of_text(name);
+    if (options != NULL && options->size_bytes != 0) {
+        eg_err err = value_of_span(*options, &q.value);
+        if (err != EG_OK)
+            return err;
+    }
+    return change(node, &q, note);
+}
+
+static eg_err change_named(eg_node *node, enum catalog_op op, const char *name) {
+    struct catalog_request q = {.op = op};
+
+    if (node == NULL || name == NULL)
+        return EG_BAD_REQUEST;
+    q.name = value_of_text(name);
+    return change(node, &q, NULL);
+}
+
+eg_err eg_drop_table(eg_node *node, const char *name) {
+    return change_named(node, CATALOG_DROP, name);
+}
+
+eg_err eg_clear_table(eg_node *node, const char *name) {
+    return change_named(node, CATALOG_CLEAR, name);
+}
+
+static eg_err change_index(eg_node *node, enum catalog_op op, const char *table,
+                           const char *attribute, eg_note *note) {
+    struct catalog_request q = {.op = op};
+    uint8_t encoded[SCHEMA_NAME_MAX + 8];
+    struct value_writer w = value_writer_init(encoded, sizeof encoded);
+
+    if (node == NULL || table == NULL || attribute == NULL)
+        return EG_BAD_REQUEST;
+    value_put_text(&w, attribute);
+    if (w.overflow)
+        return EG_BAD_REQUEST;
+    q.name = value_of_text(table);
+    q.value = (struct value){encoded, (uint32_t) w.need_bytes};
+    return change(node, &q, note);
+}
+
+eg_err eg_add_index(eg_node *node, const char *table, const char *attribute, eg_note *note) {
+    return change_index(node, CATALOG_ADD_INDEX, table, attribute, note);
+}
+
+eg_err eg_drop_index(eg_node *node, const char *table, const char *attribute, eg_note *note) {
+    return change_index(node, CATALOG_DROP_INDEX, table, attribute, note);
+}
+
+eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
+    struct node_thread *t;
+    eg_table *handle;
+    eg_err err;
+
+    if (node == NULL || name == NULL || out == NULL)
+        return EG_BAD_REQUEST;
+    t = node_thread(node, &err);
+    if (t == NULL)
+        return err;
+    handle = alloc_get(alloc_system(), sizeof *handle);
+    if (handle == NULL)
+        return EG_MEMORY;
+    handle->node = node;
+    reader_enter(&t->reader);
+    handle->table = catalog_find(node->catalog, name, strlen(name));
+    if (handle->table != NULL)
+        table_ref(handle->table);
+    reader_exit(&t->reader);
+    if (handle->table == NULL) {
+        alloc_put(alloc_system(), handle, sizeof *handle);
+        return EG_NO_TABLE;
+    }
+    *out = handle;
+    return EG_OK;
+}
+
+void eg_table_close(eg_table *table) {
+    if (table == NULL)
+        return;
+    table_unref(table->table);
+    alloc_put(alloc_system(), table, sizeof *table);
+}
+
+/* ---- reading ----------------------------------------------------------------------------- */
+
+eg_err eg_read_begin(eg_node *node) {
+    struct node_thread *t;
+    eg_err err;
+
+    if (node == NULL)
+        return EG_BAD_REQUEST;
+    t = node_thread(node, &err);
+    if (t == NULL)
+        return err;
+    reader_enter(&t->reader);
+    return EG_OK;
+}
+
+void eg_read_end(eg_node *node) {
+    eg_err err;
+    struct node_thread *t = node_thread(node, &err);
+
+    if (t != NULL)
+        reader_exit(&t->reader);
+}
+
+static eg_span span_of_record(const struct record *rec) {
+    return rec == NULL ? (eg_span){NULL, 0} : (eg_span){record_array(rec), record_array_bytes(rec)};
+}
+
+eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
+    struct node_thread *t;
+    const struct record *rec;
+    struct value v;
+    struct key k;
+    eg_err err = value_of_span(key, &v);
+
+    if (err != EG_OK)
+        return err;
+    t = node_thread(table->node, &err);
+    if (t == NULL)
+        return err;
+    err = table_key(table->table, &k, v);
+    if (err != EG_OK)
+        return err;
+    rec = table_get(table->table, &t->reader, &k);
+    key_release(&k);
+    if (rec == NULL) {
+        err = reader_take_fault(&t->reader);
+        return err != EG_OK ? err : EG_NOT_FOUND;
+    }
+    *record = span_of_record(rec);
+    return EG_OK;
+}
+
+int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *records) {
+    enum { WINDOW = 16 };
+    struct key k[WINDOW];
+    const struct key *pointer[WINDOW];
+    const struct record *rec[WINDOW];
+    struct node_thread *t;
+    int64_t found = 0;
+    eg_err err = EG_OK;
+
+    t = node_thread(table->node, &err);
+    for (size_t from = 0; err == EG_OK && from < n; from += WINDOW) {
+        size_t count = EG_MIN(n - from, (size_t) WINDOW), made = 0;
+
+        for (; made < count && err == EG_OK; made += err == EG_OK) {
+            struct value v;
+            err = value_of_span(keys[from + made], &v);
+            if (err == EG_OK)
+                err = table_key(table->table, &k[made], v);
+            pointer[made] = &k[made];
+        }
+        if (err == EG_OK)
+            table_get_many(table->table, &t->reader, pointer, count, rec);
+        for (size_t i = 0; i < made; i++) {
+            if (err == EG_OK) {
+                records[from + i] = span_of_record(rec[i]);
+                found += rec[i] != NULL;
+            }
+            key_release(&k[i]);
+        }
+    }
+    return err == EG_OK ? found : (int64_t) err;
+}
+
+/* The reads that copy share one frame: a section, a buffer, a result. */
+struct copy {
+    struct node_thread *thread;
+    struct buffer buffer;
+};
+
+static eg_err copy_begin(struct copy *c, eg_table *table) {
+    eg_err err = EG_OK;
+
+    if (table == NULL)
+        return EG_BAD_REQUEST;
+    c->thread = node_thread(table->node, &err);
+    if (c->thread == NULL)
+        return err;
+    buffer_init(&c->buffer, alloc_system(), NODE_RESULT_BYTES_MAX);
+    reader_enter(&c->thread->reader);
+    return EG_OK;
+}
+
+static eg_err copy_end(struct copy *c, eg_err err, eg_result *out) {
+    reader_exit(&c->thread->reader);
+    return result_of(&c->buffer, err, out);
+}
+
+eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
+    struct copy c;
+    struct value v;
+    struct key k;
+    eg_err err = value_of_span(key, &v);
+
+    if (err == EG_OK)
+        err = copy_begin(&c, table);
+    if (err != EG_OK)
+        return err;
+    err = table_key(table->table, &k, v);
+    if (err == EG_OK) {
+        err = table_read(table->table, &c.thread->reader, &k, &c.buffer);
+        key_release(&k);
+    }
+    return copy_end(&c, err, out);
+}
+
+eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_result *out) {
+    struct copy c;
+    struct value v;
+    int position;
+    eg_err err = attribute == NULL ? EG_BAD_REQUEST : value_of_span(value, &v);
+
+    if (err == EG_OK)
+        err = copy_begin(&c, table);
+    if (err != EG_OK)
+        return err;
+    position = schema_attribute(table_schema(table->table), attribute, strlen(attribute));
+    err = position < 0 ? EG_BAD_REQUEST
+                       : table_index_read(table->table, &c.thread->reader, (uint32_t) position, v,
+                                          &c.buffer);
+    return copy_end(&c, err, out);
+}
+
+eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out, eg_note *note) {
+    struct err_note why = {""};
+    struct copy c;
+    struct value v;
+    eg_err err = value_of_span(pattern, &v);
+
+    if (err == EG_OK)
+        err = copy_begin(&c, table);
+    if (err != EG_OK)
+        return err;
+    err = table_match(table->table, &c.thread->reader, v, limit, &c.buffer, &why);
+    if (err != EG_OK)
+        copy_note(note, &why);
+    return copy_end(&c, err, out);
+}
+
+uint64_t eg_size(eg_table *table) {
+    struct node_thread *t;
+    uint64_t size;
+    eg_err err;
+
+    t = table == NULL ? NULL : node_thread(table->node, &err);
+    if (t == NULL)
+        return 0;
+    reader_enter(&t->reader);
+    size = table_size(table->table, &t->reader);
+    reader_exit(&t->reader);
+    return size;
+}
+
+static eg_err first_or_last(eg_table *table, bool last, eg_result *out) {
+    struct copy c;
+    eg_err err = copy_begin(&c, table);
+
+    return err != EG_OK
+               ? err
+               : copy_end(&c, table_first(table->table, &c.thread->reader, last, &c.buffer), out);
+}
+
+static eg_err next_or_prev(eg_table *table, eg_span key, bool prev, eg_result *out) {
+    struct copy c;
+    struct value v;
+    struct key k;
+    eg_err err = value_of_span(key, &v);
+
+    if (err == EG_OK)
+        err = copy_begin(&c, table);
+    if (err != EG_OK)
+        return err;
+    err = table_key(table->table, &k, v);
+    if (err == EG_OK) {
+        err = table_next(table->table, &c.thread->reader, &k, prev, &c.buffer);
+        key_release(&k);
+    }
+    return copy_end(&c, err, out);
+}
+
+eg_err eg_first(eg_table *table, eg_result *out) {
+    return first_or_last(table, false, out);
+}
+
+eg_err eg_last(eg_table *table, eg_result *out) {
+    return first_or_last(table, true, out);
+}
+
+eg_err eg_next(eg_table *table, eg_span key, eg_result *out) {
+    return next_or_prev(table, key, false, out);
+}
+
+eg_err eg_prev(eg_table *table, eg_span key, eg_result *out) {
+    return next_or_prev(table, key, true, out);
+}
+
+static eg_err fold(eg_table *table, struct reader *r, const struct key *from, bool reverse,
+                   bool (*see)(void *context, eg_span record), void *context) {
+    struct table_walk *walk;
+    const struct record *rec;
+    eg_err err = table_walk_open(&walk, table->table, r, from, false, reverse);
+
+    while (err == EG_OK && (rec = table_walk_next(walk)) != NULL &&
+           see(context, span_of_record(rec)))
+        ;
+    return err != EG_OK ? err : reader_take_fault(r);
+}
+
+eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
+               bool (*see)(void *context, eg_span record), void *context) {
+    struct node_thread *t;
+    struct value v;
+    struct key k;
+    eg_err err = EG_OK;
+
+    if (table == NULL || see == NULL)
+        return EG_BAD_REQUEST;
+    if (reverse && table_schema(table->table)->type != TABLE_ORDERED_SET)
+        return EG_BAD_REQUEST;
+    t = node_thread(table->node, &err);
+    if (t == NULL)
+        return err;
+    if (from != NULL)
+        err = value_of_span(*from, &v);
+    if (err == EG_OK && from != NULL)
+        err = table_key(table->table, &k, v);
+    if (err != EG_OK)
+        return err;
+    reader_enter(&t->reader);
+    err = fold(table, &t->reader, from == NULL ? NULL : &k, reverse, see, context);
+    reader_exit(&t->reader);
+    if (from != NULL)
+        key_release(&k);
+    return err;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+/* Here and now where the shard is idle; a moment later where it is not; else by
+ * message.  The result is appended to `result`. */
+static eg_err run(eg_table *table, const struct shard_request *q, struct buffer *result) {
+    bool waits = table_schema(table->table)->durability == DURABILITY_SYNC;
+    struct node_thread *t;
+    struct message *m;
+    eg_pid to;
+    eg_err err = EG_AGAIN;
+
+    t = node_thread(table->node, &err);
+    if (t == NULL)
+        return err;
+    err = EG_AGAIN;
+    reader_enter(&t->reader);
+    for (int i = 0; i < CLAIM_TRIES && err == EG_AGAIN && !waits; i++) {
+        err = table_try(table->table, &t->reader, q, result, NULL);
+        if (err == EG_AGAIN)
+            EG_CPU_RELAX();
+    }
+    reader_exit(&t->reader);
+    if (err != EG_AGAIN)
+        return err;
+    err = table_message(table->table, q, &to, &m, NULL);
+    if (err == EG_OK)
+        err = call(table->node, to, m, NODE_CALL_MS, result, NULL);
+    return err == EG_NOPROC ? EG_NO_TABLE : err;
+}
+
+/* A result that is a bool or a number. */
+struct small {
+    uint8_t room[64];
+    struct value value;
+};
+
+static eg_err run_small(eg_table *table, const struct shard_request *q, struct small *out) {
+    struct buffer b;
+    eg_err err;
+
+    buffer_init(&b, alloc_system(), sizeof out->room);
+    b.at = out->room; /* borrowed: large enough never to be grown, so nothing is allocated */
+    b.room_bytes = sizeof out->room;
+    err = run(table, q, &b);
+    EG_ASSERT(b.at == out->room);
+    out->value = (struct value){b.at, (uint32_t) b.size_bytes};
+    return err;
+}
+
+static eg_err run_record(eg_table *table, enum shard_op op, eg_span record, uint64_t ttl_ms,
+                         struct small *out) {
+    struct shard_request q = {.op = op, .ttl_ms = ttl_ms};
+    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(record, &q.value);
+
+    return err != EG_OK ? err : run_small(table, &q, out);
+}
+
+eg_err eg_write(eg_table *table, eg_span record) {
+    struct small result;
+    return run_record(table, SHARD_WRITE, record, 0, &result);
+}
+
+eg_err eg_write_ttl(eg_table *table, eg_span record, uint64_t ttl_ms) {
+    struct small result;
+    return run_record(table, SHARD_WRITE, record, ttl_ms, &result);
+}
+
+eg_err eg_insert_new(eg_table *table, eg_span record, bool *inserted) {
+    struct small result;
+    eg_err err = run_record(table, SHARD_INSERT_NEW, record, 0, &result);
+
+    if (err == EG_OK && inserted != NULL && !value_get_bool(result.value, inserted))
+        err = EG_INTERNAL;
+    return err;
+}
+
+eg_err eg_delete_object(eg_table *table, eg_span record) {
+    struct small result;
+    return run_record(table, SHARD_DELETE_OBJECT, record, 0, &result);
+}
+
+eg_err eg_delete(eg_table *table, eg_span key) {
+    struct shard_request q = {.op = SHARD_DELETE};
+    struct small result;
+    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(key, &q.key);
+
+    return err != EG_OK ? err : run_small(table, &q, &result);
+}
+
+eg_err eg_take(eg_table *table, eg_span key, eg_result *out) {
+    struct shard_request q = {.op = SHARD_TAKE};
+    struct buffer b;
+    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(key, &q.key);
+
+    if (err != EG_OK)
+        return err;
+    buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
+    err = run(table, &q, &b);
+    return result_of(&b, err, out);
+}
+
+eg_err eg_update(eg_table *table, eg_span key, eg_span changes) {
+    struct shard_request q = {.op = SHARD_UPDATE};
+    struct small result;
+    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(key, &q.key);
+
+    if (err == EG_OK)
+        err = value_of_span(changes, &q.value);
+    return err != EG_OK ? err : run_small(table, &q, &result);
+}
+
+eg_err eg_update_counter(eg_table *table, eg_span key, const char *attribute, int64_t delta,
+                         int64_t *value) {
+    struct shard_request q = {.op = SHARD_COUNTER};
+    uint8_t encoded[9];
+    struct value_writer w = value_writer_init(encoded, sizeof encoded);
+    struct small result;
+    int position;
+    eg_err err;
+
+    if (table == NULL || attribute == NULL)
+        return EG_BAD_REQUEST;
+    position = schema_attribute(table_schema(table->table), attribute, strlen(attribute));
+    if (position < 0)
+        return EG_BAD_REQUEST;
+    q.attribute = (uint16_t) position;
+    value_put_i64(&w, delta);
+    q.value = (struct value){encoded, (uint32_t) w.need_bytes};
+    err = value_of_span(key, &q.key);
+    if (err == EG_OK)
+        err = run_small(table, &q, &result);
+    if (err == EG_OK && value != NULL && !value_get_i64(result.value, value))
+        err = EG_BAD_REQUEST; /* the field is a float: eg_read() shows it */
+    return err;
+}
+
+eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count) {
+    struct node_thread *t;
+    struct buffer b;
+    struct value v;
+    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(records, &v);
+
+    if (err != EG_OK)
+        return err;
+    t = node_thread(table->node, &err);
+    if (t == NULL)
+        return err;
+    buffer_init(&b, alloc_system(), 64);
+    reader_enter(&t->reader);
+    err = table_try_many(table->table, &t->reader, v, 0, &b, NULL);
+    reader_exit(&t->reader);
+    if (err == EG_AGAIN) {
+        const struct schema_name *name = &table_schema(table->table)->name;
+        struct catalog_request q = {.op = CATALOG_WRITE_MANY,
+                                    .name = {(const uint8_t *) name->text, name->size_bytes},
+                                    .value = v};
+        err = change(table->node, &q, NULL);
+    }
+    buffer_fini(&b);
+    if (err == EG_OK && count != NULL)
+        *count = value_count(v);
+    return err;
+}
