@@ -826,7 +826,9 @@ static void conformance_oom(struct conformance is) {
                 twin_put(&twin, row, 0);
             else
                 cr_assert_eq(err, EG_MEMORY);
-        } else if (!is.disc) { /* reading a disc needs memory too */
+        } else {
+            if (is.disc) /* to read what is to be removed needs memory too */
+                t.memory.left = INT_MAX;
             random_remove(&t, &twin, array_key(row), seed);
         }
         t.memory.left = INT_MAX;
