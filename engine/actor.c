@@ -15,8 +15,8 @@ enum { CLOCK_EVERY_MSGS = 16 };
 
 struct start { /* payload of a START; a copy of the argument stands behind it */
     struct actor *actor;
-    const void *arg; /* NULL with arg_bytes > 0: the copy */
-    size_t arg_bytes;
+    const void *arg;               /* NULL with arg_bytes > 0: the copy */
+    _Alignas(16) size_t arg_bytes; /* so that the copy is aligned, too */
 };
 
 /* ---- small things ------------------------------------------------------------------ */
@@ -100,7 +100,8 @@ void actor_trace_send(struct actor *a, eg_pid to, const struct message *m) {
 static eg_err actor_new(struct runtime *rt, struct scheduler *home, const struct spawn_opts *o,
                         struct actor *parent, struct actor **out) {
     uint8_t flags = ACTOR_STARTING;
-    size_t bytes = sizeof(struct actor) + o->ops->state_bytes;
+    uint32_t state_bytes = o->state_bytes == 0 ? o->ops->state_bytes : o->state_bytes;
+    size_t bytes = sizeof(struct actor) + state_bytes;
     struct actor *a = alloc_zero(rt->alloc, bytes);
     eg_err err;
 
@@ -117,7 +118,7 @@ static eg_err actor_new(struct runtime *rt, struct scheduler *home, const struct
     a->ops = o->ops;
     a->home = home;
     a->label = o->label;
-    a->state_bytes = o->ops->state_bytes;
+    a->state_bytes = state_bytes;
     a->mailbox.bound_msgs = o->mailbox_bound == 0 ? MAILBOX_BOUND_DEFAULT : o->mailbox_bound;
     a->parent_slot = parent == NULL ? 0 : parent->slot;
     a->parent_generation = parent == NULL ? 0 : parent->generation;

@@ -41,6 +41,9 @@ struct actor_ops {
 
     /* Optional.  The end, unless the actor is killed; the last chance to send. */
     void (*terminate)(struct actor *self, void *state, const eg_exit *reason);
+
+    /* Optional.  One line about the state, for inspection; as snprintf. */
+    void (*describe)(const struct actor *self, const void *state, char *text, size_t size_bytes);
 };
 
 /* ---- birth -------------------------------------------------------------- */
@@ -60,6 +63,7 @@ struct spawn_opts {
     const void *arg;
     size_t arg_bytes;
 
+    uint32_t state_bytes;   /* 0: ops->state_bytes                          */
     int32_t scheduler;      /* SPAWN_HERE, SPAWN_ANYWHERE, SPAWN_ON(index)  */
     uint32_t mailbox_bound; /* messages; 0: MAILBOX_BOUND_DEFAULT           */
     const char *label;      /* static text for people; NULL: ops->name      */

@@ -136,6 +136,8 @@ struct runtime {
     _Alignas(EG_CACHE_LINE) _Atomic uint32_t next_scheduler; /* for SPAWN_ANYWHERE */
     _Atomic uint64_t foreign_refs;
     _Atomic bool foreigns_locked; /* guards the pool below, for an open or close  */
+    struct registry *names;       /* of this node's actors, and the topics they   */
+    struct pubsub *topics;        /* listen to                                    */
     struct foreign *foreigns;     /* closed ones, kept: their pids may be sent to */
     bool running;
 };

@@ -2,6 +2,8 @@
 #include "engine/actor_private.h"
 
 #include "engine/epoch.h"
+#include "engine/pubsub.h"
+#include "engine/registry.h"
 
 /* Which scheduler this thread runs.  The one thread-local of the engine: message
  * blocks, sends and spawns ask at every call, from code that has no other way to
@@ -86,9 +88,15 @@ eg_err runtime_open(struct runtime **out, const struct runtime_opts *opts) {
     rt->driver = opts->driver;
     rt->node = opts->node;
     rt->scheduler_count = opts->schedulers;
-    err = pid_table_open(&rt->pids, rt->alloc, actors_max);
+    err = registry_open(&rt->names, rt->alloc, REGISTRY_UNIQUE, env_random(rt->env));
     if (err != EG_OK)
         goto put_runtime;
+    err = pubsub_open(&rt->topics, rt);
+    if (err != EG_OK)
+        goto close_names;
+    err = pid_table_open(&rt->pids, rt->alloc, actors_max);
+    if (err != EG_OK)
+        goto close_topics;
     rt->schedulers = alloc_zero(rt->alloc, rt->scheduler_count * sizeof(struct scheduler *));
     err = rt->schedulers == NULL ? EG_MEMORY : EG_OK;
     if (err != EG_OK)
@@ -106,6 +114,10 @@ close_schedulers:
     alloc_put(rt->alloc, rt->schedulers, rt->scheduler_count * sizeof(struct scheduler *));
 close_pids:
     pid_table_close(&rt->pids);
+close_topics:
+    pubsub_close(rt->topics);
+close_names:
+    registry_close(rt->names);
 put_runtime:
     alloc_unmap(opts->alloc, rt, sizeof *rt);
     return err;
@@ -118,6 +130,8 @@ void runtime_close(struct runtime *rt) {
     close_schedulers(rt, rt->scheduler_count);
     alloc_put(rt->alloc, rt->schedulers, rt->scheduler_count * sizeof(struct scheduler *));
     pid_table_close(&rt->pids);
+    pubsub_close(rt->topics);
+    registry_close(rt->names);
     alloc_unmap(rt->alloc, rt, sizeof *rt);
 }
 
@@ -159,6 +173,12 @@ uint32_t runtime_schedulers(const struct runtime *rt) {
 struct scheduler *runtime_scheduler(struct runtime *rt, uint32_t index) {
     EG_ASSERT(index < rt->scheduler_count);
     return rt->schedulers[index];
+}
+struct registry *runtime_names(const struct runtime *rt) {
+    return rt->names;
+}
+struct pubsub *runtime_topics(const struct runtime *rt) {
+    return rt->topics;
 }
 struct env *runtime_env(const struct runtime *rt) {
     return rt->env;

@@ -17,6 +17,8 @@
 #include "engine/route.h"
 
 struct epoch;
+struct pubsub;
+struct registry;
 struct runtime;
 struct scheduler;
 
@@ -76,6 +78,8 @@ void runtime_close(struct runtime *rt);
 
 uint32_t runtime_schedulers(const struct runtime *rt);
 struct scheduler *runtime_scheduler(struct runtime *rt, uint32_t index);
+struct registry *runtime_names(const struct runtime *rt); /* unique: actors by name */
+struct pubsub *runtime_topics(const struct runtime *rt);
 struct env *runtime_env(const struct runtime *rt);
 struct alloc *runtime_alloc(const struct runtime *rt);
 uint32_t runtime_node(const struct runtime *rt);

@@ -323,14 +323,18 @@ void scheduler_attach(struct scheduler *s) {
     runtime_set_current(s);
 }
 
+static void drain_run_queue(struct scheduler *s) {
+    while (run_queue_pop(s) != NULL)
+        ; /* their status stays RUNNABLE, so nothing queues them again */
+}
+
 void scheduler_end(struct scheduler *s) {
     struct scheduler *outer = runtime_set_current(s);
     struct pid_table *pids = &s->rt->pids;
     eg_exit shutdown = exit_reason(EG_EXIT_SHUTDOWN);
 
     take_inbox(s);
-    while (run_queue_pop(s) != NULL)
-        ; /* their status stays RUNNABLE, so nothing queues them again */
+    drain_run_queue(s);
     for (uint32_t slot = 0; slot < atomic_load(&pids->used); slot++) {
         uint64_t word = atomic_load(&pids->entries[slot].word);
         struct actor *a;
@@ -338,9 +342,8 @@ void scheduler_end(struct scheduler *s) {
             continue;
         a = atomic_load(&pids->entries[slot].owner);
         actor_end(s, a, &shutdown);
+        drain_run_queue(s); /* what its end made runnable, before that goes too */
     }
-    while (run_queue_pop(s) != NULL)
-        ;
     scheduler_flush(s);
     runtime_set_current(outer);
 }

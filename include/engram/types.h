@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A node in this process: opaque. */
+typedef struct eg_node eg_node;
+
 /* Bytes that somebody else owns. */
 typedef struct eg_bytes {
     const void *data;

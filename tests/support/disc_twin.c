@@ -550,13 +550,22 @@ static void twin_reopen(struct disc_twin *t) {
     t->meta.read = rows_copy(&t->meta.synced, t->alloc, 0, t->meta.synced.count);
 }
 
-void disc_twin_crash(struct disc_twin *t) {
-    uint64_t unsynced = 0;
+uint64_t disc_twin_unsynced(const struct disc_twin *t) {
+    uint64_t count = 0;
 
-    for (struct log_entry *e = t->log; e != NULL; e = e->next)
-        unsynced++;
-    log_settle(t, rng_below(&t->rng, unsynced + 1));
+    for (const struct log_entry *e = t->log; e != NULL; e = e->next)
+        count++;
+    return count;
+}
+
+void disc_twin_crash_keeping(struct disc_twin *t, uint64_t count) {
+    EG_ASSERT(count <= disc_twin_unsynced(t));
+    log_settle(t, count);
     twin_reopen(t);
+}
+
+void disc_twin_crash(struct disc_twin *t) {
+    disc_twin_crash_keeping(t, rng_below(&t->rng, disc_twin_unsynced(t) + 1));
 }
 
 void disc_twin_restart(struct disc_twin *t) {

@@ -36,6 +36,9 @@ void disc_twin_run_if_twin(struct disc *d);
 /* Power off and on: queued requests are gone without done(), faults too, tables
  * and iterators are invalid; disc_tables() lends the tables anew. */
 void disc_twin_crash(struct disc_twin *t);
+/* The same where the prefix is known: how many of the batches not yet synced. */
+uint64_t disc_twin_unsynced(const struct disc_twin *t);
+void disc_twin_crash_keeping(struct disc_twin *t, uint64_t count);
 /* An orderly stop and start: nothing is lost. */
 void disc_twin_restart(struct disc_twin *t);
 

@@ -517,5 +517,5 @@ Test(runtime_oom, open_fails_cleanly_at_every_allocation) {
             cr_assert_null(r);
         cr_assert_eq(a.live, 0, "leak when allocation %d fails", succeed + 1);
     } while (err != EG_OK && ++succeed < 100);
-    cr_assert_eq(succeed, 13);
+    cr_assert_eq(succeed, 18);
 }
