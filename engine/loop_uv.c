@@ -3,18 +3,24 @@
  *     turn --busy--> look at I/O if 50 us are over, without waiting --> turn
  *          --idle--> mark the inbox asleep, wait in libuv ------------> turn
  *
- * The wake is a uv_async: its eventfd is written only when the inbox was marked
- * asleep, so a busy scheduler is never interrupted and never pays for being sent to. */
+ * The wake is an eventfd of our own, written only when the inbox was marked asleep:
+ * a busy scheduler is never interrupted.  Not uv_async: its receiver spins while its
+ * sender is between two stores (libuv 1.44), and where both share a core the sender
+ * cannot go on meanwhile. */
 #include "engine/loop_uv.h"
 
 #include "engine/actor_private.h"
 #include "engine/epoch.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 enum { POLL_EVERY_NS = 50 * 1000 };
 
 struct loop {
     uv_loop_t uv;
-    uv_async_t wake;
+    uv_poll_t wake;
+    int wake_fd;
     uv_timer_t alarm; /* the wheel's next expiry */
     uv_thread_t thread;
     struct scheduler *scheduler;
@@ -22,8 +28,13 @@ struct loop {
     _Atomic bool stopping;
 };
 
-static void on_wake(uv_async_t *async) {
-    (void) async; /* ending the wait is all */
+/* Ending the wait was all; empty the counter so that the next write does so too. */
+static void on_wake(uv_poll_t *wake, int status, int events) {
+    struct loop *l = EG_CONTAINER_OF(wake, struct loop, wake);
+    uint64_t count;
+    (void) events;
+    EG_ASSERT(status == 0);
+    EG_ASSERT(read(l->wake_fd, &count, sizeof count) == sizeof count);
 }
 static void on_alarm(uv_timer_t *alarm) {
     (void) alarm;
@@ -47,6 +58,7 @@ static void loop_fini(struct loop *l) {
     uv_walk(&l->uv, report_stray, l);
     uv_run(&l->uv, UV_RUN_DEFAULT);
     EG_ASSERT(uv_loop_close(&l->uv) == 0);
+    EG_ASSERT(close(l->wake_fd) == 0);
 }
 
 static eg_err loop_open(struct runtime *rt, struct scheduler *s, void **out) {
@@ -57,12 +69,18 @@ static eg_err loop_open(struct runtime *rt, struct scheduler *s, void **out) {
     l->scheduler = s;
     if (uv_loop_init(&l->uv) != 0)
         goto put_loop;
-    if (uv_async_init(&l->uv, &l->wake, on_wake) != 0)
+    l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (l->wake_fd < 0)
         goto close_loop;
+    if (uv_poll_init(&l->uv, &l->wake, l->wake_fd) != 0)
+        goto close_fd;
+    EG_ASSERT(uv_poll_start(&l->wake, UV_READABLE, on_wake) == 0);
     EG_ASSERT(uv_timer_init(&l->uv, &l->alarm) == 0); /* which cannot fail */
     *out = l;
     return EG_OK;
 
+close_fd:
+    EG_ASSERT(close(l->wake_fd) == 0);
 close_loop:
     EG_ASSERT(uv_loop_close(&l->uv) == 0);
 put_loop:
@@ -128,8 +146,9 @@ static eg_err loop_start(void *driver) {
 }
 
 static void loop_wake(void *driver) {
-    struct loop *l = driver;
-    EG_ASSERT(uv_async_send(&l->wake) == 0);
+    const struct loop *l = driver;
+    uint64_t one = 1;
+    EG_ASSERT(write(l->wake_fd, &one, sizeof one) == sizeof one);
 }
 
 static void loop_stop(void *driver) {

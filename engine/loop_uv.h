@@ -2,7 +2,7 @@
  *
  * The loop gives its scheduler turns while there is work, looks at I/O now and
  * then in between, and blocks in libuv when a turn left nothing to do.  A push
- * from another thread wakes it by one uv_async, and only when it sleeps.
+ * from another thread wakes it by an eventfd, and only when it sleeps.
  *
  * Callbacks of libuv run between turns, on the scheduler's thread, while its epoch
  * slot may be offline: they may send, post and collect input, but read no table.

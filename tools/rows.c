@@ -362,8 +362,11 @@ static eg_err pack_cell(struct pack *out, const struct csv_field *cell, enum cel
 static eg_err csv_row(struct rows *r, struct pack *out, struct err_note *note) {
     uint32_t columns = value_count(pack_value(&r->names)), count;
     const struct csv_field *cells;
-    eg_err err = csv_next(&r->csv, &cells, &count, note);
+    eg_err err;
 
+    do /* a blank line is no row */
+        err = csv_next(&r->csv, &cells, &count, note);
+    while (err == EG_OK && count == 1 && columns > 1 && cells[0].size_bytes == 0);
     r->row = r->csv.row - 1;
     r->line = r->csv.line;
     if (err != EG_OK)

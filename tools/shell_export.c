@@ -70,10 +70,10 @@ static bool put_json_row(struct export *x, struct value record) {
     const char *before = "{";
 
     while (value_iter_next(&names, &name) && value_iter_next(&cells, &cell)) {
-        if (!buffer_append(&x->out, before, 1) || json_print(name, &x->out) != EG_OK ||
-            !buffer_append(&x->out, ":", 1) || json_print(cell, &x->out) != EG_OK)
+        if (!buffer_append(&x->out, before, strlen(before)) || json_print(name, &x->out) != EG_OK ||
+            !buffer_append(&x->out, ": ", 2) || json_print(cell, &x->out) != EG_OK)
             return false;
-        before = ",";
+        before = ", ";
     }
     return buffer_append(&x->out, "}\n", 2);
 }

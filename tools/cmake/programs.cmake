@@ -23,3 +23,13 @@ foreach(main ${mains})
     install(TARGETS ${name}_program)
   endif()
 endforeach()
+
+# What belongs beside installed programs.
+set(packaging ${PROJECT_SOURCE_DIR}/tools/packaging)
+configure_file(${packaging}/engramd.service engramd.service @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/engramd.service DESTINATION lib/systemd/system)
+install(FILES ${packaging}/engramd.conf DESTINATION ${CMAKE_INSTALL_SYSCONFDIR}/engram)
+install(FILES ${packaging}/engram.bash RENAME engram
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES docs/man/engram.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES docs/man/engramd.8 DESTINATION ${CMAKE_INSTALL_MANDIR}/man8)

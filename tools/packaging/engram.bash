@@ -1,0 +1,55 @@
+# Completion of engram and engramd for bash.
+
+_engram() {
+    local word=$2 previous=$3 command='' i
+    local options='--connect --user --output --timeout --version --help'
+    local commands='status tables info create drop read write delete import export top processes call help'
+    local -a connect=()
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --connect) connect=(--connect "${COMP_WORDS[i + 1]}") && ((i++)) ;;
+        --user | --output | --timeout) ((i++)) ;;
+        -*) ;;
+        *) command=${COMP_WORDS[i]} && break ;;
+        esac
+    done
+    case $previous in
+    --output) mapfile -t COMPREPLY < <(compgen -W 'table plain json csv' -- "$word") && return ;;
+    --type) mapfile -t COMPREPLY < <(compgen -W 'set ordered_set bag' -- "$word") && return ;;
+    --storage) mapfile -t COMPREPLY < <(compgen -W 'ram disc disc_only' -- "$word") && return ;;
+    --durability) mapfile -t COMPREPLY < <(compgen -W 'async sync' -- "$word") && return ;;
+    --format) mapfile -t COMPREPLY < <(compgen -W 'csv jsonl' -- "$word") && return ;;
+    esac
+    case $command in
+    '') mapfile -t COMPREPLY < <(compgen -W "$options $commands" -- "$word") ;;
+    info | drop | read | write | delete | import | export)
+        if ((COMP_CWORD == i + 1)); then
+            mapfile -t COMPREPLY < <(compgen -W "$(engram "${connect[@]}" --timeout 1 tables 2>/dev/null)" -- "$word")
+        else
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        fi
+        ;;
+    create)
+        mapfile -t COMPREPLY < <(compgen -W '--type --storage --attributes --index --durability
+            --shards --ttl --cache --max-bytes' -- "$word")
+        ;;
+    esac
+}
+
+_engramd() {
+    local word=$2
+    case $3 in
+    --config | --data | --cookie-file) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    --log-level) mapfile -t COMPREPLY < <(compgen -W 'error warning info debug' -- "$word") ;;
+    --log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$word") ;;
+    *)
+        mapfile -t COMPREPLY < <(compgen -W '--config --name --data --listen --peer-listen --http
+            --advertise --schedulers --memory-limit --max-frame --max-input --max-connections
+            --log-level --log-format --cookie-file --check-config --version --help' -- "$word")
+        ;;
+    esac
+}
+
+complete -F _engram engram
+complete -F _engramd engramd
