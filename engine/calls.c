@@ -14,8 +14,7 @@ enum { CHUNK_FIRST = 4, CHUNKS = 15 };
 struct call {
     struct timer deadline;
     struct calls *calls;
-    call_done_fn done; /* NULL: free */
-    void *context;
+    struct call_then then; /* done is NULL: free */
     uint32_t index;
     uint32_t uses; /* of this entry, so far */
     uint32_t next_free;
@@ -92,7 +91,7 @@ static eg_ref call_ref(const struct call *c) {
 
 static void release(struct calls *cs, struct call *c) {
     actor_timer_stop(cs->self, &c->deadline);
-    c->done = NULL;
+    c->then.done = NULL;
     c->next_free = cs->first_free;
     cs->first_free = c->index;
     cs->stats.open--;
@@ -114,12 +113,12 @@ static void on_deadline(struct timer *t) {
 }
 
 eg_err calls_start(struct calls **calls, struct actor *self, eg_pid to, struct message *m,
-                   uint64_t timeout_ms, call_done_fn done, void *context) {
+                   uint64_t timeout_ms, const struct call_then *then) {
     eg_err err = EG_OK;
     struct call *c;
 
     EG_ASSERT(m->kind == MESSAGE_CALL);
-    EG_ASSERT(done != NULL);
+    EG_ASSERT(then->done != NULL);
     if (*calls == NULL)
         err = calls_open(calls, self);
     if (err == EG_OK && (*calls)->first_free == NO_CALL)
@@ -138,8 +137,7 @@ eg_err calls_start(struct calls **calls, struct actor *self, eg_pid to, struct m
     (*calls)->first_free = c->next_free;
     (*calls)->stats.open++;
     (*calls)->stats.started++;
-    c->done = done;
-    c->context = context;
+    c->then = *then;
     if (timeout_ms != CALL_TIMEOUT_NEVER)
         actor_timer_start(self, &c->deadline, timeout_ms, on_deadline);
     return EG_OK;
@@ -149,22 +147,20 @@ void calls_receive(struct calls *calls, struct actor *self, void *state, struct 
     uint32_t index = (uint32_t) reply->ref - 1;
     eg_err outcome = (eg_err) (int32_t) reply->tag;
     struct call *c = NULL;
-    call_done_fn done;
-    void *context;
+    struct call_then then;
 
     if (calls == NULL)
         return; /* never called: what came is nobody's answer */
     if (index < CHUNK_FIRST * ((1u << calls->chunk_count) - 1))
         c = call_at(calls, index);
-    if (c == NULL || c->done == NULL || reply->ref != call_ref(c)) {
+    if (c == NULL || c->then.done == NULL || reply->ref != call_ref(c)) {
         calls->stats.late += !eg_pid_is_none(reply->from); /* not our own deadline's */
         return;
     }
-    done = c->done;
-    context = c->context;
+    then = c->then;
     release(calls, c); /* before done(), which may call again */
     calls->stats.timed_out += eg_pid_is_none(reply->from) && outcome == EG_TIMEOUT;
-    done(self, state, context, outcome, eg_pid_is_none(reply->from) ? NULL : reply);
+    then.done(self, state, &then, outcome, eg_pid_is_none(reply->from) ? NULL : reply);
 }
 
 struct calls_stats calls_stats(const struct calls *calls) {

@@ -28,17 +28,24 @@ struct calls;
 
 /* What came of a call.  `reply` is NULL where the outcome is the runtime's own
  * (EG_TIMEOUT, EG_NOPROC, ...); it may be kept with actor_keep(). */
-typedef void (*call_done_fn)(struct actor *self, void *state, void *context, eg_err outcome,
-                             struct message *reply);
+struct call_then;
+typedef void (*call_done_fn)(struct actor *self, void *state, const struct call_then *then,
+                             eg_err outcome, struct message *reply);
 
-/* Send the CALL `m` to `to`; done() is called once, in a later turn of self.
+struct call_then {
+    call_done_fn done;
+    void *context;
+    void (*program)(void); /* a function for done() to call: kept beside its context */
+};
+
+/* Send the CALL `m` to `to`; then->done() is called once, in a later turn of self.
  *
  * EG_NOPROC, EG_BUSY (its mailbox is full, or CALLS_OPEN_MAX are open),
  * EG_NO_REPLICA, EG_MEMORY: nothing was sent and done() is never called.
  * `m` is taken in any case. */
 EG_MUST_USE eg_err calls_start(struct calls **calls, struct actor *self, eg_pid to,
-                               struct message *m, uint64_t timeout_ms, call_done_fn done,
-                               void *context);
+                               struct message *m, uint64_t timeout_ms,
+                               const struct call_then *then);
 
 /* Hand a REPLY to whom it is for; one that nobody awaits any more is counted. */
 void calls_receive(struct calls *calls, struct actor *self, void *state, struct message *reply);

@@ -290,8 +290,8 @@ eg_err genserver_spawn(struct runtime *rt, struct actor *self, const struct gens
 }
 
 eg_err genserver_call(struct actor *self, eg_pid to, struct message *m, uint64_t timeout_ms,
-                      call_done_fn done, void *context) {
-    return calls_start(&server_of(self)->calls, self, to, m, timeout_ms, done, context);
+                      const struct call_then *then) {
+    return calls_start(&server_of(self)->calls, self, to, m, timeout_ms, then);
 }
 
 /* ---- looking -------------------------------------------------------------------------- */

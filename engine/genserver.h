@@ -81,7 +81,7 @@ void genserver_set_timeout(struct actor *self, uint64_t timeout_ms);
 
 /* As calls_start(). */
 EG_MUST_USE eg_err genserver_call(struct actor *self, eg_pid to, struct message *m,
-                                  uint64_t timeout_ms, call_done_fn done, void *context);
+                                  uint64_t timeout_ms, const struct call_then *then);
 
 /* ---- looking ------------------------------------------------------------------ */
 

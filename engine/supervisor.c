@@ -165,6 +165,7 @@ static eg_err spawn_child(struct supervisor *s, struct supervised *k, bool *up) 
                                .arg_bytes = spec->arg_bytes,
                                .scheduler = spec->scheduler,
                                .state_bytes = spec->state_bytes,
+                               .label = spec->label,
                                .mailbox_bound = spec->mailbox_bound,
                                .lendable = spec->lendable,
                                .trap_exit = spec->trap_exit,

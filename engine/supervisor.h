@@ -61,6 +61,7 @@ struct child_spec {
     const char *name;           /* servers, supervisors: registered; static; NULL: none */
     const void *server_context; /* genserver_opts.context                               */
     uint32_t state_bytes;       /* 0: as ops say                                        */
+    const char *label;          /* NULL: the ops' name                                  */
 
     /* For init, each time: a copy of arg_bytes, or with 0 the pointer itself. */
     const void *arg;

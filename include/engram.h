@@ -36,8 +36,6 @@
 extern "C" {
 #endif
 
-typedef struct eg_node eg_node;
-typedef struct eg_node eg_node;
 typedef struct eg_table eg_table;
 
 typedef struct eg_span {

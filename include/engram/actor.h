@@ -56,7 +56,7 @@ typedef struct eg_message {
     eg_ref ref;   /* of the monitor, the timer                      */
     const void *data;
     size_t size_bytes;
-    eg_exit exit; /* EXIT and DOWN                                  */
+    const eg_exit *exit; /* EXIT and DOWN; else NULL                               */
 } eg_message;
 
 /* Who waits for an answer.  Plain data: keep it, and reply once. */

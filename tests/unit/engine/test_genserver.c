@@ -63,11 +63,11 @@ static eg_err adder_init(struct actor *self, void *state, const void *arg) {
     return EG_OK;
 }
 
-static void asked_done(struct actor *self, void *state, void *context, eg_err outcome,
-                       struct message *reply) {
+static void asked_done(struct actor *self, void *state, const struct call_then *then,
+                       eg_err outcome, struct message *reply) {
     struct adder *a = state;
     int64_t answer = reply == NULL || reply->size_bytes == 0 ? 0 : *(int64_t *) reply->payload;
-    (void) context;
+    (void) then;
     a->relayed.count++;
     a->relayed.last = outcome;
     cr_assert_eq(
@@ -83,7 +83,7 @@ static void adder_ask(struct actor *self, struct adder *a, struct caller from,
 
     m->tag = q->tag;
     a->waiting[a->waiting_count++] = from;
-    err = genserver_call(self, q->whom, m, q->timeout_ms, asked_done, NULL);
+    err = genserver_call(self, q->whom, m, q->timeout_ms, &(struct call_then){.done = asked_done});
     if (err != EG_OK)
         genserver_reply(self, a->waiting[--a->waiting_count], err, NULL, 0);
 }
