@@ -249,6 +249,7 @@ static bool drop_step(struct actor *self, struct job *j) {
         }
         /* fall through */
     default:
+        j->table->disc_dropped = j->table->disc_table != NULL && j->err == EG_OK;
         list_push_back(&c->dying, &j->table->dying);
         table_unref(j->table); /* the catalog's own */
         break;

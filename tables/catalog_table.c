@@ -62,7 +62,7 @@ void table_free(struct table *t) {
     struct alloc *a = t->world->o.alloc;
 
     close_shards(t, t->shard_count);
-    if (t->disc_table != NULL)
+    if (t->disc_dropped)
         disc_forget(t->world->o.disc, t->disc_table);
     alloc_put(a, t, table_bytes(schema->shards));
     schema_fini(schema);

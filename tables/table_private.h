@@ -23,8 +23,9 @@ struct table {
     enum table_type type;
     enum table_storage storage;
     struct disc_table *disc_table; /* NULL: a ram table */
-    struct memory_budget budget;   /* of max_bytes      */
-    struct list_node dying;        /* dropped, and waiting for the last holder */
+    bool disc_dropped;           /* the disc has dropped it, and is told to forget it at the end */
+    struct memory_budget budget; /* of max_bytes      */
+    struct list_node dying;      /* dropped, and waiting for the last holder */
     struct shard shard[];
 };
 
