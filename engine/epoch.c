@@ -2,40 +2,42 @@
  *
  * The protocol, with `now` the domain's counter:
  *
- *     reader   slot = now;  fence;  read ...;  slot = 0 (or now again)
- *     owner    unlink p;  queue p in the open batch
- *              close a batch:  fence;  stamp = now++
+ *     reader   slot = now;  light fence;  read ...;  slot = 0 (or now again)
+ *     owner    unlink p;  queue p in an open batch
+ *              close batches:  heavy fence;  stamp = now++
  *              free a batch:   when every slot is 0 or > stamp
  *
  * Why a freed p is held by nobody: take any reader and the owner's scan of its
  * slot.  (1) The scan saw 0 or an older section that has ended: then the new
  * section's store was not visible to the scan, so the owner's fence precedes the
- * reader's in the one order of seq_cst fences, and the reader's loads see p
- * unlinked.  (2) The scan saw slot > stamp: the reader took that value from the
- * increment or a later one, which happened after the unlink.  In both cases the
- * reader began too late to find p.
+ * reader's in their one order, and the reader's loads see p unlinked.  (2) The scan saw slot >
+ * stamp: the reader took that value from the increment or a later one, which happened after the
+ * unlink.  In both cases the reader began too late to find p.
  *
  * Stamps are given to whole batches when they are closed, not to objects when
  * they are retired: an object stamped with a stale reading of `now` could be
  * freed one epoch too early, and a fence for each would be the price of avoiding
  * that.  It also makes an object in the queue cost 16 bytes.
  *
- * seq_cst fences cost about 9 ns here; membarrier() would move that cost to the
- * owner, and is not worth a system call's portability yet.
+ * The fences are fence.h's: a full one in each section costs some 9 ns by itself
+ * and keeps the cache misses of one section from overlapping those of the next.
  *
  * Invariants (checked by bin_check):
  *   (1) oldest .. newest are linked; every one before `unstamped` has a stamp,
  *       stamps do not decrease, and none from `unstamped` on has one.
- *   (2) only `newest` may have room.
+ *   (2) unstamped_count and _bytes are of the batches from `unstamped` on.
  */
 #include "engine/epoch.h"
+
+#include "engine/fence.h"
 
 #include <sched.h>
 
 enum {
-    BATCH_OBJECTS = 61,          /* makes a batch one KB                          */
-    BATCH_BYTES_MAX = 64 * 1024, /* close a batch early when it holds back so much */
-    SWEEP_OBJECTS_MIN = 128,     /* some 10 us of frees in a sweep                */
+    BATCH_OBJECTS = 61,      /* makes a batch one KB                              */
+    STAMP_OBJECTS = 256,     /* a heavy fence for so many retired objects ...     */
+    STAMP_BYTES = 64 * 1024, /* ... or for so many bytes that they hold back      */
+    SWEEP_OBJECTS_MIN = 128, /* some 10 us of frees in a sweep                    */
     DOMAIN_SLOTS_MAX = 1 << 16,
 };
 
@@ -43,6 +45,7 @@ struct epoch {
     _Alignas(EG_CACHE_LINE) _Atomic uint64_t now;        /* begins at 1: 0 says not reading */
     _Alignas(EG_CACHE_LINE) _Atomic uint32_t slots_used; /* none was ever claimed from here */
     uint32_t slots_max;
+    enum fence_kind fence;
     struct alloc *alloc;
     size_t mapped_bytes;
     struct epoch_slot slots[];
@@ -58,7 +61,6 @@ struct epoch_batch {
     epoch_free_fn free_fn; /* of all objects in the batch */
     void *owner;
     uint64_t stamp; /* 0: still open to readers that come */
-    uint64_t bytes;
     uint32_t count;
     uint32_t freed; /* a sweep may stop inside a batch */
     struct retired object[BATCH_OBJECTS];
@@ -77,6 +79,7 @@ eg_err epoch_open(struct epoch **out, struct alloc *a, uint32_t slots_max) {
     atomic_init(&e->now, 1);
     atomic_init(&e->slots_used, 0);
     e->slots_max = slots_max;
+    e->fence = fence_kind_here();
     e->alloc = a;
     e->mapped_bytes = bytes;
     *out = e;
@@ -115,7 +118,7 @@ void epoch_slot_release(struct epoch_slot *s) {
 static void begin_reading(struct epoch_slot *s) {
     uint64_t now = atomic_load_explicit(&s->domain->now, memory_order_acquire);
     atomic_store_explicit(&s->reading_since, now, memory_order_release);
-    atomic_thread_fence(memory_order_seq_cst);
+    fence_light(s->domain->fence);
 }
 
 void epoch_enter(struct epoch_slot *s) {
@@ -168,7 +171,7 @@ static void bin_check(const struct epoch_bin *b) {
     EG_ASSERT((b->oldest == NULL) == (b->newest == NULL));
     EG_ASSERT((b->retired_count == 0) == (b->oldest == NULL));
 #ifdef EG_SLOW_CHECKS
-    uint64_t stamp = 0, count = 0;
+    uint64_t stamp = 0, count = 0, unstamped = 0;
     bool open = false;
     for (const struct epoch_batch *batch = b->oldest; batch != NULL; batch = batch->next) {
         open = open || batch == b->unstamped;
@@ -177,17 +180,15 @@ static void bin_check(const struct epoch_bin *b) {
         EG_ASSERT(batch->freed < batch->count);
         stamp = batch->stamp;
         count += batch->count - batch->freed;
+        unstamped += open ? batch->count : 0;
     }
     EG_ASSERT(count == b->retired_count);
+    EG_ASSERT(unstamped == b->unstamped_count);
 #endif
 }
 
 void epoch_bin_init(struct epoch_bin *b, struct epoch *domain, struct alloc *a) {
     *b = (struct epoch_bin){.domain = domain, .alloc = a};
-}
-
-static bool batch_is_full(const struct epoch_batch *batch) {
-    return batch->count == BATCH_OBJECTS || batch->bytes >= BATCH_BYTES_MAX;
 }
 
 static struct epoch_batch *batch_add(struct epoch_bin *b, epoch_free_fn free_fn, void *owner) {
@@ -198,7 +199,7 @@ static struct epoch_batch *batch_add(struct epoch_bin *b, epoch_free_fn free_fn,
     batch->next = NULL;
     batch->free_fn = free_fn;
     batch->owner = owner;
-    batch->stamp = batch->bytes = 0;
+    batch->stamp = 0;
     batch->count = batch->freed = 0;
     if (b->newest != NULL)
         b->newest->next = batch;
@@ -215,15 +216,16 @@ void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void 
     struct epoch_batch *batch = b->newest;
 
     EG_ASSERT(ptr != NULL);
-    if (batch == NULL || batch->stamp != 0 || batch_is_full(batch) || batch->free_fn != free_fn ||
-        batch->owner != owner)
+    if (batch == NULL || batch->stamp != 0 || batch->count == BATCH_OBJECTS ||
+        batch->free_fn != free_fn || batch->owner != owner)
         batch = batch_add(b, free_fn, owner);
     if (batch == NULL) {
         b->lost_bytes += size_bytes;
         return;
     }
     batch->object[batch->count++] = (struct retired){ptr, size_bytes};
-    batch->bytes += size_bytes;
+    b->unstamped_count++;
+    b->unstamped_bytes += size_bytes;
     b->retired_bytes += size_bytes;
     b->retired_count++;
     b->since_sweep++;
@@ -233,11 +235,12 @@ void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void 
 static void stamp_batches(struct epoch_bin *b) {
     uint64_t stamp;
 
-    atomic_thread_fence(memory_order_seq_cst);
+    fence_heavy(b->domain->fence);
     stamp = atomic_fetch_add_explicit(&b->domain->now, 1, memory_order_seq_cst);
     for (struct epoch_batch *batch = b->unstamped; batch != NULL; batch = batch->next)
         batch->stamp = stamp;
     b->unstamped = NULL;
+    b->unstamped_count = b->unstamped_bytes = 0;
 }
 
 /* Free objects of batches stamped before `oldest`, at most `budget` of them. */
@@ -275,7 +278,7 @@ static void sweep_stamped(struct epoch_bin *b) {
 }
 
 void epoch_sweep(struct epoch_bin *b) {
-    if (b->unstamped != NULL && (b->unstamped != b->newest || batch_is_full(b->newest)))
+    if (b->unstamped_count >= STAMP_OBJECTS || b->unstamped_bytes >= STAMP_BYTES)
         stamp_batches(b);
     sweep_stamped(b);
 }

@@ -59,7 +59,7 @@ void epoch_quiescent(struct epoch_slot *s);
 void epoch_offline(struct epoch_slot *s);
 
 /* How many epochs the slowest reader is behind (0: nobody is reading).  An epoch
- * passes with every few dozen retired objects, so a number that only grows is a
+ * passes with every few hundred retired objects, so a number that only grows is a
  * reader that is stuck. */
 uint64_t epoch_lag(struct epoch *e);
 
@@ -72,10 +72,11 @@ struct epoch_bin {
     struct alloc *alloc;
     struct epoch_batch *oldest, *newest; /* a queue of batches of retired things  */
     struct epoch_batch *unstamped;       /* first of those no epoch was closed on */
-    uint64_t retired_bytes;              /* waiting now                           */
-    uint64_t retired_count;              /* likewise                              */
-    uint64_t lost_bytes;                 /* could not even be queued: see retire  */
-    uint64_t since_sweep;                /* things retired since the last sweep   */
+    uint64_t unstamped_count, unstamped_bytes;
+    uint64_t retired_bytes; /* waiting now                           */
+    uint64_t retired_count; /* likewise                              */
+    uint64_t lost_bytes;    /* could not even be queued: see retire  */
+    uint64_t since_sweep;   /* things retired since the last sweep   */
 };
 
 void epoch_bin_init(struct epoch_bin *b, struct epoch *domain, struct alloc *a);

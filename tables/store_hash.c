@@ -60,9 +60,35 @@ static bool key_matches(const struct key *k, const struct record *rec) {
            memcmp(array + head, k->canon, k->canon_bytes) == 0;
 }
 
+/* The slots of a row that carry the tag, a bit each.  No branch depends on them, so
+ * that the processor goes on to the record, and to the next look-up, before the
+ * bucket has arrived. */
+static inline uint32_t slots_with(const struct hash_group *g, uint64_t tag) {
+    uint32_t with = 0;
+
+    for (uint32_t i = 0; i < g->slots; i++)
+        with |= (uint32_t) (word_get(&g->words[i]) >> 48 == tag) << i;
+    return with;
+}
+
+static const struct record *find_in(struct hash_group g, const struct key *k) {
+    uint64_t tag = tag_of_hash(k->hash);
+
+    for (uint32_t left = slots_with(&g, tag); left != 0; left &= left - 1) {
+        uint64_t slot = word_get(&g.words[__builtin_ctz(left)]);
+        const struct record *rec = slot_record(slot);
+
+        if (slot >> 48 != tag || rec == NULL) /* changed since, or empty with tag 0 */
+            continue;
+        EG_PREFETCH((const char *) rec + EG_CACHE_LINE); /* the fields */
+        if (key_matches(k, rec))
+            return rec;
+    }
+    return NULL;
+}
+
 static const struct record *hash_get(struct store *base, struct reader *r, const struct key *k) {
     struct store_hash *s = hash_of(base);
-    uint64_t tag = tag_of_hash(k->hash);
     uint64_t header = word_get(&s->header);
 
     (void) r; /* records are handed out in place */
@@ -71,11 +97,13 @@ static const struct record *hash_get(struct store *base, struct reader *r, const
         uint64_t now;
 
         if (EG_LIKELY(bucket != NULL)) {
-            EACH_SLOT(g, i, bucket) {
-                uint64_t slot = word_get(&g.words[i]);
-                if (slot >> 48 == tag && slot != 0 && key_matches(k, slot_record(slot)))
-                    return slot_record(slot);
-            }
+            struct hash_group g = group_first(bucket);
+            do {
+                const struct record *rec = find_in(g, k);
+                if (rec != NULL)
+                    return rec;
+                g = group_next(g);
+            } while (g.words != NULL);
         }
 #ifdef EG_PLANT_NO_VALIDATION /* a defect for the stress test to find */
         return NULL;
