@@ -13,6 +13,9 @@ set(dependencies PkgConfig::UV PkgConfig::XXHASH PkgConfig::ROCKSDB Threads::Thr
 add_library(engram SHARED ${objects})
 target_link_libraries(engram PRIVATE ${dependencies})
 target_link_options(engram PRIVATE -Wl,--version-script=${here}/engram.map)
+if(NOT EG_SANITIZE) # a sanitizer's runtime is in the program, not here
+  target_link_options(engram PRIVATE -Wl,--no-undefined)
+endif()
 set_target_properties(engram PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0
                       LINKER_LANGUAGE C LINK_DEPENDS ${here}/engram.map)
 

@@ -1,8 +1,5 @@
 # engramd and engram.  What tools/ holds besides their mains is one library more,
 # so that tests reach it.
-if(NOT TARGET eg_node)
-  return()
-endif()
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
 pkg_check_modules(YAJL REQUIRED IMPORTED_TARGET yajl)
 
@@ -14,14 +11,11 @@ if(sources)
   target_link_libraries(eg_tools PUBLIC eg_node PkgConfig::EDIT PkgConfig::YAJL)
 endif()
 
-foreach(main ${mains})
-  if(EXISTS ${main} AND EXISTS ${PROJECT_SOURCE_DIR}/node/api.c)
-    get_filename_component(name ${main} NAME_WE)
-    add_executable(${name}_program ${main}) # `engram` is the library's target
-    set_target_properties(${name}_program PROPERTIES OUTPUT_NAME ${name})
-    target_link_libraries(${name}_program PRIVATE eg_tools)
-    install(TARGETS ${name}_program)
-  endif()
+foreach(name engramd engram)
+  add_executable(${name}_program tools/${name}.c) # `engram` is the library's target
+  set_target_properties(${name}_program PROPERTIES OUTPUT_NAME ${name})
+  target_link_libraries(${name}_program PRIVATE eg_tools)
+  install(TARGETS ${name}_program)
 endforeach()
 
 # What belongs beside installed programs.
