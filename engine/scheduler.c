@@ -323,27 +323,38 @@ void scheduler_attach(struct scheduler *s) {
     runtime_set_current(s);
 }
 
-static void drain_run_queue(struct scheduler *s) {
-    while (run_queue_pop(s) != NULL)
-        ; /* their status stays RUNNABLE, so nothing queues them again */
+/* Who is queued here is ended too: forget them, and let nothing follow the links
+ * through those that are freed already.  Their status stays RUNNABLE, so nothing
+ * queues them again. */
+static void forget_run_queue(struct scheduler *s) {
+    s->run_oldest = s->run_newest = NULL;
+    s->run_count = 0;
+}
+
+/* True when there was an actor to end. */
+static bool end_actors(struct scheduler *s) {
+    struct pid_table *pids = &s->rt->pids;
+    eg_exit shutdown = exit_reason(EG_EXIT_SHUTDOWN);
+    bool found = false;
+
+    for (uint32_t slot = 0; slot < atomic_load(&pids->used); slot++) {
+        uint64_t word = atomic_load(&pids->entries[slot].word);
+        if (pid_word_home(word) != s->index || pid_word_generation(word) == 0)
+            continue;
+        actor_end(s, atomic_load(&pids->entries[slot].owner), &shutdown);
+        forget_run_queue(s);
+        found = true;
+    }
+    return found;
 }
 
 void scheduler_end(struct scheduler *s) {
     struct scheduler *outer = runtime_set_current(s);
-    struct pid_table *pids = &s->rt->pids;
-    eg_exit shutdown = exit_reason(EG_EXIT_SHUTDOWN);
 
     take_inbox(s);
-    drain_run_queue(s);
-    for (uint32_t slot = 0; slot < atomic_load(&pids->used); slot++) {
-        uint64_t word = atomic_load(&pids->entries[slot].word);
-        struct actor *a;
-        if (pid_word_home(word) != s->index || pid_word_generation(word) == 0)
-            continue;
-        a = atomic_load(&pids->entries[slot].owner);
-        actor_end(s, a, &shutdown);
-        drain_run_queue(s); /* what its end made runnable, before that goes too */
-    }
+    forget_run_queue(s);
+    while (end_actors(s)) /* again, for what the ending ones spawned */
+        ;
     scheduler_flush(s);
     runtime_set_current(outer);
 }
