@@ -1,8 +1,7 @@
 /* key.c -- canonical, hashed and sortable keys.
  *
- * Canonical form: one byte sequence for all values that compare equal, made by
- * writing the value anew (canon_put).  It goes into a buffer, or straight into
- * the hash where nobody needs the bytes.
+ * The usual keys are canonical as they come.  What is not is written anew
+ * (value_canonical.c), except where only its hash is wanted and there is no memory.
  *
  * Sortable form: memcmp order is value_compare order.
  *
@@ -23,98 +22,9 @@
 #define XXH_INLINE_ALL /* short keys: the call would cost as much as the hash */
 #include <xxhash.h>
 
-/* No value is more than 9 times its canonical form (0.0 as a float64). */
-enum { ENCODED_SIZE_MAX = 9 * KEY_SIZE_MAX };
-
-/* ---- canonical form ----------------------------------------------------- */
-
-/* Where canonical bytes go: the writer, or the hash where there is one. */
-struct canon {
-    struct value_writer *writer;
-    XXH3_state_t *hash;
-    bool saw_nan;
-};
-
-static void canon_bytes(struct canon *c, const uint8_t *at, size_t size_bytes) {
-    if (c->hash != NULL)
-        XXH3_64bits_update(c->hash, at, size_bytes);
-    else
-        value_put_raw(c->writer, (struct value){at, (uint32_t) size_bytes});
-}
-
-static void canon_number(struct canon *c, struct value_writer *head, const uint8_t *at) {
-    struct value_number n = value_number_canonical(value_number_of(at));
-
-    if (n.form == NUMBER_UNSIGNED) {
-        value_put_u64(head, n.u);
-    } else if (n.form == NUMBER_NEGATIVE) {
-        value_put_i64(head, n.i);
-    } else {
-        value_put_double(head, n.d);
-        c->saw_nan |= isnan(n.d);
-    }
-}
-
-static const uint8_t *canon_put(struct canon *c, const uint8_t *at);
-
-static void canon_map(struct canon *c, const uint8_t *map) {
-    struct map_walk walk;
-    const uint8_t *pair;
-
-    map_walk_open(&walk, map);
-    while ((pair = map_walk_next(&walk)) != NULL)
-        canon_put(c, canon_put(c, pair));
-    map_walk_close(&walk);
-}
-
-/* Write the value at `at`; returns what follows it.  Recurses once a level. */
-static const uint8_t *canon_put(struct canon *c, const uint8_t *at) {
-    uint8_t head_bytes[9]; /* the longest header, and the longest number */
-    struct value_writer head = value_writer_init(head_bytes, sizeof head_bytes);
-    struct value_head old = head_of(at);
-    const uint8_t *bytes = at;
-    uint32_t size_bytes = 0;
-
-    switch ((enum value_kind) value_kinds[at[0]]) {
-    case VALUE_NIL:
-    case VALUE_FALSE:
-    case VALUE_TRUE:
-        value_put_raw(&head, (struct value){at, 1});
-        break;
-    case VALUE_NUMBER:
-        canon_number(c, &head, at);
-        break;
-    case VALUE_STRING:
-        bytes = value_bytes_of(at, &size_bytes);
-        value_put_string_head(&head, size_bytes);
-        break;
-    case VALUE_BINARY:
-        bytes = value_bytes_of(at, &size_bytes);
-        value_put_binary_head(&head, size_bytes);
-        break;
-    case VALUE_EXT:
-        bytes = value_bytes_of(at, &size_bytes);
-        value_put_ext_head(&head, value_ext_type_of(at), size_bytes);
-        break;
-    case VALUE_ARRAY:
-        value_put_array(&head, old.children);
-        break;
-    case VALUE_MAP:
-        value_put_map(&head, old.children / 2);
-        break;
-    }
-    canon_bytes(c, head_bytes, head.need_bytes);
-    canon_bytes(c, bytes, size_bytes);
-
-    if (value_kinds[at[0]] == VALUE_MAP) {
-        canon_map(c, at);
-        return value_skip(at);
-    }
-    at += old.own_bytes;
-    for (uint32_t i = 0; i < old.children; i++)
-        at = canon_put(c, at);
-    return at;
-}
+/* No value is more than 9 times its canonical form (0.0 as a float64), nor less
+ * than half of it (0.5 as a float32). */
+enum { ENCODED_SIZE_MAX = 9 * KEY_SIZE_MAX, CANONICAL_SIZE_MAX = 2 * ENCODED_SIZE_MAX };
 
 /* ---- is it canonical already? ------------------------------------------- */
 
@@ -173,57 +83,96 @@ static bool is_shortest(const uint8_t *at) {
     }
 }
 
-/* Where it is, moves *at behind the value. */
-static bool is_canonical(const uint8_t **at) {
-    struct value_head head = head_of(*at);
-    const uint8_t *map = *at;
+static const uint8_t *end_if_canonical(const uint8_t *at);
 
-    if (!is_shortest(*at))
-        return false;
-    *at += head.own_bytes;
-    for (uint32_t i = 0; i < head.children; i++)
-        if (!is_canonical(at))
-            return false;
-    return value_kinds[*map] != VALUE_MAP || map_is_in_order(map);
+static const uint8_t *end_if_pairs_canonical(const uint8_t *at, uint32_t count) {
+    const uint8_t *previous = NULL;
+
+    for (uint32_t i = 0; i < count && at != NULL; i++) {
+        const uint8_t *key = at;
+        const uint8_t *same_key = key;
+        at = end_if_canonical(key);
+        if (at != NULL && i > 0 && value_compare_at(&previous, &same_key, true) > 0)
+            return NULL;
+        previous = key;
+        at = at == NULL ? NULL : end_if_canonical(at);
+    }
+    return at;
+}
+
+/* What follows the value at `at`; NULL where it is not canonical. */
+static const uint8_t *end_if_canonical(const uint8_t *at) {
+    struct value_head head = head_of(at);
+    bool map = value_kinds[*at] == VALUE_MAP;
+
+    if (!is_shortest(at))
+        return NULL;
+    at += head.own_bytes;
+    if (map)
+        return end_if_pairs_canonical(at, head.children / 2);
+    for (uint32_t i = 0; i < head.children && at != NULL; i++)
+        at = end_if_canonical(at);
+    return at;
 }
 
 bool key_is_canonical(struct value v) {
-    const uint8_t *at = v.at;
+    uint8_t lead = v.at[0];
 
     /* The usual keys need no look at all: small integers, short strings. */
-    if (at[0] < 0x80 || at[0] >= 0xe0 || (at[0] & 0xe0) == 0xa0)
+    if (lead < 0x80 || lead >= 0xe0 || (lead & 0xe0) == 0xa0)
         return true;
-    return is_canonical(&at);
+    return end_if_canonical(v.at) != NULL;
 }
 
 /* ---- probe keys --------------------------------------------------------- */
 
-/* Fill k->canon with the canonical form of k->value. */
-static eg_err key_canonicalise(struct key *k, struct alloc *a) {
-    struct value_writer w = value_writer_init(k->inline_canon, sizeof k->inline_canon);
-    struct canon c = {.writer = &w};
-    uint8_t *heap;
+/* Fill k->canon with the canonical form of k->value, a container. */
+static eg_err canonicalise_container(struct key *k) {
+    struct canon c;
+    eg_err err = EG_OK;
 
     if (k->value.size_bytes > ENCODED_SIZE_MAX)
         return EG_TOO_LARGE;
-    canon_put(&c, k->value.at);
-    if (c.saw_nan)
-        return EG_BAD_RECORD;
-    if (w.need_bytes > KEY_SIZE_MAX)
-        return EG_TOO_LARGE;
-    k->canon = k->inline_canon;
-    k->canon_bytes = (uint32_t) w.need_bytes;
-    if (!w.overflow)
-        return EG_OK;
+    canon_init(&c, k->alloc, CANONICAL_SIZE_MAX);
+    if (canon_put(&c, k->value.at) == NULL)
+        err = EG_MEMORY;
+    else if (c.saw_nan)
+        err = EG_BAD_RECORD;
+    else if (c.bytes.size_bytes > KEY_SIZE_MAX)
+        err = EG_TOO_LARGE;
+    if (err == EG_OK) {
+        k->canon = c.bytes.at;
+        k->canon_bytes = (uint32_t) c.bytes.size_bytes;
+        k->heap_bytes = (uint32_t) c.bytes.room_bytes;
+        buffer_init(&c.bytes, k->alloc, 0); /* now the key's */
+    }
+    canon_fini(&c);
+    return err;
+}
 
-    heap = alloc_get(a, k->canon_bytes);
-    if (heap == NULL)
-        return EG_MEMORY;
-    w = value_writer_init(heap, k->canon_bytes);
-    canon_put(&c, k->value.at);
-    EG_ASSERT(!w.overflow);
-    k->canon = heap;
-    k->heap_bytes = k->canon_bytes;
+/* The same for all others, which mostly fit into the key itself. */
+static eg_err canonicalise(struct key *k) {
+    enum value_kind kind = value_kind_of(k->value);
+    struct canon_head h;
+    uint8_t *to = k->inline_canon;
+
+    if (kind == VALUE_ARRAY || kind == VALUE_MAP)
+        return canonicalise_container(k);
+    h = canon_head_of(k->value.at);
+    if (h.nan)
+        return EG_BAD_RECORD;
+    if (h.bytes_bytes > KEY_SIZE_MAX - h.size_bytes)
+        return EG_TOO_LARGE;
+    k->canon_bytes = h.size_bytes + h.bytes_bytes;
+    if (k->canon_bytes > KEY_INLINE_BYTES) {
+        to = alloc_get(k->alloc, k->canon_bytes);
+        if (to == NULL)
+            return EG_MEMORY;
+        k->heap_bytes = k->canon_bytes;
+    }
+    memcpy(to, h.at, h.size_bytes);
+    memcpy(to + h.size_bytes, h.bytes, h.bytes_bytes);
+    k->canon = to;
     return EG_OK;
 }
 
@@ -234,7 +183,7 @@ eg_err key_prepare(struct key *k, struct value v, uint64_t seed, struct alloc *a
     k->heap_bytes = 0;
     k->alloc = a;
     if (EG_UNLIKELY(!key_is_canonical(v))) {
-        eg_err err = key_canonicalise(k, a);
+        eg_err err = canonicalise(k);
         if (err != EG_OK)
             return err;
     } else if (v.size_bytes > KEY_SIZE_MAX) {
@@ -250,20 +199,47 @@ void key_release(struct key *k) {
     k->heap_bytes = 0;
 }
 
+/* Hash the canonical form without writing it anywhere. */
+static const uint8_t *hash_without_memory(XXH3_state_t *hash, const uint8_t *at) {
+    struct canon_head canonical = canon_head_of(at);
+    struct value_head head = head_of(at);
+    const uint8_t *pair;
+
+    XXH3_64bits_update(hash, canonical.at, canonical.size_bytes);
+    XXH3_64bits_update(hash, canonical.bytes, canonical.bytes_bytes);
+    if (value_kinds[*at] == VALUE_MAP) {
+        struct map_walk walk = map_walk_of(at, false);
+        while ((pair = map_walk_next(&walk)) != NULL)
+            hash_without_memory(hash, hash_without_memory(hash, pair));
+        return value_skip(at);
+    }
+    at += head.own_bytes;
+    for (uint32_t i = 0; i < head.children; i++)
+        at = hash_without_memory(hash, at);
+    return at;
+}
+
 uint64_t key_hash(struct value v, uint64_t seed) {
-    XXH3_state_t hash;
-    struct canon c = {.hash = &hash};
+    XXH3_state_t state;
+    struct key k;
+    uint64_t hash;
 
     if (EG_LIKELY(key_is_canonical(v)))
         return XXH3_64bits_withSeed(v.at, v.size_bytes, seed);
-    XXH3_64bits_reset_withSeed(&hash, seed);
-    canon_put(&c, v.at);
-    return XXH3_64bits_digest(&hash);
+    if (key_prepare(&k, v, seed, alloc_system()) == EG_OK) {
+        hash = k.hash;
+        key_release(&k);
+        return hash;
+    }
+    XXH3_64bits_reset_withSeed(&state, seed);
+    hash_without_memory(&state, v.at);
+    return XXH3_64bits_digest(&state);
 }
 
 /* ---- sortable form ------------------------------------------------------ */
 
 struct sink {
+    bool canonical; /* what is put is in canonical form */
     uint8_t *at;
     size_t room_bytes;
     size_t need_bytes;
@@ -358,18 +334,31 @@ static void put_sortable_number(struct sink *s, const uint8_t *at) {
 
 static const uint8_t *put_sortable(struct sink *s, const uint8_t *at);
 
-static void put_sortable_map(struct sink *s, const uint8_t *map) {
-    struct map_walk walk;
+static void put_sortable_pairs(struct sink *s, const uint8_t *map) {
+    struct map_walk walk = map_walk_of(map, s->canonical);
     const uint8_t *pair;
 
-    map_walk_open(&walk, map);
     sink_put_be(s, walk.pairs, 4);
     while ((pair = map_walk_next(&walk)) != NULL)
         put_sortable(s, pair);
-    map_walk_rewind(&walk);
+    walk = map_walk_of(map, s->canonical);
     while ((pair = map_walk_next(&walk)) != NULL)
         put_sortable(s, value_skip(pair));
-    map_walk_close(&walk);
+}
+
+/* In canonical form first, as comparison does: see value_order.c. */
+static void put_sortable_map(struct sink *s, const uint8_t *map) {
+    struct canon c;
+
+    if (s->canonical) {
+        put_sortable_pairs(s, map);
+        return;
+    }
+    canon_init(&c, alloc_system(), UINT32_MAX);
+    s->canonical = canon_put(&c, map) != NULL;
+    put_sortable_pairs(s, s->canonical ? c.bytes.at : map);
+    s->canonical = false;
+    canon_fini(&c);
 }
 
 /* Returns what follows the value at `at`.  Recurses once a level. */

@@ -53,7 +53,7 @@ static bool matches(const uint8_t **pattern, const uint8_t **value) {
         return true;
     }
     if (value_kinds[**pattern] != VALUE_ARRAY || value_kinds[**value] != VALUE_ARRAY)
-        return value_compare_at(pattern, value) == 0;
+        return value_compare_at(pattern, value, false) == 0;
     p = head_of(*pattern);
     v = head_of(*value);
     if (p.children != v.children)

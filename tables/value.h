@@ -14,7 +14,7 @@
  *            after all other numbers and equals itself.  Strings and binaries by
  *            bytes, the shorter first on a tie; arrays element by element, then
  *            the shorter first; maps by size, then sorted keys, then their
- *            values; ext by type, then bytes.
+ *            values (a key that stands twice: as it stands); ext by type, then bytes.
  * Ownership  A value borrows; it lives as long as the bytes below it.
  * Threads    Pure functions.
  */

@@ -3,15 +3,13 @@
  * Comparison walks both encodings side by side and moves two pointers; it
  * recurses once a nesting level, so never deeper than VALUE_DEPTH_MAX.
  *
- * Maps are compared in the order of their (key, value) pairs.  A map that is
- * already in order is walked as it lies.  Otherwise the offsets of its pairs
- * are sorted: on the stack for the usual small map, else in memory of the
- * system's, which this pure function is not given and which it can do without:
- * where it is refused, each next pair is searched for in O(pairs).
+ * Maps compare in the order of their keys.  Sorting them anew in each comparison
+ * would multiply with every level of maps inside keys (4 KiB of those cost half a
+ * second), so two maps are first brought into canonical form, innermost first, and
+ * then compared as they lie.  That takes memory, from the system since a pure
+ * function is given none; where it is refused the maps are walked by search.
  */
 #include "tables/value_private.h"
-
-#include "engine/alloc.h"
 
 #include <math.h>
 #include <string.h>
@@ -63,161 +61,102 @@ static int compare_numbers(struct value_number a, struct value_number b) {
 
 /* ---- maps --------------------------------------------------------------- */
 
-/* Compare two pairs of one map; a place in it decides between equal ones. */
-static int compare_pairs(const uint8_t *map, uint32_t a_offset, uint32_t b_offset) {
-    const uint8_t *a = map + a_offset;
-    const uint8_t *b = map + b_offset;
-    int order = value_compare_at(&a, &b);
-
-    if (order == 0)
-        order = value_compare_at(&a, &b);
-    return order != 0 ? order : a_offset < b_offset ? -1 : a_offset > b_offset;
-}
-
-/* Heap sort: in place, O(n log n) whatever a client sends. */
-static void sift_down(const uint8_t *map, uint32_t *heap, uint32_t top, uint32_t count) {
-    uint32_t moved = heap[top];
-
-    for (uint32_t child; (child = 2 * top + 1) < count; top = child) {
-        if (child + 1 < count && compare_pairs(map, heap[child], heap[child + 1]) < 0)
-            child++;
-        if (compare_pairs(map, moved, heap[child]) >= 0)
-            break;
-        heap[top] = heap[child];
-    }
-    heap[top] = moved;
-}
-
-static void sort_pairs(const uint8_t *map, uint32_t *offsets, uint32_t count) {
-    for (uint32_t top = count / 2; top-- > 0;)
-        sift_down(map, offsets, top, count);
-    for (uint32_t end = count; end-- > 1;) {
-        uint32_t greatest = offsets[0];
-        offsets[0] = offsets[end];
-        offsets[end] = greatest;
-        sift_down(map, offsets, 0, end);
-    }
-}
-
 static const uint8_t *first_pair(const uint8_t *map) {
     return map + head_of(map).own_bytes;
 }
 
-bool map_is_in_order(const uint8_t *map) {
+struct map_walk map_walk_of(const uint8_t *map, bool canonical) {
     uint32_t pairs = head_of(map).children / 2;
-    const uint8_t *pair = first_pair(map);
-
-    for (uint32_t i = 1; i < pairs; i++) {
-        const uint8_t *next = value_skip(value_skip(pair));
-        if (compare_pairs(map, (uint32_t) (pair - map), (uint32_t) (next - map)) > 0)
-            return false;
-        pair = next;
-    }
-    return true;
+    return (struct map_walk){.map = map, .pairs = pairs, .canonical = canonical || pairs <= 1};
 }
 
-/* The pair after the one at `previous` (0: the first of all), by search. */
+/* Compare keys by value, equal ones by their place. */
+static int compare_keys(const uint8_t *map, uint32_t a_offset, uint32_t b_offset) {
+    const uint8_t *a = map + a_offset;
+    const uint8_t *b = map + b_offset;
+    int order = value_compare_at(&a, &b, false);
+
+    return order != 0 ? order : a_offset < b_offset ? -1 : a_offset > b_offset;
+}
+
+/* The pair after the one at `previous` (0: the first of all). */
 static uint32_t search_next(const struct map_walk *w) {
     const uint8_t *pair = first_pair(w->map);
     uint32_t best = 0;
 
     for (uint32_t i = 0; i < w->pairs; i++, pair = value_skip(value_skip(pair))) {
         uint32_t offset = (uint32_t) (pair - w->map);
-        if (w->previous != 0 && compare_pairs(w->map, offset, w->previous) <= 0)
+        if (w->previous != 0 && compare_keys(w->map, offset, w->previous) <= 0)
             continue;
-        if (best == 0 || compare_pairs(w->map, offset, best) < 0)
+        if (best == 0 || compare_keys(w->map, offset, best) < 0)
             best = offset;
     }
     return best;
 }
 
-void map_walk_open(struct map_walk *w, const uint8_t *map) {
-    const uint8_t *pair = first_pair(map);
-    uint32_t *offsets = w->inline_offsets;
-
-    w->map = map;
-    w->pairs = head_of(map).children / 2;
-    w->offsets = NULL;
-    w->heap_bytes = 0;
-    w->in_order = map_is_in_order(map);
-    map_walk_rewind(w);
-    if (w->in_order)
-        return;
-    if (w->pairs > MAP_WALK_INLINE_PAIRS) {
-        size_t bytes = w->pairs * sizeof *offsets;
-        offsets = alloc_get(alloc_system(), bytes);
-        if (offsets == NULL)
-            return;
-        w->heap_bytes = bytes;
-    }
-    for (uint32_t i = 0; i < w->pairs; i++, pair = value_skip(value_skip(pair)))
-        offsets[i] = (uint32_t) (pair - map);
-    sort_pairs(map, offsets, w->pairs);
-    w->offsets = offsets;
-}
-
-void map_walk_close(struct map_walk *w) {
-    if (w->heap_bytes > 0)
-        alloc_put(alloc_system(), (void *) w->offsets, w->heap_bytes);
-}
-
-void map_walk_rewind(struct map_walk *w) {
-    w->at = 0;
-    w->previous = 0;
-}
-
 const uint8_t *map_walk_next(struct map_walk *w) {
+    const uint8_t *pair = w->map + w->previous;
+
     if (w->at == w->pairs)
         return NULL;
-    if (w->in_order) {
-        const uint8_t *pair = w->map + w->previous;
+    if (!w->canonical)
+        pair = w->map + search_next(w);
+    else
         pair = w->at == 0 ? first_pair(w->map) : value_skip(value_skip(pair));
-        w->previous = (uint32_t) (pair - w->map);
-    } else {
-        w->previous = w->offsets != NULL ? w->offsets[w->at] : search_next(w);
-    }
+    w->previous = (uint32_t) (pair - w->map);
     w->at++;
-    return w->map + w->previous;
+    return pair;
 }
 
-/* Both maps have the same number of pairs. */
-static int compare_walks(struct map_walk *a, struct map_walk *b) {
-    const uint8_t *x;
-    const uint8_t *y;
+/* Both maps have the same number of pairs: first all keys, then all values. */
+static int compare_pairs(const uint8_t *a, const uint8_t *b, bool canonical) {
+    struct map_walk x = map_walk_of(a, canonical);
+    struct map_walk y = map_walk_of(b, canonical);
     int order = 0;
 
-    while (order == 0 && (x = map_walk_next(a)) != NULL) {
-        y = map_walk_next(b);
-        order = value_compare_at(&x, &y);
+    while (order == 0 && (a = map_walk_next(&x)) != NULL) {
+        b = map_walk_next(&y);
+        order = value_compare_at(&a, &b, canonical);
     }
-    map_walk_rewind(a);
-    map_walk_rewind(b);
-    while (order == 0 && (x = map_walk_next(a)) != NULL) {
-        x = value_skip(x);
-        y = value_skip(map_walk_next(b));
-        order = value_compare_at(&x, &y);
+    x = map_walk_of(x.map, canonical);
+    y = map_walk_of(y.map, canonical);
+    while (order == 0 && (a = map_walk_next(&x)) != NULL) {
+        a = value_skip(a);
+        b = value_skip(map_walk_next(&y));
+        order = value_compare_at(&a, &b, canonical);
     }
     return order;
 }
 
-static int compare_maps(const uint8_t **a, const uint8_t **b) {
+static int compare_any_maps(const uint8_t *a, const uint8_t *b) {
+    struct canon x;
+    struct canon y;
+    int order;
+
+    canon_init(&x, alloc_system(), UINT32_MAX);
+    canon_init(&y, alloc_system(), UINT32_MAX);
+    if (canon_put(&x, a) != NULL && canon_put(&y, b) != NULL)
+        order = compare_pairs(x.bytes.at, y.bytes.at, true);
+    else
+        order = compare_pairs(a, b, false);
+    canon_fini(&y);
+    canon_fini(&x);
+    return order;
+}
+
+static int compare_maps(const uint8_t **a, const uint8_t **b, bool canonical) {
     uint32_t a_children = head_of(*a).children;
     uint32_t b_children = head_of(*b).children;
-    struct map_walk x;
-    struct map_walk y;
-    int order;
+    const uint8_t *a_end = value_skip(*a);
+    const uint8_t *b_end = value_skip(*b);
+    int order = 0;
 
     if (a_children != b_children)
         return a_children < b_children ? -1 : 1;
-    map_walk_open(&x, *a);
-    map_walk_open(&y, *b);
-    order = compare_walks(&x, &y);
-    map_walk_close(&y);
-    map_walk_close(&x);
-    if (order == 0) {
-        *a = value_skip(*a);
-        *b = value_skip(*b);
-    }
+    if (a_end - *a != b_end - *b || memcmp(*a, *b, (size_t) (a_end - *a)) != 0)
+        order = canonical ? compare_pairs(*a, *b, true) : compare_any_maps(*a, *b);
+    *a = a_end;
+    *b = b_end;
     return order;
 }
 
@@ -237,21 +176,21 @@ static int compare_bytes(const uint8_t **a, const uint8_t **b) {
     return a_bytes < b_bytes ? -1 : a_bytes > b_bytes;
 }
 
-static int compare_arrays(const uint8_t **a, const uint8_t **b) {
+static int compare_arrays(const uint8_t **a, const uint8_t **b, bool canonical) {
     struct value_head x = head_of(*a);
     struct value_head y = head_of(*b);
 
     *a += x.own_bytes;
     *b += y.own_bytes;
     for (uint32_t i = 0; i < x.children && i < y.children; i++) {
-        int order = value_compare_at(a, b);
+        int order = value_compare_at(a, b, canonical);
         if (order != 0)
             return order;
     }
     return x.children < y.children ? -1 : x.children > y.children;
 }
 
-int value_compare_at(const uint8_t **a, const uint8_t **b) {
+int value_compare_at(const uint8_t **a, const uint8_t **b, bool canonical) {
     uint8_t kind = value_kinds[**a];
     int order;
 
@@ -265,9 +204,9 @@ int value_compare_at(const uint8_t **a, const uint8_t **b) {
         order = compare_numbers(value_number_of(*a), value_number_of(*b));
         break;
     case VALUE_ARRAY:
-        return compare_arrays(a, b);
+        return compare_arrays(a, b, canonical);
     case VALUE_MAP:
-        return compare_maps(a, b);
+        return compare_maps(a, b, canonical);
     case VALUE_EXT:
         order = value_ext_type_of(*a) - value_ext_type_of(*b);
         return order != 0 ? order : compare_bytes(a, b);
@@ -283,7 +222,7 @@ int value_compare(struct value a, struct value b) {
     const uint8_t *x = a.at;
     const uint8_t *y = b.at;
 
-    return value_compare_at(&x, &y);
+    return value_compare_at(&x, &y, false);
 }
 
 bool value_equal(struct value a, struct value b) {

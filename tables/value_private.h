@@ -7,6 +7,7 @@
 #ifndef TABLES_VALUE_PRIVATE_H
 #define TABLES_VALUE_PRIVATE_H
 
+#include "engine/buffer.h"
 #include "tables/value.h"
 
 /* What the first byte says.  Below LEAD_NEVER: the whole size of the value. */
@@ -156,28 +157,48 @@ void value_put_string_head(struct value_writer *w, size_t size_bytes);
 void value_put_binary_head(struct value_writer *w, size_t size_bytes);
 void value_put_ext_head(struct value_writer *w, int8_t type, size_t size_bytes);
 
-/* Pairs of a map in the order of (key, value).  Deterministic also where a key
- * stands twice. */
-enum { MAP_WALK_INLINE_PAIRS = 32 };
+/* ---- maps, canonical form, order ---------------------------------------- */
 
+/* Pairs of a map in the order of their keys; equal keys as they lie.  Where the
+ * map is canonical that is as it lies.  Else each step searches, in O(pairs) and
+ * without memory: canonicalise first where there is any. */
 struct map_walk {
-    const uint8_t *map;      /* the map itself; offsets count from here        */
-    const uint32_t *offsets; /* of its pairs, sorted; NULL: in order, or no memory */
-    bool in_order;           /* as it lies                                     */
+    const uint8_t *map;
     uint32_t pairs;
-    uint32_t at;       /* how many were handed out                             */
-    uint32_t previous; /* offset of the last of them                           */
-    size_t heap_bytes; /* of offsets; 0: they are inline                       */
-    uint32_t inline_offsets[MAP_WALK_INLINE_PAIRS];
+    uint32_t at;       /* how many were handed out  */
+    uint32_t previous; /* offset of the last        */
+    bool canonical;
 };
-bool map_is_in_order(const uint8_t *map);
-void map_walk_open(struct map_walk *w, const uint8_t *map);
-void map_walk_rewind(struct map_walk *w);
+struct map_walk map_walk_of(const uint8_t *map, bool canonical);
 /* The next key, behind which its value begins; NULL at the end. */
 const uint8_t *map_walk_next(struct map_walk *w);
-void map_walk_close(struct map_walk *w);
 
-/* Compare what begins at *a and *b.  Where equal (0), both are moved behind. */
-int value_compare_at(const uint8_t **a, const uint8_t **b);
+/* The canonical form of any value: what key.h says of keys, and all NaNs as one.
+ * Takes O(size log size) for each level of nesting. */
+struct canon {
+    struct buffer bytes;   /* the canonical form; bounded                        */
+    struct buffer places;  /* offsets of the pairs of all open maps: a stack     */
+    struct buffer scratch; /* a map's pairs while they change places             */
+    bool saw_nan;
+};
+void canon_init(struct canon *c, struct alloc *a, size_t bound_bytes);
+void canon_fini(struct canon *c);
+/* Append that of the value at `at`; returns what follows it, or NULL: no memory,
+ * or past the bound. */
+const uint8_t *canon_put(struct canon *c, const uint8_t *at);
+
+/* One value's own part of it: a new header, and the bytes that stay. */
+struct canon_head {
+    uint8_t at[9];
+    uint32_t size_bytes;
+    const uint8_t *bytes;
+    uint32_t bytes_bytes;
+    bool nan;
+};
+struct canon_head canon_head_of(const uint8_t *at);
+
+/* Compare what begins at *a and *b.  Where equal (0), both are moved behind.
+ * `canonical` promises that both are, and then no memory is needed. */
+int value_compare_at(const uint8_t **a, const uint8_t **b, bool canonical);
 
 #endif /* TABLES_VALUE_PRIVATE_H */

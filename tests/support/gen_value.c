@@ -219,10 +219,30 @@ static void reencode_number(struct rng *r, struct value_writer *w, struct value 
     }
 }
 
+/* Some key stands twice: then the order of its pairs is part of the value. */
+static bool has_equal_keys(struct value map) {
+    struct value_iter it = value_iter_of(map);
+    struct value key;
+    struct value other;
+
+    while (value_iter_next(&it, &key)) {
+        struct value_iter rest = it;
+        rest.at = value_skip(rest.at); /* the key's own value */
+        for (rest.left--; value_iter_next(&rest, &other); rest.left--) {
+            if (value_equal(key, other))
+                return true;
+            rest.at = value_skip(rest.at);
+        }
+        it.at = value_skip(it.at);
+        it.left--;
+    }
+    return false;
+}
+
 /* From a random pair on, and round: every order's first step. */
 static void reencode_map(struct rng *r, struct value_writer *w, struct value v) {
     uint32_t pairs = value_count(v);
-    uint32_t skip = pairs == 0 ? 0 : (uint32_t) rng_below(r, pairs);
+    uint32_t skip = pairs == 0 || has_equal_keys(v) ? 0 : (uint32_t) rng_below(r, pairs);
 
     put_container(r, w, true, pairs);
     for (int lap = 0; lap < 2; lap++) {

@@ -89,13 +89,14 @@ Test(key, nan_is_no_key_wherever_it_hides) {
 
 Test(key, the_size_limit_is_of_the_canonical_form) {
     static uint8_t bytes[9 * KEY_SIZE_MAX + 9];
+    static const uint8_t content[KEY_SIZE_MAX];
     struct key k;
     struct value_writer w = value_writer_init(bytes, sizeof bytes);
 
-    value_put_binary(&w, bytes + 16, KEY_SIZE_MAX - 3);
+    value_put_binary(&w, content, KEY_SIZE_MAX - 3);
     cr_assert_eq(key_prepare(&k, value_of(bytes), 1, &memory.base), EG_OK);
     w = value_writer_init(bytes, sizeof bytes);
-    value_put_binary(&w, bytes + 16, KEY_SIZE_MAX - 2);
+    value_put_binary(&w, content, KEY_SIZE_MAX - 2);
     cr_assert_eq(key_prepare(&k, value_of(bytes), 1, &memory.base), EG_TOO_LARGE);
 
     /* As many float64 zeroes as fit once they are integers. */
@@ -106,6 +107,37 @@ Test(key, the_size_limit_is_of_the_canonical_form) {
     cr_assert_eq(key_prepare(&k, value_of(bytes), 1, &memory.base), EG_OK);
     cr_assert_eq(k.canon_bytes, (uint32_t) KEY_SIZE_MAX);
     key_release(&k);
+}
+
+Test(key, a_key_that_grows_past_the_limit_is_too_large_and_no_lack_of_memory) {
+    enum { COUNT = 100000 };
+    static uint8_t bytes[5 + 5 * COUNT] = {0xdd, 0, COUNT >> 16, COUNT >> 8 & 0xff, COUNT & 0xff};
+    struct key k;
+
+    for (int i = 0; i < COUNT; i++)
+        memcpy(bytes + 5 + 5 * i, (uint8_t[]){0xca, 0x3f, 0, 0, 0}, 5); /* 0.5 */
+    cr_assert_eq(key_prepare(&k, value_of(bytes), 1, &memory.base), EG_TOO_LARGE);
+}
+
+/* Goal: no failed allocation leaks or half-prepares.  Method: fail the 1st, the
+ * 2nd, ... for a key whose map must be sorted. */
+Test(key, a_container_survives_each_failing_allocation) {
+    struct value v = VALUE(0x92, 0x83, 5, 1, 3, 0x82, 9, 1, 8, 2, 1, 1, 0xcc, 7);
+    eg_err err;
+    int granted = 0;
+
+    do {
+        struct fail_alloc some = fail_alloc_after(granted);
+        struct key k;
+        err = key_prepare(&k, v, 1, &some.base);
+        cr_assert(err == EG_OK || err == EG_MEMORY);
+        if (err == EG_OK) {
+            cr_assert_eq(k.hash, key_hash(v, 1));
+            key_release(&k);
+        }
+        cr_assert_eq(some.live, 0, "leak when allocation %d fails", granted + 1);
+    } while (err != EG_OK && ++granted < 100);
+    cr_assert_eq(granted, 3); /* the bytes, the places, the scratch */
 }
 
 Test(key, a_long_key_in_another_encoding_needs_memory_and_survives_its_lack) {
