@@ -224,6 +224,10 @@ void memory_hang_up(struct memory_client *c) {
         client_free(c);
 }
 
+void *memory_user(struct memory_client *c) {
+    return c->stream != NULL ? c->stream->base.user : NULL;
+}
+
 static bool deliver(struct memory_stream *s) {
     struct memory_client *c = s->client;
     struct memory_net *n = s->net;

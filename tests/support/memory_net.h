@@ -47,6 +47,8 @@ void memory_send(struct memory_client *c, const void *at, size_t size_bytes);
 void memory_half_close(struct memory_client *c); /* after what was sent */
 void memory_vanish(struct memory_client *c);     /* reset: the server sees a broken connection */
 void memory_hang_up(struct memory_client *c);    /* vanish and forget */
+/* What the code under test keeps for this client; NULL: it has let go of it. */
+void *memory_user(struct memory_client *c);
 
 /* Deliver what can be delivered, both ways.  True: something moved. */
 bool memory_net_move(struct memory_net *n);
