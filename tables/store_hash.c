@@ -60,6 +60,15 @@ static bool key_matches(const struct key *k, const struct record *rec) {
            memcmp(array + head, k->canon, k->canon_bytes) == 0;
 }
 
+/* A record of a hundred bytes, the usual size, lies on two lines or three. */
+static inline void prefetch_lines(const struct record *rec) {
+    enum { USUAL_BYTES = 104 };
+
+    EG_PREFETCH(rec);
+    EG_PREFETCH((const char *) rec + EG_CACHE_LINE);
+    EG_PREFETCH((const char *) rec + USUAL_BYTES - 1);
+}
+
 /* The slots of a row that carry the tag, a bit each.  No branch depends on them, so
  * that the processor goes on to the record, and to the next look-up, before the
  * bucket has arrived. */
@@ -80,7 +89,7 @@ static const struct record *find_in(struct hash_group g, const struct key *k) {
 
         if (slot >> 48 != tag || rec == NULL) /* changed since, or empty with tag 0 */
             continue;
-        EG_PREFETCH((const char *) rec + EG_CACHE_LINE); /* the fields */
+        prefetch_lines(rec);
         if (key_matches(k, rec))
             return rec;
     }
@@ -134,9 +143,7 @@ static void hash_prefetch_record(struct store *base, struct reader *r, const str
     for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
         uint64_t slot = word_get(&bucket[i]);
         if (slot >> 48 == tag && slot != 0) {
-            const char *rec = (const char *) slot_record(slot);
-            EG_PREFETCH(rec); /* a small record lies on two lines more often than not */
-            EG_PREFETCH(rec + EG_CACHE_LINE);
+            prefetch_lines(slot_record(slot));
             return;
         }
     }
@@ -176,18 +183,26 @@ struct place {
 };
 
 static struct place find_place(struct store_hash *s, const struct key *k) {
-    struct place p = {NULL, NULL, NULL};
+    hash_word *bucket = owner_bucket(s, k->hash);
     uint64_t tag = tag_of_hash(k->hash);
+    struct place p = {NULL, NULL, NULL};
 
-    EACH_SLOT(g, i, owner_bucket(s, k->hash)) {
-        uint64_t slot = word_get(&g.words[i]);
-        if (slot == 0) {
-            p.empty = p.empty != NULL ? p.empty : &g.words[i];
-        } else if (slot >> 48 == tag && key_matches(k, slot_record(slot))) {
-            p.found = &g.words[i];
-            return p;
+    for (struct hash_group g = group_first(bucket); g.words != NULL; g = group_next(g)) {
+        for (uint32_t left = slots_with(&g, tag); left != 0; left &= left - 1) {
+            hash_word *at = &g.words[__builtin_ctz(left)];
+            const struct record *rec = slot_record(word_get(at));
+            if (rec != NULL && key_matches(k, rec)) {
+                p.found = at;
+                return p;
+            }
         }
         p.last_link = &g.words[g.slots];
+    }
+    EACH_SLOT(g, i, bucket) {
+        if (word_get(&g.words[i]) == 0) {
+            p.empty = &g.words[i];
+            return p;
+        }
     }
     return p;
 }
