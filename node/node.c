@@ -2,6 +2,7 @@
 #include "node/node.h"
 
 #include "engine/epoch.h"
+#include "engine/inspect.h"
 #include "engine/loop_uv.h"
 #include "engine/runtime.h"
 #include "engine/stream.h"
@@ -41,7 +42,9 @@ static eg_err open_runtime(eg_node *n) {
                              .env = &n->env.env,
                              .driver = loop_uv_driver(),
                              .schedulers = n->options.schedulers,
-                             .epoch = n->epoch};
+                             .epoch = n->epoch,
+                             .on_trace = inspect_log_trace,
+                             .arg = &n->env.env};
     eg_err err;
 
     if (o.schedulers == 0)

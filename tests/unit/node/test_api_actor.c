@@ -8,10 +8,21 @@
 
 static eg_node *node;
 
+static _Atomic int traced_receives, traced_ends;
+
+static void see_line(void *context, int level, const char *line) {
+    (void) context;
+    (void) level;
+    traced_receives += strstr(line, "receives call") != NULL;
+    traced_ends += strstr(line, "ends: crash 3 told to") != NULL;
+}
+
 static void setup(void) {
     eg_note note = {""};
-    cr_assert_eq(eg_open(&(eg_options){.name = "test", .schedulers = 2}, &node, &note), EG_OK, "%s",
-                 note.text);
+    cr_assert_eq(
+        eg_open(&(eg_options){.name = "test", .schedulers = 2, .log_level = 2, .log = see_line},
+                &node, &note),
+        EG_OK, "%s", note.text);
 }
 
 static void teardown(void) {
@@ -221,6 +232,19 @@ Test(api_actor, processes_are_listed_and_described) {
     } while (cursor != 0);
     cr_assert(found);
     cr_assert_eq(eg_process_info(node, (eg_pid){0, 1u << 20, 9}, &p), EG_NOPROC);
+}
+
+Test(api_actor, a_traced_actor_is_seen_in_the_log) {
+    eg_pid pid = spawn(NULL);
+
+    cr_assert_eq(eg_trace(node, pid, true), EG_OK);
+    cr_assert_eq(call(pid, ECHO, NULL, 0, NULL, 0), EG_OK);
+    cr_assert_eq(call(pid, CRASH, NULL, 0, NULL, 0), EG_NOPROC);
+    cr_assert_eq(call(pid, ECHO, NULL, 0, NULL, 0), EG_NOPROC);
+    cr_assert_eq(traced_receives, 2);
+    eg_close(node); /* after which the end has been logged, too */
+    cr_assert_eq(traced_ends, 1);
+    setup();
 }
 
 Test(api_actor, bad_arguments_are_refused) {
