@@ -1,0 +1,165 @@
+"""harness -- real nodes, the real shell and a small client, for the tests beside it.
+
+A node that is still there when its test ends is killed, its log is searched for what
+a sanitizer or an assertion says, and its directory is removed."""
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BIN = pathlib.Path(os.environ.get("ENGRAM_BIN", pathlib.Path(__file__).resolve().parents[2] / "build/bin"))
+QUICK = "EG_QUICK" in os.environ
+READY_SECONDS = 60
+ANSWER_SECONDS = 60
+
+try:
+    import msgpack
+except ImportError:
+    print("skipped: python3-msgpack is not installed")
+    sys.exit(77)
+
+
+class Refused(Exception):
+    """The node's error string."""
+
+    @property
+    def code(self):
+        return str(self).split(":")[0]
+
+
+class Client:
+    """MessagePack-RPC on one connection; send() and receive() pipeline."""
+
+    def __init__(self, address):
+        if address.startswith("unix:"):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.connect(address[5:])
+        else:
+            host, port = address.rsplit(":", 1)
+            self.socket = socket.create_connection((host, int(port)))
+        self.socket.settimeout(ANSWER_SECONDS)
+        self.unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=1 << 30)
+        self.last = 0
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, method, *params):
+        self.last += 1
+        self.socket.sendall(msgpack.packb([0, self.last, method, params]))
+        return self.last
+
+    def receive(self):
+        """The next answer: (msgid, error, result).  ConnectionError where there is none."""
+        while True:
+            for kind, msgid, error, result in self.unpacker:
+                assert kind == 1
+                return msgid, error, result
+            data = self.socket.recv(1 << 18)
+            if not data:
+                raise ConnectionError("the node closed the connection")
+            self.unpacker.feed(data)
+
+    def call(self, method, *params):
+        wanted = self.send(method, *params)
+        msgid, error, result = self.receive()
+        assert msgid == wanted
+        if error is not None:
+            raise Refused(error)
+        return result
+
+
+class Node:
+    """engramd on free ports."""
+
+    def __init__(self, *flags, data=None, env=None):
+        self.log = tempfile.TemporaryFile()
+        command = [BIN / "engramd", "--listen", "127.0.0.1:0", *flags]
+        command += ["--data", data] if data else []
+        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=self.log, text=True,
+                                        env=dict(os.environ, **(env or {})))
+        self.ready = self.read_ready()
+        self.address = self.ready.get("listen", "").split(",")[0]
+
+    def read_ready(self):
+        line = self.process.stdout.readline()  # the end of the file where it dies instead
+        if not line.startswith("engramd ready "):
+            self.process.wait(READY_SECONDS)
+            raise RuntimeError(f"not ready: {line}{self.log_text()}")
+        return dict(word.split("=", 1) for word in line.split()[2:])
+
+    def log_text(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")
+
+    def client(self):
+        return Client(self.address)
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        code = self.process.wait(ANSWER_SECONDS)
+        self.process.stdout.close()
+        return code
+
+
+def shell(*words, node=None, stdin=None, env=None, timeout=ANSWER_SECONDS, text=True):
+    connect = ["--connect", node.address] if node else []
+    command = [BIN / "engram", *connect, *words]
+    return subprocess.run([str(word) for word in command], input=stdin, capture_output=True, text=text,
+                          timeout=timeout, env=dict(os.environ, **(env or {})))
+
+
+def eventually(condition, what, seconds=ANSWER_SECONDS):
+    """Wait until condition() is true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.01)
+
+
+class ClusterTest(unittest.TestCase):
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="engram_test_"))
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.nodes = []
+        self.addCleanup(self.end_nodes)
+
+    def node(self, *flags, **options):
+        node = Node(*flags, **options)
+        self.nodes.append(node)
+        return node
+
+    def end_nodes(self):
+        for node in self.nodes:
+            if node.process.poll() is None:
+                node.kill()
+            text = node.log_text()
+            for sign in ("Sanitizer", "runtime error:", "assertion failed"):
+                self.assertNotIn(sign, text)
+
+    def file(self, name, content):
+        path = self.dir / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    def assert_refused(self, code, call, *arguments):
+        with self.assertRaises(Refused) as refused:
+            call(*arguments)
+        self.assertEqual(refused.exception.code, code, refused.exception)
+
+
+def main():
+    unittest.main(verbosity=2, warnings="ignore")

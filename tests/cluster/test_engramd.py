@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""engramd keeps the manners of a daemon: ready line, exit codes, signals, settings."""
+import os
+import re
+import signal
+import socket
+import subprocess
+
+from harness import BIN, ClusterTest, Client, eventually, main
+
+
+def engramd(*words, env=None):
+    return subprocess.run([str(word) for word in (BIN / "engramd", *words)], capture_output=True, text=True,
+                          timeout=60, env=dict(os.environ, **(env or {})))
+
+
+class Engramd(ClusterTest):
+    def assert_usage(self, done, text):
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(text, done.stderr)
+        self.assertEqual(done.stdout, "")
+
+    def test_ready_line_names_what_it_bound(self):
+        node = self.node("--name", "alpha", "--listen", f"unix:{self.dir}/s", "--http", "off")
+        self.assertEqual(node.ready["name"], "alpha")
+        self.assertEqual(int(node.ready["pid"]), node.process.pid)
+        self.assertEqual(node.ready["http"], "off")
+        tcp, unix = node.ready["listen"].split(",")
+        self.assertRegex(tcp, r"^127\.0\.0\.1:[1-9]\d*$")
+        self.assertEqual(unix, f"unix:{self.dir}/s")
+        for address in (tcp, unix):
+            self.assertEqual(Client(address).call("ping"), "pong")
+
+    def test_bad_options_are_one_line_and_exit_code_2(self):
+        for flags, text in (
+            (["--frobnicate"], "frobnicate"),
+            (["--listen", "nonsense"], "listen"),
+            (["--listen", "0.0.0.0:0"], "loopback"),
+            (["--memory-limit", "1MiB"], "memory-limit"),
+            (["--config", "/no/such/file"], "/no/such/file"),
+            (["--cookie-file", "/no/such/file"], "/no/such/file"),
+            (["--join", "127.0.0.1:1"], "join"),
+            (["--tls-cert", "x"], "tls-cert"),
+            (["extra"], "extra"),
+        ):
+            with self.subTest(flags):
+                self.assert_usage(engramd("--listen", "127.0.0.1:0", *flags), text)
+
+    def test_a_cookie_that_others_can_read_is_refused(self):
+        cookie = self.file("cookie", "secret\n")
+        cookie.chmod(0o644)
+        self.assert_usage(engramd("--cookie-file", cookie), "owner only")
+
+    def test_a_file_of_options_and_the_environment_are_weaker_than_a_flag(self):
+        conf = self.file("e.conf", "# a node\nname = from-file\nmax-frame = 1MiB\nlog-level = error\n")
+        done = engramd("--config", conf, "--log-level", "debug", "--check-config",
+                       env={"ENGRAM_NAME": "from-environment", "ENGRAM_LOG_LEVEL": "warning"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("name = from-environment  # environment", done.stdout)
+        self.assertIn("max-frame = 1048576  # file", done.stdout)
+        self.assertIn("log-level = debug  # flag", done.stdout)
+
+    def test_a_mistake_in_the_file_is_named_with_its_line(self):
+        conf = self.file("e.conf", "name = x\n\nmax-frame = huge\n")
+        self.assert_usage(engramd("--config", conf, "--check-config"), f"{conf}:3: max-frame")
+
+    def test_a_port_in_use_is_exit_code_1_and_one_line(self):
+        node = self.node()
+        done = engramd("--listen", node.address)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+
+    def test_a_data_directory_in_use_is_refused_with_one_line(self):
+        node = self.node(data=self.dir / "data")
+        done = engramd("--listen", "127.0.0.1:0", "--data", self.dir / "data")
+        self.assertGreater(done.returncode, 0)
+        self.assertEqual(len([line for line in done.stderr.splitlines() if line.startswith("engramd:")]), 1,
+                         done.stderr)
+        self.assertEqual(node.client().call("ping"), "pong")
+
+    def test_term_and_int_stop_in_order_and_lose_nothing(self):
+        for how in (signal.SIGTERM, signal.SIGINT):
+            node = self.node(data=self.dir / "data")
+            client = node.client()
+            if how == signal.SIGTERM:
+                client.call("create_table", "t", {"storage": "disc"})
+            for n in range(200):
+                client.call("write", "t", [n, how.name])
+            self.assertEqual(node.stop(how), 0)
+        node = self.node(data=self.dir / "data")
+        self.assertEqual(node.client().call("read", "t", 199), [[199, "SIGINT"]])
+
+    def test_it_stops_while_clients_are_connected_and_one_never_reads(self):
+        node = self.node()
+        client = node.client()
+        client.call("create_table", "t")
+        client.call("write", "t", [1, "x" * 100000])
+        idle, half = node.client(), node.client()
+        half.socket.sendall(b"\x94\x00")
+        for _ in range(400):
+            client.send("read", "t", 1)
+        self.assertEqual(node.stop(), 0)
+        idle.close()
+
+    def test_the_name_is_remembered_with_the_data(self):
+        self.node("--name", "beta", data=self.dir / "data").stop()
+        self.assertEqual(self.node(data=self.dir / "data").ready["name"], "beta")
+
+    def test_sighup_rereads_the_log_settings_and_nothing_else(self):
+        conf = self.file("e.conf", "log-level = error\n")
+        node = self.node("--config", conf)
+        before = len(node.log_text())
+        conf.write_text("log-level = info\nlog-format = json\n")
+        node.process.send_signal(signal.SIGHUP)
+        eventually(lambda: '"level":"info"' in node.log_text()[before:], "a JSON line in the log")
+        conf.write_text("log-level = nonsense\n")
+        node.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "nonsense" in node.log_text(), "the mistake in the log")
+        self.assertEqual(node.client().call("ping"), "pong")
+
+    def test_systemd_is_told(self):
+        for path in (f"{self.dir}/notify", "@engram-test-%d" % os.getpid()):
+            with self.subTest(path):
+                listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                listener.bind("\0" + path[1:] if path[0] == "@" else path)
+                listener.settimeout(30)
+                node = self.node(env={"NOTIFY_SOCKET": path})
+                self.assertEqual(listener.recv(100), b"READY=1")
+                self.assertEqual(node.stop(), 0)
+                self.assertEqual(listener.recv(100), b"STOPPING=1")
+                listener.close()
+
+    def test_without_data_disc_tables_are_refused(self):
+        client = self.node().client()
+        self.assert_refused("disc", client.call, "create_table", "t", {"storage": "disc"})
+        self.assertEqual(client.call("tables"), [])
+
+    def test_help_and_version(self):
+        text = engramd("--help").stdout
+        for option in ("--listen", "--data", "--memory-limit", "--check-config"):
+            self.assertIn(option, text)
+        self.assertTrue(re.match(r"engramd \d+\.\d+", engramd("--version").stdout))
+
+
+if __name__ == "__main__":
+    main()
