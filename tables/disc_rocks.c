@@ -81,24 +81,31 @@ bool rocks_has_room(const struct disc_rocks *d) {
 
 /* ---- tables ------------------------------------------------------------- */
 
-static struct disc_table *table_add(struct disc_rocks *d, const char *name) {
+/* Not yet in the list: the others may see it once it has its family. */
+static struct disc_table *table_new(struct disc_rocks *d, const char *name) {
     struct disc_table *t = alloc_zero(d->alloc, sizeof *t);
 
     if (t == NULL)
         return NULL;
     t->disc = d;
     memcpy(t->name, name, strlen(name)); /* checked: at most DISC_NAME_BYTES_MAX */
-    t->next = d->tables;
-    d->tables = t;
     return t;
 }
 
-static void table_free(struct disc_rocks *d, struct disc_table *t) {
+static void table_link(struct disc_rocks *d, struct disc_table *t) {
+    t->next = d->tables;
+    d->tables = t;
+}
+
+static void table_unlink(struct disc_rocks *d, struct disc_table *t) {
     struct disc_table **at = &d->tables;
 
     while (*at != t)
         at = &(*at)->next;
     *at = t->next;
+}
+
+static void table_free(struct disc_rocks *d, struct disc_table *t) {
     if (t->family != NULL)
         rocksdb_column_family_handle_destroy(t->family);
     alloc_put(d->alloc, t, sizeof *t);
@@ -137,46 +144,54 @@ static char *schema_put(struct disc_rocks *d, const char *name, struct disc_byte
     return text;
 }
 
+/* Make the family and store the schema.  NULL, or what RocksDB says: then there is
+ * no family, or one without a schema, which open() removes. */
+static char *family_make(struct disc_rocks *d, struct disc_table *t, struct disc_bytes schema) {
+    char name[FAMILY_NAME_BYTES];
+    char *text = NULL, *ignored = NULL;
+    rocksdb_column_family_handle_t *family;
+
+    snprintf(name, sizeof name, FAMILY_PREFIX "%s", t->name);
+    family = rocksdb_create_column_family(d->db, d->options, name, &text);
+    if (text != NULL)
+        return text;
+    t->family = family;
+    text = schema_put(d, t->name, schema);
+    if (text != NULL)
+        rocksdb_drop_column_family(d->db, t->family, &ignored);
+    if (ignored != NULL)
+        rocksdb_free(ignored);
+    return text;
+}
+
 eg_err rocks_table_create(struct disc_rocks *d, struct disc_request *q, struct err_note *note,
                           enum rocks_failure *failure) {
-    char family[FAMILY_NAME_BYTES];
     struct disc_table *t;
-    char *text = NULL;
-    eg_err err = EG_OK;
+    bool exists;
+    char *text;
 
     if (q->name[0] == '\0' || strlen(q->name) > DISC_NAME_BYTES_MAX)
         return EG_BAD_REQUEST;
     pthread_mutex_lock(&d->lock);
-    t = table_find(d, q->name);
-    if (t != NULL)
-        err = EG_EXISTS;
-    else if ((t = table_add(d, q->name)) == NULL)
-        err = EG_MEMORY;
+    exists = table_find(d, q->name) != NULL;
     pthread_mutex_unlock(&d->lock);
-    if (err != EG_OK)
-        return err;
-
-    snprintf(family, sizeof family, FAMILY_PREFIX "%s", q->name);
-    t->family = rocksdb_create_column_family(d->db, d->options, family, &text);
-    if (text == NULL)
-        text = schema_put(d, q->name, q->schema);
-    else
-        t->family = NULL; /* never made */
-    if (text == NULL) {
-        meta_flush(d);
-        q->table = t;
-        return EG_OK;
+    if (exists) /* and it stays so: only this thread adds tables */
+        return EG_EXISTS;
+    t = table_new(d, q->name);
+    if (t == NULL)
+        return EG_MEMORY;
+    text = family_make(d, t, q->schema);
+    if (text != NULL) {
+        *failure = rocks_failure(text, note, "create table");
+        table_free(d, t);
+        return EG_DISC;
     }
-    *failure = rocks_failure(text, note, "create table");
-    text = NULL;
-    if (t->family != NULL)
-        rocksdb_drop_column_family(d->db, t->family, &text);
-    if (text != NULL)
-        rocksdb_free(text); /* open() will remove it: it has no schema */
+    meta_flush(d);
     pthread_mutex_lock(&d->lock);
-    table_free(d, t);
+    table_link(d, t);
     pthread_mutex_unlock(&d->lock);
-    return EG_DISC;
+    q->table = t;
+    return EG_OK;
 }
 
 eg_err rocks_table_drop(struct disc_rocks *d, struct disc_table *t, struct err_note *note,
@@ -206,8 +221,9 @@ static void rocks_forget(struct disc *base, struct disc_table *t) {
 
     EG_ASSERT(t->dropped);
     pthread_mutex_lock(&d->lock);
-    table_free(d, t);
+    table_unlink(d, t);
     pthread_mutex_unlock(&d->lock);
+    table_free(d, t);
 }
 
 static eg_err rocks_tables(struct disc *base, disc_table_fn fn, void *ctx) {
@@ -487,8 +503,9 @@ static eg_err database_open(struct disc_rocks *d, bool used, struct err_note *no
             d->meta = (struct disc_table){.disc = d, .family = families[i]};
         } else if (strncmp(names[i], FAMILY_PREFIX, strlen(FAMILY_PREFIX)) == 0 &&
                    strlen(name) <= DISC_NAME_BYTES_MAX && err == EG_OK &&
-                   (t = table_add(d, name)) != NULL) {
+                   (t = table_new(d, name)) != NULL) {
             t->family = families[i];
+            table_link(d, t);
         } else {
             rocksdb_column_family_handle_destroy(families[i]);
             err = EG_MEMORY;
@@ -503,8 +520,11 @@ put_arrays:
 }
 
 static void database_close(struct disc_rocks *d) {
-    while (d->tables != NULL)
-        table_free(d, d->tables);
+    while (d->tables != NULL) {
+        struct disc_table *t = d->tables;
+        d->tables = t->next;
+        table_free(d, t);
+    }
     if (d->meta.family != NULL)
         rocksdb_column_family_handle_destroy(d->meta.family);
     if (d->db != NULL)
@@ -546,10 +566,12 @@ static eg_err tables_repair(struct disc_rocks *d, struct err_note *note) {
         if (t->has_schema)
             continue;
         rocksdb_drop_column_family(d->db, t->family, &text);
-        if (text != NULL)
+        if (text != NULL) {
             err = open_failed(d, text, note);
-        else
+        } else {
+            table_unlink(d, t);
             table_free(d, t);
+        }
     }
     return err;
 }

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,37 +51,55 @@ void temp_dir_remove(struct temp_dir *t) {
     temp_dir_remove_tree(t->path);
 }
 
-static void copy_file(const char *from, const char *to) {
+/* False: it went away meanwhile. */
+static bool copy_file(const char *from, const char *to) {
     static char buffer[1 << 16];
     int in = open(from, O_RDONLY);
     int out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0640);
-    ssize_t n;
+    ssize_t n = 0;
 
-    EG_ASSERT(in >= 0 && out >= 0);
-    while ((n = read(in, buffer, sizeof buffer)) > 0)
+    EG_ASSERT(out >= 0);
+    while (in >= 0 && (n = read(in, buffer, sizeof buffer)) > 0)
         EG_ASSERT(write(out, buffer, (size_t) n) == n);
     EG_ASSERT(n == 0);
-    close(in);
+    if (in >= 0)
+        close(in);
     close(out);
+    return in >= 0;
 }
 
-void temp_dir_copy(const char *from, const char *to) {
+/* Copy what is there (`to` NULL: only look) and add up names, sizes and times. */
+static uint64_t copy_tree(const char *from, const char *to) {
     DIR *dir = opendir(from);
     struct dirent *entry;
+    uint64_t sum = 0;
 
-    EG_ASSERT(dir != NULL && mkdir(to, 0750) == 0);
+    EG_ASSERT(dir != NULL && (to == NULL || mkdir(to, 0750) == 0));
     while ((entry = readdir(dir)) != NULL) {
         char source[TEMP_PATH_BYTES], target[TEMP_PATH_BYTES];
         struct stat s;
         if (is_dots(entry->d_name))
             continue;
         path_join(source, from, entry->d_name);
-        path_join(target, to, entry->d_name);
-        EG_ASSERT(stat(source, &s) == 0);
-        if (S_ISDIR(s.st_mode))
-            temp_dir_copy(source, target);
-        else
-            copy_file(source, target);
+        path_join(target, to != NULL ? to : "", entry->d_name);
+        if (stat(source, &s) != 0)
+            sum += 1; /* gone already: the next sum will differ */
+        else if (S_ISDIR(s.st_mode))
+            sum += copy_tree(source, to != NULL ? target : NULL);
+        else if (to == NULL || copy_file(source, target))
+            sum += ((uint64_t) s.st_ino * 31 + (uint64_t) s.st_size) * 31 +
+                   (uint64_t) s.st_mtim.tv_sec * 1000000007 + (uint64_t) s.st_mtim.tv_nsec;
     }
     closedir(dir);
+    return sum;
+}
+
+void temp_dir_copy(const char *from, const char *to) {
+    for (;;) {
+        uint64_t before = copy_tree(from, NULL);
+        copy_tree(from, to);
+        if (copy_tree(from, NULL) == before)
+            return;
+        temp_dir_remove_tree(to);
+    }
 }

@@ -13,8 +13,9 @@ struct temp_dir {
 struct temp_dir temp_dir_make(void); /* below $TMPDIR or /tmp; aborts where it cannot */
 void temp_dir_remove(struct temp_dir *t);
 
-/* Copy the tree `from` to `to`, which must not exist: what a power switch leaves
- * of a process that is not writing just then. */
+/* Copy the tree `from` to `to`, which must not exist, as it is at one moment: again
+ * where a thread in the background changed files meanwhile.  That is what a kill
+ * leaves of a process that is not writing just then. */
 void temp_dir_copy(const char *from, const char *to);
 void temp_dir_remove_tree(const char *path);
 

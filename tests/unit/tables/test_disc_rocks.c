@@ -226,6 +226,29 @@ Test(disc_rocks, a_batch_past_the_bound_is_refused_at_once) {
     disc_batch_fini(&b);
 }
 
+/* 40 of 64 MiB are in the queue, and take the writer longer than a submit. */
+Test(disc_rocks, a_full_queue_answers_busy_and_takes_more_when_it_has_drained) {
+    enum { LARGE_BYTES = 40 << 20 };
+    struct disc_table *t = table_make("t");
+    struct disc_wait first;
+    struct disc_batch b;
+    uint8_t *room;
+
+    disc_batch_init(&b, alloc_system());
+    room = disc_batch_room(&b, 1, LARGE_BYTES);
+    cr_assert_not_null(room);
+    memset(room, 'x', 1 + LARGE_BYTES);
+    disc_batch_commit(&b, DISC_PUT, t, 1, LARGE_BYTES);
+    disc_wait_init(&first);
+    first.request = (struct disc_request){.kind = DISC_WRITE, .batch = &b};
+    cr_assert_eq(disc_wait_submit(&first, disc), EG_OK);
+    cr_assert_eq(disc_wait_write(disc, &b, false), EG_BUSY);
+    cr_assert_eq(disc_wait_answer(&first), EG_OK);
+    cr_assert_eq(disc_wait_write(disc, &b, false), EG_OK);
+    cr_assert_eq(disc_stats(disc).refused, 1);
+    disc_batch_fini(&b);
+}
+
 Test(disc_rocks, a_write_on_the_callers_thread_is_read_back_at_once) {
     struct disc_table *t = table_make("t");
     struct disc_batch b;
@@ -298,6 +321,33 @@ Test(disc_rocks, a_directory_that_may_not_be_written_is_refused) {
     if (getuid() == 0)
         cr_assert_eq(seteuid(0), 0);
     disc = first;
+}
+
+/* What a kill inside create or drop leaves: a family without a schema.  The other
+ * way round cannot be, and is damage. */
+Test(disc_rocks, a_table_half_made_is_gone_and_one_half_lost_is_told) {
+    struct disc_batch b;
+    struct disc_bytes key;
+    char buffer[DISC_NAME_BYTES_MAX + 2];
+
+    put(table_make("half"), "k", "v", true);
+    table_make("whole");
+    disc_batch_init(&b, alloc_system());
+    cr_assert_eq(disc_schema_key(buffer, sizeof buffer, "half", &key), EG_OK);
+    cr_assert_eq(disc_batch_del(&b, disc->meta, key), EG_OK);
+    cr_assert_eq(disc_wait_write(disc, &b, true), EG_OK);
+    reopen();
+    cr_assert_null(disc_wait_find(disc, "half"));
+    cr_assert_not(has(table_make("half"), "k", "v"));
+
+    disc_batch_reset(&b);
+    cr_assert_eq(disc_batch_put_schema(&b, disc, "ghost", disc_text("{}")), EG_OK);
+    cr_assert_eq(disc_wait_write(disc, &b, true), EG_OK);
+    disc_batch_fini(&b);
+    disc_close(disc);
+    disc = NULL;
+    cr_assert_eq(open_at(dir.path), EG_CORRUPT);
+    cr_assert_not_null(strstr(note.text, "table ghost"), "%s", note.text);
 }
 
 Test(disc_rocks, a_later_format_and_a_lost_database_are_not_touched) {
