@@ -89,6 +89,12 @@ static void account(struct btree *t, uintptr_t object, int sign) {
 /* No new reader can reach it and no snapshot sees it. */
 static void object_retire(struct btree *t, uintptr_t object) {
     account(t, object, -1);
+#ifdef EG_PLANT_NODE_WITHOUT_GRACE /* a defect for the stress test to find */
+    if ((object & OBJECT_KIND_MASK) != OBJECT_RECORD) {
+        slab_put(t->opts.slab, object_ptr(object), object_bytes(object));
+        return;
+    }
+#endif
     epoch_retire(t->opts.bin, slab_free, t->opts.slab, object_ptr(object), object_bytes(object));
 }
 
@@ -247,6 +253,10 @@ static void path_find(struct path *path, struct node *root, const struct probe *
 }
 
 static bool node_writable(const struct btree *t, const struct node *n) {
+#ifdef EG_PLANT_FROZEN_NODE_WRITTEN /* a defect for the stress test to find */
+    if (n != NULL)
+        return true;
+#endif
     return t->newest == NULL || n->generation > t->newest->generation;
 }
 
@@ -260,6 +270,10 @@ static bool split(struct btree *t, struct btree_change *c, const struct draft *d
     draft_cut(&cut, d, at, d->count);
     half[1] = change_make_node(t, c, &cut);
     *pivot = d->level > 0 ? d->pivot[at] : change_make_pivot(t, c, d->slot[at]);
+#ifdef EG_PLANT_WRONG_PIVOT /* a defect for the stress test to find */
+    if (d->level == 0)
+        *pivot = change_make_pivot(t, c, d->slot[at - 1]);
+#endif
     counter_add(&t->relocations, 1);
     return half[0] != NULL && half[1] != NULL && *pivot != NULL;
 }
@@ -542,10 +556,6 @@ const struct record *btree_get(const struct btree *t, const struct probe *p) {
     btree_seek(&it, t, NULL, p, false, false);
     rec = btree_next(&it);
     return rec != NULL && probe_compare(p, rec) == 0 ? rec : NULL;
-}
-
-void btree_prefetch(const struct btree *t, const struct probe *p) {
-    descend(root_of(t, NULL), p);
 }
 
 /* How far ahead of a scan records are fetched: about a cache miss's worth of them. */

@@ -68,7 +68,7 @@ void btree_check(const struct btree *t);               /* asserts everything; O(
 /* ---- changes ------------------------------------------------------------ */
 
 enum {
-    BTREE_HEIGHT_MAX = 12,                      /* 12^12 entries at the smallest fill     */
+    BTREE_HEIGHT_MAX = 12,                      /* 12 entries in the emptiest node: 12^12  */
     BTREE_TOUCH_MAX = 4 * BTREE_HEIGHT_MAX + 4, /* a level: two nodes, a pivot; a record  */
 };
 
@@ -104,9 +104,6 @@ EG_MUST_USE eg_err btree_clear(struct btree *t);
 
 /* The record at `p` (a first part only: the first such record), or NULL. */
 const struct record *btree_get(const struct btree *t, const struct probe *p);
-
-/* Walk down for `p` and ask for its leaf's cache lines. */
-void btree_prefetch(const struct btree *t, const struct probe *p);
 
 /* A scan.  Valid inside one epoch section; to go on in a later one, keep a copy
  * of the last record and seek behind it. */

@@ -13,12 +13,32 @@
 /* ---- searching ---------------------------------------------------------- */
 
 /* Four bytes of `bytes` from `at` on, as a number; what is missing is `pad`. */
-static uint32_t head_of(const uint8_t *bytes, uint32_t size_bytes, uint32_t at, uint8_t pad) {
+static inline uint32_t head_of(const uint8_t *bytes, uint32_t size_bytes, uint32_t at,
+                               uint8_t pad) {
     uint32_t head = 0;
 
+    if (EG_LIKELY(at + NODE_HEAD_BYTES <= size_bytes))
+        return (uint32_t) bytes[at] << 24 | (uint32_t) bytes[at + 1] << 16 |
+               (uint32_t) bytes[at + 2] << 8 | bytes[at + 3]; /* one load */
     for (uint32_t i = at; i < at + NODE_HEAD_BYTES; i++)
         head = head << 8 | (i < size_bytes ? bytes[i] : pad);
     return head;
+}
+
+/* As memcmp, for a handful of bytes: a call costs more than the loop. */
+static inline int compare_bytes(const uint8_t *a, const uint8_t *b, uint32_t size_bytes) {
+    uint32_t i = 0;
+
+    for (uint64_t x, y; i + sizeof x <= size_bytes; i += sizeof x) {
+        memcpy(&x, a + i, sizeof x);
+        memcpy(&y, b + i, sizeof y);
+        if (x != y)
+            break;
+    }
+    for (; i < size_bytes; i++)
+        if (a[i] != b[i])
+            return a[i] < b[i] ? -1 : 1;
+    return 0;
 }
 
 /* The first i in from .. to-1 whose head is not below `head`, or `to`. */
@@ -41,7 +61,7 @@ struct range {
  * less, all from `to` on are greater. */
 static struct range node_candidates(const struct node *n, const struct probe *p, uint32_t first) {
     uint32_t known = EG_MIN(n->prefix_bytes, p->sortable_bytes);
-    int c = memcmp(p->sortable, n->prefix, known);
+    int c = compare_bytes(p->sortable, n->prefix, known);
     const uint32_t *heads = node_heads(n);
     uint32_t low, high;
     struct range r;
