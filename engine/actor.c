@@ -533,12 +533,17 @@ bool actor_dispatch(struct scheduler *s, struct actor *a, uint32_t msgs) {
 /* ---- lending ------------------------------------------------------------------------------- */
 
 struct actor *actor_claim(struct runtime *rt, eg_pid pid) {
+#ifdef EG_PLANT_LENT_TWICE /* a defect for the stress test to find */
+    const uint64_t busy = PID_QUEUED_MAX << 1;
+#else
+    const uint64_t busy = PID_LENT | PID_QUEUED_MAX << 1;
+#endif
     uint64_t word;
     struct pid_entry *e = pid_table_find(&rt->pids, pid.slot, pid.generation, &word);
 
     if (e == NULL || pid.node != rt->node)
         return NULL;
-    if ((word & (PID_LENDABLE | PID_LENT | PID_QUEUED_MAX << 1)) != PID_LENDABLE)
+    if ((word & (PID_LENDABLE | busy)) != PID_LENDABLE)
         return NULL;
     if (!atomic_compare_exchange_strong(&e->word, &word, word | PID_LENT))
         return NULL;

@@ -153,17 +153,20 @@ static bool check_order(bool lendable) {
 
 /* ---- lending ------------------------------------------------------------------------ */
 
-enum { LEND_ROUNDS = 5000 };
+enum { LEND_ROUNDS = 10000 };
 
 struct lent {
     uint64_t count;  /* plain on purpose: TSan sees a second user */
     eg_pid observer; /* hears the count after every change        */
 };
 
+/* The send between reading and writing gives a second user time to be noticed. */
 static void lent_change(struct actor *self, struct lent *l) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
-    m->tag = (uint32_t) l->count++;
+    uint64_t count = l->count;
+    m->tag = (uint32_t) count;
     EG_ASSERT(actor_send(self, l->observer, m) == EG_OK);
+    l->count = count + 1;
 }
 
 static eg_err lent_init(struct actor *self, void *state, const void *arg) {
@@ -372,8 +375,15 @@ static bool check_wakes(void) {
     return close_runtime() && atomic_load(&lost) == 0;
 }
 
-int main(void) {
+/* stress_runtime N: the lending alone, up to N times, for the planted defect. */
+int main(int argc, char **argv) {
     const char *seed = getenv("EG_SEED");
+    if (argc == 2) {
+        for (int left = atoi(argv[1]); left > 0; left--)
+            if (!check_lending())
+                return 1;
+        return 0;
+    }
     atomic_store(&next_seed, seed == NULL ? 1 : strtoull(seed, NULL, 10));
     printf("1..5\n");
     tap(1, check_order(false), "order of every sender into a plain actor");
