@@ -2,7 +2,8 @@
  *
  * Schedulers get turns only from stepper_run() and from a foreign call that waits;
  * when nothing is left to do time jumps to the next timer.  One seed, one history:
- * which scheduler goes next is drawn from it.
+ * which scheduler goes next is drawn from it.  Nothing is late here, so a test can
+ * claim what happens at which moment; for storms and pauses there is tests/sim.
  *
  *     struct stepper *st = stepper_open(&memory.base, 2, seed);
  *     supervisor_spawn(st->rt, ...);
