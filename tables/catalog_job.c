@@ -342,6 +342,8 @@ static bool add_index_step(struct actor *self, struct job *j) {
     switch (j->step++) {
     case 0:
         j->err = find_attribute(j);
+        if (j->err == EG_OK && j->position == 0)
+            j->err = err_note(&j->note, EG_BAD_REQUEST, "the key is found without an index");
         if (j->err == EG_OK && schema_indexed(s, j->position))
             j->err = err_note(&j->note, EG_EXISTS, "there is an index on that attribute");
         if (j->err == EG_OK && s->index_count == SCHEMA_INDEXES_MAX)

@@ -191,6 +191,8 @@ static eg_err take_index(struct schema *s, struct value v, struct err_note *note
         position = schema_attribute(s, name.text, name.size_bytes);
         if (position < 0)
             return err_note(note, EG_BAD_REQUEST, "option index: no attribute %s", name.text);
+        if (position == 0)
+            return err_note(note, EG_BAD_REQUEST, "option index: the key is found without one");
         if (schema_indexed(s, (uint32_t) position))
             return err_note(note, EG_BAD_REQUEST, "option index: %s stands twice", name.text);
         if (s->index_count == SCHEMA_INDEXES_MAX)

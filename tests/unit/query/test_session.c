@@ -489,3 +489,25 @@ Test(session_bounds, failing_memory_costs_answers_or_connections_and_nothing_els
         cr_assert_eq(memory.live, 0, "%d blocks leaked when %d are granted", memory.live, granted);
     }
 }
+
+/* ---- what fuzzing has found ------------------------------------------------------------------ */
+
+Test(session, the_key_cannot_be_indexed) {
+    struct memory_client *c = with_table();
+
+    begin(1, "add_index", 2);
+    value_put_text(&w, "t");
+    value_put_text(&w, "key");
+    send_it(c);
+    begin(2, "create_table", 2);
+    value_put_text(&w, "u");
+    value_put_map(&w, 1);
+    value_put_text(&w, "index");
+    value_put_array(&w, 1);
+    value_put_text(&w, "key");
+    send_it(c);
+    hand_node_run(&node);
+    assert_refused(c, 1, "bad_request");
+    assert_refused(c, 2, "bad_request");
+    memory_hang_up(c);
+}
