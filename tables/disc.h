@@ -11,7 +11,8 @@
  * Durability A request that is done with EG_OK is in the log file; with `sync`
  *            it is on the disc.  What a kill leaves of the writes of one
  *            submitter is a prefix of them that holds every one done with sync;
- *            one batch is there as a whole or not at all.
+ *            one batch is there as a whole or not at all.  Without `sync` a write
+ *            may wait a millisecond for company before it is in the log file.
  * Order      Requests of one submitter take effect in the order submitted.
  *            A read that begins after done() sees what was written.
  *            Two submitters are not ordered: a table's owner waits for done().

@@ -28,6 +28,13 @@ enum disc_state {
     DISC_FAILED, /* a write or fsync failed: refused until the node restarts */
 };
 
+/* How deep the writer sleeps: who must wake it? */
+enum disc_sleep {
+    DISC_AWAKE,   /* nobody                    */
+    DISC_NAPPING, /* who waits for the answer  */
+    DISC_ASLEEP,  /* everybody                 */
+};
+
 struct disc_rocks {
     struct disc base;
     struct alloc *alloc;
@@ -58,7 +65,7 @@ struct disc_rocks {
     uint8_t apart[EG_CACHE_LINE];
     _Atomic(struct disc_request *) inbox; /* newest first */
     _Atomic uint64_t queued_bytes;
-    _Atomic bool sleeping;
+    _Atomic int sleep; /* enum disc_sleep; the writer sets it, who wakes it clears it */
 
     /* Counted by the writer (refused: by anyone). */
     _Atomic uint64_t queued_bytes_max;

@@ -4,8 +4,15 @@
  * stack at once, turns it round (a stack taken whole and reversed is a queue)
  * and makes one RocksDB write of all the batches in it, with one fsync if any
  * of them asked.  While one fsync runs the next group gathers: that is the group
- * commit, and it needs no timer.  The writer sleeps on a condition only when the
- * stack is empty; a submitter makes a system call only to wake it.
+ * commit, and it needs no timer.
+ *
+ *     AWAKE --stack empty--> NAPPING --NAPS times nothing--> ASLEEP
+ *       ^---- NAP_MS, or someone who waits ---'                |
+ *       '------------------------ any submit ------------------'
+ *
+ * To wake a thread costs its waker a system call, ten times the rest of a submit.
+ * So a writer with work only naps, and a submit that nobody waits for (no `sync`)
+ * lets it: more gathers, and what a kill may take grows by NAP_MS.
  *
  *     OPEN --no space--> FULL --room again--> OPEN
  *       '---'------any other failure------> FAILED (stays)
@@ -23,6 +30,8 @@
 
 enum {
     GROUP_BYTES = 8 << 20,       /* one write: bounds latency and RocksDB's copy  */
+    NAP_MS = 1,                  /* what `async` may be late                            */
+    NAPS = 20,                   /* then there is no load, and a wake-up a submit is fine */
     FULL_PROBE_MS = 200,         /* how soon room is noticed                      */
     REQUEST_OVERHEAD_BYTES = 64, /* an empty request counts too                 */
 };
@@ -231,52 +240,77 @@ static void full_probe(struct disc_rocks *d) {
         state_set(d, DISC_OPEN, NULL);
 }
 
-/* Sleep until there is something to do.  False: nothing, and stop was asked. */
-static bool writer_sleep(struct disc_rocks *d) {
+/* Wait on the condition for so long at most; the lock is held. */
+static bool wait_ms(struct disc_rocks *d, long ms) {
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ms * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    return pthread_cond_timedwait(&d->wake, &d->lock, &until) == 0;
+}
+
+/* Nap or sleep until there may be something to do.  A submit that comes before the
+ * look into the inbox is found there; one that comes after it sees `sleep`. */
+static void writer_sleep(struct disc_rocks *d, enum disc_sleep sleep) {
+    bool go_on = true;
+
+    pthread_mutex_lock(&d->lock);
+    atomic_store(&d->sleep, sleep);
+    if (atomic_load(&d->inbox) != NULL || d->stop)
+        go_on = false;
+    while (go_on && atomic_load(&d->sleep) != DISC_AWAKE) {
+        if (sleep == DISC_NAPPING)
+            go_on = wait_ms(d, NAP_MS);
+        else if (d->state == DISC_FULL)
+            go_on = wait_ms(d, FULL_PROBE_MS);
+        else
+            pthread_cond_wait(&d->wake, &d->lock);
+        go_on = go_on && !d->stop;
+    }
+    atomic_store(&d->sleep, DISC_AWAKE);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static bool writer_stops(struct disc_rocks *d) {
     bool stop;
 
     pthread_mutex_lock(&d->lock);
-    atomic_store(&d->sleeping, true);
-    while (atomic_load(&d->inbox) == NULL && !d->stop && atomic_load(&d->sleeping)) {
-        if (d->state == DISC_FULL) {
-            struct timespec until;
-            clock_gettime(CLOCK_MONOTONIC, &until);
-            until.tv_nsec += FULL_PROBE_MS * 1000000L;
-            until.tv_sec += until.tv_nsec / 1000000000L;
-            until.tv_nsec %= 1000000000L;
-            pthread_cond_timedwait(&d->wake, &d->lock, &until);
-            break;
-        }
-        pthread_cond_wait(&d->wake, &d->lock);
-    }
-    atomic_store(&d->sleeping, false);
     stop = d->stop;
     pthread_mutex_unlock(&d->lock);
-    return !stop || atomic_load(&d->inbox) != NULL;
+    return stop && atomic_load(&d->inbox) == NULL;
 }
 
 static void *writer_run(void *arg) {
     struct disc_rocks *d = arg;
-    bool go_on = true;
+    uint32_t naps = 0;
 
-    while (go_on) {
+    do {
         struct disc_request *q = inbox_take(d);
-        if (q != NULL)
+        if (q != NULL) {
             requests_run(d, q);
-        else
-            go_on = writer_sleep(d);
+            naps = NAPS;
+        } else if (naps > 0) {
+            writer_sleep(d, DISC_NAPPING);
+            naps--;
+        } else {
+            writer_sleep(d, DISC_ASLEEP);
+        }
         if (d->state == DISC_FULL)
             full_probe(d);
-    }
+    } while (!writer_stops(d));
     return NULL;
 }
 
 /* ---- for everyone ------------------------------------------------------- */
 
+/* The writer holds the lock from its look at `sleep` until it waits; once we had it
+ * the signal cannot come too early.  Outside, so that it does not wake into a lock. */
 static void writer_wake(struct disc_rocks *d) {
     pthread_mutex_lock(&d->lock);
-    pthread_cond_signal(&d->wake);
     pthread_mutex_unlock(&d->lock);
+    pthread_cond_signal(&d->wake);
 }
 
 static eg_err submit_refuse(struct disc_rocks *d, eg_err err) {
@@ -287,8 +321,10 @@ static eg_err submit_refuse(struct disc_rocks *d, eg_err err) {
 eg_err rocks_submit(struct disc *base, struct disc_request *q) {
     struct disc_rocks *d = rocks_of(base);
     size_t bytes = request_bytes(q);
+    bool urgent = q->sync || q->kind != DISC_WRITE || bytes >= GROUP_BYTES; /* q is lent below */
     uint64_t queued_bytes;
     struct disc_request *newest;
+    int sleep;
 
     if (EG_UNLIKELY(bytes > DISC_QUEUE_BYTES_MAX))
         return submit_refuse(d, EG_TOO_LARGE);
@@ -306,7 +342,9 @@ eg_err rocks_submit(struct disc *base, struct disc_request *q) {
     do {
         q->next = newest;
     } while (!atomic_compare_exchange_weak(&d->inbox, &newest, q));
-    if (atomic_load(&d->sleeping) && atomic_exchange(&d->sleeping, false))
+    sleep = atomic_load(&d->sleep);
+    if ((sleep == DISC_ASLEEP || (sleep == DISC_NAPPING && urgent)) &&
+        atomic_exchange(&d->sleep, DISC_AWAKE) != DISC_AWAKE)
         writer_wake(d);
     return EG_OK;
 }
