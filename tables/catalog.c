@@ -5,6 +5,7 @@
 #include "engine/foreign.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
+#include "engine/supervisor.h"
 #include "tables/catalog_private.h"
 
 #include <string.h>
@@ -12,6 +13,8 @@
 enum {
     CATALOG_ANSWER_BYTES_MAX = 64 << 20, /* of one shard's answer */
     CATALOG_STOP_MS = 60 * 1000,         /* to write what discs are owed */
+    ROOT_RESTARTS = 8,                   /* of the catalog or all tables: then the tree ends */
+    ROOT_RESTARTS_MS = 10 * 1000,
 };
 
 static eg_err open_scratch(struct world *w) {
@@ -56,8 +59,98 @@ static void free_all(struct catalog *c) {
     alloc_put(c->world.o.alloc, c, sizeof *c);
 }
 
+/* ---- the tree: root -> catalog, families -> a supervisor a table -> its shards ---- */
+
+static void families_changed(void *context, eg_pid pid) {
+    struct catalog *c = context;
+    atomic_store(&c->families, (uint64_t) pid.slot << 32 | pid.generation);
+}
+
+static void root_child(const void *children, uint32_t index, struct child_spec *out) {
+    struct catalog *c = (struct catalog *) children;
+
+    if (index == 1) {
+        catalog_child(c, out);
+        return;
+    }
+    *out = (struct child_spec){.id = "tables",
+                               .kind = CHILD_SUPERVISOR,
+                               .restart = PERMANENT,
+                               .shutdown_ms = SHUTDOWN_INFINITY,
+                               .supervisor = {.label = "tables", .strategy = ONE_FOR_ONE},
+                               .changed = families_changed,
+                               .changed_context = c};
+}
+
+static eg_pid pid_of(const struct catalog *c, uint64_t packed) {
+    return (eg_pid){runtime_node(c->world.o.runtime), (uint32_t) (packed >> 32), (uint32_t) packed};
+}
+
+eg_pid catalog_pid(const struct catalog *c) {
+    return pid_of(c, atomic_load(&c->pid));
+}
+
+eg_pid catalog_families(const struct catalog *c) {
+    return pid_of(c, atomic_load(&c->families));
+}
+
+/* Call and drop the answer but for its outcome. */
+static eg_err ask(struct catalog *c, struct foreign *f, eg_pid to, struct message *m) {
+    struct message *reply;
+    eg_err err;
+
+    if (m == NULL)
+        return EG_MEMORY;
+    err = foreign_call(f, to, m, CATALOG_STOP_MS, &reply);
+    if (err != EG_OK)
+        return err;
+    err = (eg_err) reply->tag;
+    message_free(c->world.o.runtime, reply);
+    return err;
+}
+
+static eg_err start_tree(struct catalog *c, struct foreign *f) {
+    struct supervisor_opts o = {.label = "engram",
+                                .strategy = ONE_FOR_ONE,
+                                .intensity = ROOT_RESTARTS,
+                                .period_ms = ROOT_RESTARTS_MS,
+                                .children = c,
+                                .child_count = 2,
+                                .child_at = root_child};
+    struct runtime *rt = c->world.o.runtime;
+    eg_err err = supervisor_spawn(rt, NULL, &o, SPAWN_ON(0), NULL, &c->root);
+
+    if (err != EG_OK)
+        return err;
+    return ask(c, f, c->root, supervisor_request(rt, SUPERVISOR_AWAIT, NULL, 0));
+}
+
+/* Shards first, which write what they owe; then the tree from its leaves on. */
+static eg_err stop_tree(struct catalog *c, struct foreign *f) {
+    struct catalog_request q = {.op = CATALOG_STOP};
+    struct runtime *rt = c->world.o.runtime;
+    struct message *m;
+    eg_ref down;
+    eg_pid to;
+    eg_err err;
+
+    if (eg_pid_is_none(c->root))
+        return EG_OK;
+    err = catalog_message(c, &q, &to, &m);
+    if (err == EG_OK)
+        err = ask(c, f, to, m);
+    if (foreign_monitor(f, c->root, &down) == EG_OK) {
+        supervisor_stop(rt, c->root);
+        m = foreign_receive(f, CATALOG_STOP_MS); /* DOWN: now nothing touches the tables */
+        if (m != NULL)
+            message_free(rt, m);
+    }
+    return err;
+}
+
 eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct err_note *note) {
     struct catalog *c = alloc_zero(o->alloc, sizeof *c);
+    struct foreign *f;
     eg_err err;
 
     if (c == NULL)
@@ -68,45 +161,36 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
     list_init(&c->dying);
     epoch_bin_init(&c->bin, o->epoch, o->alloc);
     names_init(&c->names, o->alloc, &c->bin, env_random(o->env));
+    err = foreign_open(&f, o->runtime);
+    if (err != EG_OK)
+        goto free_catalog;
     err = open_scratch(&c->world);
     if (err == EG_OK)
-        err = catalog_start(c);
-    if (err != EG_OK) {
-        free_all(c);
-        return err;
-    }
-    err = catalog_recover(c, note);
-    if (err != EG_OK) {
-        if (catalog_close(c) != EG_OK)
-            env_log(o->env, ENV_LOG_WARN, "catalog", "not all shards stopped in order");
-        return err;
-    }
+        err = start_tree(c, f);
+    if (err == EG_OK)
+        err = catalog_recover(c, f, note);
+    if (err != EG_OK)
+        goto stop;
+    foreign_close(f);
     *out = c;
     return EG_OK;
+
+stop:
+    if (stop_tree(c, f) != EG_OK)
+        env_log(o->env, ENV_LOG_WARN, "catalog", "not all shards stopped in order");
+    foreign_close(f);
+free_catalog:
+    free_all(c);
+    return err;
 }
 
 eg_err catalog_close(struct catalog *c) {
-    struct catalog_request q = {.op = CATALOG_STOP};
     struct foreign *f;
-    struct message *m, *reply = NULL;
-    eg_ref down;
-    eg_pid to;
     eg_err err = foreign_open(&f, c->world.o.runtime);
 
     if (err != EG_OK)
         return err;
-    err = foreign_monitor(f, c->pid, &down);
-    if (err == EG_OK)
-        err = catalog_message(c, &q, &to, &m);
-    if (err == EG_OK)
-        err = foreign_call(f, to, m, CATALOG_STOP_MS, &reply);
-    if (err == EG_OK) {
-        err = (eg_err) reply->tag;
-        message_free(c->world.o.runtime, reply);
-        reply = foreign_receive(f, CATALOG_STOP_MS); /* DOWN: now it touches nothing more */
-        if (reply != NULL)
-            message_free(c->world.o.runtime, reply);
-    }
+    err = stop_tree(c, f);
     foreign_close(f);
     free_all(c);
     return err;
@@ -152,7 +236,7 @@ eg_err catalog_message(struct catalog *c, const struct catalog_request *q, eg_pi
         memcpy(at, q->name.at, q->name.size_bytes);
     if (q->value.size_bytes != 0)
         memcpy(at + q->name.size_bytes, q->value.at, q->value.size_bytes);
-    *to = c->pid;
+    *to = catalog_pid(c);
     *out = m;
     return EG_OK;
 }

@@ -13,6 +13,7 @@
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
+#include "engine/supervisor.h"
 #include "tables/catalog_private.h"
 #include "tables/disc.h"
 #include "tables/shard_actor.h"
@@ -35,16 +36,20 @@ struct job {
     struct catalog_request request;
     uint64_t id;
     uint32_t step;
+    bool answered;
     uint32_t asked; /* answers still to come  */
     eg_err err;     /* the first that failed  */
     struct err_note note;
     struct table *table;
+    struct table *fresh;   /* being made             */
     uint32_t position;     /* of the index           */
     struct schema *schema; /* being made             */
     struct buffer encoded; /* the schema for disc    */
     struct disc_batch batch;
     struct disc_request disc;
     struct message *disc_done;
+    _Atomic bool disc_ended; /* and how, for an actor that missed the message */
+    _Atomic int32_t disc_err;
 };
 
 static struct alloc *alloc_of(const struct catalog *c) {
@@ -66,7 +71,7 @@ static void ask_shard(struct actor *self, struct job *j, struct shard *s, uint32
                       const struct shard_request *q) {
     struct message *m;
 
-    if (eg_pid_is_none(s->pid))
+    if (eg_pid_is_none(shard_pid(s)))
         return; /* never started: nothing to ask */
     m = message_new(actor_runtime(self), MESSAGE_CALL, shard_request_size(q));
     if (m == NULL) {
@@ -76,7 +81,7 @@ static void ask_shard(struct actor *self, struct job *j, struct shard *s, uint32
     m->tag = tag;
     m->ref = j->id;
     shard_request_pack(q, m->payload);
-    if (actor_send(self, s->pid, m) == EG_OK)
+    if (actor_send(self, shard_pid(s), m) == EG_OK)
         j->asked++;
     else
         failed(j, EG_BUSY);
@@ -97,8 +102,9 @@ static void disc_done(struct disc_request *q, eg_err err) {
     struct catalog *c = j->catalog;
 
     m->ref = j->id;
-    memcpy(m->payload, &err, sizeof err);
-    (void) runtime_send(c->world.o.runtime, EG_PID_NONE, c->pid, m); /* gone: nobody to tell */
+    atomic_store(&j->disc_err, err); /* before the pid is read: see take_over() */
+    atomic_store(&j->disc_ended, true);
+    (void) runtime_send(c->world.o.runtime, EG_PID_NONE, catalog_pid(c), m); /* or take_over() */
 }
 
 static void ask_disc(struct job *j, struct disc_request q) {
@@ -106,7 +112,7 @@ static void ask_disc(struct job *j, struct disc_request q) {
 
     j->disc = q;
     j->disc.done = disc_done;
-    j->disc_done = message_new(j->catalog->world.o.runtime, MESSAGE_REPLY, sizeof err);
+    j->disc_done = message_new(j->catalog->world.o.runtime, MESSAGE_REPLY, 0);
     if (j->disc_done == NULL) {
         failed(j, EG_MEMORY);
         return;
@@ -118,6 +124,7 @@ static void ask_disc(struct job *j, struct disc_request q) {
         return;
     }
     message_free(j->catalog->world.o.runtime, j->disc_done);
+    j->disc_done = NULL;
     failed(j, err);
 }
 
@@ -145,6 +152,7 @@ static void answer(struct actor *self, struct job *j, const void *at, size_t siz
         size_bytes = strlen(j->note.text);
     }
     actor_reply_bytes(self, j->call->from, j->call->ref, j->err, at, size_bytes);
+    j->answered = true;
 }
 
 static void answer_true(struct actor *self, struct job *j) {
@@ -154,21 +162,45 @@ static void answer_true(struct actor *self, struct job *j) {
 
 /* ---- the steps: each returns true when the job is over -------------------------------- */
 
-static bool publish_table(struct actor *self, struct job *j) {
-    struct catalog *c = j->catalog;
-    struct table *t;
-    eg_err err = table_open(&t, &c->world, j->schema, j->disc.table);
+/* Ask the tables' supervisor for a change of this table's family. */
+static void ask_families(struct actor *self, struct job *j, struct message *m) {
+    if (m == NULL) {
+        failed(j, EG_MEMORY);
+        return;
+    }
+    m->ref = j->id;
+    if (actor_send(self, catalog_families(j->catalog), m) == EG_OK)
+        j->asked++;
+    else
+        failed(j, EG_BUSY);
+}
+
+static bool publish_table(struct actor *self, struct job *j);
+
+/* Open the new table and let its shards be started. */
+static bool start_table(struct actor *self, struct job *j) {
+    struct child_spec child;
+    eg_err err = table_open(&j->fresh, &j->catalog->world, j->schema, j->disc.table);
 
     j->schema = NULL; /* the table's, or gone */
-    if (err == EG_OK) {
-        err = table_start(t);
-        if (err == EG_OK)
-            err = names_add(&c->names, t);
-        if (err != EG_OK)
-            list_push_back(&c->dying, &t->dying); /* its actors end with the runtime */
-    }
-    if (err != EG_OK)
+    if (err != EG_OK) {
         failed(j, err);
+        answer_true(self, j);
+        return true;
+    }
+    table_child(j->fresh, &child);
+    ask_families(self, j, supervisor_start_child(actor_runtime(self), &child));
+    j->step = 2;
+    return j->asked == 0 && publish_table(self, j);
+}
+
+static bool publish_table(struct actor *self, struct job *j) {
+    struct catalog *c = j->catalog;
+
+    if (j->err == EG_OK)
+        failed(j, names_add(&c->names, j->fresh));
+    if (j->err != EG_OK) /* its actors end with the tree, and it is freed after them */
+        list_push_back(&c->dying, &j->fresh->dying);
     answer_true(self, j);
     return true;
 }
@@ -179,9 +211,11 @@ static bool create_step(struct actor *self, struct job *j) {
     size_t name_bytes = j->request.name.size_bytes;
     bool on_disc;
 
+    if (j->step == 2)
+        return publish_table(self, j);
     if (j->step == 1) {
         if (j->err == EG_OK)
-            return publish_table(self, j);
+            return start_table(self, j);
         answer_true(self, j);
         return true;
     }
@@ -211,7 +245,7 @@ static bool create_step(struct actor *self, struct job *j) {
     j->schema->version = 1;
     on_disc = j->schema->storage != STORAGE_RAM;
     if (!on_disc)
-        return publish_table(self, j);
+        return start_table(self, j);
     if (c->world.o.disc == NULL)
         failed(j, err_note(&j->note, EG_DISC, "this node has no data directory"));
     else if (schema_encode(j->schema, &j->encoded) != EG_OK)
@@ -223,6 +257,16 @@ static bool create_step(struct actor *self, struct job *j) {
                                           .schema = {j->encoded.at, j->encoded.size_bytes}});
     j->step = 1;
     return j->asked == 0 && create_step(self, j);
+}
+
+static struct message *family_request(struct actor *self, struct job *j,
+                                      enum supervisor_command command) {
+    struct child_spec child;
+    struct child_key key = {.pid = EG_PID_NONE};
+
+    table_child(j->table, &child);
+    memcpy(key.id, child.id, sizeof key.id);
+    return supervisor_request(actor_runtime(self), command, &key, sizeof key);
 }
 
 static bool drop_step(struct actor *self, struct job *j) {
@@ -240,6 +284,18 @@ static bool drop_step(struct actor *self, struct job *j) {
         j->step++;
         /* fall through */
     case 1:
+        ask_families(self, j, family_request(self, j, SUPERVISOR_TERMINATE_CHILD));
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 2:
+        ask_families(self, j, family_request(self, j, SUPERVISOR_DELETE_CHILD));
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 3:
         j->err = EG_OK; /* a disc that refuses the last batch may still forget the table */
         if (j->table->disc_table != NULL) {
             ask_disc(j, (struct disc_request){
@@ -463,7 +519,6 @@ static bool stop_step(struct actor *self, struct job *j) {
             return false;
     }
     answer_true(self, j);
-    actor_exit_normal(self);
     return true;
 }
 
@@ -558,9 +613,15 @@ static void on_answer(struct actor *self, struct catalog *c, const struct messag
     struct job *j = find_job(c, m->ref);
     eg_err err = (eg_err) m->tag;
 
-    EG_ASSERT(j != NULL && j->asked > 0);
+    if (j == NULL)
+        return;        /* of a job that ended with an earlier actor */
+    if (j->answered) { /* likewise, and only the disc still had it */
+        job_free(j);
+        return;
+    }
+    EG_ASSERT(j->asked > 0);
     if (m->tag == CATALOG_DISC_DONE)
-        memcpy(&err, m->payload, sizeof err);
+        err = (eg_err) atomic_load(&j->disc_err);
     else if (err != EG_OK && j->err == EG_OK)
         snprintf(j->note.text, sizeof j->note.text, "%.*s", (int) m->size_bytes,
                  (const char *) m->payload);
@@ -616,22 +677,45 @@ static void receive(struct actor *self, void *state, struct message *m) {
     epoch_sweep(&c->bin);
 }
 
+/* A successor finds what its killed predecessor had begun.  Answers that were sent
+ * to the dead pid are lost, so every job that waited for one ends here; the disc's
+ * work goes on by itself and is only waited for. */
+static void take_over(struct actor *self, struct catalog *c) {
+    for (struct list_node *n = c->jobs.next, *next; n != &c->jobs; n = next) {
+        struct job *j = EG_CONTAINER_OF(n, struct job, node);
+
+        next = n->next;
+        if (!j->answered) {
+            failed(j, err_note(&j->note, EG_TIMEOUT, "the catalog was restarted meanwhile"));
+            answer_true(self, j);
+        }
+        if (j->disc_done == NULL || atomic_load(&j->disc_ended))
+            job_free(j);
+    }
+}
+
 static eg_err init(struct actor *self, void *state, const void *arg) {
-    memcpy(state, arg, sizeof(struct catalog *));
+    struct catalog *c = (struct catalog *) arg;
+    eg_pid pid = actor_pid(self);
+
+    *(struct catalog **) state = c;
+    atomic_store(&c->pid, (uint64_t) pid.slot << 32 | pid.generation);
+    take_over(self, c);
     start_tick(self);
     return EG_OK;
 }
 
-eg_err catalog_start(struct catalog *c) {
+void catalog_child(struct catalog *c, struct child_spec *out) {
     static const struct actor_ops ops = {.name = "catalog",
                                          .state_bytes = sizeof(struct catalog *),
                                          .init = init,
                                          .receive = receive};
-    struct spawn_opts o = {.ops = &ops,
-                           .arg = &c,
-                           .arg_bytes = sizeof c,
-                           .scheduler = SPAWN_ON(0),
-                           .mailbox_bound = MAILBOX_BOUND_DEFAULT};
 
-    return actor_spawn(c->world.o.runtime, NULL, &o, &c->pid, NULL);
+    *out = (struct child_spec){.id = "catalog",
+                               .kind = CHILD_ACTOR,
+                               .restart = PERMANENT,
+                               .actor = &ops,
+                               .arg = c,
+                               .scheduler = SPAWN_ON(0),
+                               .mailbox_bound = MAILBOX_BOUND_DEFAULT};
 }

@@ -6,13 +6,18 @@
 #include "tables/names.h"
 #include "tables/table_private.h"
 
+struct child_spec;
+struct foreign;
+
 struct catalog {
     struct world world;
     struct names names;
-    struct epoch_bin bin; /* the actor's: name sets, schemas, tables */
-    eg_pid pid;
-    struct list_node jobs;    /* under way                                  */
-    struct list_node waiting; /* changes of the schema that must take turns */
+    struct epoch_bin bin;      /* the actor's: name sets, schemas, tables */
+    eg_pid root;               /* the supervisor of all this                 */
+    _Atomic uint64_t pid;      /* the actor of now, slot << 32 | generation  */
+    _Atomic uint64_t families; /* the supervisor of the tables' supervisors */
+    struct list_node jobs;     /* under way                                  */
+    struct list_node waiting;  /* changes of the schema that must take turns */
     uint32_t waiting_count;
     uint64_t last_job;
     struct list_node dying; /* dropped tables that somebody still holds */
@@ -24,14 +29,19 @@ struct catalog {
  * failure. */
 EG_MUST_USE eg_err table_open(struct table **out, struct world *w, struct schema *schema,
                               struct disc_table *disc_table);
-EG_MUST_USE eg_err table_start(struct table *t); /* give its shards their actors */
-void table_free(struct table *t);                /* the actors are gone, nobody reads */
+/* The supervisor of its shards, as a child of the tables' supervisor. */
+void table_child(struct table *t, struct child_spec *out);
+void table_free(struct table *t); /* the actors are gone, nobody reads */
 
-/* Read every table of the disc back. */
-EG_MUST_USE eg_err catalog_recover(struct catalog *c, struct err_note *note);
+/* Read every table of the disc back.  `f` is the calling thread's. */
+EG_MUST_USE eg_err catalog_recover(struct catalog *c, struct foreign *f, struct err_note *note);
 
 /* ---- the actor (catalog_job.c) -------------------------------------------------- */
 
-EG_MUST_USE eg_err catalog_start(struct catalog *c);
+/* The actor, as a child of the root. */
+void catalog_child(struct catalog *c, struct child_spec *out);
+
+eg_pid catalog_pid(const struct catalog *c);
+eg_pid catalog_families(const struct catalog *c);
 
 #endif /* TABLES_CATALOG_PRIVATE_H */

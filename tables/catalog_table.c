@@ -1,10 +1,15 @@
 /* catalog_table.c -- making tables: fresh, or from what the disc remembers. */
 #include "engine/env.h"
+#include "engine/foreign.h"
 #include "engine/runtime.h"
+#include "engine/supervisor.h"
 #include "tables/catalog_private.h"
 #include "tables/disc.h"
 
+#include <stdio.h>
 #include <string.h>
+
+enum { TABLE_RESTARTS = 16, TABLE_RESTARTS_MS = 10 * 1000 }; /* of shards: then it gives up */
 
 static void close_shards(struct table *t, uint32_t count) {
     while (count-- > 0)
@@ -25,6 +30,7 @@ eg_err table_open(struct table **out, struct world *w, struct schema *schema,
         goto free_schema;
     t->world = w;
     t->seed = schema->seed;
+    t->node = runtime_node(w->o.runtime);
     t->shard_count = schema->shards;
     t->type = schema->type;
     t->storage = schema->storage;
@@ -49,12 +55,23 @@ free_schema:
     return err;
 }
 
-eg_err table_start(struct table *t) {
-    eg_err err = EG_OK;
+static void shard_at(const void *children, uint32_t index, struct child_spec *out) {
+    struct table *t = (struct table *) children;
+    shard_child(&t->shard[index], out);
+}
 
-    for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++)
-        err = shard_start(&t->shard[i]);
-    return err;
+void table_child(struct table *t, struct child_spec *out) {
+    *out = (struct child_spec){.kind = CHILD_SUPERVISOR,
+                               .restart = TRANSIENT,
+                               .shutdown_ms = SHUTDOWN_INFINITY,
+                               .supervisor = {.label = schema_of(t)->name.text,
+                                              .strategy = ONE_FOR_ONE,
+                                              .intensity = TABLE_RESTARTS,
+                                              .period_ms = TABLE_RESTARTS_MS,
+                                              .children = t,
+                                              .child_count = t->shard_count,
+                                              .child_at = shard_at}};
+    snprintf(out->id, sizeof out->id, "table %016llx", (unsigned long long) schema_of(t)->id);
 }
 
 void table_free(struct table *t) {
@@ -73,6 +90,7 @@ void table_free(struct table *t) {
 
 struct recovery {
     struct catalog *catalog;
+    struct foreign *foreign;
     struct err_note *note;
     eg_err err; /* the first; the rest is passed over */
     const char *name;
@@ -81,7 +99,7 @@ struct recovery {
     uint64_t reported_ns;
 };
 
-enum { RECOVERY_REPORT_MS = 1000 };
+enum { RECOVERY_REPORT_MS = 1000, CATALOG_START_MS = 30 * 1000 };
 
 static void progress(void *context, uint64_t records) {
     struct recovery *y = context;
@@ -128,6 +146,24 @@ static eg_err parse_stored(struct recovery *y, const char *name, struct disc_byt
     return EG_OK;
 }
 
+static eg_err start_table(struct recovery *y, struct table *t) {
+    struct runtime *rt = y->catalog->world.o.runtime;
+    struct child_spec child;
+    struct message *m, *reply;
+    eg_err err;
+
+    table_child(t, &child);
+    m = supervisor_start_child(rt, &child);
+    if (m == NULL)
+        return EG_MEMORY;
+    err = foreign_call(y->foreign, catalog_families(y->catalog), m, CATALOG_START_MS, &reply);
+    if (err != EG_OK)
+        return err;
+    err = (eg_err) reply->tag;
+    message_free(rt, reply);
+    return err;
+}
+
 static eg_err recover_table(struct recovery *y, const char *name, struct disc_table *disc_table,
                             struct disc_bytes stored) {
     struct catalog *c = y->catalog;
@@ -151,7 +187,7 @@ static eg_err recover_table(struct recovery *y, const char *name, struct disc_ta
         table_free(t);
         return err;
     }
-    err = table_start(t); /* whoever has the names stops what was started */
+    err = start_table(y, t); /* whoever has the names stops what was started */
     if (err != EG_OK)
         return err;
     env_log(c->world.o.env, ENV_LOG_INFO, "recover", "%s: %llu records in %llu ms", name,
@@ -171,8 +207,8 @@ static void found_table(void *ctx, const char *name, struct disc_table *t,
         err_note_prefix(y->note, "table %s", name);
 }
 
-eg_err catalog_recover(struct catalog *c, struct err_note *note) {
-    struct recovery y = {.catalog = c, .note = note, .err = EG_OK};
+eg_err catalog_recover(struct catalog *c, struct foreign *f, struct err_note *note) {
+    struct recovery y = {.catalog = c, .foreign = f, .note = note, .err = EG_OK};
     eg_err err;
 
     if (c->world.o.disc == NULL)

@@ -12,11 +12,13 @@
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
+#include "engine/supervisor.h"
 #include "tables/recover.h"
 #include "tables/shard_actor.h"
 #include "tables/shard_index.h"
 #include "tables/table_private.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -61,6 +63,7 @@ eg_err shard_open(struct shard *s, struct table *t, uint32_t number) {
         shard_log_attach(&s->log, t->world->o.disc,
                          t->storage == STORAGE_DISC ? t->disc_table : NULL, number,
                          t->type == TABLE_BAG, schema->durability == DURABILITY_SYNC);
+    s->log.owner = s;
     err = slab_open(&s->slab, a);
     if (err != EG_OK)
         goto fini_log;
@@ -170,8 +173,8 @@ static void account(struct shard *s) {
 
 /* Is there anything that needs time to pass? */
 static bool wants_tick(const struct shard *s) {
-    return s->log.refused || (!s->log.in_flight && !shard_log_idle(&s->log)) ||
-           s->bin.retired_count != 0 ||
+    return s->log.refused || s->build_call.open ||
+           (!s->log.in_flight && !shard_log_idle(&s->log)) || s->bin.retired_count != 0 ||
            atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) != RANK_NEVER;
 }
 
@@ -180,14 +183,14 @@ static void ask_tick(struct shard *s) {
     struct runtime *rt = s->table->world->o.runtime;
     struct message *m;
 
-    if (s->ticking || !wants_tick(s) || eg_pid_is_none(s->pid))
+    if (s->ticking || !wants_tick(s) || eg_pid_is_none(shard_pid(s)))
         return;
     m = message_new(rt, MESSAGE_REPLY, 0); /* REPLY: passes a full mailbox */
     if (m == NULL)
         return; /* the next turn asks again */
     m->tag = SHARD_TICK;
     s->ticking = true;
-    (void) runtime_send(rt, EG_PID_NONE, s->pid, m); /* gone: then nothing needs a tick */
+    (void) runtime_send(rt, EG_PID_NONE, shard_pid(s), m); /* gone: then nothing needs a tick */
 }
 
 void shard_turn_end(struct shard *s) {
@@ -207,17 +210,7 @@ void shard_turn_end(struct shard *s) {
 
 struct shard_actor {
     struct shard *shard;
-    eg_pid caller; /* of the long call: INDEX_BUILD or STOP */
-    eg_ref ref;
-    bool building;
-    bool stopping;
-    uint16_t build_position;
 };
-
-static void answer_true(struct actor *self, eg_pid to, eg_ref ref) {
-    static const uint8_t yes = 0xc3;
-    actor_reply_bytes(self, to, ref, EG_OK, &yes, 1);
-}
 
 static void refuse(struct actor *self, const struct message *m, eg_err err, const char *why) {
     actor_reply_bytes(self, m->from, m->ref, err, why, strlen(why));
@@ -277,46 +270,51 @@ static void run_call(struct actor *self, struct shard *s, const struct message *
     reader_reset(t.reader);
 }
 
-static void build_step(struct actor *self, struct shard_actor *a) {
-    struct shard *s = a->shard;
-    struct reader *r = &s->table->world->readers[scheduler_index(actor_scheduler(self))];
-    bool done = false;
-    eg_err err = shard_index_build_step(s, r, &done);
-    struct message *m;
+static void end_call(struct actor *self, struct shard_call *c, eg_err err) {
+    static const uint8_t yes = 0xc3;
 
-    reader_reset(r);
-    if (err == EG_OK && !done) {
-        m = message_new(actor_runtime(self), MESSAGE_REPLY, 0);
-        if (m != NULL) {
-            m->tag = SHARD_STEP;
-            (void) actor_send(self, s->pid, m); /* to itself: it is there */
-            return;
-        }
-        err = EG_MEMORY;
-    }
-    a->building = false;
-    if (err == EG_OK) {
-        answer_true(self, a->caller, a->ref);
-        return;
-    }
-    shard_index_drop(s, a->build_position);
-    actor_reply_bytes(self, a->caller, a->ref, err, NULL, 0);
+    actor_reply_bytes(self, c->from, c->ref, err, &yes, err == EG_OK);
+    c->open = false;
 }
 
-static void begin_build(struct actor *self, struct shard_actor *a, const struct message *m) {
+static void next_step(struct actor *self) {
+    struct message *m = message_new(actor_runtime(self), MESSAGE_REPLY, 0);
+
+    if (m == NULL)
+        return; /* the tick goes on with it */
+    m->tag = SHARD_STEP;
+    (void) actor_send(self, actor_pid(self), m); /* to itself: it is there */
+}
+
+static void build_step(struct actor *self, struct shard *s) {
+    struct reader *r = &s->table->world->readers[scheduler_index(actor_scheduler(self))];
+    bool done = false;
+    eg_err err;
+
+    if (!s->build_call.open)
+        return;
+    err = shard_index_build_step(s, r, &done);
+    reader_reset(r);
+    if (err == EG_OK && !done) {
+        next_step(self);
+        return;
+    }
+    if (err != EG_OK)
+        shard_index_drop(s, s->build.position);
+    end_call(self, &s->build_call, err);
+}
+
+static void begin_build(struct actor *self, struct shard *s, const struct message *m) {
     struct shard_request q = shard_request_unpack(m->payload);
     eg_err err =
-        a->building || a->stopping ? EG_BUSY : shard_index_build_begin(a->shard, q.attribute);
+        s->build_call.open || s->stop_call.open ? EG_BUSY : shard_index_build_begin(s, q.attribute);
 
     if (err != EG_OK) {
         refuse(self, m, err, "");
         return;
     }
-    a->building = true;
-    a->build_position = q.attribute;
-    a->caller = m->from;
-    a->ref = m->ref;
-    build_step(self, a);
+    s->build_call = (struct shard_call){true, m->from, m->ref};
+    build_step(self, s);
 }
 
 static void start_tick(struct actor *self, struct shard *s) {
@@ -343,6 +341,7 @@ static void tick(struct actor *self, struct shard *s) {
     reader_reset(r);
     epoch_flush(&s->bin);
     shard_log_retry(&s->log);
+    build_step(self, s); /* one that found no memory for its next step */
     account(s);
     s->ticking = false;
     if (wants_tick(s))
@@ -350,70 +349,81 @@ static void tick(struct actor *self, struct shard *s) {
 }
 
 /* All that could be written is, or the disc refuses: the end. */
-static void try_stop(struct actor *self, struct shard_actor *a) {
-    struct shard_log *l = &a->shard->log;
-
-    if (!a->stopping || !(shard_log_idle(l) || l->refused))
+static void try_stop(struct actor *self, struct shard *s) {
+    if (!s->stop_call.open || !(shard_log_idle(&s->log) || s->log.refused))
         return;
-    if (l->refused)
-        actor_reply_bytes(self, a->caller, a->ref, EG_DISC, NULL, 0);
-    else
-        answer_true(self, a->caller, a->ref);
+    end_call(self, &s->stop_call, s->log.refused ? EG_DISC : EG_OK);
     actor_exit_normal(self);
 }
 
 static void shard_receive(struct actor *self, void *state, struct message *m) {
-    struct shard_actor *a = state;
-    struct shard *s = a->shard;
+    struct shard *s = ((struct shard_actor *) state)->shard;
 
     if (m->kind == MESSAGE_CALL && m->tag == SHARD_STOP) {
-        a->stopping = true;
-        a->caller = m->from;
-        a->ref = m->ref;
+        s->stop_call = (struct shard_call){true, m->from, m->ref};
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_INDEX_BUILD) {
-        begin_build(self, a, m);
+        begin_build(self, s, m);
     } else if (m->kind == MESSAGE_CALL) {
         run_call(self, s, m);
     } else if (m->tag == SHARD_LOG_DONE) {
-        (void) shard_log_done(&s->log, self, m); /* refused: the tick retries */
+        shard_log_done(&s->log, self); /* refused: the tick retries */
     } else if (m->tag == SHARD_STEP) {
-        build_step(self, a);
+        build_step(self, s);
     } else if (m->tag == SHARD_TICK && m->kind == MESSAGE_TIMEOUT) {
         tick(self, s);
     } else if (m->tag == SHARD_TICK) {
         start_tick(self, s);
     }
     shard_turn_end(s);
-    try_stop(self, a);
+    try_stop(self, s);
 }
 
-static eg_err shard_init(struct actor *self, void *state, const void *arg) {
-    struct shard_actor *a = state;
+/* Told by the supervisor when the actor is spawned and by its own init: whichever is
+ * first, so that nobody finds a table without actors. */
+static void set_pid(void *context, eg_pid pid) {
+    struct shard *s = context;
 
-    memcpy(&a->shard, arg, sizeof a->shard);
-    if (wants_tick(a->shard)) /* recovered records may expire before anyone asks */
-        start_tick(self, a->shard);
+    if (!eg_pid_is_none(pid)) /* a dead one answers as nobody does */
+        atomic_store(&s->pid, (uint64_t) pid.slot << 32 | pid.generation);
+}
+
+/* A first actor, or the successor of one that was killed. */
+static eg_err shard_init(struct actor *self, void *state, const void *arg) {
+    struct shard *s = (struct shard *) arg;
+
+    ((struct shard_actor *) state)->shard = s;
+    set_pid(s, actor_pid(self));
+    s->ticking = false;
+    shard_log_done(&s->log, self);
+    if (s->build_call.open)
+        next_step(self);
+    if (wants_tick(s)) /* recovered records may expire before anyone asks */
+        start_tick(self, s);
     return EG_OK;
 }
 
-eg_err shard_start(struct shard *s) {
+eg_pid shard_pid(const struct shard *s) {
+    uint64_t pid = atomic_load(&s->pid);
+
+    return pid == 0 ? EG_PID_NONE
+                    : (eg_pid){s->table->node, (uint32_t) (pid >> 32), (uint32_t) pid};
+}
+
+void shard_child(struct shard *s, struct child_spec *out) {
     static const struct actor_ops ops = {.name = "shard",
                                          .state_bytes = sizeof(struct shard_actor),
                                          .init = shard_init,
                                          .receive = shard_receive};
-    struct spawn_opts o = {.ops = &ops,
-                           .arg = &s,
-                           .arg_bytes = sizeof s,
-                           .scheduler = SPAWN_ANYWHERE,
-                           .mailbox_bound = MAILBOX_BOUND_MAX,
-                           .label = schema_of(s->table)->name.text,
-                           .lendable = true};
-    eg_pid pid;
-    eg_err err = actor_spawn(s->table->world->o.runtime, NULL, &o, &pid, NULL);
 
-    if (err == EG_OK) {
-        s->pid = pid;
-        s->log.shard_pid = pid;
-    }
-    return err;
+    *out = (struct child_spec){.kind = CHILD_ACTOR,
+                               .restart = TRANSIENT, /* it ends normally when it is told to stop */
+                               .actor = &ops,
+                               .arg = s,
+                               .scheduler = SPAWN_ANYWHERE,
+                               .mailbox_bound = MAILBOX_BOUND_MAX,
+                               .label = schema_of(s->table)->name.text,
+                               .lendable = true,
+                               .changed = set_pid,
+                               .changed_context = s};
+    snprintf(out->id, sizeof out->id, "shard %u", s->number);
 }

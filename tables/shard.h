@@ -13,6 +13,10 @@
  *   (2) every record with an expiry is among the deadlines, and nothing else is.
  *   (3) `record_bytes` is the sum of record_bytes() over the store.
  *
+ * The actor is only the turn-giver: if it is killed, its supervisor starts another
+ * on the same shard, and what was under way goes on.  Requests that waited in its
+ * mailbox are answered EG_NOPROC by the runtime.
+ *
  * Private to tables/: the layers above speak to tables (table.h).
  */
 #ifndef TABLES_SHARD_H
@@ -27,6 +31,7 @@
 #include "tables/shard_msg.h"
 #include "tables/store.h"
 
+struct child_spec;
 struct index;
 struct table;
 
@@ -50,11 +55,18 @@ struct shard_build {
     struct buffer place; /* the last key that was added */
 };
 
+/* A call that is answered turns later: it outlives an actor that is killed. */
+struct shard_call {
+    bool open;
+    eg_pid from;
+    eg_ref ref;
+};
+
 struct shard {
     /* Read by anybody. */
     struct store *store;
     struct table *table;
-    eg_pid pid;
+    _Atomic uint64_t pid; /* of the actor of now, slot << 32 | generation; 0: none */
     uint32_t number;
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
     struct shard_index index[SCHEMA_INDEXES_MAX];
@@ -71,6 +83,8 @@ struct shard {
     struct rank by_age;      /* of a cache table: all its records    */
     struct shard_log log;
     struct shard_build build;
+    struct shard_call build_call;
+    struct shard_call stop_call;
     uint32_t turns;
     bool ticking; /* a tick is on its way: time passes for this shard */
 };
@@ -86,12 +100,15 @@ struct shard_turn {
     uint64_t now_ms; /* wall clock */
 };
 
-/* Make the shard's parts; shard_start() gives it its actor.
+/* Make the shard's parts; shard_child() says how a supervisor gives it its actor.
  * EG_MEMORY, EG_DISC, EG_CORRUPT: nothing is left. */
 EG_MUST_USE eg_err shard_open(struct shard *s, struct table *t, uint32_t number);
-EG_MUST_USE eg_err shard_start(struct shard *s);
+void shard_child(struct shard *s, struct child_spec *out);
 /* No reader is left and the actor is gone. */
 void shard_close(struct shard *s);
+
+/* The shard's actor of now; EG_PID_NONE before it has one. */
+eg_pid shard_pid(const struct shard *s);
 
 /* Carry out a checked request.  The caller owns the shard and is in a reader
  * section.  On EG_OK the result was appended; otherwise nothing changed. */

@@ -6,6 +6,7 @@
 #include "tables/shard_log.h"
 
 #include "engine/runtime.h"
+#include "tables/shard.h"
 
 #include <string.h>
 
@@ -80,23 +81,27 @@ static void batch_done(struct disc_request *q, eg_err err) {
     struct shard_log *l = EG_CONTAINER_OF(q, struct shard_log, request);
     struct message *m = l->done;
 
-    memcpy(m->payload, &err, sizeof err);
-    /* A RESULT nobody can be told of: the shard is gone, and its log with it. */
-    (void) runtime_send(l->runtime, EG_PID_NONE, l->shard_pid, m);
+    /* Both before the pid is read: an actor that takes over later finds them. */
+    atomic_store(&l->ended_err, err);
+    atomic_fetch_add(&l->ended, 1);
+    /* If the actor has just died its successor looks without being told. */
+    (void) runtime_send(l->runtime, EG_PID_NONE, shard_pid(l->owner), m);
 }
 
 /* Lend batch[!filling] to the disc.  False: it could not be. */
 static bool submit(struct shard_log *l) {
     eg_err err;
 
-    l->done = message_new(l->runtime, MESSAGE_REPLY, sizeof err); /* REPLY: never refused */
+    l->done = message_new(l->runtime, MESSAGE_REPLY, 0); /* REPLY: never refused */
     if (l->done == NULL)
         return false;
     l->done->tag = SHARD_LOG_DONE;
     l->request = (struct disc_request){
         .kind = DISC_WRITE, .sync = l->sync, .batch = &l->batch[!l->filling], .done = batch_done};
+    l->flights++;
     err = disc_submit(l->disc, &l->request);
     if (err != EG_OK) {
+        l->flights--;
         message_free(l->runtime, l->done);
         l->done = NULL;
     }
@@ -142,19 +147,18 @@ static void answer_waiters(struct shard_log *l, struct actor *self, struct buffe
     buffer_clear(waiters);
 }
 
-void shard_log_done(struct shard_log *l, struct actor *self, const struct message *m) {
+void shard_log_done(struct shard_log *l, struct actor *self) {
     eg_err err;
 
-    EG_ASSERT(l->in_flight);
-    memcpy(&err, m->payload, sizeof err);
-    l->done = NULL;
+    if (!l->in_flight || l->refused || atomic_load(&l->ended) != l->flights)
+        return; /* told already, or not yet */
+    err = (eg_err) atomic_load(&l->ended_err);
     answer_waiters(l, self, &l->waiters[!l->filling], err);
     if (err != EG_OK) {
         l->refused = true;
         return;
     }
     disc_batch_reset(&l->batch[!l->filling]);
-    l->refused = false;
     l->in_flight = false;
 }
 

@@ -29,6 +29,8 @@ enum {
 /* The tag of the message that tells a shard that its batch is done. */
 enum { SHARD_LOG_DONE = 0x10000 };
 
+struct shard;
+
 struct shard_waiter {
     eg_pid to;
     eg_ref ref;
@@ -40,7 +42,7 @@ struct shard_log {
     struct disc_table *table;
     struct runtime *runtime;
     struct alloc *alloc;
-    eg_pid shard_pid; /* who hears when a batch is done */
+    const struct shard *owner; /* whose actor hears when a batch is done */
     uint32_t shard;
     bool bag;
     bool sync;
@@ -50,7 +52,10 @@ struct shard_log {
     struct disc_batch batch[2];
     struct buffer waiters[2]; /* struct shard_waiter, by batch */
     struct disc_request request;
-    struct message *done; /* sent by the disc's writer */
+    struct message *done;      /* sent by the disc's writer                       */
+    _Atomic uint64_t ended;    /* flights that the disc is done with, and how the */
+    _Atomic int32_t ended_err; /* last one ended: for an actor that missed the message */
+    uint64_t flights;          /* begun                                           */
 };
 
 void shard_log_init(struct shard_log *l, struct alloc *a, struct runtime *rt);
@@ -85,8 +90,9 @@ void shard_log_flush(struct shard_log *l, struct disc_bytes clock);
 EG_MUST_USE eg_err shard_log_wait(struct shard_log *l, eg_pid to, eg_ref ref,
                                   struct message *reply);
 
-/* The done message arrived: answer the waiters through `self`. */
-void shard_log_done(struct shard_log *l, struct actor *self, const struct message *m);
+/* The disc may be done: if so, answer the waiters through `self`.  Call when the
+ * done message arrives, and when a new actor takes over. */
+void shard_log_done(struct shard_log *l, struct actor *self);
 void shard_log_retry(struct shard_log *l); /* where `refused`, else nothing */
 
 /* Nothing collected and nothing in flight. */

@@ -118,7 +118,8 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     if (err != EG_OK)
         return err;
     s = shard_of(t, k.hash);
-    owner = s->log.sync && q->op != SHARD_READ ? NULL : actor_claim(t->world->o.runtime, s->pid);
+    owner =
+        s->log.sync && q->op != SHARD_READ ? NULL : actor_claim(t->world->o.runtime, shard_pid(s));
     if (owner == NULL) {
         err = EG_AGAIN;
     } else {
@@ -147,7 +148,7 @@ eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
         err = key_of_request(t, q, &k, note);
     if (err != EG_OK)
         return err;
-    *to = shard_of(t, k.hash)->pid;
+    *to = shard_pid(shard_of(t, k.hash));
     key_release(&k);
     m = message_new(t->world->o.runtime, MESSAGE_CALL, shard_request_size(q));
     if (m == NULL)
@@ -217,7 +218,7 @@ static bool claim_all(struct table *t, const bool wanted[SCHEMA_SHARDS_MAX],
     for (uint32_t i = 0; i < t->shard_count; i++) {
         if (!wanted[i])
             continue;
-        owner[i] = actor_claim(t->world->o.runtime, t->shard[i].pid);
+        owner[i] = actor_claim(t->world->o.runtime, shard_pid(&t->shard[i]));
         if (owner[i] == NULL) {
             release_all(t, owner);
             return false;

@@ -19,6 +19,7 @@ struct table {
     _Atomic uint32_t refs;                 /* the catalog holds one until it is dropped */
     _Atomic bool dropped;
     uint64_t seed;
+    uint32_t node; /* of its shards' pids */
     uint32_t shard_count;
     enum table_type type;
     enum table_storage storage;

@@ -241,7 +241,7 @@ static void purge(struct table *t, struct reader *r, struct shard *s) {
     if (t->storage == STORAGE_DISC_ONLY ||
         atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) > now_ms(t))
         return;
-    owner = actor_claim(t->world->o.runtime, s->pid);
+    owner = actor_claim(t->world->o.runtime, shard_pid(s));
     if (owner == NULL)
         return;
     (void) shard_purge(s, r, now_ms(t), UINT64_MAX); /* the count is read below */

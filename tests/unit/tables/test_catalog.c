@@ -2,6 +2,7 @@
 #include "tables/catalog.h"
 
 #include "engine/foreign.h"
+#include "engine/inspect.h"
 #include "engine/loop_uv.h"
 #include "tables/table.h"
 
@@ -279,6 +280,60 @@ Test(catalog, a_dropped_table_answers_its_holders_and_its_name_is_free) {
     reader_exit(&reader);
     table_unref(t);
     cr_assert_eq(ask_catalog(CATALOG_CREATE, "d", (struct value){0}), EG_OK);
+}
+
+/* Kill every actor of one kind and see each of them end. */
+static int kill_all(const char *kind) {
+    eg_exit why = exit_reason(EG_EXIT_KILL);
+    struct inspect_page *page;
+    int killed = 0;
+
+    cr_assert_eq(inspect_wait(runtime, 0, INSPECT_PAGE_MAX, &page), EG_OK);
+    for (uint32_t i = 0; i < page->count; i++) {
+        const struct actor_info *info = &page->entry[i].actor;
+        struct message *m;
+        eg_ref down;
+
+        if (strcmp(info->name, kind) != 0)
+            continue;
+        cr_assert_eq(foreign_monitor(thread, info->pid, &down), EG_OK);
+        actor_exit_send(runtime, EG_PID_NONE, info->pid, &why);
+        m = foreign_receive(thread, WAIT_MS);
+        cr_assert(m != NULL && m->kind == MESSAGE_DOWN);
+        message_free(runtime, m);
+        killed++;
+    }
+    inspect_free(runtime, page);
+    return killed;
+}
+
+Test(catalog, shards_and_catalog_that_are_killed_come_back_with_all_they_had) {
+    struct bytes b;
+    struct table *t;
+    eg_err err;
+
+    cr_assert_eq(ask_catalog(CATALOG_CREATE, "k", (struct value){0}), EG_OK);
+    reader_enter(&reader);
+    t = find("k");
+    table_ref(t);
+    cr_assert_eq(run(t, (struct shard_request){.op = SHARD_WRITE, .value = pair(&b, "k", 7)}),
+                 EG_OK);
+    reader_exit(&reader);
+    cr_assert_eq(kill_all("shard"), 16);
+    cr_assert_eq(kill_all("catalog"), 1);
+    reader_enter(&reader);
+    cr_assert_eq(read_number(t, "k"), 7);
+    do /* until its supervisor has given the shard its next actor */
+        err = run(t, (struct shard_request){.op = SHARD_WRITE, .value = pair(&b, "k", 8)});
+    while (err == EG_NOPROC);
+    cr_assert_eq(err, EG_OK);
+    cr_assert_eq(read_number(t, "k"), 8);
+    reader_exit(&reader);
+    table_unref(t);
+    do
+        err = ask_catalog(CATALOG_DROP, "k", (struct value){0});
+    while (err == EG_NOPROC);
+    cr_assert_eq(err, EG_OK);
 }
 
 Test(catalog, names_are_sorted) {
