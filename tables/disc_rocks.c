@@ -1,34 +1,20 @@
-/* disc_rocks.c -- disc.h on RocksDB: the data directory and what is in it.
+/* disc_rocks.c -- disc.h on RocksDB: the database and its tables.
  *
- *     DIRECTORY/lock     flock()ed by the node that uses it, holds its pid
- *     DIRECTORY/format   "engram data 1": written once, after the first open
- *     DIRECTORY/db/      RocksDB: one column family a table ("t:NAME"), and
- *                        "default" for the meta table (schemas)
+ * One column family a table ("t:NAME"), and "default" for the meta table (schemas).
+ * The directory around it is disc_directory_rocks.c's.
  *
  * Create makes the family first and stores the schema second; drop removes the
  * schema first and the family second, both durably.  So a kill between the two
  * leaves a family without a schema, which open removes, and a schema without a
  * family is damage.
  *
- * Our own lock comes before RocksDB is touched, since a second RocksDB on the same
- * files turns over the log file of the first before it meets the lock.  `format`
- * tells a directory that was in use from one whose creation was cut short: with
- * it, a missing CURRENT or log is damage, and RocksDB, which would make a new
- * database and delete the old files, is not asked.
- *
  * Log replay tolerates only a torn tail (kTolerateCorruptedTailRecords): that is
  * what a kill leaves.  The default would stop at any damage and silently drop
  * everything after it, fsynced or not.  Checksums of blocks and log are verified. */
 #include "tables/disc_rocks_private.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -39,7 +25,7 @@ enum {
     BUFFER_BYTES = 32 << 20,   /* one table's memtable: a kill replays at most a few   */
     BUFFERS_BYTES = 96 << 20,  /* of all tables together                               */
     ARENA_BYTES = 256 << 10,   /* a memtable's step, so that small tables stay small   */
-    LOG_BYTES = 128 << 20,     /* of write-ahead log: bounds the replay at start       */
+    LOG_BYTES = 64 << 20,      /* of write-ahead log: bounds the replay after a kill   */
     FILES_MAX = 512,           /* open at once                                         */
     INFO_LOG_BYTES = 1 << 20,  /* RocksDB's diary: warnings only, two files            */
     SYNC_STEP_BYTES = 1 << 20, /* write back steadily, so that fsync has little left  */
@@ -48,7 +34,6 @@ enum {
     FAMILY_NAME_BYTES = DISC_NAME_BYTES_MAX + 3,
 };
 
-#define FORMAT_TEXT   "engram data 1\n"
 #define FAMILY_PREFIX "t:"
 
 /* ---- what RocksDB says -------------------------------------------------- */
@@ -284,109 +269,6 @@ static struct disc_stats rocks_stats(struct disc *base) {
     return s;
 }
 
-/* ---- the directory ------------------------------------------------------ */
-
-static eg_err directory_enter(const char *path, struct err_note *note) {
-    struct stat s;
-
-    if (stat(path, &s) != 0 && errno == ENOENT && mkdir(path, 0750) != 0)
-        return err_note(note, EG_DISC, "cannot make data directory %s: %s", path, strerror(errno));
-    if (stat(path, &s) != 0)
-        return err_note(note, EG_DISC, "data directory %s: %s", path, strerror(errno));
-    if (!S_ISDIR(s.st_mode))
-        return err_note(note, EG_DISC, "data directory %s is not a directory", path);
-    if (access(path, R_OK | W_OK | X_OK) != 0)
-        return err_note(note, EG_DISC, "data directory %s: %s", path, strerror(errno));
-    return EG_OK;
-}
-
-/* One buffer serves all paths; after open it holds that of the database. */
-static void path_set(struct disc_rocks *d, const char *directory, const char *leaf) {
-    snprintf(d->path, d->path_bytes, "%s%s", directory, leaf);
-}
-
-/* Take DIRECTORY/lock, which the kernel gives back however the process ends. */
-static eg_err directory_lock(struct disc_rocks *d, const char *directory, struct err_note *note) {
-    char text[32] = "";
-    eg_err err;
-
-    path_set(d, directory, "/lock");
-    d->lock_fd = open(d->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    if (d->lock_fd < 0)
-        return err_note(note, EG_DISC, "%s: %s", d->path, strerror(errno));
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        ssize_t n = read(d->lock_fd, text, sizeof text - 1);
-        long pid = n > 0 ? strtol(text, NULL, 10) : 0;
-        err = err_note(note, EG_DISC, "data directory %s is in use by process %ld", directory, pid);
-        goto close_lock;
-    }
-    snprintf(text, sizeof text, "%ld\n", (long) getpid());
-    if (ftruncate(d->lock_fd, 0) == 0 && pwrite(d->lock_fd, text, strlen(text), 0) > 0)
-        return EG_OK;
-    err = err_note(note, EG_DISC, "%s: %s", d->path, strerror(errno));
-close_lock:
-    close(d->lock_fd);
-    return err;
-}
-
-/* Read DIRECTORY/format.  *used: a database was made here once. */
-static eg_err format_read(struct disc_rocks *d, const char *directory, bool *used,
-                          struct err_note *note) {
-    char text[sizeof FORMAT_TEXT + 16];
-    ssize_t n;
-    int fd;
-
-    path_set(d, directory, "/format");
-    *used = false;
-    fd = open(d->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return EG_OK;
-    if (fd < 0)
-        return err_note(note, EG_DISC, "%s: %s", d->path, strerror(errno));
-    n = read(fd, text, sizeof text);
-    close(fd);
-    if (n < 0)
-        return err_note(note, EG_DISC, "%s: %s", d->path, strerror(errno));
-    *used = true;
-    if ((size_t) n == strlen(FORMAT_TEXT) && memcmp(text, FORMAT_TEXT, (size_t) n) == 0)
-        return EG_OK;
-    return err_note(note, EG_CORRUPT, "%s is not \"%.*s\": damaged, or written by a later Engram",
-                    d->path, (int) strlen(FORMAT_TEXT) - 1, FORMAT_TEXT);
-}
-
-/* Is there a write-ahead log?  RocksDB always keeps one and does not miss it. */
-static bool log_exists(const char *path) {
-    DIR *dir = opendir(path);
-    struct dirent *entry;
-    bool exists = false;
-
-    if (dir == NULL)
-        return false;
-    while ((entry = readdir(dir)) != NULL) {
-        const char *dot = strrchr(entry->d_name, '.');
-        exists |= dot != NULL && strcmp(dot, ".log") == 0;
-    }
-    closedir(dir);
-    return exists;
-}
-
-/* Write DIRECTORY/format so that after a crash it is there as a whole or not. */
-static eg_err format_write(const char *directory, struct err_note *note) {
-    int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd =
-        dir < 0 ? -1 : openat(dir, "format.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    bool written = fd >= 0 &&
-                   write(fd, FORMAT_TEXT, strlen(FORMAT_TEXT)) == (ssize_t) strlen(FORMAT_TEXT) &&
-                   fsync(fd) == 0;
-
-    if (fd >= 0 && close(fd) != 0)
-        written = false;
-    written = written && renameat(dir, "format.new", dir, "format") == 0 && fsync(dir) == 0;
-    if (dir >= 0)
-        close(dir);
-    return written ? EG_OK : err_note(note, EG_DISC, "%s/format: %s", directory, strerror(errno));
-}
-
 /* ---- opening the database ----------------------------------------------- */
 
 /* Options that the C interface knows by text only. */
@@ -580,16 +462,16 @@ static eg_err tables_repair(struct disc_rocks *d, struct err_note *note) {
 static eg_err directory_open(struct disc_rocks *d, const struct disc_rocks_opts *o,
                              struct err_note *note) {
     bool formatted, made;
-    eg_err err = format_read(d, o->directory, &formatted, note);
+    eg_err err = directory_format_read(d, o->directory, &formatted, note);
 
     if (err != EG_OK)
         return err;
-    path_set(d, o->directory, "/db/CURRENT");
+    directory_path(d, o->directory, "/db/CURRENT");
     made = access(d->path, F_OK) == 0;
     if (formatted && !made)
         return err_note(note, EG_CORRUPT, "the data directory is damaged: %s is missing", d->path);
-    path_set(d, o->directory, "/db");
-    if (formatted && !log_exists(d->path))
+    directory_path(d, o->directory, "/db");
+    if (formatted && !directory_has_log(d->path))
         return err_note(note, EG_CORRUPT, "the data directory is damaged: %s has no log", d->path);
 
     options_make(d, o);
@@ -597,7 +479,7 @@ static eg_err directory_open(struct disc_rocks *d, const struct disc_rocks_opts 
     if (err == EG_OK)
         err = tables_repair(d, note);
     if (err == EG_OK && !formatted)
-        err = format_write(o->directory, note);
+        err = directory_format_write(o->directory, note);
     if (err == EG_OK)
         err = rocks_writer_start(d);
     if (err != EG_OK)

@@ -1,8 +1,9 @@
 /* disc_rocks_private.h -- what the RocksDB side of disc.h shares between its files.
  *
- *     disc_rocks.c          the data directory, options, open and close, tables
- *     disc_writer_rocks.c   the queue, the writer's thread, group commit, faults
- *     disc_read_rocks.c     look-ups and iterators
+ *     disc_rocks.c             options, open and close, tables
+ *     disc_directory_rocks.c   the data directory: lock, format, what must be there
+ *     disc_writer_rocks.c      the queue, the writer's thread, group commit, faults
+ *     disc_read_rocks.c        look-ups and iterators
  */
 #ifndef TABLES_DISC_ROCKS_PRIVATE_H
 #define TABLES_DISC_ROCKS_PRIVATE_H
@@ -84,6 +85,19 @@ static inline struct disc_rocks *rocks_of(struct disc *d) {
  * Frees `text`.  Writes "DOING: TEXT" into the note. */
 enum rocks_failure { ROCKS_FULL, ROCKS_BUSY, ROCKS_CORRUPT, ROCKS_OTHER };
 enum rocks_failure rocks_failure(char *text, struct err_note *note, const char *doing);
+
+/* The data directory; each says in the note what is wrong with which path. */
+eg_err directory_enter(const char *path, struct err_note *note); /* make it if need be */
+/* One buffer serves all paths; after open it holds that of the database. */
+void directory_path(struct disc_rocks *d, const char *directory, const char *leaf);
+/* Take DIRECTORY/lock, which the kernel gives back however the process ends. */
+eg_err directory_lock(struct disc_rocks *d, const char *directory, struct err_note *note);
+/* *used: a database was made here once. */
+eg_err directory_format_read(struct disc_rocks *d, const char *directory, bool *used,
+                             struct err_note *note);
+eg_err directory_format_write(const char *directory, struct err_note *note);
+/* Is there a write-ahead log?  RocksDB always keeps one and does not miss it. */
+bool directory_has_log(const char *path);
 
 /* The writer: started after the database is open, stopped before it is closed. */
 EG_MUST_USE eg_err rocks_writer_start(struct disc_rocks *d);
