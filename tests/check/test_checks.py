@@ -128,6 +128,42 @@ class Exports(Planted):
         self.assert_found("exports nothing", *self.built("static int x; int *eg_hidden(void);", "-shared"))
 
 
+class Runner(Planted):
+    """tools/test counts what ctest counted, and a build that fails is a failure."""
+
+    CMAKE = """
+        cmake_minimum_required(VERSION 3.22)
+        project(planted NONE)
+        enable_testing()
+        add_test(NAME good COMMAND true)
+        add_test(NAME bad COMMAND false)
+        add_test(NAME idle COMMAND sh -c "exit 77")
+        set_tests_properties(idle PROPERTIES SKIP_RETURN_CODE 77)
+    """
+
+    def plant_tree(self, cmake):
+        (self.dir / "tools").mkdir()
+        shutil.copy(ROOT / "tools/test", self.dir / "tools")
+        shutil.copy(ROOT / "CMakePresets.json", self.dir)
+        self.plant("CMakeLists.txt", cmake)
+
+    def last_line(self):
+        done = subprocess.run(["tools/test", "--no-install", "release"], capture_output=True, text=True, cwd=self.dir)
+        return done.returncode, done.stdout.splitlines()[-1]
+
+    def test_counts_each_kind(self):
+        self.plant_tree(self.CMAKE)
+        self.assertEqual(self.last_line(), (1, "1 passed, 1 failed, 1 skipped"))
+
+    def test_is_content_where_nothing_fails(self):
+        self.plant_tree(self.CMAKE.replace("COMMAND false", "COMMAND true"))
+        self.assertEqual(self.last_line(), (0, "2 passed, 0 failed, 1 skipped"))
+
+    def test_a_tree_that_does_not_build_is_a_failure(self):
+        self.plant_tree(self.CMAKE + "add_custom_target(broken ALL COMMAND false)")
+        self.assertEqual(self.last_line(), (1, "0 passed, 1 failed, 0 skipped"))
+
+
 class Format(Planted):
     def test_finds_a_file_nobody_formatted(self):
         if not shutil.which("clang-format"):
