@@ -293,6 +293,17 @@ static void open_connections(struct run *r) {
     }
 }
 
+static void close_connections(struct run *r) {
+    for (uint32_t i = 0; i < r->o->connections; i++) {
+        close(r->connections[i].fd);
+        free(r->connections[i].tail);
+    }
+    close(r->poll);
+    free(r->connections);
+    free(r->input);
+    free(r->output);
+}
+
 static void create_table(const struct options *o) {
     uint8_t request[WIRE_REQUEST_MAX], reply[WIRE_REQUEST_MAX];
     int fd = dial(o->address);
@@ -352,6 +363,7 @@ static int run(const struct options *o, const struct wire *w) {
     struct run *r = calloc(1, sizeof *r);
     uint64_t start_ns;
     double cpu;
+    int code;
 
     r->o = o;
     r->wire = *w;
@@ -370,7 +382,10 @@ static int run(const struct options *o, const struct wire *w) {
     cpu = (cpu_seconds() - cpu) / ((double) (r->now_ns - start_ns) / 1e9);
     report(r, (double) (r->now_ns - r->measure_ns) / 1e9,
            cpu * (double) (r->now_ns - r->measure_ns) / 1e9);
-    return r->errors + r->wrong == 0 ? 0 : 1;
+    code = r->errors + r->wrong == 0 ? 0 : 1;
+    close_connections(r);
+    free(r);
+    return code;
 }
 
 static void usage(int code) {
