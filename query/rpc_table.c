@@ -144,8 +144,10 @@ static eg_err read_chunk(struct rpc_call *c, struct value_iter *it) {
             count++;
         }
     }
-    if (err == EG_OK)
+    if (err == EG_OK) {
         table_get_many(c->table, &c->worker->reader, keys, count, found);
+        err = reader_take_fault(&c->worker->reader);
+    }
     for (uint32_t i = 0; i < count; i++) {
         if (err == EG_OK)
             err = put_found(c, &key[i], found[i]);

@@ -10,6 +10,9 @@
 
 #include <string.h>
 
+/* MessagePack's headers of the two answers that a read of a set has. */
+enum { ARRAY_OF_NONE = 0x90, ARRAY_OF_ONE = 0x91 };
+
 /* ---- output buffers -------------------------------------------------------- */
 
 struct buffer worker_buffer_get(struct worker *w) {
@@ -61,30 +64,65 @@ static eg_err run_keyed(struct rpc_call *c) {
     return EG_AGAIN;
 }
 
-static void run(struct rpc_call *c) {
-    struct session *s = c->session;
-    size_t mark;
-    struct value_writer w;
+/* Everything of an answer but its result; `mark` is what to go back to. */
+static eg_err begin_answer(struct rpc_call *c, size_t *mark) {
     uint8_t *room;
-    eg_err err = EG_MEMORY;
+    struct value_writer w;
 
-    if (s->state == SESSION_CLOSED)
-        return;
     counter_add(&c->worker->counters.calls[rpc_method_number(c->method)], 1);
     c->worker->note.text[0] = '\0';
-    c->result = session_output(s);
-    mark = c->result->size_bytes;
+    c->result = session_output(c->session);
+    *mark = c->result->size_bytes;
     room = buffer_room(c->result, RPC_HEADER_BYTES);
-    if (room != NULL) {
-        w = value_writer_init(room, RPC_HEADER_BYTES);
-        rpc_put_response(&w, c->id);
-        c->result->size_bytes += (size_t) (w.at - room);
-        err = c->method->order == RPC_KEYED ? run_keyed(c) : c->method->run(c);
-    }
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, RPC_HEADER_BYTES);
+    rpc_put_response(&w, c->id);
+    c->result->size_bytes += (size_t) (w.at - room);
+    return EG_OK;
+}
+
+static void end_answer(struct rpc_call *c, size_t mark, eg_err err) {
     if (err != EG_OK || c->notification)
         c->result->size_bytes = mark;
     if (err != EG_OK && err != EG_AGAIN && !c->notification)
-        session_answer_error(s, c->id, err, c->note->text);
+        session_answer_error(c->session, c->id, err, c->note->text);
+}
+
+static void run(struct rpc_call *c) {
+    size_t mark;
+    eg_err err;
+
+    if (c->session->state == SESSION_CLOSED)
+        return;
+    err = begin_answer(c, &mark);
+    if (err == EG_OK)
+        err = c->method->order == RPC_KEYED ? run_keyed(c) : c->method->run(c);
+    end_answer(c, mark, err);
+}
+
+/* The answer to a read that found `found`, or nothing. */
+static void answer_found(struct rpc_call *c, const struct record *found) {
+    size_t mark;
+    uint8_t *room;
+    eg_err err;
+
+    if (c->session->state == SESSION_CLOSED)
+        return;
+    err = begin_answer(c, &mark);
+    if (err == EG_OK) {
+        size_t size_bytes = found != NULL ? record_array_bytes(found) : 0;
+        room = buffer_room(c->result, 1 + size_bytes);
+        if (room != NULL) {
+            room[0] = found != NULL ? ARRAY_OF_ONE : ARRAY_OF_NONE;
+            if (found != NULL)
+                memcpy(room + 1, record_array(found), size_bytes);
+            c->result->size_bytes += 1 + size_bytes;
+        } else {
+            err = EG_TOO_LARGE;
+        }
+    }
+    end_answer(c, mark, err);
 }
 
 /* ---- a batch ------------------------------------------------------------------- */
@@ -161,11 +199,49 @@ void worker_add(struct worker *w, struct rpc_call *c) {
         session_answer_error(c->session, c->id, err, c->note->text);
 }
 
+/* A read of one record from memory, which nothing under way may change before. */
+static bool is_plain_read(const struct rpc_call *c) {
+    const struct schema *s = table_schema(c->table);
+
+    return c->method->op == SHARD_READ && s->type != TABLE_BAG && s->storage != STORAGE_DISC_ONLY &&
+           !session_key_underway(c->session, &c->key);
+}
+
+/* How many calls from `from` on are plain reads of one table. */
+static uint32_t reads_in_a_row(const struct worker *w, uint32_t from) {
+    uint32_t to = from;
+
+    while (to < w->batch_count && w->batch[to].table == w->batch[from].table &&
+           is_plain_read(&w->batch[to]))
+        to++;
+    return to - from;
+}
+
+/* Reads in a row wait for their records together. */
+static void run_reads(struct worker *w, uint32_t from, uint32_t count) {
+    const struct key *keys[WORKER_BATCH_CALLS];
+    const struct record *found[WORKER_BATCH_CALLS];
+
+    EG_ASSERT(count > 0 && count <= EG_COUNTOF(keys));
+    for (uint32_t i = 0; i < count; i++)
+        keys[i] = &w->batch[from + i].key;
+    table_get_many(w->batch[from].table, &w->reader, keys, count, found);
+    for (uint32_t i = 0; i < count; i++)
+        answer_found(&w->batch[from + i], found[i]);
+}
+
 void worker_execute(struct worker *w) {
-    for (uint32_t i = 0; i < w->batch_count; i++) {
-        run(&w->batch[i]);
-        key_release(&w->batch[i].key);
+    for (uint32_t i = 0; i < w->batch_count;) {
+        uint32_t reads = reads_in_a_row(w, i);
+        if (reads > 1) {
+            run_reads(w, i, reads);
+            i += reads;
+        } else {
+            run(&w->batch[i++]);
+        }
     }
+    for (uint32_t i = 0; i < w->batch_count; i++)
+        key_release(&w->batch[i].key);
     w->batch_count = 0;
 }
 
