@@ -15,14 +15,6 @@ static const char *const durability_names[] = {"async", "sync"};
 static const char *const merge_names[] = {"lww",      "lww_by_attribute", "first", "max",     "min",
                                           "siblings", "counter",          "set",   "callback"};
 
-const char *schema_type_name(enum table_type t) {
-    return type_names[t];
-}
-
-const char *schema_storage_name(enum table_storage s) {
-    return storage_names[s];
-}
-
 /* ---- options ------------------------------------------------------------ */
 
 static eg_err bad_option(struct err_note *note, const char *option, const char *expected) {
@@ -321,8 +313,7 @@ void schema_fini(struct schema *s) {
     s->attribute_count = 0;
 }
 
-static void encode_into(const struct schema *s, struct value_writer *w) {
-    value_put_map(w, (uint32_t) EG_COUNTOF(options_known));
+void schema_put_options(const struct schema *s, struct value_writer *w) {
     value_put_text(w, "type");
     value_put_text(w, type_names[s->type]);
     value_put_text(w, "storage");
@@ -360,6 +351,11 @@ static void encode_into(const struct schema *s, struct value_writer *w) {
         value_put_nil(w);
     else
         value_put_u64(w, s->max_bytes);
+}
+
+static void encode_into(const struct schema *s, struct value_writer *w) {
+    value_put_map(w, SCHEMA_OPTIONS + 3);
+    schema_put_options(s, w);
     value_put_text(w, "id");
     value_put_u64(w, s->id);
     value_put_text(w, "seed");

@@ -79,6 +79,10 @@ void schema_fini(struct schema *s);
 /* Append the encoded form, as schema_parse() reads it back. */
 EG_MUST_USE eg_err schema_encode(const struct schema *s, struct buffer *out);
 
+/* Its SCHEMA_OPTIONS options as pairs of a map whose header the caller has put. */
+enum { SCHEMA_OPTIONS = 12 };
+void schema_put_options(const struct schema *s, struct value_writer *w);
+
 /* Seconds as users give a ttl, in milliseconds; false: not above 0, or past a century. */
 EG_MUST_USE bool schema_ttl_ms(double seconds, uint64_t *ttl_ms);
 
@@ -90,7 +94,5 @@ static inline bool schema_ordered(const struct schema *s) {
     return s->type != TABLE_SET;
 }
 
-const char *schema_type_name(enum table_type t);
-const char *schema_storage_name(enum table_storage s);
 
 #endif /* TABLES_SCHEMA_H */

@@ -261,50 +261,19 @@ uint64_t table_size(struct table *t, struct reader *r) {
 }
 
 static void put_info(const struct table *t, uint64_t size, struct value_writer *w) {
-    static const char *const durability[] = {"async", "sync"};
     const struct schema *s = schema_of(t);
     int64_t memory = atomic_load_explicit(&t->budget.used_bytes, memory_order_relaxed);
 
-    value_put_map(w, 13);
+    value_put_map(w, SCHEMA_OPTIONS + 4);
     value_put_text(w, "name");
     value_put_string(w, s->name.text, s->name.size_bytes);
-    value_put_text(w, "type");
-    value_put_text(w, schema_type_name(s->type));
-    value_put_text(w, "storage");
-    value_put_text(w, schema_storage_name(s->storage));
-    value_put_text(w, "attributes");
-    value_put_array(w, s->attribute_count);
-    for (uint32_t i = 0; i < s->attribute_count; i++)
-        value_put_string(w, s->attributes[i].text, s->attributes[i].size_bytes);
-    value_put_text(w, "index");
-    value_put_array(w, s->index_count);
-    for (uint32_t i = 0; i < s->index_count; i++)
-        value_put_string(w, s->attributes[s->index[i]].text, s->attributes[s->index[i]].size_bytes);
-    value_put_text(w, "copies");
-    if (s->copies == SCHEMA_COPIES_ALL)
-        value_put_text(w, "all");
-    else
-        value_put_u64(w, s->copies);
-    value_put_text(w, "shards");
-    value_put_u64(w, s->shards);
+    schema_put_options(s, w);
     value_put_text(w, "size");
     value_put_u64(w, size);
     value_put_text(w, "local_size");
     value_put_u64(w, size);
     value_put_text(w, "memory");
     value_put_u64(w, (uint64_t) EG_MAX(memory, (int64_t) 0));
-    value_put_text(w, "durability");
-    value_put_text(w, durability[s->durability]);
-    value_put_text(w, "ttl");
-    if (s->ttl_ms == 0)
-        value_put_nil(w);
-    else
-        value_put_double(w, (double) s->ttl_ms / 1000.0);
-    value_put_text(w, "max_bytes");
-    if (s->max_bytes == 0)
-        value_put_nil(w);
-    else
-        value_put_u64(w, s->max_bytes);
 }
 
 eg_err table_info(struct table *t, struct reader *r, struct buffer *result) {
