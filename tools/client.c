@@ -259,10 +259,12 @@ eg_err client_receive(struct client *c, struct client_reply *reply, struct err_n
 
     value_scanner_init(&scanner, ANSWER_BYTES_MAX);
     while (err == EG_OK) {
-        struct value frame = {c->in.at + c->start, 0};
-        err = value_scanner_run(&scanner, frame.at, c->in.size_bytes - c->start);
+        size_t there_bytes = c->in.size_bytes - c->start;
+        err = EG_AGAIN;
+        if (there_bytes > 0)
+            err = value_scanner_run(&scanner, c->in.at + c->start, there_bytes);
         if (err == EG_OK) {
-            frame.size_bytes = (uint32_t) scanner.next_bytes;
+            struct value frame = {c->in.at + c->start, (uint32_t) scanner.next_bytes};
             c->start += scanner.next_bytes;
             return reply_parse(frame, reply, note);
         }

@@ -233,7 +233,7 @@ static int interact_edited(struct shell *s) {
     el_set(el, EL_EDITOR, "emacs");
     el_set(el, EL_HIST, history, past);
     el_set(el, EL_CLIENTDATA, s);
-    el_set(el, EL_ADDFN, "engram-complete", "complete the word", complete);
+    el_wset(el, EL_ADDFN, L"engram-complete", L"complete the word", complete); /* el_set leaks */
     el_set(el, EL_BIND, "^I", "engram-complete", NULL);
     el_source(el, NULL);
     while ((text = el_gets(el, &length)) != NULL && length > 0 && !is_farewell(text)) {

@@ -5,6 +5,7 @@ Each is compiled by pkg-config (shared and static) and by find_package (both), f
 a copy outside the source tree, and run.  The manuals and the rest are in place."""
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -66,6 +67,11 @@ class Install(unittest.TestCase):
         for example in EXAMPLES:
             with self.subTest(example.name):
                 self.build_and_run(example, example.stem, self.flags())
+
+    def test_the_example_in_the_readme(self):
+        program = re.search(r"```c\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+        (self.dir / "readme.c").write_text(program)
+        self.assertIn("found 6 bytes", self.build_and_run(pathlib.Path("readme.c"), "readme", self.flags()))
 
     def test_pkg_config_static_needs_no_libengram_at_run_time(self):
         flags = ["-l:libengram.a" if flag == "-lengram" else flag for flag in self.flags("--static")]

@@ -2,6 +2,8 @@
 """Clients of MessagePack-RPC that others wrote work as they are: pynvim's session,
 the editor neovim, and lua-mpack.  One that is not installed is skipped, and says so."""
 import json
+import pathlib
+import re
 import shutil
 import subprocess
 import unittest
@@ -118,6 +120,12 @@ class Clients(ClusterTest):
         self.assertIn("ping nil pong", said)
         self.assertTrue(any(line.startswith("frobnicate no_method") for line in said), said)
         self.assertEqual(self.client.call("read", "t", "lua"), [["lua", [1, 2.5, "three"]]])
+
+    def test_the_python_in_the_readme(self):
+        readme = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+        script = re.search(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)[1].replace("7340", self.port)
+        self.assertEqual(self.run_program("/usr/bin/python3", self.file("readme.py", script)),
+                         "[[1, 'Ada']] [[1, 'Ada']]\n")
 
     def test_a_method_may_come_as_binary_and_a_notification_is_carried_out(self):
         import msgpack
