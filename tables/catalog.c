@@ -251,7 +251,3 @@ eg_err catalog_send(struct catalog *c, eg_pid from, uint64_t ref, const struct c
     m->ref = ref;
     return runtime_send(c->world.o.runtime, from, to, m);
 }
-
-struct alloc *catalog_alloc(const struct catalog *c) {
-    return c->world.o.alloc;
-}

@@ -71,6 +71,4 @@ EG_MUST_USE eg_err catalog_send(struct catalog *c, eg_pid from, uint64_t ref,
 EG_MUST_USE eg_err catalog_message(struct catalog *c, const struct catalog_request *q, eg_pid *to,
                                    struct message **out);
 
-struct alloc *catalog_alloc(const struct catalog *c);
-
 #endif /* TABLES_CATALOG_H */

@@ -90,9 +90,4 @@ EG_MUST_USE bool schema_ttl_ms(double seconds, uint64_t *ttl_ms);
 int schema_attribute(const struct schema *s, const char *name, size_t name_bytes);
 bool schema_indexed(const struct schema *s, uint32_t position);
 
-static inline bool schema_ordered(const struct schema *s) {
-    return s->type != TABLE_SET;
-}
-
-
 #endif /* TABLES_SCHEMA_H */
