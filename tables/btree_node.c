@@ -69,7 +69,7 @@ static struct range node_candidates(const struct node *n, const struct probe *p,
         return c < 0 ? (struct range){first, first} : (struct range){n->count, n->count};
     low = head_of(p->sortable, p->sortable_bytes, n->prefix_bytes, 0x00);
     high = low;
-    if (n->prefix_bytes + NODE_HEAD_BYTES > p->sortable_bytes)
+    if (p->sortable_bytes < (uint32_t) n->prefix_bytes + NODE_HEAD_BYTES)
         high = head_of(p->sortable, p->sortable_bytes, n->prefix_bytes, 0xff);
     r.from = first_head(heads, first, n->count, low);
     r.to = r.from;
