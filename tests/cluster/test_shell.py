@@ -5,11 +5,14 @@ import io
 import json
 import os
 import pty
+import random
 import select
 import socket
 import subprocess
 import threading
 import time
+
+import msgpack
 
 from harness import BIN, ClusterTest, main, shell
 
@@ -258,6 +261,39 @@ class Shell(ClusterTest):
         self.assertEqual(self.json("import", "t", path), {"imported": 3, "skipped": 0})
         bad = self.file("bad.jsonl", '{"k": 1, "v": 2}\n{"v": 3}\n')
         self.run_fails(1, "row 2 (line 2)", "import", "t", bad)
+
+    def test_a_busy_node_is_asked_again_and_the_later_row_still_wins(self):
+        """A node that refuses every third batch, and answers in any order."""
+        stored, refusals, rng = {}, [], random.Random(7)
+
+        def serve(peer):
+            unpacker, waiting, batches = msgpack.Unpacker(), [], 0
+            while data := peer.recv(1 << 20):
+                unpacker.feed(data)
+                for _, msgid, method, params in unpacker:
+                    error, result = None, None
+                    if method == "table_info":
+                        result = {"attributes": ["id", "v"]}
+                    else:
+                        batches += 1
+                        if batches % 3 == 0:
+                            error = "busy: a queue is at its bound"
+                            refusals.append(msgid)
+                        else:
+                            stored.update(params[1])
+                            result = len(params[1])
+                    waiting.append(msgpack.packb([1, msgid, error, result]))
+                rng.shuffle(waiting)
+                peer.sendall(b"".join(waiting))
+                waiting.clear()
+            peer.close()
+
+        rows = [(str(rng.randrange(3000)), str(n)) for n in range(20000)]
+        path = self.file("in.csv", "id,v\n" + "".join(f"{key},{value}\n" for key, value in rows))
+        done = shell("--connect", self.fake_node(serve), "import", "t", path)
+        self.assertEqual((done.returncode, done.stdout), (0, "20000 rows imported\n"), done.stderr)
+        self.assertEqual(stored, dict(rows))
+        self.assertGreater(len(refusals), 5)
 
     def test_standard_input_and_output_are_files_too(self):
         self.run_ok("import", "t", "-", "--create", stdin="k,v\n1,2\n")
