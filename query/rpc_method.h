@@ -84,6 +84,7 @@ struct rpc_call {
     bool notification; /* nobody waits for an answer                    */
     bool has_key;      /* `key` is prepared and must be released        */
     uint8_t params;    /* how many there are, without options           */
+    size_t offset;     /* of its frame in the session's input */
     struct value param[RPC_PARAMS_MAX];
     struct rpc_options options;
     struct value free_options; /* of RPC_OPTION_FREE; size 0: none            */

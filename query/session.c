@@ -321,57 +321,92 @@ static void on_end(struct stream *stream, eg_err err) {
         mark_ready(s);
 }
 
-/* Carry out or batch one frame.  false: it must wait for what is under way. */
-static bool take_frame(struct session *s, const uint8_t *at, size_t size_bytes) {
+bool session_must_wait(const struct session *s) {
+    return s->rewound || s->alone || s->underway >= SESSION_UNDERWAY_MAX ||
+           s->out.size_bytes + s->sending.size_bytes > SESSION_OUTPUT_PAUSE;
+}
+
+void session_rewind(struct session *s, size_t offset) {
+    if (s->rewound)
+        return; /* to an earlier request */
+    s->taken_bytes = offset;
+    s->rewound = s->paused = true;
+    rpc_splitter_init(&s->splitter, server_of(s)->opts.frame_max_bytes);
+}
+
+/* Carry out what is batched, so that what comes next is done in its order.  False: an
+ * earlier request of this session could not be done yet. */
+static bool catch_up(struct session *s) {
+    worker_execute(s->worker);
+    return !s->rewound;
+}
+
+/* A request that names no method, or not as it should. */
+static void refuse(struct session *s, const struct rpc_call *c, eg_err err) {
+    const struct err_note note = *c->note; /* others of the batch write theirs there */
+
+    if (catch_up(s) && !c->notification)
+        session_answer_error(s, c->id, err, note.text);
+}
+
+static void take_call(struct session *s, struct rpc_call *c, const struct rpc_frame *frame) {
+    struct worker *w = s->worker;
+    eg_err err;
+
+    c->method = rpc_method_find(&w->server->methods, frame->method, frame->method_bytes);
+    if (c->method == NULL) {
+        refuse(s, c,
+               err_note(c->note, EG_NO_METHOD, "no method %.*s",
+                        (int) EG_MIN(frame->method_bytes, 64u), (const char *) frame->method));
+        return;
+    }
+    if (c->method->order != RPC_KEYED && !catch_up(s))
+        return;
+    if (c->method->order >= RPC_BEHIND && s->underway > 0) {
+        session_rewind(s, c->offset);
+        return;
+    }
+    err = rpc_call_check(c, frame->params);
+    if (err == EG_OK)
+        err = worker_add(w, c);
+    if (err != EG_OK)
+        refuse(s, c, err);
+}
+
+/* Carry out or batch the frame that begins `offset` bytes into the session's input,
+ * or rewind to it where it must wait. */
+static void take_frame(struct session *s, const uint8_t *at, size_t size_bytes, size_t offset) {
     struct worker *w = s->worker;
     struct rpc_call *c = worker_next(w);
     struct rpc_frame frame;
     eg_err err = rpc_parse((struct value){at, (uint32_t) size_bytes}, &frame);
 
+    if (s->rewound)
+        return;
     if (err != EG_OK) {
-        bad_frame(s, err, at, size_bytes);
-        return true;
+        if (catch_up(s))
+            bad_frame(s, err, at, size_bytes);
+        return;
     }
     if (frame.kind == RPC_RESPONSE)
-        return true; /* to a request nobody made */
+        return; /* to a request nobody made */
     c->session = s;
     c->worker = w;
     c->id = frame.msgid;
     c->notification = frame.kind == RPC_NOTIFICATION;
     c->has_key = false;
+    c->offset = offset;
     c->note = &w->note;
     w->note.text[0] = '\0';
-    if (s->unwelcome) {
+    if (s->unwelcome)
         last_words(s, !c->notification, c->id, EG_BUSY, "too many connections");
-        return true;
-    }
-    c->method = rpc_method_find(&w->server->methods, frame.method, frame.method_bytes);
-    if (c->method == NULL) {
-        err = err_note(c->note, EG_NO_METHOD, "no method %.*s",
-                       (int) EG_MIN(frame.method_bytes, 64u), (const char *) frame.method);
-    } else {
-        if (c->method->order >= RPC_BEHIND) {
-            worker_execute(w);
-            if (s->underway > 0)
-                return false;
-        }
-        err = rpc_call_check(c, frame.params);
-    }
-    if (err == EG_OK)
-        worker_add(w, c);
-    else if (!c->notification)
-        session_answer_error(s, c->id, err, c->note->text);
-    return true;
-}
-
-static bool must_pause(const struct session *s) {
-    return s->alone || s->underway >= SESSION_UNDERWAY_MAX ||
-           s->out.size_bytes + s->sending.size_bytes > SESSION_OUTPUT_PAUSE;
+    else
+        take_call(s, c, &frame);
 }
 
 void session_collect(struct session *s) {
     const uint8_t *at;
-    size_t size_bytes, frame_bytes;
+    size_t size_bytes, frame_bytes, offset;
     eg_err err;
 
     if (s->held.size_bytes > 0 && s->in_bytes > 0) {
@@ -381,23 +416,23 @@ void session_collect(struct session *s) {
     at = s->held.size_bytes > 0 ? s->held.at : s->in;
     size_bytes = s->held.size_bytes > 0 ? s->held.size_bytes : s->in_bytes;
     s->taken_bytes = 0;
-    s->paused = false;
-    while (s->state == SESSION_OPEN && s->taken_bytes < size_bytes) {
-        s->paused = must_pause(s);
-        if (s->paused)
+    s->paused = s->rewound = false;
+    while (s->state == SESSION_OPEN && !s->paused && s->taken_bytes < size_bytes) {
+        if (session_must_wait(s)) {
+            s->paused = true;
             return;
-        err = rpc_splitter_next(&s->splitter, at + s->taken_bytes, size_bytes - s->taken_bytes,
-                                &frame_bytes);
+        }
+        offset = s->taken_bytes;
+        err = rpc_splitter_next(&s->splitter, at + offset, size_bytes - offset, &frame_bytes);
         if (err == EG_AGAIN)
             return;
         if (err != EG_OK) {
-            bad_frame(s, err, at + s->taken_bytes, size_bytes - s->taken_bytes);
+            if (catch_up(s))
+                bad_frame(s, err, at + offset, size_bytes - offset);
             return;
         }
-        s->paused = !take_frame(s, at + s->taken_bytes, frame_bytes);
-        if (s->paused)
-            return;
         s->taken_bytes += frame_bytes;
+        take_frame(s, at + offset, frame_bytes, offset);
     }
 }
 
@@ -439,7 +474,8 @@ void session_settle(struct session *s) {
     }
     if (s->ended)
         mark_dirty(s); /* flushing looks whether that was all */
-    if (s->paused && !must_pause(s) && s->underway == 0)
+    s->rewound = false;
+    if (s->paused && !session_must_wait(s) && s->underway == 0)
         mark_ready(s); /* what it waited for came in the same turn */
 }
 
@@ -518,26 +554,29 @@ static void end_if_done(struct session *s) {
     }
 }
 
-void session_flush(struct session *s) {
+void session_write(struct session *s) {
     size_t sent_bytes;
 
+    if (s->state == SESSION_CLOSED || s->writing || s->out.size_bytes == 0)
+        return;
+    if (stream_try_write(s->stream, s->out.at, s->out.size_bytes, &sent_bytes) != EG_OK) {
+        session_close(s);
+        return;
+    }
+    counter_add(&s->worker->counters.out_bytes, sent_bytes);
+    if (sent_bytes < s->out.size_bytes)
+        send_later(s, sent_bytes);
+    else
+        worker_buffer_put(s->worker, &s->out);
+}
+
+void session_flush(struct session *s) {
+    session_write(s);
     if (s->state == SESSION_CLOSED)
         return;
-    if (!s->writing && s->out.size_bytes > 0) {
-        if (stream_try_write(s->stream, s->out.at, s->out.size_bytes, &sent_bytes) != EG_OK) {
-            session_close(s);
-            return;
-        }
-        counter_add(&s->worker->counters.out_bytes, sent_bytes);
-        if (sent_bytes < s->out.size_bytes)
-            send_later(s, sent_bytes);
-        else
-            worker_buffer_put(s->worker, &s->out);
-        if (s->paused && !must_pause(s))
-            mark_ready(s);
-    }
-    if (s->state != SESSION_CLOSED)
-        end_if_done(s);
+    if (s->paused && !session_must_wait(s))
+        mark_ready(s);
+    end_if_done(s);
 }
 
 /* ---- time ------------------------------------------------------------------------------- */

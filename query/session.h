@@ -50,6 +50,7 @@ struct session {
     bool reading;      /* the stream is asked for bytes                      */
     bool ended;        /* no more will come: the client's end, or draining   */
     bool paused;       /* the next frame must wait                           */
+    bool rewound;      /* in this turn: a batched request was put back */
     bool alone;        /* a request is under way that nothing may follow yet */
     bool writing;      /* `sending` is with the stream                       */
     bool unwelcome;    /* past the bound on connections                      */
@@ -77,7 +78,14 @@ void session_open(struct worker *w, struct stream_accepted accepted, bool unwelc
 void session_collect(struct session *s);
 /* After the batch: keep what is left, pause or go on reading. */
 void session_settle(struct session *s);
-/* Hand answers to the stream; close where all is said. */
+/* May the next request not be carried out now?  Asked when it is batched and again
+ * when its turn comes, for those before it may have brought large answers. */
+bool session_must_wait(const struct session *s);
+/* Put the request that began `offset` bytes into the input back, and all after it. */
+void session_rewind(struct session *s, size_t offset);
+/* Hand answers to the stream. */
+void session_write(struct session *s);
+/* The same at the end of a turn; close where all is said. */
 void session_flush(struct session *s);
 
 /* Once in WORKER_TICK_MS: what has waited too long ends.  True: something waits. */

@@ -82,18 +82,42 @@ static eg_err begin_answer(struct rpc_call *c, size_t *mark) {
     return EG_OK;
 }
 
+/* Large answers are written at once, lest those of one turn fill memory. */
+static void write_early(struct worker *w, size_t answer_bytes) {
+    w->unwritten_bytes += answer_bytes;
+    if (w->unwritten_bytes < WORKER_OUTPUT_BYTES)
+        return;
+    for (struct list_node *n = w->dirty.next, *next; n != &w->dirty; n = next) {
+        next = n->next; /* closing takes a session out of the list, and only that one */
+        session_write(EG_CONTAINER_OF(n, struct session, dirty));
+    }
+    w->unwritten_bytes = 0;
+}
+
 static void end_answer(struct rpc_call *c, size_t mark, eg_err err) {
     if (err != EG_OK || c->notification)
         c->result->size_bytes = mark;
+    else
+        write_early(c->worker, c->result->size_bytes - mark);
     if (err != EG_OK && err != EG_AGAIN && !c->notification)
         session_answer_error(c->session, c->id, err, c->note->text);
+}
+
+/* Whether it is this call's turn; puts it back where it must wait. */
+static bool is_due(struct rpc_call *c) {
+    if (c->session->state == SESSION_CLOSED)
+        return false;
+    if (!session_must_wait(c->session))
+        return true;
+    session_rewind(c->session, c->offset);
+    return false;
 }
 
 static void run(struct rpc_call *c) {
     size_t mark;
     eg_err err;
 
-    if (c->session->state == SESSION_CLOSED)
+    if (!is_due(c))
         return;
     err = begin_answer(c, &mark);
     if (err == EG_OK)
@@ -107,7 +131,7 @@ static void answer_found(struct rpc_call *c, const struct record *found) {
     uint8_t *room;
     eg_err err;
 
-    if (c->session->state == SESSION_CLOSED)
+    if (!is_due(c))
         return;
     err = begin_answer(c, &mark);
     if (err == EG_OK) {
@@ -180,23 +204,19 @@ static eg_err find_table(struct rpc_call *c) {
     return EG_OK;
 }
 
-void worker_add(struct worker *w, struct rpc_call *c) {
+eg_err worker_add(struct worker *w, struct rpc_call *c) {
     eg_err err = c->method->names_table ? find_table(c) : EG_OK;
 
-    if (err == EG_OK && c->method->order == RPC_KEYED) {
-        err = prepare_keyed(c);
-        if (err == EG_OK) {
-            w->batch_count++;
-            return;
-        }
-    }
-    if (err == EG_OK) {
+    if (err != EG_OK)
+        return err;
+    if (c->method->order != RPC_KEYED) {
         run(c);
-        return;
+        return EG_OK;
     }
-    counter_add(&w->counters.calls[rpc_method_number(c->method)], 1);
-    if (!c->notification)
-        session_answer_error(c->session, c->id, err, c->note->text);
+    err = prepare_keyed(c);
+    if (err == EG_OK)
+        w->batch_count++;
+    return err;
 }
 
 /* A read of one record from memory, which nothing under way may change before. */
@@ -273,6 +293,7 @@ static void serve_ready(struct worker *w) {
         session_collect(s);
     }
     worker_execute(w);
+    w->unwritten_bytes = 0;
     reader_exit(&w->reader);
     reader_reset(&w->reader);
     while (!list_is_empty(&taken)) {

@@ -26,6 +26,7 @@ enum {
     WORKER_BATCH_CALLS = 32, /* prefetched together: as many misses as a core overlaps, twice */
     WORKER_SPARES = 64,      /* output buffers kept for the next turn           */
     WORKER_SPARE_BYTES = 64 * 1024, /* larger ones are given back                     */
+    WORKER_OUTPUT_BYTES = 4 << 20,  /* of answers not written yet: write before the turn's end */
     WORKER_TICK_MS = 250,
     WORKER_METHODS_MAX = 32,
     WORKER_ERRORS_MAX = 32, /* eg_err numbers, positive */
@@ -80,6 +81,7 @@ struct worker {
     struct rpc_call batch[WORKER_BATCH_CALLS];
     struct err_note note;
 
+    size_t unwritten_bytes; /* of answers since the last write */
     uint32_t spare_count;
     struct buffer spare[WORKER_SPARES];
 };
@@ -101,8 +103,9 @@ struct buffer worker_buffer_get(struct worker *w);
 void worker_buffer_put(struct worker *w, struct buffer *b);
 
 /* Add a call to the batch whose method and parameters have been checked, or carry
- * it out at once where nothing can be prefetched for it. */
-void worker_add(struct worker *w, struct rpc_call *c);
+ * it out at once where nothing can be prefetched for it.  An error: neither, and it
+ * is to be answered so. */
+EG_MUST_USE eg_err worker_add(struct worker *w, struct rpc_call *c);
 /* The next free place of the batch, executing it when it is full. */
 struct rpc_call *worker_next(struct worker *w);
 /* Carry out all calls collected so far. */

@@ -441,6 +441,47 @@ Test(session_bounds, a_frame_past_its_bound_is_refused_also_when_it_arrives_whol
     hand_node_close(&node);
 }
 
+Test(session_bounds, large_answers_do_not_pile_up_and_each_comes_once) {
+    enum { READS = 400, BIG = 1 << 20, ENOUGH = 10 << 20 };
+    struct fail_alloc memory = fail_alloc_after(INT_MAX);
+    static uint8_t bytes[BIG + 64];
+    struct memory_client *c;
+
+    hand_node_open(&node, &(struct hand_node_opts){.server_alloc = &memory.base});
+    c = with_table();
+    w = value_writer_init(bytes, sizeof bytes);
+    rpc_put_request(&w, 1, "write");
+    value_put_array(&w, 2);
+    value_put_text(&w, "t");
+    value_put_array(&w, 2);
+    value_put_i64(&w, 1);
+    value_put_binary(&w, bytes + 64, BIG - 64);
+    memory_send(c, bytes, w.need_bytes);
+    hand_node_run(&node);
+    c->window_bytes = 0;
+    for (uint32_t id = 2; id < 2 + READS; id++) {
+        read_key(c, id, id % 7 == 0 ? 2 : 1);
+        if (id % 100 == 0)
+            ping(c, 10000 + id);
+        if (id % 110 == 0) {
+            begin(20000 + id, "no such method", 0);
+            send_it(c);
+        }
+    }
+    memory.peak_bytes = 0;
+    hand_node_run(&node);
+    cr_assert_lt(memory.peak_bytes, ENOUGH);
+    c->window_bytes = SIZE_MAX;
+    hand_node_run(&node);
+    cr_assert_lt(memory.peak_bytes, ENOUGH);
+    cr_assert_eq(answers(c), 2 + READS + READS / 100 + READS / 110);
+    for (uint32_t id = 2; id < 2 + READS; id++)
+        assert_ok(c, id);
+    memory_hang_up(c);
+    hand_node_close(&node);
+    cr_assert_eq(memory.live, 0);
+}
+
 Test(session_bounds, a_stop_answers_what_was_received_first) {
     struct memory_client *c, *idle;
 
