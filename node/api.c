@@ -212,7 +212,7 @@ eg_err eg_read_begin(eg_node *node) {
 
 void eg_read_end(eg_node *node) {
     eg_err err;
-    struct node_thread *t = node_thread(node, &err);
+    struct node_thread *t = node == NULL ? NULL : node_thread(node, &err);
 
     if (t != NULL)
         reader_exit(&t->reader);
@@ -227,7 +227,7 @@ eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
     const struct record *rec;
     struct value v;
     struct key k;
-    eg_err err = value_of_span(key, &v);
+    eg_err err = table == NULL || record == NULL ? EG_BAD_REQUEST : value_of_span(key, &v);
 
     if (err != EG_OK)
         return err;
@@ -256,6 +256,8 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
     int64_t found = 0;
     eg_err err = EG_OK;
 
+    if (table == NULL || keys == NULL || records == NULL)
+        return EG_BAD_REQUEST;
     t = node_thread(table->node, &err);
     for (size_t from = 0; err == EG_OK && from < n; from += WINDOW) {
         size_t count = EG_MIN(n - from, (size_t) WINDOW), made = 0;

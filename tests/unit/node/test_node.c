@@ -273,5 +273,15 @@ Test(node, bad_bytes_are_refused_and_nothing_is_written) {
     cr_assert_eq(eg_write(t, number(&b, 7)), EG_BAD_RECORD);
     cr_assert_eq(eg_get(t, (eg_span){nan, sizeof nan}, &rec), EG_BAD_RECORD);
     cr_assert_eq(eg_size(t), 0);
+    cr_assert_eq(eg_get(NULL, number(&b, 1), &rec), EG_BAD_REQUEST);
+    cr_assert_eq(eg_get(t, number(&b, 1), NULL), EG_BAD_REQUEST);
+    cr_assert_eq(eg_get_many(t, NULL, 1, &rec), EG_BAD_REQUEST);
+    cr_assert_eq(eg_write(NULL, number(&b, 1)), EG_BAD_REQUEST);
+    cr_assert_eq(eg_read_begin(NULL), EG_BAD_REQUEST);
+    cr_assert_eq(eg_create_table(node, NULL, NULL, NULL), EG_BAD_REQUEST);
+    cr_assert_eq(eg_open(NULL, NULL, NULL), EG_BAD_REQUEST);
+    eg_read_end(NULL);
+    eg_table_close(NULL);
+    eg_close(NULL);
     eg_table_close(t);
 }
