@@ -301,7 +301,6 @@ static void serve_ready(struct worker *w) {
         list_remove(n);
         session_settle(EG_CONTAINER_OF(n, struct session, ready));
     }
-    stream_net_turn(w->net);
 }
 
 static bool on_turn(struct turn_hook *hook) {
@@ -311,6 +310,7 @@ static bool on_turn(struct turn_hook *hook) {
 
     if (served)
         serve_ready(w);
+    stream_net_turn(w->net); /* also what came for sessions that no longer listen */
     while (!list_is_empty(&w->dirty)) {
         struct session *s = EG_CONTAINER_OF(w->dirty.next, struct session, dirty);
         list_remove(&s->dirty);
