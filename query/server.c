@@ -28,8 +28,10 @@ static struct env *env_of(const struct server *s) {
 void server_step_done(struct server *s) {
     struct env *env = env_of(s);
 
-    if (atomic_fetch_sub(&s->outstanding, 1) == 1)
+    if (atomic_fetch_sub(&s->outstanding, 1) == 2) {
         env->ops->waiter_wake(env, s->waiter);
+        atomic_store(&s->outstanding, 0); /* and from here on it may be freed */
+    }
 }
 
 /* False: not in time. */
@@ -37,13 +39,15 @@ static bool wait_for_step(struct server *s, uint64_t timeout_ms) {
     struct env *env = env_of(s);
     uint64_t end_ns = env_now_ns(env) + timeout_ms * 1000000;
 
-    while (atomic_load(&s->outstanding) > 0) {
+    while (atomic_load(&s->outstanding) > 1) {
         uint64_t now_ns = env_now_ns(env);
         if (now_ns >= end_ns)
             return false;
         env->ops->waiter_wait(env, s->waiter,
                               EG_MIN(end_ns - now_ns, (uint64_t) STEP_WAIT_MS * 1000000));
     }
+    while (atomic_load(&s->outstanding) == 1)
+        ; /* the waker is about to leave */
     return true;
 }
 
@@ -57,14 +61,14 @@ static void post(struct server *s, struct worker *w,
 }
 
 static void post_to_all(struct server *s, void (*fn)(struct scheduler *scheduler, void *worker)) {
-    atomic_store(&s->outstanding, s->worker_count);
+    atomic_store(&s->outstanding, s->worker_count + 1);
     for (uint32_t i = 0; i < s->worker_count; i++)
         post(s, &s->worker[i], fn);
 }
 
 static void post_to_first(struct server *s, uint32_t steps,
                           void (*fn)(struct scheduler *scheduler, void *worker)) {
-    atomic_store(&s->outstanding, steps);
+    atomic_store(&s->outstanding, steps + 1);
     post(s, &s->worker[0], fn);
 }
 

@@ -22,7 +22,7 @@ struct server {
     uint32_t next_worker; /* where the next connection goes */
 
     struct waiter *waiter;        /* open and close sleep here */
-    _Atomic uint32_t outstanding; /* steps of open or close not done yet */
+    _Atomic uint32_t outstanding; /* steps of open or close not done yet, and their waker */
     eg_err err;                   /* of open; written by worker 0's scheduler */
     struct err_note note;
 

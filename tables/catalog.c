@@ -171,6 +171,7 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
         err = catalog_recover(c, f, note);
     if (err != EG_OK)
         goto stop;
+    atomic_store_explicit(&c->open, true, memory_order_release);
     foreign_close(f);
     *out = c;
     return EG_OK;

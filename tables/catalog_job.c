@@ -663,18 +663,21 @@ static void start_tick(struct actor *self) {
 
 static void receive(struct actor *self, void *state, struct message *m) {
     struct catalog *c = *(struct catalog **) state;
+    bool open = atomic_load_explicit(&c->open, memory_order_acquire);
 
     if (m->kind == MESSAGE_CALL) {
         on_call(self, c, m);
     } else if (m->tag == CATALOG_TICK) {
         start_tick(self);
-        epoch_flush(&c->bin);
+        if (open)
+            epoch_flush(&c->bin);
     } else {
         on_answer(self, c, m);
     }
     next_turn(self, c);
     bury(c);
-    epoch_sweep(&c->bin);
+    if (open)
+        epoch_sweep(&c->bin);
 }
 
 /* A successor finds what its killed predecessor had begun.  Answers that were sent

@@ -13,6 +13,7 @@ struct catalog {
     struct world world;
     struct names names;
     struct epoch_bin bin;      /* the actor's: name sets, schemas, tables */
+    _Atomic bool open;         /* till then the bin is catalog_open()'s   */
     eg_pid root;               /* the supervisor of all this                 */
     _Atomic uint64_t pid;      /* the actor of now, slot << 32 | generation  */
     _Atomic uint64_t families; /* the supervisor of the tables' supervisors */
