@@ -136,8 +136,8 @@ EG_MUST_USE eg_err shard_recover(struct shard *s, void (*progress)(void *context
 /* Remove what has expired, at most `most`.  Returns how many. */
 uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_t most);
 
-/* The same for a disc_only table, which must look at all its rows.  From the
- * shard's own actor only: the rows it passes stay in the reader's scratch memory. */
+/* The same for a disc_only table, which must look at all its rows: they stay in the
+ * reader's scratch memory meanwhile.  Does so only where the earliest has expired. */
 uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms);
 
 /* Make a record of what was read back from disc, before the shard serves. */

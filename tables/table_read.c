@@ -238,13 +238,15 @@ static void purge(struct table *t, struct reader *r, struct shard *s) {
 
     if (EG_LIKELY(atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) == RANK_NEVER))
         return;
-    if (t->storage == STORAGE_DISC_ONLY ||
-        atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) > now_ms(t))
+    if (atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) > now_ms(t))
         return;
     owner = actor_claim(t->world->o.runtime, shard_pid(s));
     if (owner == NULL)
         return;
-    (void) shard_purge(s, r, now_ms(t), UINT64_MAX); /* the count is read below */
+    if (t->storage == STORAGE_DISC_ONLY)
+        (void) shard_purge_rows(s, r, now_ms(t)); /* how many is read below */
+    else
+        (void) shard_purge(s, r, now_ms(t), UINT64_MAX);
     shard_turn_end(s);
     actor_release(owner);
 }
