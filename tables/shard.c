@@ -54,6 +54,7 @@ eg_err shard_open(struct shard *s, struct table *t, uint32_t number) {
     s->number = number;
     atomic_init(&s->next_deadline_ms, RANK_NEVER);
     epoch_bin_init(&s->bin, t->world->o.epoch, a);
+    buffer_init(&s->rows_purge.place, a, KEY_SIZE_MAX * 2);
     rank_init(&s->by_deadline, a, RANK_DEADLINE);
     rank_init(&s->by_age, a, RANK_AGE);
     memory_open(&s->node_account, t->world->o.budget, MEMORY_STEP_BYTES);
@@ -91,6 +92,7 @@ void shard_close(struct shard *s) {
     s->store->ops->close(s->store);
     epoch_bin_discard(&s->bin);
     slab_close(s->slab);
+    buffer_fini(&s->rows_purge.place);
     rank_fini(&s->by_deadline);
     rank_fini(&s->by_age);
     memory_close(&s->node_account);
@@ -169,6 +171,12 @@ static void account(struct shard *s) {
 
     memory_book(&s->node_account, (int64_t) held);
     memory_book(&s->table_account, (int64_t) held);
+    s->accounted_bytes = s->record_bytes;
+}
+
+/* Large records are told of at once, or a few of them would pass any limit. */
+static bool grew_much(const struct shard *s) {
+    return s->record_bytes > s->accounted_bytes + (uint64_t) s->table_account.step_bytes;
 }
 
 /* Is there anything that needs time to pass? */
@@ -194,8 +202,9 @@ static void ask_tick(struct shard *s) {
 }
 
 void shard_turn_end(struct shard *s) {
+    shard_evict(s);
     epoch_sweep(&s->bin);
-    if (EG_UNLIKELY(s->turns++ % SHARD_ACCOUNT_TURNS == 0))
+    if (EG_UNLIKELY(s->turns++ % SHARD_ACCOUNT_TURNS == 0 || grew_much(s)))
         account(s);
     if (s->log.disc != NULL) {
         uint8_t clock[SHARD_CLOCK_BYTES];
@@ -335,7 +344,7 @@ static void tick(struct actor *self, struct shard *s) {
     uint64_t now_ms = (uint64_t) env_wall_ms(w->o.env);
 
     if (s->table->storage == STORAGE_DISC_ONLY)
-        (void) shard_purge_rows(s, r, now_ms); /* how many is of no use here */
+        (void) shard_purge_rows(s, r, now_ms, false); /* how many is of no use here */
     else
         (void) shard_purge(s, r, now_ms, SHARD_PURGE_BATCH);
     reader_reset(r);
@@ -395,6 +404,7 @@ static eg_err shard_init(struct actor *self, void *state, const void *arg) {
     set_pid(s, actor_pid(self));
     s->ticking = false;
     shard_log_done(&s->log, self);
+    account(s); /* what was recovered */
     if (s->build_call.open)
         next_step(self);
     if (wants_tick(s)) /* recovered records may expire before anyone asks */

@@ -39,8 +39,10 @@ enum {
     /* A reader that is stuck must not turn into memory without bound: past this
      * much waiting to be freed a shard refuses changes until the reader moves. */
     SHARD_RETIRED_BYTES_MAX = 64 << 20,
-    SHARD_PURGE_BATCH = 128, /* expired records removed before a request is run */
-    SHARD_CLOCK_BYTES = 24,  /* what is stored beside the records               */
+    SHARD_PURGE_BATCH = 128,          /* expired records removed before a request is run */
+    SHARD_PURGE_ROWS = 1024,          /* of a disc_only table, looked at in one tick       */
+    SHARD_PURGE_FAULT_MS = 60 * 1000, /* then again, where a row could not be read */
+    SHARD_CLOCK_BYTES = 24,           /* what is stored beside the records               */
 };
 
 /* One index of the shard.  Readers may use it when it is `whole`. */
@@ -53,6 +55,12 @@ struct shard_index {
 struct shard_build {
     uint32_t position;
     struct buffer place; /* the last key that was added */
+};
+
+/* A pass over the rows of a disc_only table for those that have expired. */
+struct shard_rows_purge {
+    struct buffer place; /* the last key that was looked at; empty: none yet */
+    uint64_t next_ms;    /* the earliest deadline that was left              */
 };
 
 /* A call that is answered turns later: it outlives an actor that is killed. */
@@ -76,13 +84,15 @@ struct shard {
     struct epoch_bin bin;
     struct memory_account node_account;
     struct memory_account table_account;
-    uint64_t hlc;            /* the last stamp given                 */
-    uint64_t sequence;       /* the last dot's                       */
-    uint64_t record_bytes;   /* of the records there are             */
-    struct rank by_deadline; /* records that expire                  */
-    struct rank by_age;      /* of a cache table: all its records    */
+    uint64_t hlc;             /* the last stamp given                 */
+    uint64_t sequence;        /* the last dot's                       */
+    uint64_t record_bytes;    /* of the records there are             */
+    uint64_t accounted_bytes; /* likewise, when the accounts were last told */
+    struct rank by_deadline;  /* records that expire                  */
+    struct rank by_age;       /* of a cache table: all its records    */
     struct shard_log log;
     struct shard_build build;
+    struct shard_rows_purge rows_purge;
     struct shard_call build_call;
     struct shard_call stop_call;
     uint32_t turns;
@@ -97,7 +107,8 @@ struct shard_turn {
     const struct key *key; /* of the request's key or record; NULL where it has none */
     struct buffer *result;
     struct err_note *note;
-    uint64_t now_ms; /* wall clock */
+    uint64_t now_ms;  /* wall clock */
+    bool taking_back; /* a change that was refused in the middle: limits do not apply */
 };
 
 /* Make the shard's parts; shard_child() says how a supervisor gives it its actor.
@@ -136,13 +147,17 @@ EG_MUST_USE eg_err shard_recover(struct shard *s, void (*progress)(void *context
 /* Remove what has expired, at most `most`.  Returns how many. */
 uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_t most);
 
-/* The same for a disc_only table, which must look at all its rows: they stay in the
- * reader's scratch memory meanwhile.  Does so only where the earliest has expired. */
-uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms);
+/* The same for a disc_only table, which must look at its rows where the earliest has
+ * expired: at SHARD_PURGE_ROWS of them, or at `all`.  They stay in the reader's scratch
+ * memory meanwhile. */
+uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms, bool all);
 
 /* Make a record of what was read back from disc, before the shard serves. */
 EG_MUST_USE eg_err shard_take_back(struct shard *s, struct value array,
                                    struct record_version version, uint64_t expiry_ms);
+
+/* A cache gives up its oldest records until it fits; the newest stays, whatever its size. */
+void shard_evict(struct shard *s);
 
 bool shard_expired(const struct record *rec, uint64_t now_ms);
 

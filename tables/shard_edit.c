@@ -1,6 +1,7 @@
 /* shard_edit.c -- new records made from old ones. */
 #include "tables/shard_edit.h"
 
+#include "engine/env.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -139,35 +140,48 @@ eg_err shard_edit_counter(struct shard_turn *t, const struct record *old, struct
 
 /* ---- many at once ------------------------------------------------------------ */
 
-/* A store that cannot take back half a change has lost its invariants: stop. */
+/* Take back one change. */
+static eg_err undo(struct shard_turn *t, const struct shard_change *c) {
+    struct store *store = t->shard->store;
+    struct store_cursor cursor;
+    const struct record *rec;
+
+    if (c->old != NULL)
+        return shard_store(t, record_value(c->old), record_expiry_ms(c->old), NULL);
+    store->ops->seek(store, t->reader, &cursor, t->key, false, false);
+    do
+        rec = store->ops->next(store, t->reader, &cursor);
+    while (rec != NULL && !value_equal(record_value(rec), c->array));
+    if (rec == NULL)
+        return reader_take_fault(t->reader);
+    return shard_remove(t, t->key, rec);
+}
+
 void shard_edit_undo(struct reader *r, const struct shard_change *change, size_t count,
                      uint64_t now_ms) {
     while (count-- > 0) {
         const struct shard_change *c = &change[count];
         struct table *table = c->shard->table;
-        struct shard_turn t = {.shard = c->shard, .reader = r, .now_ms = now_ms};
-        struct value was = c->old != NULL ? record_value(c->old) : c->array;
+        struct shard_turn t = {
+            .shard = c->shard, .reader = r, .now_ms = now_ms, .taking_back = true};
         struct value key_value;
         struct key k;
+        eg_err err;
 
-        EG_ASSERT(array_element(was, 0, &key_value));
+        EG_ASSERT(array_element(c->array, 0, &key_value));
         EG_ASSERT(key_prepare(&k, key_value, table->seed, table->world->o.alloc) == EG_OK);
         t.key = &k;
-        if (c->old != NULL) {
-            EG_ASSERT(shard_store(&t, was, record_expiry_ms(c->old), NULL) == EG_OK);
-        } else {
-            struct store *store = c->shard->store;
-            struct store_cursor cursor;
-            const struct record *rec;
-
-            store->ops->seek(store, r, &cursor, &k, false, false);
-            do
-                rec = store->ops->next(store, r, &cursor);
-            while (rec != NULL && !value_equal(record_value(rec), was));
-            EG_ASSERT(rec != NULL);
-            EG_ASSERT(shard_remove(&t, &k, rec) == EG_OK);
-        }
+        err = undo(&t, c);
         key_release(&k);
+        if (err == EG_OK)
+            continue;
+        /* In memory, a change that stays half done breaks what the table promises: stop.  A
+         * disc that has begun to refuse keeps the rows it took. */
+        EG_ASSERT(table->storage == STORAGE_DISC_ONLY);
+        env_log(table->world->o.env, ENV_LOG_ERROR, "table",
+                "%s: %zu records of a refused write_many stay on disc", schema_of(table)->name.text,
+                count + 1);
+        return;
     }
 }
 

@@ -138,14 +138,26 @@ static eg_err append(struct buffer *result, const struct record *rec, uint64_t n
     return EG_OK;
 }
 
+/* The index that readers may use.  Its slot may be emptied and filled again while we
+ * look; where it holds the same index before and after, `whole` was said of that one. */
+static const struct index *whole_index(struct shard *s, uint32_t position) {
+    struct shard_index *slot = slot_of(s, position);
+    const struct index *x = slot == NULL ? NULL : index_in(slot);
+
+    if (x == NULL || index_position(x) != position ||
+        !atomic_load_explicit(&slot->whole, memory_order_acquire))
+        return NULL;
+    return index_in(slot) == x ? x : NULL;
+}
+
 eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t position, struct value v,
                         uint64_t now_ms, struct buffer *result, uint32_t *count) {
-    struct shard_index *slot = slot_of(s, position);
+    const struct index *x = whole_index(s, position);
     const struct record *rec;
     struct index_iter it;
     eg_err err = EG_OK;
 
-    if (slot == NULL || !atomic_load_explicit(&slot->whole, memory_order_acquire))
+    if (x == NULL)
         return EG_BAD_REQUEST;
     if (on_disc(s)) {
         struct store_cursor c;
@@ -155,7 +167,7 @@ eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t position, st
             err = append(result, rec, now_ms, count);
         return err != EG_OK ? err : reader_take_fault(r);
     }
-    index_seek(index_in(slot), &it, v);
+    index_seek(x, &it, v);
     while (err == EG_OK && (rec = index_next(&it)) != NULL)
         err = append(result, rec, now_ms, count);
     return err;
@@ -200,9 +212,22 @@ static bool step_is_over(uint32_t records, const struct record *last, const stru
     return records >= BUILD_STEP_RECORDS && !value_equal(record_key(last), record_key(next));
 }
 
-eg_err shard_index_build_begin(struct shard *s, uint32_t position) {
-    eg_err err = open_slot(s, position, false);
+/* Remove an index's rows of a disc_only table. */
+static eg_err drop_rows(struct shard *s, uint32_t position) {
+    struct disc_batch *extra = store_disc_extra(s->store);
+    eg_err err = disc_record_drop_index(extra, s->table->disc_table, s->number, position);
 
+    if (err == EG_OK)
+        return store_disc_write_extra(s->store);
+    disc_batch_reset(extra);
+    return err;
+}
+
+eg_err shard_index_build_begin(struct shard *s, uint32_t position) {
+    eg_err err = on_disc(s) ? drop_rows(s, position) : EG_OK; /* of one that was given up */
+
+    if (err == EG_OK)
+        err = open_slot(s, position, false);
     if (err == EG_OK) {
         s->build.position = position;
         buffer_init(&s->build.place, s->table->world->o.alloc, KEY_SIZE_MAX * 2);
@@ -252,9 +277,10 @@ void shard_index_drop(struct shard *s, uint32_t position) {
     atomic_store_explicit(&slot->whole, false, memory_order_relaxed);
     atomic_store_explicit(&slot->index, NULL, memory_order_release);
     index_retire(x);
-    if (on_disc(s) && (disc_record_drop_index(store_disc_extra(s->store), s->table->disc_table,
-                                              s->number, position) != EG_OK ||
-                       store_disc_write_extra(s->store) != EG_OK))
+    if (!on_disc(s))
+        return;
+    disc_batch_reset(store_disc_extra(s->store)); /* rows of a step that failed */
+    if (drop_rows(s, position) != EG_OK)
         env_log(s->table->world->o.env, ENV_LOG_WARN, "table",
                 "%s: rows of a dropped index stay on disc", schema_of(s->table)->name.text);
 }

@@ -80,6 +80,8 @@ static eg_err answer_records(struct shard_turn *t) {
         count++;
         size_bytes += record_array_bytes(rec);
     }
+    if (t->reader->fault != EG_OK)
+        return reader_take_fault(t->reader);
     room = buffer_room(t->result, size_bytes + 5);
     if (room == NULL)
         return err_note(t->note, EG_TOO_LARGE, "the records do not fit one answer");
@@ -88,12 +90,20 @@ static eg_err answer_records(struct shard_turn *t) {
     for (rec = same_key_first(t, &it); rec != NULL; rec = same_key_next(t, &it))
         if (!shard_expired(rec, t->now_ms))
             value_put_raw(&w, record_value(rec));
+    if (t->reader->fault != EG_OK)
+        return reader_take_fault(t->reader);
     EG_ASSERT(!w.overflow);
     t->result->size_bytes += w.need_bytes;
     return EG_OK;
 }
 
-/* The one live record under the key of a set; NULL: absent or expired. */
+/* What a disc_only table could not read is not absent: whoever found nothing asks
+ * here before it says so. */
+static eg_err nothing_there(struct shard_turn *t, eg_err absent) {
+    return EG_UNLIKELY(t->reader->fault != EG_OK) ? reader_take_fault(t->reader) : absent;
+}
+
+/* The one live record under the key of a set; NULL: absent or expired, or a fault. */
 static const struct record *only_record(struct shard_turn *t) {
     struct store *store = t->shard->store;
     const struct record *rec = store->ops->get(store, t->reader, t->key);
@@ -117,7 +127,7 @@ static struct record_version next_version(struct shard *s, const struct record *
 static eg_err may_grow(const struct shard_turn *t, size_t old_bytes, size_t new_bytes) {
     const struct table *table = t->shard->table;
 
-    if (new_bytes <= old_bytes)
+    if (new_bytes <= old_bytes || t->taking_back || table->storage == STORAGE_DISC_ONLY)
         return EG_OK;
     if (memory_over_limit(table->world->o.budget))
         return err_note(t->note, EG_MEMORY, "the node is at its memory limit");
@@ -148,21 +158,22 @@ static void deadline_moved(struct shard *s) {
 
 /* Ranks follow the store: cannot fail once reserved.  A disc_only table has no
  * records in memory to rank and keeps the earliest deadline alone. */
-static void rank_enter(struct shard *s, struct record *rec) {
+static void rank_enter(struct shard *s, const struct record *rec) {
     if ((record_flags(rec) & RECORD_EXPIRES) == 0)
         return;
     if (s->table->storage == STORAGE_DISC_ONLY) {
         uint64_t next_ms = atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed);
         atomic_store_explicit(&s->next_deadline_ms, EG_MIN(next_ms, record_expiry_ms(rec)),
                               memory_order_relaxed);
+        s->rows_purge.next_ms = EG_MIN(s->rows_purge.next_ms, record_expiry_ms(rec));
         return;
     }
     if (record_expiry_ms(rec) != RANK_NEVER) {
-        rank_push(&s->by_deadline, rec);
+        rank_push(&s->by_deadline, (struct record *) rec);
         deadline_moved(s);
     }
     if (schema_of(s->table)->cache)
-        rank_push(&s->by_age, rec);
+        rank_push(&s->by_age, (struct record *) rec);
 }
 
 static void rank_leave(struct shard *s, const struct record *rec) {
@@ -187,15 +198,25 @@ static eg_err rank_room(struct shard *s, uint64_t expiry_ms) {
 }
 
 /* A ram or disc table's log writes the clock with its batch; a disc_only store
- * writes at once, and so needs it at once. */
-static eg_err clock_along(struct shard *s) {
+ * writes at once, and so needs the clock that the change will leave at once. */
+static eg_err clock_along(struct shard *s, const struct record *fresh) {
     uint8_t clock[SHARD_CLOCK_BYTES];
 
     if (s->table->storage != STORAGE_DISC_ONLY)
         return EG_OK;
+    if (fresh != NULL)
+        rank_enter(s, fresh); /* too early a deadline does no harm */
+    s->sequence++;
     shard_clock_pack(s, clock);
+    s->sequence--;
     return disc_record_put_clock(store_disc_extra(s->store), s->table->disc_table, s->number,
                                  (struct disc_bytes){clock, sizeof clock});
+}
+
+/* Rows that waited for a change of a disc_only store must not join the next one. */
+static void forget_rows(struct shard *s) {
+    if (s->table->storage == STORAGE_DISC_ONLY)
+        disc_batch_reset(store_disc_extra(s->store));
 }
 
 /* Put a finished record where it belongs: log, indexes, store; or nowhere. */
@@ -210,7 +231,7 @@ static eg_err install(struct shard_turn *t, const struct record *old, struct rec
     err = shard_index_update(s, old, rec);
     if (err != EG_OK)
         goto rewind;
-    err = clock_along(s);
+    err = clock_along(s, rec);
     if (err == EG_OK)
         err = s->store->ops->put(s->store, t->key, rec, replaced);
     if (err != EG_OK)
@@ -220,11 +241,21 @@ static eg_err install(struct shard_turn *t, const struct record *old, struct rec
 undo_indexes:
     shard_index_undo(s);
 rewind:
+    forget_rows(s);
     shard_log_rewind(&s->log, mark);
     return err;
 }
 
-static void evict(struct shard_turn *t, uint64_t share_bytes);
+/* What the records take in memory: those of a disc_only table are rows on disc. */
+static void bytes_enter(struct shard *s, const struct record *rec) {
+    if (s->table->storage != STORAGE_DISC_ONLY)
+        s->record_bytes += record_bytes(rec);
+}
+
+static void bytes_leave(struct shard *s, const struct record *rec) {
+    if (s->table->storage != STORAGE_DISC_ONLY)
+        s->record_bytes -= record_bytes(rec);
+}
 
 eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
                    const struct record **old_out) {
@@ -242,7 +273,9 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     if (schema->cache && expiry_ms == 0)
         expiry_ms = RANK_NEVER; /* it has an age, and so a rank */
     size_bytes = record_bytes_for(array.size_bytes, expiry_ms != 0);
-    err = may_grow(t, old == NULL ? 0 : record_bytes(old), size_bytes);
+    err = old == NULL ? nothing_there(t, EG_OK) : EG_OK;
+    if (err == EG_OK)
+        err = may_grow(t, old == NULL ? 0 : record_bytes(old), size_bytes);
     if (err == EG_OK)
         err = rank_room(s, expiry_ms);
     if (err != EG_OK)
@@ -257,23 +290,20 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         return err;
     }
     s->sequence++;
-    s->record_bytes += size_bytes;
     if (replaced != NULL) {
-        s->record_bytes -= record_bytes(replaced);
+        bytes_leave(s, replaced);
         rank_leave(s, replaced);
     }
+    bytes_enter(s, rec);
     rank_enter(s, rec);
     if (old_out != NULL)
         *old_out = replaced;
-    if (schema->cache)
-        evict(t, schema->max_bytes / s->table->shard_count);
     return EG_OK;
 }
 
 eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct record *rec) {
     struct shard *s = t->shard;
     struct disc_mark mark = shard_log_mark(&s->log);
-    size_t size_bytes = record_bytes(rec);
     eg_err err = shard_log_del(&s->log, rec);
 
     if (err != EG_OK)
@@ -281,19 +311,20 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
     err = shard_index_update(s, rec, NULL);
     if (err != EG_OK)
         goto rewind;
-    err = clock_along(s);
+    err = clock_along(s, NULL);
     if (err == EG_OK)
         err = s->store->ops->remove(s->store, k, rec);
     if (err != EG_OK)
         goto undo_indexes;
     s->sequence++;
-    s->record_bytes -= size_bytes;
+    bytes_leave(s, rec);
     rank_leave(s, rec);
     return EG_OK;
 
 undo_indexes:
     shard_index_undo(s);
 rewind:
+    forget_rows(s);
     shard_log_rewind(&s->log, mark);
     return err;
 }
@@ -336,10 +367,11 @@ eg_err shard_take_back(struct shard *s, struct value array, struct record_versio
     if (err != EG_OK)
         goto release_key;
     err = s->store->ops->put(s->store, &k, rec, &replaced);
-    EG_ASSERT(replaced == NULL); /* rows are unique on disc */
+    if (err == EG_OK && replaced != NULL)
+        err = EG_CORRUPT; /* rows are unique on disc */
     if (err == EG_OK) {
         s->hlc = EG_MAX(s->hlc, version.hlc);
-        s->record_bytes += size_bytes;
+        bytes_enter(s, rec);
         rank_enter(s, rec);
     }
 release_key: /* after an error the shard is closed, and the record goes with its slab */
@@ -347,13 +379,15 @@ release_key: /* after an error the shard is closed, and the record goes with its
     return err;
 }
 
-/* A cache keeps the newest: the record just written stays, whatever its size. */
-static void evict(struct shard_turn *t, uint64_t share_bytes) {
-    struct shard *s = t->shard;
+void shard_evict(struct shard *s) {
+    const struct schema *schema = schema_of(s->table);
+    struct shard_turn t = {.shard = s};
 
-    while (s->record_bytes > share_bytes && s->by_age.count > 1)
-        if (remove_ranked(t, rank_first(&s->by_age)) != EG_OK)
-            return; /* out of memory for the removal: the next write tries again */
+    if (EG_LIKELY(!schema->cache))
+        return;
+    while (s->record_bytes > schema->max_bytes / s->table->shard_count && s->by_age.count > 1)
+        if (remove_ranked(&t, rank_first(&s->by_age)) != EG_OK)
+            return; /* out of memory for the removal: the next turn tries again */
 }
 
 uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_t most) {
@@ -367,30 +401,77 @@ uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_
     return purged;
 }
 
-uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms) {
-    struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms};
+/* Where the pass over the rows goes on; false: at the first. */
+static bool purge_place(struct shard *s, struct key *k) {
+    const struct buffer *place = &s->rows_purge.place;
+    struct value v = {place->at, (uint32_t) place->size_bytes};
+
+    return v.size_bytes != 0 &&
+           key_prepare(k, v, s->table->seed, s->table->world->o.alloc) == EG_OK;
+}
+
+/* Remove what has expired of the next rows; true: that were all. */
+static bool purge_some(struct shard_turn *t, uint64_t *purged) {
+    struct shard *s = t->shard;
     struct store *store = s->store;
+    struct shard_rows_purge *pass = &s->rows_purge;
+    const struct record *rec, *last = NULL;
     struct store_cursor c;
-    const struct record *rec;
-    uint64_t purged = 0, next_ms = RANK_NEVER;
+    uint32_t rows = 0;
+    struct key k;
+
+    if (purge_place(s, &k)) {
+        store->ops->seek(store, t->reader, &c, &k, true, false);
+        key_release(&k);
+    } else {
+        store->ops->seek(store, t->reader, &c, NULL, false, false);
+    }
+    while ((rec = store->ops->next(store, t->reader, &c)) != NULL) {
+        if (rows++ >= SHARD_PURGE_ROWS && !value_equal(record_key(last), record_key(rec)))
+            break; /* between two keys: a bag's records of one key are one step's */
+        last = rec;
+        if (shard_expired(rec, t->now_ms) && remove_ranked(t, rec) == EG_OK)
+            ++*purged;
+        else if (record_flags(rec) & RECORD_EXPIRES)
+            pass->next_ms = EG_MIN(pass->next_ms, record_expiry_ms(rec));
+    }
+    if (reader_take_fault(t->reader) != EG_OK) {
+        pass->next_ms = EG_MIN(pass->next_ms, t->now_ms + SHARD_PURGE_FAULT_MS);
+        return true;
+    }
+    buffer_clear(&pass->place);
+    return rec == NULL ||
+           !buffer_append(&pass->place, record_key(last).at, record_key(last).size_bytes);
+}
+
+uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms, bool all) {
+    struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms};
+    uint64_t purged = 0;
+    bool over;
 
     if (atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) > now_ms)
         return 0;
-    store->ops->seek(store, r, &c, NULL, false, false);
-    while ((rec = store->ops->next(store, r, &c)) != NULL) {
-        if (shard_expired(rec, now_ms))
-            purged += remove_ranked(&t, rec) == EG_OK;
-        else if (record_flags(rec) & RECORD_EXPIRES)
-            next_ms = EG_MIN(next_ms, record_expiry_ms(rec));
+    if (all)
+        buffer_clear(&s->rows_purge.place);
+    if (s->rows_purge.place.size_bytes == 0)
+        s->rows_purge.next_ms = RANK_NEVER;
+    do
+        over = purge_some(&t, &purged);
+    while (!over && all);
+    if (over) {
+        buffer_clear(&s->rows_purge.place);
+        atomic_store_explicit(&s->next_deadline_ms, s->rows_purge.next_ms, memory_order_relaxed);
     }
-    atomic_store_explicit(&s->next_deadline_ms, next_ms, memory_order_relaxed);
     return purged;
 }
 
 uint64_t shard_expiry(const struct shard_turn *t) {
     uint64_t ttl_ms =
         t->request->ttl_ms != 0 ? t->request->ttl_ms : schema_of(t->shard->table)->ttl_ms;
-    return ttl_ms == 0 ? 0 : t->now_ms + ttl_ms;
+
+    if (ttl_ms == 0)
+        return 0;
+    return ttl_ms < RANK_NEVER - 1 - t->now_ms ? t->now_ms + ttl_ms : RANK_NEVER - 1;
 }
 
 /* ---- the ops ---------------------------------------------------------------- */
@@ -406,13 +487,16 @@ static eg_err op_write(struct shard_turn *t) {
 static eg_err op_insert_new(struct shard_turn *t) {
     struct same_key it;
     const struct record *rec = same_key_first(t, &it);
+    eg_err err;
 
     while (rec != NULL && shard_expired(rec, t->now_ms))
         rec = same_key_next(t, &it);
-    if (rec == NULL)
-        return op_write(t);
-    answer_bool(t, false);
-    return EG_OK;
+    if (rec != NULL) {
+        answer_bool(t, false);
+        return EG_OK;
+    }
+    err = nothing_there(t, EG_OK);
+    return err != EG_OK ? err : op_write(t);
 }
 
 static eg_err remove_all_of_key(struct shard_turn *t) {
@@ -422,7 +506,7 @@ static eg_err remove_all_of_key(struct shard_turn *t) {
 
     while (err == EG_OK && (rec = store->ops->get(store, t->reader, t->key)) != NULL)
         err = shard_remove(t, t->key, rec);
-    return err;
+    return err != EG_OK ? err : nothing_there(t, EG_OK);
 }
 
 static eg_err op_delete(struct shard_turn *t) {
@@ -436,12 +520,11 @@ static eg_err op_delete(struct shard_turn *t) {
 static eg_err op_delete_object(struct shard_turn *t) {
     struct same_key it;
     const struct record *rec = same_key_first(t, &it);
-    eg_err err = EG_OK;
+    eg_err err;
 
     while (rec != NULL && !value_equal(record_value(rec), t->request->value))
         rec = same_key_next(t, &it);
-    if (rec != NULL)
-        err = shard_remove(t, t->key, rec);
+    err = rec != NULL ? shard_remove(t, t->key, rec) : nothing_there(t, EG_OK);
     if (err == EG_OK)
         answer_bool(t, true);
     return err;
@@ -473,7 +556,7 @@ static eg_err op_update(struct shard_turn *t) {
     eg_err err;
 
     if (old == NULL)
-        return EG_NOT_FOUND;
+        return nothing_there(t, EG_NOT_FOUND);
     err = shard_edit_update(t, old, &array);
     if (err == EG_OK)
         err = shard_store(t, array, kept_expiry(t, old), NULL);
@@ -485,8 +568,10 @@ static eg_err op_update(struct shard_turn *t) {
 static eg_err op_counter(struct shard_turn *t) {
     const struct record *old = only_record(t);
     struct value array, number;
-    eg_err err = shard_edit_counter(t, old, &array, &number);
+    eg_err err = old == NULL ? nothing_there(t, EG_OK) : EG_OK;
 
+    if (err == EG_OK)
+        err = shard_edit_counter(t, old, &array, &number);
     if (err == EG_OK)
         err = shard_store(t, array, old == NULL ? shard_expiry(t) : kept_expiry(t, old), NULL);
     if (err == EG_OK) {
@@ -562,6 +647,8 @@ eg_err shard_run(struct shard_turn *t) {
         return EG_MEMORY;
     if (op == SHARD_READ)
         return op_read(t);
+    if (op == SHARD_INDEX_DROP) /* the schema has forgotten it already: whatever the disc says */
+        return op_index_drop(t);
     err = shard_ready(t);
     if (err == EG_OK)
         err = ops[op](t);

@@ -244,7 +244,7 @@ static void purge(struct table *t, struct reader *r, struct shard *s) {
     if (owner == NULL)
         return;
     if (t->storage == STORAGE_DISC_ONLY)
-        (void) shard_purge_rows(s, r, now_ms(t)); /* how many is read below */
+        (void) shard_purge_rows(s, r, now_ms(t), true); /* how many is read below */
     else
         (void) shard_purge(s, r, now_ms(t), UINT64_MAX);
     shard_turn_end(s);

@@ -113,7 +113,8 @@ static const struct driver_ops driver_ops = {
     .wake = driver_nothing,
 };
 
-struct stepper *stepper_open(struct alloc *a, uint32_t schedulers, uint64_t seed, eg_err *out) {
+struct stepper *stepper_open_in(struct alloc *a, uint32_t schedulers, uint64_t seed,
+                                struct epoch *domain, eg_err *out) {
     struct stepper *st = alloc_zero(a, sizeof *st);
     eg_err err = st == NULL ? EG_MEMORY : EG_OK;
 
@@ -127,7 +128,8 @@ struct stepper *stepper_open(struct alloc *a, uint32_t schedulers, uint64_t seed
                                                        .env = &st->env,
                                                        .driver = &driver_ops,
                                                        .schedulers = schedulers,
-                                                       .actors_max = 10000});
+                                                       .actors_max = 10000,
+                                                       .epoch = domain});
     if (err != EG_OK)
         goto put_stepper;
     err = runtime_start(st->rt);

@@ -27,8 +27,14 @@ struct stepper {
     struct foreign *me; /* for the test's own calls */
 };
 
-/* NULL: no memory, with *err (may be NULL) saying so. */
-struct stepper *stepper_open(struct alloc *a, uint32_t schedulers, uint64_t seed, eg_err *err);
+/* NULL: no memory, with *err (may be NULL) saying so.  With an epoch `domain` the
+ * schedulers read tables. */
+struct stepper *stepper_open_in(struct alloc *a, uint32_t schedulers, uint64_t seed,
+                                struct epoch *domain, eg_err *err);
+static inline struct stepper *stepper_open(struct alloc *a, uint32_t schedulers, uint64_t seed,
+                                           eg_err *err) {
+    return stepper_open_in(a, schedulers, seed, NULL, err);
+}
 void stepper_close(struct stepper *st);
 
 /* Until nothing is left to do at this moment. */
