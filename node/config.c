@@ -1,6 +1,8 @@
 /* config.c -- one table of settings, and the one way to set them. */
 #include "node/config.h"
 
+#include "engine/address.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -148,17 +150,6 @@ static bool is_unix(const char *address) {
     return strncmp(address, "unix:", 5) == 0;
 }
 
-static bool is_address(const char *text, bool unix_too) {
-    const char *colon = strrchr(text, ':');
-    const char *end;
-    uint64_t port;
-
-    if (is_unix(text))
-        return unix_too && text[5] != '\0';
-    return colon != NULL && colon != text && digits_to_u64(colon + 1, &end, &port) &&
-           *end == '\0' && port <= 65535;
-}
-
 static bool is_name(const char *text) {
     size_t length = strlen(text);
     return length >= 1 && length <= 63 &&
@@ -180,6 +171,18 @@ static bool choice_find(const char *const *choices, size_t count, const char *te
 
 static eg_err refuse(struct err_note *note, const char *key, const char *value, const char *want) {
     return err_note(note, EG_BAD_REQUEST, "%s: \"%s\" is not %s", key, value, want);
+}
+
+static eg_err address_check(const char *key, const char *value, bool unix_too,
+                            struct err_note *note) {
+    struct address a;
+    eg_err err = address_parse(value, &a, note);
+
+    if (err != EG_OK)
+        err_note_prefix(note, "%s", key);
+    else if (a.local && !unix_too)
+        err = refuse(note, key, value, "HOST:PORT");
+    return err;
 }
 
 /* What a value of this row must be; *number is set for the numeric kinds. */
@@ -204,9 +207,9 @@ static eg_err value_check(const struct config_row *row, const char *value, uint6
         /* fall through */
     case ADDRESS:
     case PEERS:
-        return is_address(value, false) ? EG_OK : refuse(note, key, value, "HOST:PORT");
+        return address_check(key, value, false, note);
     case LISTENERS:
-        return is_address(value, true) ? EG_OK : refuse(note, key, value, "HOST:PORT or unix:PATH");
+        return address_check(key, value, true, note);
     case SIZE:
         if (!size_to_bytes(value, number))
             return refuse(note, key, value, "a size such as 64MiB");
@@ -388,24 +391,35 @@ eg_err config_environment(struct config *c, const char *(*get)(const char *name)
 
 static bool is_loopback(const char *address) {
     return is_unix(address) || strncmp(address, "127.", 4) == 0 ||
-           strncmp(address, "localhost:", 10) == 0 || strncmp(address, "[::1]:", 6) == 0 ||
-           strncmp(address, "::1:", 4) == 0;
+           strncmp(address, "localhost:", 10) == 0 || strncmp(address, "[::1]:", 6) == 0;
+}
+
+static eg_err loopback_check(const char *key, const char *address, const char *without,
+                             struct err_note *note) {
+    if (is_loopback(address))
+        return EG_OK;
+    return err_note(note, EG_BAD_REQUEST,
+                    "%s: %s is not loopback; without %s only 127.0.0.1, [::1], localhost and "
+                    "unix:PATH are served",
+                    key, address, without);
 }
 
 eg_err config_check(const struct config *c, struct err_note *note) {
+    eg_err err = EG_OK;
+
     for (size_t i = 0; i < EG_COUNTOF(rows); i++)
         if (rows[i].later && c->source[i] != CONFIG_DEFAULT)
             return err_note(note, EG_BAD_REQUEST, "%s: this version does not serve it yet",
                             rows[i].help.name);
-    for (uint32_t i = 0; i < c->listen.count; i++)
-        if (!is_loopback(c->listen.item[i]))
-            return err_note(note, EG_BAD_REQUEST,
-                            "listen: %s is not loopback; without users and passwords only "
-                            "127.0.0.1, [::1], localhost and unix:PATH are served",
-                            c->listen.item[i]);
-    if (c->max_frame_bytes > c->max_input_bytes)
-        return err_note(note, EG_BAD_REQUEST, "max-input is smaller than max-frame");
-    return EG_OK;
+    for (uint32_t i = 0; err == EG_OK && i < c->listen.count; i++)
+        err = loopback_check("listen", c->listen.item[i], "users and passwords", note);
+    for (uint32_t i = 0; err == EG_OK && c->cookie_file[0] == '\0' && i < c->peer_listen.count; i++)
+        err = loopback_check("peer-listen", c->peer_listen.item[i], "a cookie-file", note);
+    if (err == EG_OK && strcmp(c->http, "off") != 0)
+        err = loopback_check("http", c->http, "users and passwords", note);
+    if (err == EG_OK && c->max_frame_bytes > c->max_input_bytes)
+        err = err_note(note, EG_BAD_REQUEST, "max-input is smaller than max-frame");
+    return err;
 }
 
 void config_options(const struct config *c, eg_options *out) {

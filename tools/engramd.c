@@ -188,6 +188,23 @@ static eg_err check_secret(const char *path, struct err_note *note) {
     return EG_OK;
 }
 
+/* The node makes the directory where there is none, but not now. */
+static eg_err check_data(const char *path, struct err_note *note) {
+    struct stat about;
+
+    if (*path == '\0')
+        return EG_OK;
+    if (stat(path, &about) != 0)
+        return errno == ENOENT ? EG_OK
+                               : err_note(note, EG_BAD_REQUEST, "data: cannot use %s: %s", path,
+                                          strerror(errno));
+    if (!S_ISDIR(about.st_mode))
+        return err_note(note, EG_BAD_REQUEST, "data: %s is not a directory", path);
+    if (access(path, R_OK | W_OK | X_OK) != 0)
+        return err_note(note, EG_BAD_REQUEST, "data: cannot use %s: %s", path, strerror(errno));
+    return EG_OK;
+}
+
 static void read_settings(struct daemon *d, int argc, char **argv) {
     struct err_note note = {""};
 
@@ -198,7 +215,8 @@ static void read_settings(struct daemon *d, int argc, char **argv) {
     if (config_environment(&d->config, environment_get, &note) != EG_OK ||
         read_file(&d->config, d->config_file, &note) != EG_OK ||
         config_check(&d->config, &note) != EG_OK ||
-        check_secret(d->config.cookie_file, &note) != EG_OK)
+        check_secret(d->config.cookie_file, &note) != EG_OK ||
+        check_data(d->config.data, &note) != EG_OK)
         usage_error(note.text);
     d->log_level = d->config.log_level;
     d->log_format = d->config.log_format;

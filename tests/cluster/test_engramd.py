@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 from harness import BIN, ClusterTest, Client, eventually, main
 
@@ -36,6 +37,19 @@ class Engramd(ClusterTest):
             (["--frobnicate"], "frobnicate"),
             (["--listen", "nonsense"], "listen"),
             (["--listen", "0.0.0.0:0"], "loopback"),
+            (["--listen", "[::]:0"], "loopback"),
+            (["--listen", "::1:0"], "[ADDRESS]"),
+            (["--listen", "127.0.0.1:65536"], "65535"),
+            (["--listen", "unix:"], "path"),
+            (["--listen", "unix:" + "x" * 200], "107"),
+            (["--peer-listen", "0.0.0.0:0"], "cookie-file"),
+            (["--http", "0.0.0.0:80"], "loopback"),
+            (["--data", "/dev/null"], "not a directory"),
+            (["--data", "/dev/null/sub"], "Not a directory"),
+            (["--name", "a b"], "name"),
+            (["--schedulers", "0"], "schedulers"),
+            (["--log-level", "loud"], "log-level"),
+            (["--config"], "argument"),
             (["--memory-limit", "1MiB"], "memory-limit"),
             (["--config", "/no/such/file"], "/no/such/file"),
             (["--cookie-file", "/no/such/file"], "/no/such/file"),
@@ -45,6 +59,12 @@ class Engramd(ClusterTest):
         ):
             with self.subTest(flags):
                 self.assert_usage(engramd("--listen", "127.0.0.1:0", *flags), text)
+
+    def test_a_bad_option_leaves_no_trace(self):
+        data = self.dir / "data"
+        for flags in (["--frobnicate"], ["--listen", "0.0.0.0:0"], ["--check-config"]):
+            engramd("--data", data, "--listen", f"unix:{self.dir}/s", *flags)
+            self.assertEqual(list(self.dir.iterdir()), [])
 
     def test_a_cookie_that_others_can_read_is_refused(self):
         cookie = self.file("cookie", "secret\n")
@@ -101,6 +121,55 @@ class Engramd(ClusterTest):
             client.send("read", "t", 1)
         self.assertEqual(node.stop(), 0)
         idle.close()
+
+    def test_a_second_signal_stops_at_once(self):
+        node = self.node()
+        deaf = node.client()
+        deaf.call("create_table", "t")
+        deaf.call("write", "t", [1, "x" * 1000000])
+        for _ in range(60):
+            deaf.send("read", "t", 1)
+        eventually(lambda: node.client().call("stats")["bytes"]["unread"] > 0, "it does not read")
+        node.process.send_signal(signal.SIGTERM)
+
+        def refuses():
+            try:
+                node.client().close()
+            except ConnectionRefusedError:
+                return True
+
+        eventually(refuses, "it drains")
+        began = time.monotonic()
+        self.assertNotEqual(node.stop(), 0)
+        self.assertLess(time.monotonic() - began, 2)
+
+    def test_a_socket_that_a_killed_node_left_is_taken_over_and_a_live_one_is_not(self):
+        address = f"unix:{self.dir}/s"
+        self.node("--listen", address).kill()
+        self.assertTrue((self.dir / "s").is_socket())
+        node = self.node("--listen", address)
+        done = engramd("--listen", address)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+        self.assertEqual(Client(address).call("ping"), "pong")
+        self.assertEqual(node.stop(), 0)
+        self.assertFalse((self.dir / "s").exists())
+
+    def test_what_was_acknowledged_while_it_stops_is_kept(self):
+        node = self.node(data=self.dir / "data")
+        client = node.client()
+        client.call("create_table", "t", {"storage": "disc"})
+        for n in range(20000):
+            client.send("write", "t", [n, n])
+        node.process.send_signal(signal.SIGTERM)
+        acknowledged = 0
+        try:
+            while True:
+                acknowledged += client.receive()[1] is None
+        except ConnectionError:
+            pass
+        self.assertEqual(node.process.wait(60), 0)
+        self.assertGreaterEqual(self.node(data=self.dir / "data").client().call("size", "t"), acknowledged)
 
     def test_the_name_is_remembered_with_the_data(self):
         self.node("--name", "beta", data=self.dir / "data").stop()
