@@ -68,7 +68,7 @@ static void *read_for_ever(void *argument) {
 }
 
 int main(void) {
-    struct shared s = {NULL};
+    struct shared s = {.node = NULL};
     pthread_t readers[READERS];
 
     if (eg_open(&(eg_options){.name = "readers"}, &s.node, NULL) != EG_OK ||

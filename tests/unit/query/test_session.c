@@ -444,7 +444,7 @@ Test(session_bounds, a_frame_past_its_bound_is_refused_also_when_it_arrives_whol
 Test(session_bounds, large_answers_do_not_pile_up_and_each_comes_once) {
     enum { READS = 400, BIG = 1 << 20, ENOUGH = 10 << 20 };
     struct fail_alloc memory = fail_alloc_after(INT_MAX);
-    static uint8_t bytes[BIG + 64];
+    static uint8_t bytes[BIG + 64], filling[BIG];
     struct memory_client *c;
 
     hand_node_open(&node, &(struct hand_node_opts){.server_alloc = &memory.base});
@@ -455,7 +455,7 @@ Test(session_bounds, large_answers_do_not_pile_up_and_each_comes_once) {
     value_put_text(&w, "t");
     value_put_array(&w, 2);
     value_put_i64(&w, 1);
-    value_put_binary(&w, bytes + 64, BIG - 64);
+    value_put_binary(&w, filling, BIG - 64);
     memory_send(c, bytes, w.need_bytes);
     hand_node_run(&node);
     c->window_bytes = 0;
