@@ -103,7 +103,7 @@ static eg_err change(eg_node *n, const struct catalog_request *q, eg_note *note)
         err = call(n, to, m, NODE_CALL_LONG_MS, NULL, &why);
     if (err != EG_OK)
         copy_note(note, &why);
-    return err;
+    return err == EG_NOPROC ? EG_BUSY : err; /* the catalog's actor is just being replaced */
 }
 
 eg_err eg_create_table(eg_node *node, const char *name, const eg_span *options, eg_note *note) {
@@ -177,8 +177,8 @@ eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
     handle->node = node;
     reader_enter(&t->reader);
     handle->table = catalog_find(node->catalog, name, strlen(name));
-    if (handle->table != NULL)
-        table_ref(handle->table);
+    if (handle->table != NULL && !table_ref(handle->table))
+        handle->table = NULL; /* dropped between the two */
     reader_exit(&t->reader);
     if (handle->table == NULL) {
         alloc_put(alloc_system(), handle, sizeof *handle);
@@ -435,7 +435,7 @@ eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
 
     if (table == NULL || see == NULL)
         return EG_BAD_REQUEST;
-    if (reverse && table_schema(table->table)->type != TABLE_ORDERED_SET)
+    if (reverse && table_type(table->table) != TABLE_ORDERED_SET)
         return EG_BAD_REQUEST;
     t = node_thread(table->node, &err);
     if (t == NULL)
@@ -459,29 +459,30 @@ eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
 /* Here and now where the shard is idle; a moment later where it is not; else by
  * message.  The result is appended to `result`. */
 static eg_err run(eg_table *table, const struct shard_request *q, struct buffer *result) {
-    bool waits = table_schema(table->table)->durability == DURABILITY_SYNC;
     struct node_thread *t;
-    struct message *m;
+    struct message *m = NULL;
     eg_pid to;
-    eg_err err = EG_AGAIN;
+    eg_err err;
+    bool waits;
 
     t = node_thread(table->node, &err);
     if (t == NULL)
         return err;
     err = EG_AGAIN;
     reader_enter(&t->reader);
+    waits = table_schema(table->table)->durability == DURABILITY_SYNC;
     for (int i = 0; i < CLAIM_TRIES && err == EG_AGAIN && !waits; i++) {
         err = table_try(table->table, &t->reader, q, result, NULL);
         if (err == EG_AGAIN)
             EG_CPU_RELAX();
     }
+    if (err == EG_AGAIN)
+        err = table_message(table->table, q, &to, &m, NULL);
     reader_exit(&t->reader);
-    if (err != EG_AGAIN)
+    if (m == NULL)
         return err;
-    err = table_message(table->table, q, &to, &m, NULL);
-    if (err == EG_OK)
-        err = call(table->node, to, m, NODE_CALL_MS, result, NULL);
-    return err == EG_NOPROC ? EG_NO_TABLE : err;
+    err = call(table->node, to, m, NODE_CALL_MS, result, NULL);
+    return err == EG_NOPROC ? table_lost(table->table) : err;
 }
 
 /* A result that is a bool or a number. */
@@ -570,13 +571,19 @@ eg_err eg_update_counter(eg_table *table, eg_span key, const char *attribute, in
     struct shard_request q = {.op = SHARD_COUNTER};
     uint8_t encoded[9];
     struct value_writer w = value_writer_init(encoded, sizeof encoded);
+    struct node_thread *t;
     struct small result;
     int position;
     eg_err err;
 
     if (table == NULL || attribute == NULL)
         return EG_BAD_REQUEST;
+    t = node_thread(table->node, &err);
+    if (t == NULL)
+        return err;
+    reader_enter(&t->reader);
     position = schema_attribute(table_schema(table->table), attribute, strlen(attribute));
+    reader_exit(&t->reader);
     if (position < 0)
         return EG_BAD_REQUEST;
     q.attribute = (uint16_t) position;
@@ -606,7 +613,7 @@ eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count) {
     err = table_try_many(table->table, &t->reader, v, 0, &b, NULL);
     reader_exit(&t->reader);
     if (err == EG_AGAIN) {
-        const struct schema_name *name = &table_schema(table->table)->name;
+        const struct schema_name *name = table_name(table->table);
         struct catalog_request q = {.op = CATALOG_WRITE_MANY,
                                     .name = {(const uint8_t *) name->text, name->size_bytes},
                                     .value = v};

@@ -4,12 +4,13 @@
  *     CREATE      [disc: create] -> open, publish
  *     DROP        unpublish -> shards: stop -> [disc: drop] -> free when nobody holds it
  *     CLEAR       shards: clear
- *     ADD_INDEX   shards: build -> publish the schema -> [disc: schema]
- *     DROP_INDEX  publish the schema -> [disc: schema] -> shards: drop
+ *     ADD_INDEX   shards: build -> [disc: schema] -> publish the schema
+ *     DROP_INDEX  [disc: schema] -> publish the schema -> shards: drop
  *     WRITE_MANY  in place if the shards are idle, else shards: their records
  *     STOP        all shards: stop
  *
- * CREATE to DROP_INDEX take turns; the others run side by side with them. */
+ * CREATE to DROP_INDEX take turns, WRITE_MANY runs side by side with them, and STOP
+ * waits until nothing is under way. */
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
@@ -18,7 +19,6 @@
 #include "tables/disc.h"
 #include "tables/shard_actor.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -330,24 +330,30 @@ static void schema_free(void *owner, void *ptr, size_t size_bytes) {
     alloc_put(owner, ptr, size_bytes);
 }
 
-/* Let everybody see the job's schema, and the disc remember it. */
+/* Let the disc remember the job's schema. */
+static void store_schema(struct job *j) {
+    eg_err err;
+
+    if (j->table->disc_table == NULL)
+        return;
+    err = schema_encode(j->schema, &j->encoded);
+    if (err == EG_OK)
+        err = disc_batch_put_schema(&j->batch, j->catalog->world.o.disc, j->schema->name.text,
+                                    (struct disc_bytes){j->encoded.at, j->encoded.size_bytes});
+    if (err == EG_OK)
+        ask_disc(j, (struct disc_request){.kind = DISC_WRITE, .sync = true, .batch = &j->batch});
+    else
+        failed(j, err);
+}
+
+/* Let everybody see it. */
 static void publish_schema(struct job *j) {
     struct catalog *c = j->catalog;
     const struct schema *old = schema_of(j->table);
-    eg_err err = schema_encode(j->schema, &j->encoded);
 
-    if (err == EG_OK && j->table->disc_table != NULL)
-        err = disc_batch_put_schema(&j->batch, c->world.o.disc, j->schema->name.text,
-                                    (struct disc_bytes){j->encoded.at, j->encoded.size_bytes});
-    if (err != EG_OK) {
-        failed(j, err);
-        return;
-    }
     atomic_store_explicit(&j->table->schema, j->schema, memory_order_release);
     j->schema = NULL;
     epoch_retire(&c->bin, schema_free, alloc_of(c), (void *) old, sizeof *old);
-    if (j->table->disc_table != NULL)
-        ask_disc(j, (struct disc_request){.kind = DISC_WRITE, .sync = true, .batch = &j->batch});
 }
 
 /* A copy of the table's schema with or without an index on j->position. */
@@ -392,28 +398,42 @@ static eg_err find_attribute(struct job *j) {
     return EG_OK;
 }
 
-static bool add_index_step(struct actor *self, struct job *j) {
+static eg_err check_add(struct job *j) {
     const struct schema *s = schema_of(j->table);
+    eg_err err = find_attribute(j);
 
+    if (err != EG_OK)
+        return err;
+    if (j->position == 0)
+        return err_note(&j->note, EG_BAD_REQUEST, "the key is found without an index");
+    if (schema_indexed(s, j->position))
+        return err_note(&j->note, EG_EXISTS, "there is an index on that attribute");
+    if (s->index_count == SCHEMA_INDEXES_MAX)
+        return err_note(&j->note, EG_BAD_REQUEST, "a table has at most 16 indexes");
+    return EG_OK;
+}
+
+static bool add_index_step(struct actor *self, struct job *j) {
     switch (j->step++) {
     case 0:
-        j->err = find_attribute(j);
-        if (j->err == EG_OK && j->position == 0)
-            j->err = err_note(&j->note, EG_BAD_REQUEST, "the key is found without an index");
-        if (j->err == EG_OK && schema_indexed(s, j->position))
-            j->err = err_note(&j->note, EG_EXISTS, "there is an index on that attribute");
-        if (j->err == EG_OK && s->index_count == SCHEMA_INDEXES_MAX)
-            j->err = err_note(&j->note, EG_BAD_REQUEST, "a table has at most 16 indexes");
+        j->err = check_add(j);
         if (j->err != EG_OK)
             break;
         ask_shards(self, j, SHARD_INDEX_BUILD);
         if (j->asked != 0)
             return false;
+        j->step++;
         /* fall through */
     case 1:
-        j->step = 2;
         if (j->err == EG_OK)
             j->err = next_schema(j, true);
+        if (j->err == EG_OK)
+            store_schema(j);
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 2:
         if (j->err == EG_OK)
             publish_schema(j);
         else
@@ -428,28 +448,37 @@ static bool add_index_step(struct actor *self, struct job *j) {
     return true;
 }
 
+static eg_err check_drop(struct job *j) {
+    eg_err err = find_attribute(j);
+
+    if (err == EG_OK && !schema_indexed(schema_of(j->table), j->position))
+        return err_note(&j->note, EG_NOT_FOUND, "there is no index on that attribute");
+    return err;
+}
+
 static bool drop_index_step(struct actor *self, struct job *j) {
     switch (j->step++) {
     case 0:
-        j->err = find_attribute(j);
-        if (j->err == EG_OK && !schema_indexed(schema_of(j->table), j->position))
-            j->err = err_note(&j->note, EG_NOT_FOUND, "there is no index on that attribute");
+        j->err = check_drop(j);
         if (j->err == EG_OK)
             j->err = next_schema(j, false);
         if (j->err != EG_OK)
             break;
+        store_schema(j);
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 1:
+        if (j->err != EG_OK)
+            break;
         publish_schema(j);
+        ask_shards(self, j, SHARD_INDEX_DROP);
         if (j->asked != 0)
             return false;
         /* fall through */
-    case 1:
-        j->step = 2;
-        if (j->err == EG_OK)
-            ask_shards(self, j, SHARD_INDEX_DROP);
-        if (j->asked != 0)
-            return false;
-        break;
     default:
+        j->err = EG_OK; /* nobody reads it: a shard that was just replaced drops it later */
         break;
     }
     answer_true(self, j);
@@ -527,18 +556,19 @@ static bool stop_step(struct actor *self, struct job *j) {
 
 struct job_kind {
     bool takes_turns;
+    bool alone;    /* begins when no other is under way */
     bool of_table; /* the table must be there */
     bool (*step)(struct actor *self, struct job *j);
 };
 
 static const struct job_kind kinds[] = {
-    [CATALOG_CREATE] = {true, false, create_step},
-    [CATALOG_DROP] = {true, true, drop_step},
-    [CATALOG_CLEAR] = {true, true, clear_step},
-    [CATALOG_ADD_INDEX] = {true, true, add_index_step},
-    [CATALOG_DROP_INDEX] = {true, true, drop_index_step},
-    [CATALOG_WRITE_MANY] = {false, true, write_many_step},
-    [CATALOG_STOP] = {false, false, stop_step},
+    [CATALOG_CREATE] = {true, false, false, create_step},
+    [CATALOG_DROP] = {true, false, true, drop_step},
+    [CATALOG_CLEAR] = {true, false, true, clear_step},
+    [CATALOG_ADD_INDEX] = {true, false, true, add_index_step},
+    [CATALOG_DROP_INDEX] = {true, false, true, drop_index_step},
+    [CATALOG_WRITE_MANY] = {false, false, true, write_many_step},
+    [CATALOG_STOP] = {true, true, false, stop_step},
 };
 
 static bool turn_is_taken(const struct catalog *c) {
@@ -562,17 +592,25 @@ static void begin(struct actor *self, struct job *j) {
             job_free(j);
             return;
         }
-        table_ref(j->table);
+        EG_ASSERT(table_ref(j->table)); /* the catalog holds what has a name */
     }
     if (kinds[j->request.op].step(self, j))
         job_free(j);
 }
 
+static bool may_begin(const struct catalog *c, const struct job *j) {
+    return kinds[j->request.op].alone ? list_is_empty(&c->jobs) : !turn_is_taken(c);
+}
+
 /* Whoever waits for the turn gets it when it is free. */
 static void next_turn(struct actor *self, struct catalog *c) {
-    while (!list_is_empty(&c->waiting) && !turn_is_taken(c)) {
+    while (!list_is_empty(&c->waiting)) {
+        struct job *j = EG_CONTAINER_OF(c->waiting.next, struct job, node);
+
+        if (!may_begin(c, j))
+            return;
         c->waiting_count--;
-        begin(self, EG_CONTAINER_OF(c->waiting.next, struct job, node));
+        begin(self, j);
     }
 }
 
@@ -609,9 +647,25 @@ static struct job *find_job(struct catalog *c, uint64_t id) {
     return NULL;
 }
 
+/* How an answer went; the first that failed says why. */
+static eg_err outcome(struct job *j, const struct message *m) {
+    struct err_note why = {""};
+    eg_err err = (eg_err) m->tag;
+
+    if (m->tag == CATALOG_DISC_DONE)
+        err = (eg_err) atomic_load(&j->disc_err);
+    if (err == EG_OK || j->err != EG_OK)
+        return err;
+    if (m->tag != CATALOG_DISC_DONE)
+        return err_note(&j->note, err, "%.*s", (int) m->size_bytes, (const char *) m->payload);
+    return disc_health(j->catalog->world.o.disc, &why) == EG_OK
+               ? err
+               : err_note(&j->note, err, "%s", why.text);
+}
+
 static void on_answer(struct actor *self, struct catalog *c, const struct message *m) {
     struct job *j = find_job(c, m->ref);
-    eg_err err = (eg_err) m->tag;
+    eg_err err;
 
     if (j == NULL)
         return;        /* of a job that ended with an earlier actor */
@@ -620,11 +674,7 @@ static void on_answer(struct actor *self, struct catalog *c, const struct messag
         return;
     }
     EG_ASSERT(j->asked > 0);
-    if (m->tag == CATALOG_DISC_DONE)
-        err = (eg_err) atomic_load(&j->disc_err);
-    else if (err != EG_OK && j->err == EG_OK)
-        snprintf(j->note.text, sizeof j->note.text, "%.*s", (int) m->size_bytes,
-                 (const char *) m->payload);
+    err = outcome(j, m);
     if (err != EG_OK)
         failed(j, err);
     if (--j->asked == 0 && kinds[j->request.op].step(self, j))

@@ -29,6 +29,7 @@ eg_err table_open(struct table **out, struct world *w, struct schema *schema,
     if (t == NULL)
         goto free_schema;
     t->world = w;
+    t->name = schema->name;
     t->seed = schema->seed;
     t->node = runtime_node(w->o.runtime);
     t->shard_count = schema->shards;
@@ -64,7 +65,7 @@ void table_child(struct table *t, struct child_spec *out) {
     *out = (struct child_spec){.kind = CHILD_SUPERVISOR,
                                .restart = TRANSIENT,
                                .shutdown_ms = SHUTDOWN_INFINITY,
-                               .supervisor = {.label = schema_of(t)->name.text,
+                               .supervisor = {.label = t->name.text,
                                               .strategy = ONE_FOR_ONE,
                                               .intensity = TABLE_RESTARTS,
                                               .period_ms = TABLE_RESTARTS_MS,

@@ -431,7 +431,7 @@ void shard_child(struct shard *s, struct child_spec *out) {
                                .arg = s,
                                .scheduler = SPAWN_ANYWHERE,
                                .mailbox_bound = MAILBOX_BOUND_MAX,
-                               .label = schema_of(s->table)->name.text,
+                               .label = s->table->name.text,
                                .lendable = true,
                                .changed = set_pid,
                                .changed_context = s};

@@ -226,6 +226,7 @@ static eg_err drop_rows(struct shard *s, uint32_t position) {
 eg_err shard_index_build_begin(struct shard *s, uint32_t position) {
     eg_err err = on_disc(s) ? drop_rows(s, position) : EG_OK; /* of one that was given up */
 
+    shard_index_drop(s, position); /* likewise */
     if (err == EG_OK)
         err = open_slot(s, position, false);
     if (err == EG_OK) {

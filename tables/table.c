@@ -14,8 +14,22 @@ const struct schema *table_schema(const struct table *t) {
     return schema_of(t);
 }
 
-void table_ref(struct table *t) {
-    EG_ASSERT(atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed) > 0);
+const struct schema_name *table_name(const struct table *t) {
+    return &t->name;
+}
+
+enum table_type table_type(const struct table *t) {
+    return t->type;
+}
+
+bool table_ref(struct table *t) {
+    uint32_t refs = atomic_load_explicit(&t->refs, memory_order_relaxed);
+
+    while (refs != 0)
+        if (atomic_compare_exchange_weak_explicit(&t->refs, &refs, refs + 1, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
+    return false;
 }
 
 void table_unref(struct table *t) {
@@ -25,6 +39,10 @@ void table_unref(struct table *t) {
 
 bool table_dropped(const struct table *t) {
     return atomic_load_explicit(&t->dropped, memory_order_acquire);
+}
+
+eg_err table_lost(const struct table *t) {
+    return table_dropped(t) ? EG_NO_TABLE : EG_BUSY;
 }
 
 eg_err table_key(const struct table *t, struct key *k, struct value v) {
@@ -169,7 +187,7 @@ eg_err table_send(struct table *t, eg_pid from, uint64_t ref, const struct shard
         return err;
     m->ref = ref;
     err = runtime_send(t->world->o.runtime, from, to, m);
-    return err == EG_NOPROC ? EG_NO_TABLE : err;
+    return err == EG_NOPROC ? table_lost(t) : err;
 }
 
 /* ---- many shards at once ---------------------------------------------------------- */

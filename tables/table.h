@@ -27,7 +27,13 @@ struct message;
 struct table;
 
 const struct schema *table_schema(const struct table *t); /* of now; in a section */
-void table_ref(struct table *t);
+
+/* What a table keeps for life: no section is needed. */
+const struct schema_name *table_name(const struct table *t);
+enum table_type table_type(const struct table *t);
+
+/* False: it has been dropped and nobody holds it, so it may not be kept. */
+EG_MUST_USE bool table_ref(struct table *t);
 void table_unref(struct table *t);
 bool table_dropped(const struct table *t);
 
@@ -101,6 +107,10 @@ EG_MUST_USE eg_err table_send(struct table *t, eg_pid from, uint64_t ref,
 /* The same CALL as a message, for those who send it themselves: *to is its shard. */
 EG_MUST_USE eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
                                  struct message **out, struct err_note *note);
+
+/* What to tell a caller whose shard was not there (EG_NOPROC): the table is gone, or
+ * the shard's actor has just been replaced. */
+eg_err table_lost(const struct table *t);
 
 /* Append the map of table_info. */
 EG_MUST_USE eg_err table_info(struct table *t, struct reader *r, struct buffer *result);

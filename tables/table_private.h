@@ -18,6 +18,7 @@ struct table {
     _Atomic(const struct schema *) schema; /* replaced by the catalog, retired by it   */
     _Atomic uint32_t refs;                 /* the catalog holds one until it is dropped */
     _Atomic bool dropped;
+    struct schema_name name; /* the actors' label: outlives the schema of the moment   */
     uint64_t seed;
     uint32_t node; /* of its shards' pids */
     uint32_t shard_count;

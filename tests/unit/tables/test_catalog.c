@@ -194,7 +194,7 @@ Test(catalog, an_index_added_to_a_live_table_finds_what_was_there_and_what_comes
             run(t, (struct shard_request){.op = SHARD_WRITE, .value = pair(&b, key, i % 10)}),
             EG_OK);
     }
-    table_ref(t);
+    cr_assert(table_ref(t));
     reader_exit(&reader);
     cr_assert_eq(ask_catalog(CATALOG_ADD_INDEX, "i", text(&name, "value")), EG_OK);
     cr_assert_eq(ask_catalog(CATALOG_ADD_INDEX, "i", text(&name, "value")), EG_EXISTS);
@@ -266,7 +266,7 @@ Test(catalog, a_dropped_table_answers_its_holders_and_its_name_is_free) {
     cr_assert_eq(ask_catalog(CATALOG_CREATE, "d", (struct value){0}), EG_OK);
     reader_enter(&reader);
     t = find("d");
-    table_ref(t);
+    cr_assert(table_ref(t));
     cr_assert_eq(run(t, (struct shard_request){.op = SHARD_WRITE, .value = pair(&b, "k", 7)}),
                  EG_OK);
     reader_exit(&reader);
@@ -315,7 +315,7 @@ Test(catalog, shards_and_catalog_that_are_killed_come_back_with_all_they_had) {
     cr_assert_eq(ask_catalog(CATALOG_CREATE, "k", (struct value){0}), EG_OK);
     reader_enter(&reader);
     t = find("k");
-    table_ref(t);
+    cr_assert(table_ref(t));
     cr_assert_eq(run(t, (struct shard_request){.op = SHARD_WRITE, .value = pair(&b, "k", 7)}),
                  EG_OK);
     reader_exit(&reader);
@@ -334,6 +334,18 @@ Test(catalog, shards_and_catalog_that_are_killed_come_back_with_all_they_had) {
         err = ask_catalog(CATALOG_DROP, "k", (struct value){0});
     while (err == EG_NOPROC);
     cr_assert_eq(err, EG_OK);
+}
+
+Test(catalog, a_table_dropped_after_it_was_found_cannot_be_kept) {
+    struct table *t;
+
+    cr_assert_eq(ask_catalog(CATALOG_CREATE, "d", (struct value){0}), EG_OK);
+    reader_enter(&reader);
+    t = find("d");
+    cr_assert_eq(ask_catalog(CATALOG_DROP, "d", (struct value){0}), EG_OK);
+    cr_assert_eq(ask_catalog(CATALOG_DROP, "d", (struct value){0}), EG_NO_TABLE);
+    cr_assert_not(table_ref(t)); /* the first job has let go of it, too */
+    reader_exit(&reader);
 }
 
 Test(catalog, names_are_sorted) {
