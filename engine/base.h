@@ -20,6 +20,7 @@
 #define EG_LIKELY(x)                __builtin_expect(!!(x), 1)
 #define EG_UNLIKELY(x)              __builtin_expect(!!(x), 0)
 #define EG_PREFETCH(p)              __builtin_prefetch((p))
+#define EG_PREFETCH_TO_WRITE(p)     __builtin_prefetch((p), 1)
 
 /* Tell the core that this is a short wait for another thread. */
 #if defined(__x86_64__) || defined(__i386__)

@@ -324,6 +324,34 @@ void slab_close(struct slab *s) {
     alloc_put(s->alloc, s, sizeof *s);
 }
 
+/* The page's first word of free[] that is not zero; it has room. */
+static uint32_t first_free_word(const struct slab_page *page) {
+    uint32_t word = page->hint;
+
+    while (page->free[word] == 0)
+        word++;
+    return word;
+}
+
+void slab_prefetch(const struct slab *s, size_t size_bytes) {
+    const struct slab_page *page;
+    const uint8_t *object;
+    uint32_t word;
+
+    if (size_bytes > SMALL_MAX)
+        return; /* to write it takes longer than to wait for it */
+    page = s->partial[class_of(size_bytes)];
+    if (page == NULL)
+        return;
+    word = first_free_word(page);
+    object =
+        (const uint8_t *) page + page->data_at +
+        (size_t) (word * 64 + (uint32_t) __builtin_ctzll(page->free[word])) * page->object_bytes;
+    for (size_t i = 0; i < size_bytes; i += EG_CACHE_LINE)
+        EG_PREFETCH_TO_WRITE(object + i);
+    EG_PREFETCH_TO_WRITE(object + size_bytes - 1);
+}
+
 void *slab_get(struct slab *s, size_t size_bytes) {
     struct slab_page *page;
     uint32_t class, word, index, end;
@@ -336,8 +364,7 @@ void *slab_get(struct slab *s, size_t size_bytes) {
     if (EG_UNLIKELY(page == NULL) && (page = page_get(s, class)) == NULL)
         return NULL;
 
-    for (word = page->hint; page->free[word] == 0; word++)
-        ;
+    word = first_free_word(page);
     page->hint = (uint16_t) word;
     index = word * 64 + (uint32_t) __builtin_ctzll(page->free[word]);
     page->free[word] &= page->free[word] - 1;

@@ -37,6 +37,9 @@ EG_MUST_USE eg_err slab_open(struct slab **out, struct alloc *a);
 void slab_close(struct slab *s); /* frees everything, live objects included */
 
 void *slab_get(struct slab *s, size_t size_bytes); /* NULL: refused */
+/* Ask for the lines that the next slab_get() of this size will hand out: memory that
+ * was freed long ago takes as long to write as to read.  Nothing is promised. */
+void slab_prefetch(const struct slab *s, size_t size_bytes);
 void slab_put(struct slab *s, void *ptr, size_t size_bytes);
 /* As slab_put, in the shape of an epoch_free_fn (owner is the slab). */
 void slab_free(void *slab, void *ptr, size_t size_bytes);

@@ -261,11 +261,7 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
                    const struct record **old_out) {
     struct shard *s = t->shard;
     const struct schema *schema = schema_of(s->table);
-    /* In a bag an equal record stands at the same place everywhere, so what is
-     * replaced need not be known beforehand. */
-    const struct record *old =
-        s->store->bag ? NULL : s->store->ops->get(s->store, t->reader, t->key);
-    const struct record *replaced = NULL;
+    const struct record *old = NULL, *replaced = NULL;
     struct record *rec;
     size_t size_bytes;
     eg_err err;
@@ -273,6 +269,11 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     if (schema->cache && expiry_ms == 0)
         expiry_ms = RANK_NEVER; /* it has an age, and so a rank */
     size_bytes = record_bytes_for(array.size_bytes, expiry_ms != 0);
+    slab_prefetch(s->slab, size_bytes); /* it comes while the old one is looked for */
+    /* In a bag an equal record stands at the same place everywhere, so what is
+     * replaced need not be known beforehand. */
+    if (!s->store->bag)
+        old = s->store->ops->get(s->store, t->reader, t->key);
     err = old == NULL ? nothing_there(t, EG_OK) : EG_OK;
     if (err == EG_OK)
         err = may_grow(t, old == NULL ? 0 : record_bytes(old), size_bytes);

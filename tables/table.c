@@ -136,6 +136,7 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     if (err != EG_OK)
         return err;
     s = shard_of(t, k.hash);
+    s->store->ops->prefetch(s->store, r, &k); /* comes while the shard is claimed */
     owner =
         s->log.sync && q->op != SHARD_READ ? NULL : actor_claim(t->world->o.runtime, shard_pid(s));
     if (owner == NULL) {
