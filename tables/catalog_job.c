@@ -29,6 +29,16 @@ enum {
     CATALOG_SHARE_BYTES_MAX = 64 << 20, /* of one shard's records in a write_many */
 };
 
+/* What is left to do with a table that has no name, or shall not get one. */
+enum discard {
+    DISCARD_NOT,
+    DISCARD_STOP,      /* shards: write what is owed, end   */
+    DISCARD_TERMINATE, /* their supervisor, and whoever did not hear of it */
+    DISCARD_DELETE,
+    DISCARD_ON_DISC,
+    DISCARD_END,
+};
+
 struct job {
     struct list_node node;
     struct catalog *catalog;
@@ -41,10 +51,14 @@ struct job {
     eg_err err;     /* the first that failed  */
     struct err_note note;
     struct table *table;
-    struct table *fresh;   /* being made             */
-    uint32_t position;     /* of the index           */
-    struct schema *schema; /* being made             */
-    struct buffer encoded; /* the schema for disc    */
+    struct table *fresh;           /* being made             */
+    struct disc_table *disc_table; /* of the table that comes or goes   */
+    enum discard discard;          /* how far it is taken to pieces     */
+    eg_err cause;                  /* why, where it was only being made */
+    bool undead;                   /* its actors may still be there     */
+    uint32_t position;             /* of the index           */
+    struct schema *schema;         /* being made             */
+    struct buffer encoded;         /* the schema for disc    */
     struct disc_batch batch;
     struct disc_request disc;
     struct message *disc_done;
@@ -177,16 +191,30 @@ static void ask_families(struct actor *self, struct job *j, struct message *m) {
 
 static bool publish_table(struct actor *self, struct job *j);
 
+static bool discard_step(struct actor *self, struct job *j);
+
+/* A table that could not be made goes again, and its name is free. */
+static bool give_up(struct actor *self, struct job *j) {
+    j->cause = j->err;
+    if (j->fresh != NULL) {
+        EG_ASSERT(table_ref(j->fresh)); /* the catalog's own is still there */
+        j->table = j->fresh;
+    }
+    j->discard = j->fresh != NULL ? DISCARD_STOP : DISCARD_ON_DISC;
+    return discard_step(self, j);
+}
+
 /* Open the new table and let its shards be started. */
 static bool start_table(struct actor *self, struct job *j) {
     struct child_spec child;
-    eg_err err = table_open(&j->fresh, &j->catalog->world, j->schema, j->disc.table);
+    eg_err err;
 
+    j->disc_table = j->disc.table;
+    err = table_open(&j->fresh, &j->catalog->world, j->schema, j->disc_table);
     j->schema = NULL; /* the table's, or gone */
     if (err != EG_OK) {
         failed(j, err);
-        answer_true(self, j);
-        return true;
+        return give_up(self, j);
     }
     table_child(j->fresh, &child);
     ask_families(self, j, supervisor_start_child(actor_runtime(self), &child));
@@ -195,12 +223,10 @@ static bool start_table(struct actor *self, struct job *j) {
 }
 
 static bool publish_table(struct actor *self, struct job *j) {
-    struct catalog *c = j->catalog;
-
     if (j->err == EG_OK)
-        failed(j, names_add(&c->names, j->fresh));
-    if (j->err != EG_OK) /* its actors end with the tree, and it is freed after them */
-        list_push_back(&c->dying, &j->fresh->dying);
+        failed(j, names_add(&j->catalog->names, j->fresh));
+    if (j->err != EG_OK)
+        return give_up(self, j);
     answer_true(self, j);
     return true;
 }
@@ -211,6 +237,8 @@ static bool create_step(struct actor *self, struct job *j) {
     size_t name_bytes = j->request.name.size_bytes;
     bool on_disc;
 
+    if (j->discard != DISCARD_NOT)
+        return discard_step(self, j);
     if (j->step == 2)
         return publish_table(self, j);
     if (j->step == 1) {
@@ -269,49 +297,69 @@ static struct message *family_request(struct actor *self, struct job *j,
     return supervisor_request(actor_runtime(self), command, &key, sizeof key);
 }
 
-static bool drop_step(struct actor *self, struct job *j) {
-    struct catalog *c = j->catalog;
+/* Nobody finds it any more, but some may hold it. */
+static void discard_end(struct actor *self, struct job *j) {
+    bool forgotten = j->disc_table != NULL && j->err == EG_OK;
 
-    switch (j->step++) {
-    case 0:
-        j->err = names_remove(&c->names, j->table);
-        if (j->err != EG_OK)
-            break;
-        atomic_store_explicit(&j->table->dropped, true, memory_order_release);
-        ask_shards(self, j, SHARD_STOP);
-        if (j->asked != 0)
-            return false;
-        j->step++;
-        /* fall through */
-    case 1:
-        ask_families(self, j, family_request(self, j, SUPERVISOR_TERMINATE_CHILD));
-        if (j->asked != 0)
-            return false;
-        j->step++;
-        /* fall through */
-    case 2:
-        ask_families(self, j, family_request(self, j, SUPERVISOR_DELETE_CHILD));
-        if (j->asked != 0)
-            return false;
-        j->step++;
-        /* fall through */
-    case 3:
-        j->err = EG_OK; /* a disc that refuses the last batch may still forget the table */
-        if (j->table->disc_table != NULL) {
-            ask_disc(j, (struct disc_request){
-                            .kind = DISC_DROP, .sync = true, .table = j->table->disc_table});
-            if (j->asked != 0)
-                return false;
-        }
-        /* fall through */
-    default:
-        j->table->disc_dropped = j->table->disc_table != NULL && j->err == EG_OK;
-        list_push_back(&c->dying, &j->table->dying);
-        table_unref(j->table); /* the catalog's own */
-        break;
+    if (j->table != NULL) {
+        j->table->disc_dropped = forgotten;
+        list_push_back(&j->catalog->dying, &j->table->dying);
+        if (!j->undead)            /* else it stays until the tree has ended */
+            table_unref(j->table); /* the catalog's own */
+    } else if (forgotten) {
+        disc_forget(j->catalog->world.o.disc, j->disc_table);
     }
+    if (j->cause != EG_OK)
+        j->err = j->cause;
     answer_true(self, j);
-    return true;
+}
+
+static bool discard_step(struct actor *self, struct job *j) {
+    while (j->asked == 0) {
+        enum discard now = j->discard++;
+
+        if (now == DISCARD_DELETE) /* only what could not be asked counts */
+            j->undead = j->err == EG_MEMORY || j->err == EG_BUSY;
+        if (now != DISCARD_END)
+            j->err = EG_OK; /* a disc that refuses the last batch may still forget the table */
+        switch (now) {
+        case DISCARD_STOP:
+            atomic_store_explicit(&j->table->dropped, true, memory_order_release);
+            ask_shards(self, j, SHARD_STOP);
+            break;
+        case DISCARD_TERMINATE:
+            ask_families(self, j, family_request(self, j, SUPERVISOR_TERMINATE_CHILD));
+            break;
+        case DISCARD_DELETE:
+            ask_families(self, j, family_request(self, j, SUPERVISOR_DELETE_CHILD));
+            break;
+        case DISCARD_ON_DISC:
+            if (j->disc_table != NULL)
+                ask_disc(j, (struct disc_request){
+                                .kind = DISC_DROP, .sync = true, .table = j->disc_table});
+            break;
+        default:
+            discard_end(self, j);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool drop_step(struct actor *self, struct job *j) {
+    if (j->discard != DISCARD_NOT)
+        return discard_step(self, j);
+    j->disc_table = j->table->disc_table;
+    if (j->disc_table != NULL) /* one that refuses would not forget the table either */
+        j->err = disc_health(j->catalog->world.o.disc, &j->note);
+    if (j->err == EG_OK)
+        j->err = names_remove(&j->catalog->names, j->table);
+    if (j->err != EG_OK) {
+        answer_true(self, j);
+        return true;
+    }
+    j->discard = DISCARD_STOP;
+    return discard_step(self, j);
 }
 
 static bool clear_step(struct actor *self, struct job *j) {
