@@ -94,7 +94,8 @@ struct store_ops {
      * `k` need not be there; NULL starts at the first.  next() returns NULL at the
      * end.  A record that stays during the scan is seen, and none twice; a hash
      * store has an order of its own, by hash.  `reverse` only where ordered:
-     * from `k` (NULL: the last) down. */
+     * from `k` (NULL: the last) down.  What a disc store hands out stays while the
+     * cursor takes one step more, and no longer. */
     void (*seek)(struct store *s, struct reader *r, struct store_cursor *c, const struct key *k,
                  bool after, bool reverse);
     const struct record *(*next)(struct store *s, struct reader *r, struct store_cursor *c);

@@ -6,7 +6,8 @@
  *
  * A scan holds no iterator between calls: an iterator pins files, and a cursor
  * has no close.  It reads rows a page at a time, larger as it goes on, and seeks
- * again behind the last.  Each page is one moment; pages are not.
+ * again behind the last.  Each page is one moment; pages are not.  Two pages take
+ * turns in the same memory, so that a scan of any length takes no more of it.
  *
  * Faults     A read that meets a damaged row or block returns NULL and leaves the
  *            reason in the reader (reader_fault); whoever answers must look there,
@@ -20,10 +21,11 @@
 #include <string.h>
 
 enum {
-    ROW_KEY_BYTES = 256,         /* on the stack; longer keys take scratch memory    */
-    PAGE_RECORDS_FIRST = 8,      /* first, next and reads of a bag want but a few    */
-    PAGE_RECORDS_MAX = 256,      /* one seek, some microseconds, for so many         */
-    PAGE_BYTES_MAX = 256 * 1024, /* large records: the page ends with this one       */
+    ROW_KEY_BYTES = 256,     /* on the stack; longer keys take scratch memory */
+    PAGE_RECORDS_FIRST = 8,  /* first, next and reads of a bag want but a few */
+    PAGE_RECORDS_MAX = 256,  /* one seek, some microseconds, for so many      */
+    PAGE_RECORD_BYTES = 512, /* larger records: fewer to the page, but one    */
+    PAGE_ALIGN = 8,
 };
 
 struct store_disc {
@@ -44,11 +46,19 @@ struct disc_snapshot {
     bool started;
 };
 
+/* Records one behind the other, in scratch memory. */
+struct page {
+    uint8_t *at;
+    uint32_t room_bytes, used_bytes;
+};
+
 /* In a cursor's opaque bytes; all it points to is scratch of the section. */
 struct scan {
-    const struct record **page;
-    uint32_t count, at;    /* of the page                              */
-    uint32_t page_records; /* how many the next page may have           */
+    struct page page[2];   /* the one being handed out, and the one before it */
+    uint32_t left;         /* records not handed out yet                 */
+    uint32_t next_bytes;   /* into the page: the first of those          */
+    uint32_t page_records; /* how many the next page may have            */
+    bool second;           /* page[1] is being handed out                */
     bool reverse;
     bool ended;             /* no row is left behind this page           */
     bool skip;              /* the row at `from` itself was handed out   */
@@ -147,24 +157,60 @@ static struct disc_range kind_range(const struct store_disc *s, enum disc_row_ki
     };
 }
 
-/* The record an index row stands for, or NULL: it has changed since the page's
- * moment, or a fault. */
-static const struct record *record_of_index(struct store_disc *s, struct reader *r,
-                                            const struct scan *scan, struct disc_bytes index_row) {
-    size_t rest_bytes = index_row.size_bytes - scan->prefix_bytes;
-    uint8_t *key = reader_scratch(r, DISC_PREFIX_BYTES + rest_bytes);
-    const struct record *rec;
+/* Make the page's room this large; what is in it is given up. */
+static bool page_grow(struct page *p, struct reader *r, size_t room_bytes) {
+    p->at = reader_scratch(r, room_bytes);
+    p->room_bytes = p->at == NULL ? 0 : (uint32_t) room_bytes;
+    p->used_bytes = 0;
+    return p->at != NULL;
+}
 
-    if (key == NULL) {
-        reader_set_fault(r, EG_MEMORY);
-        return NULL;
+/* Append a row's record.  EG_AGAIN: the page is full. */
+static eg_err page_add(struct page *p, struct reader *r, struct disc_bytes value) {
+    struct disc_record row;
+    size_t size_bytes;
+    eg_err err = disc_record_read(&row, value, 0);
+
+    if (err != EG_OK)
+        return err;
+    size_bytes = (record_in_bytes(&row) + PAGE_ALIGN - 1) / PAGE_ALIGN * PAGE_ALIGN;
+    if (size_bytes > p->room_bytes - p->used_bytes) {
+        if (p->used_bytes != 0)
+            return EG_AGAIN;
+        if (!page_grow(p, r, size_bytes))
+            return EG_MEMORY;
     }
+    record_in(p->at + p->used_bytes, &row);
+    p->used_bytes += (uint32_t) size_bytes;
+    return EG_OK;
+}
+
+/* Append the record an index row stands for, unless it has changed since the page's
+ * moment.  EG_AGAIN: the page is full. */
+static eg_err page_add_indexed(struct page *p, struct store_disc *s, struct reader *r,
+                               const struct scan *scan, struct disc_bytes index_row) {
+    size_t rest_bytes = index_row.size_bytes - scan->prefix_bytes;
+    size_t key_bytes = DISC_PREFIX_BYTES + rest_bytes;
+    uint8_t buffer[ROW_KEY_BYTES];
+    uint8_t *key = key_bytes <= sizeof buffer ? buffer : reader_scratch(r, key_bytes);
+    uint32_t used_bytes = p->used_bytes;
+    struct disc_slice slice;
+    eg_err err;
+
+    if (key == NULL)
+        return EG_MEMORY;
     disc_row_prefix(key, s->shard, DISC_ROW_RECORD);
     memcpy(key + DISC_PREFIX_BYTES, index_row.at + scan->prefix_bytes, rest_bytes);
-    rec = record_at(s, r, (struct disc_bytes){key, DISC_PREFIX_BYTES + rest_bytes});
-    if (rec != NULL && !value_equal(record_field(rec, scan->position), scan->wanted))
-        rec = NULL;
-    return rec;
+    err = disc_get(s->disc, s->table, (struct disc_bytes){key, key_bytes}, &slice);
+    if (err != EG_OK)
+        return err == EG_NOT_FOUND ? EG_OK : err;
+    err = page_add(p, r, slice.bytes);
+    disc_release(s->disc, &slice);
+    if (err == EG_OK &&
+        !value_equal(record_field((const struct record *) (p->at + used_bytes), scan->position),
+                     scan->wanted))
+        p->used_bytes = used_bytes;
+    return err;
 }
 
 /* Stand on the first row of the next page. */
@@ -184,45 +230,48 @@ static void page_seek(const struct scan *scan, struct disc_iter *it) {
     }
 }
 
-/* Remember where the page ended. */
-static void page_end(struct scan *scan, struct reader *r, struct disc_bytes last) {
-    uint8_t *copy = reader_scratch(r, last.size_bytes);
+/* Remember where the page ended: with this row, or before it. */
+static void page_end(struct scan *scan, struct reader *r, struct disc_bytes row, bool with) {
+    uint8_t *copy = reader_scratch(r, row.size_bytes);
 
     if (copy == NULL) {
         reader_set_fault(r, EG_MEMORY);
         scan->ended = true;
         return;
     }
-    memcpy(copy, last.at, last.size_bytes);
-    scan->from = (struct disc_bytes){copy, last.size_bytes};
-    scan->skip = true;
+    memcpy(copy, row.at, row.size_bytes);
+    scan->from = (struct disc_bytes){copy, row.size_bytes};
+    scan->skip = with;
 }
 
-static void page_fill(struct store_disc *s, struct reader *r, struct scan *scan,
+static void page_fill(struct store_disc *s, struct reader *r, struct scan *scan, struct page *p,
                       struct disc_iter *it) {
     const struct disc_bytes prefix = scan->from;
-    size_t page_bytes = 0;
     uint32_t rows = 0;
+    eg_err err = EG_OK;
 
     for (page_seek(scan, it); it->valid; scan->reverse ? it->ops->prev(it) : it->ops->next(it)) {
-        const struct record *rec;
+        uint32_t used_bytes = p->used_bytes;
 
         if (scan->index && !starts_with(it->key, prefix, scan->prefix_bytes))
             break;
-        rec = scan->index ? record_of_index(s, r, scan, it->key) : record_of_row(r, it->value);
-        if (rec != NULL) {
-            scan->page[scan->count++] = rec;
-            page_bytes += record_bytes(rec);
-        } else if (r->fault != EG_OK) {
-            break;
+        err = scan->index ? page_add_indexed(p, s, r, scan, it->key) : page_add(p, r, it->value);
+        if (err == EG_AGAIN) {
+            page_end(scan, r, it->key, false);
+            return;
         }
-        if (++rows == scan->page_records || page_bytes >= PAGE_BYTES_MAX) {
-            page_end(scan, r, it->key);
+        if (err != EG_OK)
+            break;
+        scan->left += p->used_bytes != used_bytes;
+        if (++rows == scan->page_records) {
+            page_end(scan, r, it->key, true);
             return;
         }
     }
-    if (it->err != EG_OK)
-        reader_set_fault(r, it->err);
+    if (err == EG_OK)
+        err = it->err;
+    if (err != EG_OK)
+        reader_set_fault(r, err);
     scan->ended = true;
 }
 
@@ -231,19 +280,23 @@ static void page_read(struct store_disc *s, struct reader *r, struct scan *scan)
     enum disc_row_kind kind = scan->index ? DISC_ROW_INDEX : DISC_ROW_RECORD;
     uint8_t bounds[2 * DISC_PREFIX_BYTES];
     struct disc_range range = kind_range(s, kind, bounds);
+    size_t room_bytes = (size_t) scan->page_records * PAGE_RECORD_BYTES;
+    struct page *p;
     struct disc_iter *it;
     eg_err err = EG_MEMORY;
 
-    scan->count = scan->at = 0;
-    scan->page = reader_scratch(r, scan->page_records * sizeof *scan->page);
-    if (scan->page != NULL)
+    if (scan->page[scan->second].used_bytes != 0) /* else the other's last stays for its step */
+        scan->second = !scan->second;
+    p = &scan->page[scan->second];
+    p->used_bytes = scan->next_bytes = 0;
+    if (p->room_bytes >= room_bytes || page_grow(p, r, room_bytes))
         err = disc_iter_open(s->disc, s->table, &range, &it);
     if (err != EG_OK) {
         reader_set_fault(r, err);
         scan->ended = true;
         return;
     }
-    page_fill(s, r, scan, it);
+    page_fill(s, r, scan, p, it);
     it->ops->close(it);
     scan->page_records = EG_MIN(scan->page_records * 2, (uint32_t) PAGE_RECORDS_MAX);
 }
@@ -251,10 +304,16 @@ static void page_read(struct store_disc *s, struct reader *r, struct scan *scan)
 static const struct record *disc_next(struct store *base, struct reader *r,
                                       struct store_cursor *c) {
     struct scan *scan = scan_of(c);
+    const struct record *rec;
 
-    while (scan->at == scan->count && !scan->ended) /* an index page may come out empty */
+    while (scan->left == 0 && !scan->ended) /* an index page may come out empty */
         page_read(disc_of(base), r, scan);
-    return scan->at < scan->count ? scan->page[scan->at++] : NULL;
+    if (scan->left == 0)
+        return NULL;
+    rec = (const struct record *) (scan->page[scan->second].at + scan->next_bytes);
+    scan->next_bytes += (uint32_t) ((record_bytes(rec) + PAGE_ALIGN - 1) / PAGE_ALIGN * PAGE_ALIGN);
+    scan->left--;
+    return rec;
 }
 
 /* Where a scan from `k` begins.  0xff stands behind every row of `k` and before

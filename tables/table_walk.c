@@ -39,6 +39,7 @@ eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *
         w->at = from == NULL ? 0 : shard_of(t, from->hash)->number;
         seek(w, w->at, &w->part[0], from, after);
     } else {
+        w->at = count;
         for (uint32_t i = 0; i < count; i++) {
             seek(w, i, &w->part[i], from, after);
             w->part[i].head = step(w, i, &w->part[i]);
@@ -60,11 +61,14 @@ static const struct record *next_in_row(struct table_walk *w) {
     return rec;
 }
 
-/* The first head in the walk's direction.  Few shards: a scan beats a heap. */
+/* The first head in the walk's direction.  Few shards: a scan beats a heap.  The
+ * one taken is followed up at the next call: until then its record stays. */
 static const struct record *next_merged(struct table_walk *w) {
     const struct record *best = NULL;
-    uint32_t from = 0;
 
+    if (w->at < w->count)
+        w->part[w->at].head = step(w, w->at, &w->part[w->at]);
+    w->at = w->count;
     for (uint32_t i = 0; i < w->count; i++) {
         const struct record *head = w->part[i].head;
         int order;
@@ -74,11 +78,9 @@ static const struct record *next_merged(struct table_walk *w) {
         order = best == NULL ? -1 : value_compare(record_key(head), record_key(best));
         if (best == NULL || (w->reverse ? order > 0 : order < 0)) {
             best = head;
-            from = i;
+            w->at = i;
         }
     }
-    if (best != NULL)
-        w->part[from].head = step(w, from, &w->part[from]);
     return best;
 }
 

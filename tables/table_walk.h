@@ -16,8 +16,8 @@ struct table_walk {
     uint64_t now_ms; /* what has expired by now is passed over */
     bool merge;
     bool reverse;
-    uint32_t at;    /* without merge: the shard of the moment */
-    uint32_t count; /* cursors                                */
+    uint32_t at;    /* without merge: the shard of the moment; with: whose head was taken */
+    uint32_t count; /* cursors; `at` equals it where no head was                          */
     struct walk_part {
         const struct record *head; /* merge: the next record of this shard */
         struct store_cursor cursor;

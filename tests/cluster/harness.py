@@ -102,6 +102,10 @@ class Node:
     def client(self):
         return Client(self.address)
 
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()

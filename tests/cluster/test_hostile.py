@@ -13,11 +13,6 @@ from harness import ClusterTest, eventually, main
 MIB = 1 << 20
 
 
-def resident_bytes(node):
-    with open(f"/proc/{node.process.pid}/statm") as statm:
-        return int(statm.read().split()[1]) * 4096
-
-
 class Hostile(ClusterTest):
     def setUp(self):
         super().setUp()
@@ -49,7 +44,7 @@ class Hostile(ClusterTest):
                 self.assert_closed(self.served.client(), data)
 
     def test_a_header_that_lies_allocates_nothing(self):
-        before = resident_bytes(self.served)
+        before = self.served.resident_bytes()
         for head in (b"\xdd\x00\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff",
                      b"\xc6\xff\xff\xff\xff", b"\x94\x00\x01\xdb\xff\xff\xff\xff", b"\x94\x00\x01\xa4read\xdd\xff\xff\xff\xff",
                      b"\x94\x00\x01\xa5write\x92\xa1t\xdf\x7f\xff\xff\xff"):
@@ -57,7 +52,7 @@ class Hostile(ClusterTest):
             client.socket.sendall(head)
             client.socket.shutdown(socket.SHUT_WR)
             self.assert_closed(client, b"")
-        self.assertLess(resident_bytes(self.served) - before, 16 * MIB)
+        self.assertLess(self.served.resident_bytes() - before, 16 * MIB)
 
     def test_nesting_is_bounded(self):
         deep = b"\x91" * 100000
@@ -73,7 +68,7 @@ class Hostile(ClusterTest):
         self.assertEqual(self.client.call("read", "t", 2), [])
 
     def test_many_slow_senders_cannot_fill_memory(self):
-        before = resident_bytes(self.served)
+        before = self.served.resident_bytes()
         head = b"\x94\x00\x01\xa5write\x92\xa1t\x92\x02\xc6" + struct.pack(">I", MIB - 100)
         slow = []
         for _ in range(40):
@@ -84,13 +79,13 @@ class Hostile(ClusterTest):
                 pass  # refused already
             slow.append(client)
         self.assertEqual(self.client.call("ping"), "pong")
-        self.assertLess(resident_bytes(self.served) - before, 64 * MIB)
+        self.assertLess(self.served.resident_bytes() - before, 64 * MIB)
         for client in slow:
             client.close()
 
     def test_a_client_that_never_reads_costs_a_bound(self):
         self.client.call("write", "t", [3, "x" * 500000])
-        before = resident_bytes(self.served)
+        before = self.served.resident_bytes()
         deaf = self.served.client()
         deaf.socket.setblocking(False)
         request = b"".join(msgpack.packb([0, n, "read", ["t", 3]]) for n in range(1000))
@@ -102,7 +97,7 @@ class Hostile(ClusterTest):
                 pass
             except OSError:
                 break
-        self.assertLess(resident_bytes(self.served) - before, 128 * MIB)
+        self.assertLess(self.served.resident_bytes() - before, 128 * MIB)
         self.assertEqual(self.client.call("ping"), "pong")
         deaf.close()
 

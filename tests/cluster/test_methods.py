@@ -405,6 +405,27 @@ class Methods(ClusterTest):
         except Refused:
             return False
 
+    def test_going_through_a_table_on_disc_takes_no_memory_for_it(self):
+        node = self.node(data=self.dir / "other", env={"ASAN_OPTIONS": "quarantine_size_mb=1"})
+        self.client = node.client()
+        for table in self.each_kind(kinds=[k for k in KINDS if k[0] == "disc_only"], shards=4):
+            for n in range(0, 60000, 1000):
+                self.call("write_many", table, [[key, "x" * 1000] for key in range(n, n + 1000)])
+            before = node.resident_bytes()
+            self.assertEqual(self.call("match", table, ["_", "nothing"]), [])
+            self.assertLess(node.resident_bytes() - before, 25 * MIB)
+
+    def test_rows_of_all_sizes_are_gone_through_in_order(self):
+        sizes = [0, 1, 100, 3000, 5000, 20000, 140000, 10, 0, 600000, 50]
+        for table in self.each_kind(kinds=[k for k in KINDS if k[0] != "ram"], shards=2, index=["value"], attributes=["k", "v", "value"]):
+            rows = [[n, "x" * sizes[n % len(sizes)], n % 3] for n in range(150)]
+            for row in rows:
+                self.call("write", table, row)
+            self.assertEqual(sorted(self.call("match", table, ["_", "_", "_"])), rows)
+            self.assertEqual(sorted(self.call("index_read", table, "value", 1)), rows[1::3])
+            if table.endswith("ordered_set"):
+                self.assertEqual(self.call("match", table, ["_", "_", "_"]), rows)
+
     # ---- restarts
 
     def test_what_stop_and_kill_leave(self):
