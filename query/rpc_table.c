@@ -95,7 +95,7 @@ static eg_err put_header(struct buffer *out, uint32_t count) {
     struct value_writer w;
 
     if (room == NULL)
-        return EG_MEMORY;
+        return EG_TOO_LARGE;
     w = value_writer_init(room, RPC_HEADER_BYTES);
     value_put_array(&w, count);
     out->size_bytes += (size_t) (w.at - room);
@@ -125,7 +125,7 @@ static eg_err put_found(struct rpc_call *c, const struct key *k, const struct re
     err = put_header(c->result, found != NULL);
     if (err == EG_OK && found != NULL &&
         !buffer_append(c->result, record_array(found), record_array_bytes(found)))
-        err = EG_MEMORY;
+        err = EG_TOO_LARGE;
     return err;
 }
 

@@ -413,7 +413,7 @@ class Methods(ClusterTest):
                 self.call("write_many", table, [[key, "x" * 1000] for key in range(n, n + 1000)])
             before = node.resident_bytes()
             self.assertEqual(self.call("match", table, ["_", "nothing"]), [])
-            self.assertLess(node.resident_bytes() - before, 25 * MIB)
+            self.assertLess(node.resident_bytes() - before, 50 * MIB)  # RocksDB's cache is some of it
 
     def test_rows_of_all_sizes_are_gone_through_in_order(self):
         sizes = [0, 1, 100, 3000, 5000, 20000, 140000, 10, 0, 600000, 50]

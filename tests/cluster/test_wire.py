@@ -7,7 +7,7 @@ import socket
 
 import msgpack
 
-from harness import ClusterTest, main
+from harness import ClusterTest, eventually, main
 
 
 class Wire(ClusterTest):
@@ -195,6 +195,14 @@ class Wire(ClusterTest):
         self.client = self.served.client()
 
     # ---- what a client can cost the others
+
+    def test_an_answer_beyond_all_bounds_is_too_large_and_leaves_nothing(self):
+        self.call("write", "t", [1, "x" * 500000])
+        before = self.served.resident_bytes()
+        for request in (["read_many", "t", [1] * 5000], ["read_many", "t", [1] * 5000, {}]):
+            self.assert_refused("too_large", self.call, *request)
+        self.assertEqual(self.call("ping"), "pong")
+        eventually(lambda: self.served.resident_bytes() - before < 64 << 20, "its memory is given back")
 
     def test_who_goes_on_after_the_last_words_harms_nobody(self):
         talkers = [self.served.client() for _ in range(4)]
