@@ -539,23 +539,52 @@ static const struct node *descend(const struct node *n, const struct probe *p) {
     return n;
 }
 
-const struct record *btree_get(const struct btree *t, const struct probe *p) {
-    const struct node *leaf;
-    const struct record *rec = NULL;
-    struct btree_iter it;
+static const struct record *leaf_get(const struct node *leaf, const struct probe *p) {
     bool exact;
     uint32_t at;
 
-    if (p->complete) {
-        leaf = descend(root_of(t, NULL), p);
-        if (leaf == NULL)
-            return NULL;
-        at = node_find(leaf, p, false, &exact);
-        return exact ? node_record(leaf, at) : NULL;
-    }
+    if (leaf == NULL)
+        return NULL;
+    at = node_find(leaf, p, false, &exact);
+    return exact ? node_record(leaf, at) : NULL;
+}
+
+const struct record *btree_get(const struct btree *t, const struct probe *p) {
+    const struct record *rec = NULL;
+    struct btree_iter it;
+
+    if (p->complete)
+        return leaf_get(descend(root_of(t, NULL), p), p);
     btree_seek(&it, t, NULL, p, false, false);
     rec = btree_next(&it);
     return rec != NULL && probe_compare(p, rec) == 0 ? rec : NULL;
+}
+
+/* All take a step down, then all the next: while one node is waited for, those of
+ * the others are on their way. */
+void btree_get_many(const struct btree *const *trees, const struct probe *probes, size_t n,
+                    const struct record **out) {
+    const struct node *at[BTREE_MANY_MAX];
+    bool arrived = false;
+
+    EG_ASSERT(n <= BTREE_MANY_MAX);
+    for (size_t i = 0; i < n; i++) /* a run of records may begin at the end of a leaf */
+        at[i] = probes[i].complete ? root_of(trees[i], NULL) : NULL;
+    while (!arrived) {
+        arrived = true;
+        for (size_t i = 0; i < n; i++) {
+            if (at[i] == NULL || at[i]->level == 0)
+                continue;
+            at[i] = node_child(at[i], node_find_child(at[i], &probes[i], false));
+            node_prefetch(at[i]);
+            arrived = false;
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        if (at[i] != NULL)
+            node_prefetch_record(at[i], &probes[i]);
+    for (size_t i = 0; i < n; i++)
+        out[i] = at[i] != NULL ? leaf_get(at[i], &probes[i]) : btree_get(trees[i], &probes[i]);
 }
 
 /* How far ahead of a scan records are fetched: about a cache miss's worth of them. */

@@ -105,6 +105,12 @@ EG_MUST_USE eg_err btree_clear(struct btree *t);
 /* The record at `p` (a first part only: the first such record), or NULL. */
 const struct record *btree_get(const struct btree *t, const struct probe *p);
 
+enum { BTREE_MANY_MAX = 16 }; /* a core keeps 10 to 16 misses in flight */
+
+/* n gets, each in its own tree, their cache misses overlapped; n <= BTREE_MANY_MAX. */
+void btree_get_many(const struct btree *const *trees, const struct probe *probes, size_t n,
+                    const struct record **out);
+
 /* A scan.  Valid inside one epoch section; to go on in a later one, keep a copy
  * of the last record and seek behind it. */
 struct btree_iter {

@@ -78,13 +78,24 @@ static struct range node_candidates(const struct node *n, const struct probe *p,
     return r;
 }
 
+void node_prefetch_record(const struct node *leaf, const struct probe *p) {
+    struct range r = node_candidates(leaf, p, 0);
+
+    if (r.from < r.to)
+        record_prefetch(node_record(leaf, r.from + (r.to - r.from) / 2));
+}
+
 uint32_t node_find(const struct node *leaf, const struct probe *p, bool after, bool *exact) {
     struct range r = node_candidates(leaf, p, 0);
 
     *exact = false;
     while (r.from < r.to) {
         uint32_t middle = r.from + (r.to - r.from) / 2;
-        int c = probe_compare(p, node_record(leaf, middle));
+        const struct record *rec = node_record(leaf, middle);
+        int c;
+
+        record_prefetch(rec);
+        c = probe_compare(p, rec);
         if (c == 0 && p->complete) {
             *exact = true;
             return middle + after;

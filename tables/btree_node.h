@@ -84,6 +84,9 @@ static inline void node_prefetch(const struct node *n) {
  * or count.  *exact: a complete probe and its very place. */
 uint32_t node_find(const struct node *leaf, const struct probe *p, bool after, bool *exact);
 
+/* Bring the record that node_find() will look at; the leaf is at hand. */
+void node_prefetch_record(const struct node *leaf, const struct probe *p);
+
 /* The child of an inner node where node_find() has to go on. */
 uint32_t node_find_child(const struct node *inner, const struct probe *p, bool after);
 

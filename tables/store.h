@@ -77,6 +77,11 @@ struct store_ops {
     void (*prefetch)(struct store *s, struct reader *r, const struct key *k);
     void (*prefetch_record)(struct store *s, struct reader *r, const struct key *k);
 
+    /* n gets at once, keys[i] in stores[i], all of this kind; NULL: the two calls above
+     * are all there is to it. */
+    void (*get_many)(struct store *const *stores, struct reader *r, const struct key *const *keys,
+                     size_t n, const struct record **out);
+
     /* Insert, or replace what has the same key (in a bag: what is the same
      * record).  *old_out is what was replaced, still readable by the owner until
      * its next sweep, or NULL.  EG_MEMORY, EG_DISC: nothing changed and the
@@ -132,12 +137,16 @@ struct store {
     bool bag;
 };
 
-/* n look-ups, keys[i] in stores[i], their cache misses overlapped. */
+/* n look-ups, keys[i] in stores[i], all of one kind, their cache misses overlapped. */
 static inline void store_get_many(struct store *const *stores, struct reader *r,
                                   const struct key *const *keys, size_t n,
                                   const struct record **out) {
     enum { WINDOW = 16 }; /* a core keeps 10 to 16 misses in flight */
 
+    if (n > 0 && stores[0]->ops->get_many != NULL) {
+        stores[0]->ops->get_many(stores, r, keys, n, out);
+        return;
+    }
     for (size_t from = 0; from < n; from += WINDOW) {
         size_t to = EG_MIN(n, from + WINDOW);
         for (size_t i = from; i < to; i++)

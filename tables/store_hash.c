@@ -60,15 +60,6 @@ static bool key_matches(const struct key *k, const struct record *rec) {
            memcmp(array + head, k->canon, k->canon_bytes) == 0;
 }
 
-/* A record of a hundred bytes, the usual size, lies on two lines or three. */
-static inline void prefetch_lines(const struct record *rec) {
-    enum { USUAL_BYTES = 104 };
-
-    EG_PREFETCH(rec);
-    EG_PREFETCH((const char *) rec + EG_CACHE_LINE);
-    EG_PREFETCH((const char *) rec + USUAL_BYTES - 1);
-}
-
 /* The slots of a row that carry the tag, a bit each.  No branch depends on them, so
  * that the processor goes on to the record, and to the next look-up, before the
  * bucket has arrived. */
@@ -89,7 +80,7 @@ static const struct record *find_in(struct hash_group g, const struct key *k) {
 
         if (slot >> 48 != tag || rec == NULL) /* changed since, or empty with tag 0 */
             continue;
-        prefetch_lines(rec);
+        record_prefetch(rec);
         if (key_matches(k, rec))
             return rec;
     }
@@ -143,7 +134,7 @@ static void hash_prefetch_record(struct store *base, struct reader *r, const str
     for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
         uint64_t slot = word_get(&bucket[i]);
         if (slot >> 48 == tag && slot != 0) {
-            prefetch_lines(slot_record(slot));
+            record_prefetch(slot_record(slot));
             return;
         }
     }

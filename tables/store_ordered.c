@@ -36,6 +36,22 @@ static const struct record *ordered_get(struct store *s, struct reader *r, const
     return btree_get(tree_of(s), &p);
 }
 
+static void ordered_get_many(struct store *const *stores, struct reader *r,
+                             const struct key *const *keys, size_t n, const struct record **out) {
+    const struct btree *trees[BTREE_MANY_MAX];
+    struct probe probes[BTREE_MANY_MAX];
+
+    (void) r;
+    for (size_t from = 0, count; from < n; from += count) {
+        count = EG_MIN(n - from, (size_t) BTREE_MANY_MAX);
+        for (size_t i = 0; i < count; i++) {
+            trees[i] = tree_of(stores[from + i]);
+            probe_of_value(&probes[i], btree_order(trees[i]), keys[from + i]->value);
+        }
+        btree_get_many(trees, probes, count, out + from);
+    }
+}
+
 /* To find the leaf and the record is all of a get but two misses: walking there
  * beforehand costs more than it hides.  Both stages leave the work to the get. */
 static void ordered_prefetch(struct store *s, struct reader *r, const struct key *k) {
@@ -159,6 +175,7 @@ static const struct store_ops ordered_ops = {
     .get = ordered_get,
     .prefetch = ordered_prefetch,
     .prefetch_record = ordered_prefetch,
+    .get_many = ordered_get_many,
     .put = ordered_put,
     .remove = ordered_remove,
     .clear = ordered_clear,
