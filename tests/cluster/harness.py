@@ -2,6 +2,7 @@
 
 A node that is still there when its test ends is killed, its log is searched for what
 a sanitizer or an assertion says, and its directory is removed."""
+import itertools
 import os
 import pathlib
 import shutil
@@ -15,6 +16,9 @@ import unittest
 
 BIN = pathlib.Path(os.environ.get("ENGRAM_BIN", pathlib.Path(__file__).resolve().parents[2] / "build/bin"))
 QUICK = "EG_QUICK" in os.environ
+STORAGES = ("ram", "disc", "disc_only")
+TYPES = ("set", "ordered_set", "bag")
+KINDS = tuple(itertools.product(STORAGES, TYPES))
 READY_SECONDS = 60
 ANSWER_SECONDS = 60
 
@@ -153,6 +157,16 @@ class ClusterTest(unittest.TestCase):
             text = node.log_text()
             for sign in ("Sanitizer", "runtime error:", "assertion failed"):
                 self.assertNotIn(sign, text)
+
+    def each_kind(self, kinds=KINDS, **options):
+        """A table of each storage and type, one after the other; the last one printed is
+        where a test failed.  The test has a call(method, ...)."""
+        for storage, kind in kinds:
+            table = f"{storage}_{kind}"
+            print(table, end=" ", flush=True)
+            self.call("create_table", table, {"storage": storage, "type": kind, **options})
+            yield table
+            self.call("drop_table", table)
 
     def file(self, name, content):
         path = self.dir / name

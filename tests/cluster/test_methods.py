@@ -1,16 +1,12 @@
 #!/usr/bin/env python3
 """Every method keeps the rules that the manual gives for it: parameters, results and
 refusals, in every kind of table; time to live, caches, durability, restarts."""
-import itertools
 import random
 import signal
 import time
 
-from harness import ClusterTest, Refused, eventually, main
+from harness import KINDS, ClusterTest, Refused, eventually, main
 
-STORAGES = ("ram", "disc", "disc_only")
-TYPES = ("set", "ordered_set", "bag")
-KINDS = tuple(itertools.product(STORAGES, TYPES))
 SETS = tuple(kind for kind in KINDS if kind[1] != "bag")
 BAGS = tuple(kind for kind in KINDS if kind[1] == "bag")
 MIB = 1 << 20
@@ -40,14 +36,6 @@ class Methods(ClusterTest):
 
     def refused(self, code, *words):
         self.assert_refused(code, self.client.call, *words)
-
-    def each_kind(self, kinds=KINDS, **options):
-        for storage, kind in kinds:
-            table = f"{storage}_{kind}"
-            with self.subTest(storage=storage, type=kind):
-                self.call("create_table", table, {"storage": storage, "type": kind, **options})
-                yield table
-                self.call("drop_table", table)
 
     # ---- parameters
 

@@ -2,16 +2,12 @@
 """Records and keys mean what the manual says, in every kind of table: equality and
 order of values, what is kept byte for byte, what cannot be a key, how deep and how
 large a value may be."""
-import itertools
 import random
 
 import msgpack
 
-from harness import ClusterTest, Client, main
+from harness import KINDS, STORAGES, TYPES, Client, ClusterTest, main
 
-STORAGES = ("ram", "disc", "disc_only")
-TYPES = ("set", "ordered_set", "bag")
-KINDS = tuple(itertools.product(STORAGES, TYPES))
 TEXT = {"use_bin_type": True, "unicode_errors": "surrogateescape"}
 MIB = 1 << 20
 
@@ -45,14 +41,6 @@ class Values(ClusterTest):
         self.served = self.node(data=self.dir / "data")
         self.client = ByteClient(self.served.address)
         self.call = self.client.call
-
-    def each_kind(self, kinds=KINDS, **options):
-        for storage, kind in kinds:
-            with self.subTest(storage=storage, type=kind):
-                table = f"{storage}_{kind}"
-                self.call("create_table", table, {"storage": storage, "type": kind, **options})
-                yield table
-                self.call("drop_table", table)
 
     def read_one(self, table, key):
         found = self.call("read", table, key)

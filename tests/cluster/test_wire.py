@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """The protocol as it is on the wire: what is a request, what is answered and how, in
 which order, what ends a connection, and what a client can cost the others."""
-import itertools
 import re
 import socket
 
 import msgpack
 
-from harness import ClusterTest, eventually, main
+from harness import KINDS, ClusterTest, eventually, main
 
 
 class Wire(ClusterTest):
@@ -117,7 +116,7 @@ class Wire(ClusterTest):
     # ---- order
 
     def test_operations_on_one_key_take_effect_in_the_order_sent(self):
-        for storage, kind in itertools.product(("ram", "disc", "disc_only"), ("set", "ordered_set", "bag")):
+        for storage, kind in KINDS:
             node = self.node("--schedulers", "2", data=self.dir / f"{storage}_{kind}")
             client = node.client()
             client.call("create_table", "t", {"storage": storage, "type": kind, "durability": "sync" if storage == "disc" else "async"})
