@@ -110,7 +110,7 @@ static void write_one(struct shard *shard, struct key *k, uint64_t version) {
 
 /* ---- workers ---------------------------------------------------------------- */
 
-static uint64_t sink; /* what was read goes somewhere */
+static _Thread_local uint64_t sink; /* what was read goes somewhere */
 
 static const uint8_t *next_text(struct worker *w) {
     return w->text[w->at++ % ASKED];
