@@ -38,7 +38,7 @@ static void open_env(eg_node *n) {
 }
 
 static eg_err open_runtime(eg_node *n) {
-    struct runtime_opts o = {.alloc = alloc_system(),
+    struct runtime_opts o = {.alloc = n->alloc,
                              .env = &n->env.env,
                              .driver = loop_uv_driver(),
                              .schedulers = n->options.schedulers,
@@ -62,7 +62,7 @@ static eg_err open_runtime(eg_node *n) {
 }
 
 static eg_err open_disc(eg_node *n, struct err_note *note) {
-    struct disc_rocks_opts o = {.alloc = alloc_system(), .directory = n->options.data_dir};
+    struct disc_rocks_opts o = {.alloc = n->alloc, .directory = n->options.data_dir};
 
     return n->options.data_dir == NULL ? EG_OK : disc_rocks_open(&n->disc, &o, note);
 }
@@ -86,7 +86,7 @@ static eg_err write_name(eg_node *n) {
     struct disc_batch b;
     eg_err err;
 
-    disc_batch_init(&b, alloc_system());
+    disc_batch_init(&b, n->alloc);
     err = disc_batch_put(&b, n->disc->meta, (struct disc_bytes){key, sizeof key},
                          (struct disc_bytes){(const uint8_t *) n->name, strlen(n->name)});
     if (err == EG_OK)
@@ -110,7 +110,7 @@ static eg_err choose_name(eg_node *n) {
 }
 
 static eg_err open_catalog(eg_node *n, struct err_note *note) {
-    struct catalog_opts o = {.alloc = alloc_system(),
+    struct catalog_opts o = {.alloc = n->alloc,
                              .env = &n->env.env,
                              .runtime = n->runtime,
                              .epoch = n->epoch,
@@ -121,7 +121,7 @@ static eg_err open_catalog(eg_node *n, struct err_note *note) {
 }
 
 static eg_err open_server(eg_node *n, struct err_note *note) {
-    struct server_opts o = {.alloc = alloc_system(),
+    struct server_opts o = {.alloc = n->alloc,
                             .runtime = n->runtime,
                             .catalog = n->catalog,
                             .net_open = stream_net_uv_of,
@@ -151,7 +151,7 @@ static eg_err open_parts(eg_node *n, struct err_note *note) {
     eg_err err = thread_slot_open(&n->threads);
 
     if (err == EG_OK)
-        err = epoch_open(&n->epoch, alloc_system(), NODE_READERS_MAX + SCHEDULERS_MAX);
+        err = epoch_open(&n->epoch, n->alloc, NODE_READERS_MAX + SCHEDULERS_MAX);
     if (err == EG_OK)
         err = open_runtime(n);
     if (err == EG_OK)
@@ -184,27 +184,29 @@ static void close_parts(eg_node *n) {
     close_threads(n);
     if (n->catalog != NULL && catalog_close(n->catalog) != EG_OK)
         env_log(&n->env.env, ENV_LOG_ERROR, "node", "the disc did not take everything");
-    if (n->disc != NULL)
-        disc_close(n->disc);
-    if (n->runtime != NULL) {
+    if (n->runtime != NULL)
         runtime_stop(n->runtime);
+    if (n->disc != NULL) /* its last word goes to actors, which may be gone by now */
+        disc_close(n->disc);
+    if (n->runtime != NULL)
         runtime_close(n->runtime);
-    }
     if (n->epoch != NULL)
         epoch_close(n->epoch);
-    alloc_put(alloc_system(), n, sizeof *n);
+    alloc_put(n->alloc, n, sizeof *n);
 }
 
 eg_err eg_open(const eg_options *options, eg_node **out, eg_note *note) {
+    return out == NULL ? EG_BAD_REQUEST : node_open(options, alloc_system(), out, note);
+}
+
+eg_err node_open(const eg_options *options, struct alloc *a, eg_node **out, eg_note *note) {
     struct err_note why = {""};
-    eg_node *n;
+    eg_node *n = alloc_zero(a, sizeof *n);
     eg_err err;
 
-    if (out == NULL)
-        return EG_BAD_REQUEST;
-    n = alloc_zero(alloc_system(), sizeof *n);
     if (n == NULL)
         return EG_MEMORY;
+    n->alloc = a;
     if (options != NULL)
         n->options = *options;
     list_init(&n->all_threads);

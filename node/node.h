@@ -39,6 +39,7 @@ struct node_env { /* the machine's, with the program's place for log lines */
 };
 
 struct eg_node {
+    struct alloc *alloc; /* of all its parts; results and handles are the system's */
     eg_options options;
     struct node_env env;
     char name[NODE_NAME_BYTES];
@@ -61,6 +62,10 @@ struct node_thread {
     struct reader reader;
     struct foreign *foreign; /* NULL until it has to wait for an answer */
 };
+
+/* eg_open() with the memory of all parts from `a`, which is safe from any thread. */
+EG_MUST_USE eg_err node_open(const eg_options *options, struct alloc *a, eg_node **out,
+                             eg_note *note);
 
 /* The calling thread's; NULL with *err: EG_BUSY (too many), EG_MEMORY. */
 struct node_thread *node_thread(eg_node *n, eg_err *err);

@@ -14,7 +14,7 @@ void node_thread_free(struct node_thread *t) {
     if (t->foreign != NULL)
         foreign_close(t->foreign);
     reader_close(&t->reader);
-    alloc_put(alloc_system(), t, sizeof *t);
+    alloc_put(t->owner->alloc, t, sizeof *t);
 }
 
 static void thread_gone(struct thread_object *o) {
@@ -27,7 +27,7 @@ static void thread_gone(struct thread_object *o) {
 }
 
 static struct node_thread *thread_new(eg_node *n, eg_err *err) {
-    struct node_thread *t = alloc_zero(alloc_system(), sizeof *t);
+    struct node_thread *t = alloc_zero(n->alloc, sizeof *t);
 
     if (t == NULL) {
         *err = EG_MEMORY;
@@ -35,7 +35,7 @@ static struct node_thread *thread_new(eg_node *n, eg_err *err) {
     }
     t->object.gone = thread_gone;
     t->owner = n;
-    *err = reader_open(&t->reader, n->epoch, alloc_system());
+    *err = reader_open(&t->reader, n->epoch, n->alloc);
     if (*err != EG_OK)
         goto free_thread;
     *err = thread_slot_set(n->threads, &t->object);
@@ -49,7 +49,7 @@ static struct node_thread *thread_new(eg_node *n, eg_err *err) {
 close_reader:
     reader_close(&t->reader);
 free_thread:
-    alloc_put(alloc_system(), t, sizeof *t);
+    alloc_put(n->alloc, t, sizeof *t);
     return NULL;
 }
 

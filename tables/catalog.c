@@ -122,7 +122,8 @@ static eg_err start_tree(struct catalog *c, struct foreign *f) {
 
     if (err != EG_OK)
         return err;
-    return ask(c, f, c->root, supervisor_request(rt, SUPERVISOR_AWAIT, NULL, 0));
+    err = ask(c, f, c->root, supervisor_request(rt, SUPERVISOR_AWAIT, NULL, 0));
+    return err == EG_NOPROC ? EG_MEMORY : err; /* what else ends a tree that has just begun */
 }
 
 /* Shards first, which write what they owe; then the tree from its leaves on. */

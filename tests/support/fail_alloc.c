@@ -20,6 +20,8 @@ static bool refuse(struct fail_alloc *f) {
     f->requests++;
     if (f->left == INT_MAX)
         return false;
+    if (f->once)
+        return f->left-- == 0;
     return f->left-- <= 0;
 }
 

@@ -23,6 +23,7 @@
 struct fail_alloc {
     struct alloc base;
     _Atomic int left;          /* requests still granted; INT_MAX: no limit    */
+    bool once;                 /* only one is refused, the next granted again  */
     _Atomic int live;          /* blocks and regions not given back            */
     _Atomic int requests;      /* get and map calls, also the refused          */
     _Atomic size_t live_bytes; /* of blocks                                    */
