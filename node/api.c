@@ -271,6 +271,8 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
         }
         if (err == EG_OK)
             table_get_many(table->table, &t->reader, pointer, count, rec);
+        if (err == EG_OK)
+            err = reader_take_fault(&t->reader);
         for (size_t i = 0; i < made; i++) {
             if (err == EG_OK) {
                 records[from + i] = span_of_record(rec[i]);

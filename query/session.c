@@ -155,7 +155,7 @@ static void on_reply(struct session *s, const struct message *m) {
         answer_reply(s, (uint32_t) m->ref, m);
     } else {
         memcpy(text, m->payload, EG_MIN(m->size_bytes, sizeof text - 1));
-        session_answer_error(s, (uint32_t) m->ref, err == EG_NOPROC ? EG_NO_TABLE : err, text);
+        session_answer_error(s, (uint32_t) m->ref, err == EG_NOPROC ? EG_BUSY : err, text);
     }
 }
 

@@ -8,7 +8,13 @@
 
 #include <string.h>
 
-enum { ARRAY32_BYTES = 5 };
+enum {
+    ARRAY32_BYTES = 5,
+    /* What the disc is handed at once must fit its queue, beside what a shard may have
+     * collected before: a batch that never fits would hold up its shard for ever. */
+    ROW_OVERHEAD_BYTES = 64,
+    MANY_ON_DISC_BYTES_MAX = DISC_QUEUE_BYTES_MAX - SHARD_LOG_BYTES_MAX - (4 << 20),
+};
 
 const struct schema *table_schema(const struct table *t) {
     return schema_of(t);
@@ -284,6 +290,10 @@ static eg_err check_many(struct table *t, struct value records, struct err_note 
         return EG_NO_TABLE;
     if (records.size_bytes == 0 || value_kind_of(records) != VALUE_ARRAY)
         return err_note(note, EG_BAD_REQUEST, "records are an array of records");
+    if (t->disc_table != NULL &&
+        (uint64_t) value_count(records) * ROW_OVERHEAD_BYTES + 2 * (uint64_t) records.size_bytes >
+            MANY_ON_DISC_BYTES_MAX)
+        return err_note(note, EG_TOO_LARGE, "too many records for the disc to take at once");
     return EG_OK;
 }
 

@@ -392,6 +392,25 @@ Test(table_faults, a_cache_that_overflows_within_one_write_many_keeps_the_newest
     finish();
 }
 
+Test(table_faults, more_than_the_disc_takes_at_once_is_refused_before_anything_is_touched) {
+    enum { COUNT = 1000 * 1000 };
+    size_t size_bytes = 16 + (size_t) COUNT * 8;
+    uint8_t *at = alloc_get(alloc_system(), size_bytes);
+    struct value_writer v = value_writer_init(at, size_bytes);
+
+    create("t", "disc", "async");
+    value_put_array(&v, COUNT);
+    for (int64_t i = 0; i < COUNT; i++)
+        put_pair(&v, i, 1);
+    cr_assert(!v.overflow);
+    cr_assert_eq(write_many("t", (struct value){at, (uint32_t) v.need_bytes}), EG_TOO_LARGE);
+    alloc_put(alloc_system(), at, size_bytes);
+    cr_assert_eq(write_pair("t", 1, 10), EG_OK);
+    stepper_run_ms(w.st, 300);
+    cr_assert_eq(write_pair("t", 1, 11), EG_OK);
+    finish();
+}
+
 Test(table_faults, a_ttl_past_all_clocks_is_as_good_as_none) {
     struct made m;
 
