@@ -37,6 +37,19 @@ static void put_string(struct wire_template *t, const char *text, size_t size_by
     put(t, text, size_bytes);
 }
 
+/* As short as any library writes it: a byte more would be in every record. */
+static size_t put_binary_head(uint8_t *at, size_t size_bytes) {
+    if (size_bytes < 256) {
+        at[0] = 0xc4;
+        at[1] = (uint8_t) size_bytes;
+        return 2;
+    }
+    at[0] = 0xc5;
+    at[1] = (uint8_t) (size_bytes >> 8);
+    at[2] = (uint8_t) (size_bytes & 0xff);
+    return 3;
+}
+
 static void skip_key(struct wire_template *t) {
     t->key_at = t->size_bytes;
     t->size_bytes += WIRE_KEY_BYTES;
@@ -63,9 +76,7 @@ static void init_msgpack(struct wire *w, enum wire_op op, const char *table) {
     put_byte(t, 0xa0 | WIRE_KEY_BYTES);
     skip_key(t);
     if (op == WIRE_WRITE) {
-        put_byte(t, 0xc5);
-        put_byte(t, (int) (w->value_bytes >> 8));
-        put_byte(t, (int) (w->value_bytes & 0xff));
+        t->size_bytes += put_binary_head(t->bytes + t->size_bytes, w->value_bytes);
         skip_value(t, w->value_bytes);
     }
 }
@@ -287,9 +298,7 @@ size_t wire_null_reply(const struct wire *w, const uint8_t *request, enum wire_o
         *at++ = 0x92;
         memcpy(at, request + t->key_at - 1, WIRE_KEY_BYTES + 1);
         at += WIRE_KEY_BYTES + 1;
-        *at++ = 0xc5;
-        *at++ = (uint8_t) (w->value_bytes >> 8);
-        *at++ = (uint8_t) (w->value_bytes & 0xff);
+        at += put_binary_head(at, w->value_bytes);
     }
     memset(at, 'v', w->value_bytes);
     if (w->value_bytes >= WIRE_KEY_BYTES)
