@@ -97,6 +97,7 @@ struct outbox { /* messages on their way to one scheduler, newest first */
 };
 
 struct scheduler {
+    bool visited;       /* others have sent something since it last meant to sleep */
     struct inbox inbox; /* a cache line that others write */
 
     struct runtime *rt;

@@ -127,6 +127,8 @@ static void loop_run(void *arg) {
     while (!atomic_load(&l->stopping)) {
         if (scheduler_turn(s, TURN_DISPATCHES, DISPATCH_MSGS) == TURN_BUSY) {
             look_at_io(l);
+        } else if (scheduler_linger(s)) {
+            continue;
         } else if (scheduler_sleep(s)) {
             wait_for_io(l);
             scheduler_awake(s);

@@ -128,6 +128,7 @@ void scheduler_flush(struct scheduler *s) {
 
 static void take_inbox(struct scheduler *s) {
     struct message *m = inbox_take(&s->inbox);
+    s->visited = s->visited || m != NULL;
     while (m != NULL) {
         struct message *next = m->next;
         if (next != NULL)
@@ -208,6 +209,20 @@ static bool all_are_lent(struct scheduler *s) {
             return false;
     }
     return true;
+}
+
+bool scheduler_linger(struct scheduler *s) {
+    enum { LOOKS = 100 }; /* some microseconds */
+
+    if (!s->visited)
+        return false;
+    for (int i = 0; i < LOOKS; i++) {
+        if (!inbox_is_empty(&s->inbox))
+            return true;
+        EG_CPU_RELAX();
+    }
+    s->visited = false;
+    return false;
 }
 
 bool scheduler_sleep(struct scheduler *s) {

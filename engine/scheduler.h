@@ -42,6 +42,10 @@ enum turn_result {
 /* One turn of at most `dispatches` dispatches with `msgs` messages each. */
 enum turn_result scheduler_turn(struct scheduler *s, uint32_t dispatches, uint32_t msgs);
 
+/* Stay awake a moment more where others have just sent something: they often do
+ * again, and a wake-up costs ten times that moment.  True: something came. */
+bool scheduler_linger(struct scheduler *s);
+
 /* Before sleeping: false when something came meanwhile, and then do not sleep.
  * After true the driver must call scheduler_awake() before the next turn. */
 bool scheduler_sleep(struct scheduler *s);

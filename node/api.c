@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CLAIM_TRIES = 64 }; /* about as long as another's turn takes: cheaper than a message */
-
 struct eg_table {
     eg_node *node;
     struct table *table;
@@ -465,19 +463,12 @@ static eg_err run(eg_table *table, const struct shard_request *q, struct buffer 
     struct message *m = NULL;
     eg_pid to;
     eg_err err;
-    bool waits;
 
     t = node_thread(table->node, &err);
     if (t == NULL)
         return err;
-    err = EG_AGAIN;
     reader_enter(&t->reader);
-    waits = table_schema(table->table)->durability == DURABILITY_SYNC;
-    for (int i = 0; i < CLAIM_TRIES && err == EG_AGAIN && !waits; i++) {
-        err = table_try(table->table, &t->reader, q, result, NULL);
-        if (err == EG_AGAIN)
-            EG_CPU_RELAX();
-    }
+    err = table_try(table->table, &t->reader, q, TABLE_PATIENCE, result, NULL);
     if (err == EG_AGAIN)
         err = table_message(table->table, q, &to, &m, NULL);
     reader_exit(&t->reader);

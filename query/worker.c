@@ -49,7 +49,7 @@ static eg_err run_keyed(struct rpc_call *c) {
     eg_ref ref;
 
     if (q.op != SHARD_READ)
-        err = table_try(c->table, &c->worker->reader, &q, c->result, c->note);
+        err = table_try(c->table, &c->worker->reader, &q, 1, c->result, c->note);
     else if (!session_key_underway(c->session, &c->key))
         err = table_read(c->table, &c->worker->reader, &c->key, c->result);
     if (err != EG_AGAIN)

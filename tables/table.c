@@ -130,8 +130,23 @@ static eg_err key_of_request(const struct table *t, const struct shard_request *
 
 /* ---- one shard ------------------------------------------------------------------ */
 
+/* Claim a shard, looking again after ever longer pauses while it is busy. */
+static struct actor *claim(const struct shard *s, uint32_t patience) {
+    enum { PAUSES_MAX = 8 };
+    struct runtime *rt = s->table->world->o.runtime;
+    struct actor *owner = actor_claim(rt, shard_pid(s));
+
+    for (uint32_t pauses = 1; owner == NULL && --patience > 0;) {
+        for (uint32_t i = 0; i < pauses; i++)
+            EG_CPU_RELAX();
+        pauses = EG_MIN(2 * pauses, (uint32_t) PAUSES_MAX);
+        owner = actor_claim(rt, shard_pid(s));
+    }
+    return owner;
+}
+
 eg_err table_try(struct table *t, struct reader *r, const struct shard_request *q,
-                 struct buffer *result, struct err_note *note) {
+                 uint32_t patience, struct buffer *result, struct err_note *note) {
     struct key k;
     struct shard *s;
     struct actor *owner;
@@ -143,8 +158,7 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
         return err;
     s = shard_of(t, k.hash);
     s->store->ops->prefetch(s->store, r, &k); /* comes while the shard is claimed */
-    owner =
-        s->log.sync && q->op != SHARD_READ ? NULL : actor_claim(t->world->o.runtime, shard_pid(s));
+    owner = s->log.sync && q->op != SHARD_READ ? NULL : claim(s, patience);
     if (owner == NULL) {
         err = EG_AGAIN;
     } else {

@@ -86,10 +86,16 @@ const struct record *table_walk_next(struct table_walk *w); /* NULL: the end */
 /* Check a request against the schema (arity, NaN, sizes) and run it here and now on
  * the shard its key names.  EG_AGAIN: the shard is busy, or its answer must wait
  * for the disc: table_send() it.  Anything else is its outcome: on EG_OK the
- * result was appended.  The caller is inside a reader section.  Only ops with a key
- * of their own; for many records table_try_many(), for the rest catalog_send(). */
+ * result was appended.  A busy shard is looked at up to `patience` times: 1 on a
+ * scheduler, which has others to serve; TABLE_PATIENCE on a thread of the program,
+ * for which a message costs more.  The caller is inside a reader section.  Only ops
+ * with a key of their own; for many records table_try_many(), for the rest catalog_send(). */
 EG_MUST_USE eg_err table_try(struct table *t, struct reader *r, const struct shard_request *q,
-                             struct buffer *result, struct err_note *note);
+                             uint32_t patience, struct buffer *result, struct err_note *note);
+
+/* Longer than a sleeping scheduler takes to come (about 50 us): one message queued at
+ * a shard makes it busy for all, and whoever gives up sooner queues the next. */
+enum { TABLE_PATIENCE = 512 };
 
 /* write_many: all of `records` (an array of records) or none.  Claims every shard
  * it needs at once; EG_AGAIN: one is busy or answers must wait for the disc:

@@ -83,7 +83,7 @@ eg_err table_world_run(struct table_world *w, struct table *t, const struct shar
 
     buffer_clear(&w->result);
     w->note.text[0] = '\0';
-    err = table_try(t, &w->reader, q, &w->result, &w->note);
+    err = table_try(t, &w->reader, q, 1, &w->result, &w->note);
     if (err != EG_AGAIN)
         return err;
     err = table_message(t, q, &to, &m, &w->note);

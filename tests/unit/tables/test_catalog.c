@@ -107,7 +107,7 @@ static eg_err run(struct table *t, struct shard_request q) {
     eg_err err;
 
     buffer_clear(&result);
-    err = table_try(t, &reader, &q, &result, NULL);
+    err = table_try(t, &reader, &q, 1, &result, NULL);
     if (err != EG_AGAIN)
         return err;
     err = table_message(t, &q, &to, &m, NULL);
