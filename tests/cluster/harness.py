@@ -2,6 +2,7 @@
 
 A node that is still there when its test ends is killed, its log is searched for what
 a sanitizer or an assertion says, and its directory is removed."""
+import functools
 import itertools
 import os
 import pathlib
@@ -79,6 +80,13 @@ class Client:
         return result
 
 
+@functools.lru_cache
+def shadow():
+    """How many bytes a sanitized engramd holds for one of its own."""
+    program = (BIN / "engramd").read_bytes()
+    return 4 if b"__tsan_init" in program else 2 if b"__asan_init" in program else 1
+
+
 class Node:
     """engramd on free ports."""
 
@@ -107,8 +115,9 @@ class Node:
         return Client(self.address)
 
     def resident_bytes(self):
+        """What the node itself holds: a sanitizer's shadow is taken out, roughly."""
         with open(f"/proc/{self.process.pid}/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // shadow()
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

@@ -13,7 +13,7 @@ endif()
 
 foreach(name engramd engram)
   add_executable(${name}_program tools/${name}.c) # `engram` is the library's target
-  set_target_properties(${name}_program PROPERTIES OUTPUT_NAME ${name})
+  set_target_properties(${name}_program PROPERTIES OUTPUT_NAME ${name} EG_STATIC_ROCKSDB ON)
   target_link_libraries(${name}_program PRIVATE eg_tools)
   install(TARGETS ${name}_program)
 endforeach()
