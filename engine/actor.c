@@ -222,7 +222,7 @@ static void end_in_init(struct scheduler *s, struct actor *a, eg_err err) {
 
 /* Give the actor back to who may run or claim it next. */
 static void settle(struct scheduler *s, struct actor *a, uint64_t counted) {
-    _Atomic uint64_t *word = &s->rt->pids.entries[a->slot].word;
+    _Atomic uint64_t *word = &pid_entry_at(&s->rt->pids, a->slot)->word;
 
     a->status = ACTOR_WAITING;
     if (a->mailbox.oldest != NULL || (actor_flags(a) & ACTOR_KILLED) != 0)
@@ -491,7 +491,7 @@ static void handle(struct scheduler *s, struct actor *a, struct message *m) {
 }
 
 static bool claim_at_home(struct scheduler *s, struct actor *a) {
-    _Atomic uint64_t *word = &s->rt->pids.entries[a->slot].word;
+    _Atomic uint64_t *word = &pid_entry_at(&s->rt->pids, a->slot)->word;
     return (atomic_fetch_or(word, PID_LENT) & PID_LENT) == 0;
 }
 
@@ -554,7 +554,7 @@ void actor_release(struct actor *self) {
     struct scheduler *home = self->home; /* self may be gone after the release */
     struct runtime *rt = home->rt;
     struct scheduler *current = runtime_current(rt);
-    _Atomic uint64_t *word = &rt->pids.entries[self->slot].word;
+    _Atomic uint64_t *word = &pid_entry_at(&rt->pids, self->slot)->word;
 
     stat_add(&self->handled_msgs, 1);
     if (current != NULL)
@@ -568,7 +568,7 @@ void actor_release(struct actor *self) {
 
 void actor_describe(struct actor *a, struct actor_info *out) {
     uint8_t flags = actor_flags(a);
-    uint64_t word = atomic_load(&a->home->rt->pids.entries[a->slot].word);
+    uint64_t word = atomic_load(&pid_entry_at(&a->home->rt->pids, a->slot)->word);
 
     *out = (struct actor_info){
         .pid = actor_pid(a),

@@ -30,7 +30,7 @@ static void count_out(struct actor *a, struct message *m) {
     if ((m->flags & MESSAGE_COUNTED) == 0)
         return;
     m->flags &= (uint16_t) ~MESSAGE_COUNTED;
-    atomic_fetch_sub(&a->home->rt->pids.entries[a->slot].word, PID_QUEUED_ONE);
+    atomic_fetch_sub(&pid_entry_at(&a->home->rt->pids, a->slot)->word, PID_QUEUED_ONE);
 }
 
 /* ---- pressure --------------------------------------------------------------- */
@@ -47,7 +47,7 @@ static enum pressure pressure_of(const struct mailbox *box, enum pressure before
 
 static void update_pressure(struct actor *a) {
     struct runtime *rt = a->home->rt;
-    _Atomic uint64_t *word = &rt->pids.entries[a->slot].word;
+    _Atomic uint64_t *word = &pid_entry_at(&rt->pids, a->slot)->word;
     enum pressure now = pressure_of(&a->mailbox, a->pressure);
     uint64_t old, new;
 

@@ -18,7 +18,7 @@ struct waiter; /* one thread can sleep on it */
 
 struct env_ops {
     uint64_t (*now_ns)(struct env *e); /* monotonic; differences only        */
-    int64_t (*wall_ms)(struct env *e); /* since 1970, may jump; for stamps   */
+    int64_t (*wall_ms)(struct env *e); /* since 1970, may jump, some ms coarse; for stamps */
     uint64_t (*random)(struct env *e); /* 64 unpredictable (or seeded) bits  */
     void (*log)(struct env *e, enum env_log_level level, const char *line);
 

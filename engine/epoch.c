@@ -4,15 +4,24 @@
  *
  *     reader   slot = now;  light fence;  read ...;  slot = 0 (or now again)
  *     owner    unlink p;  queue p in an open batch
- *              close batches:  heavy fence;  stamp = now++
- *              free a batch:   when every slot is 0 or > stamp
+ *              close the open batches:  full fence;  closed_on = now
+ *              stamp them, when  (a) it has itself made a heavy fence since and
+ *                                    moved now from closed_on on:  stamp = closed_on
+ *                                (b) now >= closed_on + 2:  stamp = closed_on + 1
+ *              free a batch:     when every slot is 0 or > stamp
+ *
+ * An epoch ends by a heavy fence between a load of `now` and a compare-and-swap that
+ * adds one to what was loaded.  So in (b) the fence that ended epoch closed_on + 1 began
+ * when that epoch had begun, which was after closed_on was read, which was after the
+ * unlink: one fence serves all bins that were closed before it, and with a table of
+ * many shards hardly any pays for its own.
  *
  * Why a freed p is held by nobody: take any reader and the owner's scan of its
  * slot.  (1) The scan saw 0 or an older section that has ended: then the new
- * section's store was not visible to the scan, so the owner's fence precedes the
- * reader's in their one order, and the reader's loads see p unlinked.  (2) The scan saw slot >
- * stamp: the reader took that value from the increment or a later one, which happened after the
- * unlink.  In both cases the reader began too late to find p.
+ * section's store was not visible to the scan, so the heavy fence precedes the
+ * reader's in their one order, and the reader's loads see p unlinked.  (2) The scan saw
+ * slot > stamp: the reader took that value from the end of epoch `stamp` or a later one,
+ * which came after the heavy fence.  In both cases the reader began too late to find p.
  *
  * Stamps are given to whole batches when they are closed, not to objects when
  * they are retired: an object stamped with a stale reading of `now` could be
@@ -23,9 +32,9 @@
  * and keeps the cache misses of one section from overlapping those of the next.
  *
  * Invariants (checked by bin_check):
- *   (1) oldest .. newest are linked; every one before `unstamped` has a stamp,
- *       stamps do not decrease, and none from `unstamped` on has one.
- *   (2) unstamped_count and _bytes are of the batches from `unstamped` on.
+ *   (1) oldest .. newest are linked: first those with a stamp, which do not decrease,
+ *       then from `unstamped` on the closed ones, then the open ones.
+ *   (2) open_count and open_bytes are of the open ones; closed_on is 0 where none is closed.
  */
 #include "engine/epoch.h"
 
@@ -34,12 +43,16 @@
 #include <sched.h>
 
 enum {
-    BATCH_OBJECTS = 61,      /* makes a batch one KB                              */
-    STAMP_OBJECTS = 256,     /* a heavy fence for so many retired objects ...     */
-    STAMP_BYTES = 64 * 1024, /* ... or for so many bytes that they hold back      */
-    SWEEP_OBJECTS_MIN = 128, /* some 10 us of frees in a sweep                    */
+    BATCH_OBJECTS = 61, /* makes a batch one KB */
+    /* Batches are closed when they hold so many objects or bytes.  A heavy fence disturbs
+     * every core, 5 us of each here, so there are to be few; the price is what is held back. */
+    CLOSE_OBJECTS = 1024,
+    CLOSE_BYTES = 64 * 1024,
+    SWEEP_OBJECTS_MIN = 128, /* some 10 us of frees in a sweep */
     DOMAIN_SLOTS_MAX = 1 << 16,
 };
+
+#define STAMP_CLOSED UINT64_MAX /* in the place of a stamp: closed, and waits for one */
 
 struct epoch {
     _Alignas(EG_CACHE_LINE) _Atomic uint64_t now;        /* begins at 1: 0 says not reading */
@@ -60,7 +73,7 @@ struct epoch_batch {
     struct epoch_batch *next;
     epoch_free_fn free_fn; /* of all objects in the batch */
     void *owner;
-    uint64_t stamp; /* 0: still open to readers that come */
+    uint64_t stamp; /* 0: open */
     uint32_t count;
     uint32_t freed; /* a sweep may stop inside a batch */
     struct retired object[BATCH_OBJECTS];
@@ -171,19 +184,20 @@ static void bin_check(const struct epoch_bin *b) {
     EG_ASSERT((b->oldest == NULL) == (b->newest == NULL));
     EG_ASSERT((b->retired_count == 0) == (b->oldest == NULL));
 #ifdef EG_SLOW_CHECKS
-    uint64_t stamp = 0, count = 0, unstamped = 0;
-    bool open = false;
+    uint64_t stamp = 0, count = 0, open = 0;
+    bool stamped = true;
     for (const struct epoch_batch *batch = b->oldest; batch != NULL; batch = batch->next) {
-        open = open || batch == b->unstamped;
-        EG_ASSERT(open == (batch->stamp == 0));
-        EG_ASSERT(open || batch->stamp >= stamp);
+        stamped = stamped && batch != b->unstamped;
+        EG_ASSERT(stamped == (batch->stamp != 0 && batch->stamp != STAMP_CLOSED));
+        EG_ASSERT(batch->stamp == 0 || batch->stamp >= stamp);
+        EG_ASSERT(batch->stamp != STAMP_CLOSED || b->closed_on != 0);
         EG_ASSERT(batch->freed < batch->count);
-        stamp = batch->stamp;
+        stamp = batch->stamp == 0 ? UINT64_MAX : batch->stamp;
         count += batch->count - batch->freed;
-        unstamped += open ? batch->count : 0;
+        open += batch->stamp == 0 ? batch->count : 0;
     }
     EG_ASSERT(count == b->retired_count);
-    EG_ASSERT(unstamped == b->unstamped_count);
+    EG_ASSERT(open == b->open_count);
 #endif
 }
 
@@ -224,23 +238,49 @@ void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void 
         return;
     }
     batch->object[batch->count++] = (struct retired){ptr, size_bytes};
-    b->unstamped_count++;
-    b->unstamped_bytes += size_bytes;
+    b->next_note = &batch->object[batch->count];
+    b->open_count++;
+    b->open_bytes += size_bytes;
     b->retired_bytes += size_bytes;
     b->retired_count++;
     b->since_sweep++;
 }
 
-/* Close all open batches on the present epoch. */
-static void stamp_batches(struct epoch_bin *b) {
-    uint64_t stamp;
-
-    fence_heavy(b->domain->fence);
-    stamp = atomic_fetch_add_explicit(&b->domain->now, 1, memory_order_seq_cst);
+/* Let no more into the open batches, and note since when the closed ones wait. */
+static void close_batches(struct epoch_bin *b) {
     for (struct epoch_batch *batch = b->unstamped; batch != NULL; batch = batch->next)
+        batch->stamp = STAMP_CLOSED;
+    b->open_count = b->open_bytes = 0;
+    atomic_thread_fence(memory_order_seq_cst);
+    b->closed_on = atomic_load_explicit(&b->domain->now, memory_order_seq_cst);
+}
+
+static void stamp_closed(struct epoch_bin *b, uint64_t stamp) {
+    struct epoch_batch *batch = b->unstamped;
+
+    for (; batch != NULL && batch->stamp == STAMP_CLOSED; batch = batch->next)
         batch->stamp = stamp;
-    b->unstamped = NULL;
-    b->unstamped_count = b->unstamped_bytes = 0;
+    b->unstamped = batch;
+    b->closed_on = 0;
+}
+
+/* Other bins may have ended two epochs since ours were closed. */
+static void stamp_if_passed(struct epoch_bin *b) {
+    if (b->closed_on != 0 &&
+        atomic_load_explicit(&b->domain->now, memory_order_acquire) >= b->closed_on + 2)
+        stamp_closed(b, b->closed_on + 1);
+}
+
+/* End an epoch, for all that is closed or open here. */
+static void stamp_all(struct epoch_bin *b) {
+    uint64_t now;
+
+    do { /* again where another bin was faster: its fence may have begun before we closed */
+        close_batches(b);
+        fence_heavy(b->domain->fence);
+        now = b->closed_on;
+    } while (!atomic_compare_exchange_strong(&b->domain->now, &now, now + 1));
+    stamp_closed(b, now);
 }
 
 /* Free objects of batches stamped before `oldest`, at most `budget` of them. */
@@ -278,20 +318,26 @@ static void sweep_stamped(struct epoch_bin *b) {
 }
 
 void epoch_sweep(struct epoch_bin *b) {
-    if (b->unstamped_count >= STAMP_OBJECTS || b->unstamped_bytes >= STAMP_BYTES)
-        stamp_batches(b);
+    stamp_if_passed(b);
+    if (b->open_count >= CLOSE_OBJECTS || b->open_bytes >= CLOSE_BYTES) {
+        if (b->closed_on == 0)
+            close_batches(b);
+        else
+            stamp_all(b);
+    }
     sweep_stamped(b);
 }
 
 void epoch_flush(struct epoch_bin *b) {
+    stamp_if_passed(b);
     if (b->unstamped != NULL)
-        stamp_batches(b);
+        stamp_all(b);
     sweep_stamped(b);
 }
 
 void epoch_bin_drain(struct epoch_bin *b) {
     if (b->unstamped != NULL)
-        stamp_batches(b);
+        stamp_all(b);
     while (b->oldest != NULL) {
         free_until(b, oldest_reader(b->domain), UINT64_MAX);
         if (b->oldest != NULL)
@@ -302,7 +348,7 @@ void epoch_bin_drain(struct epoch_bin *b) {
 
 void epoch_bin_discard(struct epoch_bin *b) {
     if (b->unstamped != NULL)
-        stamp_batches(b);
+        stamp_all(b);
     free_until(b, UINT64_MAX, UINT64_MAX);
     bin_check(b);
 }

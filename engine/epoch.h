@@ -59,7 +59,7 @@ void epoch_quiescent(struct epoch_slot *s);
 void epoch_offline(struct epoch_slot *s);
 
 /* How many epochs the slowest reader is behind (0: nobody is reading).  An epoch
- * passes with every few hundred retired objects, so a number that only grows is a
+ * passes with some thousand retired objects, so a number that only grows is a
  * reader that is stuck. */
 uint64_t epoch_lag(struct epoch *e);
 
@@ -70,13 +70,16 @@ typedef void (*epoch_free_fn)(void *owner, void *ptr, size_t size_bytes);
 struct epoch_bin {
     struct epoch *domain;
     struct alloc *alloc;
-    struct epoch_batch *oldest, *newest; /* a queue of batches of retired things  */
-    struct epoch_batch *unstamped;       /* first of those no epoch was closed on */
-    uint64_t unstamped_count, unstamped_bytes;
-    uint64_t retired_bytes; /* waiting now                           */
-    uint64_t retired_count; /* likewise                              */
-    uint64_t lost_bytes;    /* could not even be queued: see retire  */
-    uint64_t since_sweep;   /* things retired since the last sweep   */
+    struct epoch_batch *oldest, *newest; /* a queue of batches of retired things       */
+    struct epoch_batch *unstamped;       /* first of those without a stamp             */
+    void *next_note;                     /* where the next retired thing will be noted */
+    uint64_t closed_on;                  /* epoch the closed batches wait since; 0: none */
+    uint64_t open_bytes;                 /* in batches still open                      */
+    uint32_t open_count;                 /* likewise                                   */
+    uint32_t since_sweep;                /* things retired since the last sweep        */
+    uint64_t retired_bytes;              /* waiting now                                */
+    uint64_t retired_count;              /* likewise                                   */
+    uint64_t lost_bytes;                 /* could not even be queued: see retire       */
 };
 
 void epoch_bin_init(struct epoch_bin *b, struct epoch *domain, struct alloc *a);
@@ -87,6 +90,13 @@ void epoch_bin_init(struct epoch_bin *b, struct epoch *domain, struct alloc *a);
  * lost_bytes.  What came from a slab is then freed when the slab closes. */
 void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void *ptr,
                   size_t size_bytes);
+
+/* Ask for the lines that the next retire will change: the bin's owner of before may have
+ * been on another core. */
+static inline void epoch_expect(const struct epoch_bin *b) {
+    EG_PREFETCH_TO_WRITE(b->newest); /* may be NULL: a prefetch never faults */
+    EG_PREFETCH_TO_WRITE(b->next_note);
+}
 
 /* Free some of what no reader can hold any more.  The owner calls it once a turn,
  * holding nothing it has retired.  Work is bounded: a constant, and two objects

@@ -9,9 +9,13 @@ static uint64_t word_of(uint32_t generation, uint32_t home, uint64_t rest) {
     return (uint64_t) generation << 32 | (uint64_t) home << PID_HOME_SHIFT | rest;
 }
 
+static size_t entries_bytes(uint32_t slots_max) {
+    return ((size_t) slots_max + 63) / 64 * 64 * sizeof(struct pid_entry);
+}
+
 eg_err pid_table_open(struct pid_table *t, struct alloc *a, uint32_t slots_max) {
     EG_ASSERT(slots_max >= 1 && slots_max <= PID_SLOTS_MAX);
-    t->entries = alloc_map(a, slots_max * sizeof *t->entries);
+    t->entries = alloc_map(a, entries_bytes(slots_max));
     if (t->entries == NULL)
         return EG_MEMORY;
     t->alloc = a;
@@ -22,7 +26,7 @@ eg_err pid_table_open(struct pid_table *t, struct alloc *a, uint32_t slots_max) 
 }
 
 void pid_table_close(struct pid_table *t) {
-    alloc_unmap(t->alloc, t->entries, t->slots_max * sizeof *t->entries);
+    alloc_unmap(t->alloc, t->entries, entries_bytes(t->slots_max));
 }
 
 /* A slot nobody ever had.  Generation 1: a zeroed word is nobody's. */
@@ -46,7 +50,7 @@ eg_err pid_table_take(struct pid_table *t, uint32_t *slot, uint32_t *generation)
         if ((uint32_t) head == 0)
             return take_fresh(t, slot, generation);
         *slot = (uint32_t) head - 1;
-        word = atomic_load_explicit(&t->entries[*slot].word, memory_order_relaxed);
+        word = atomic_load_explicit(&pid_entry_at(t, *slot)->word, memory_order_relaxed);
         next = ((head >> 32) + 1) << 32 | (word & 0xffffff);
     } while (!atomic_compare_exchange_weak_explicit(&t->free_head, &head, next,
                                                     memory_order_acquire, memory_order_acquire));
@@ -56,7 +60,7 @@ eg_err pid_table_take(struct pid_table *t, uint32_t *slot, uint32_t *generation)
 
 void pid_table_publish(struct pid_table *t, uint32_t slot, uint32_t generation, uint32_t home,
                        bool lendable, void *owner) {
-    struct pid_entry *e = &t->entries[slot];
+    struct pid_entry *e = pid_entry_at(t, slot);
     EG_ASSERT(home < PID_HOME_NONE);
     atomic_store_explicit(&e->owner, owner, memory_order_relaxed);
     atomic_store_explicit(&e->word,
@@ -65,7 +69,7 @@ void pid_table_publish(struct pid_table *t, uint32_t slot, uint32_t generation, 
 }
 
 void pid_table_release(struct pid_table *t, uint32_t slot, uint32_t generation) {
-    struct pid_entry *e = &t->entries[slot];
+    struct pid_entry *e = pid_entry_at(t, slot);
     uint32_t next_generation = generation + 1;
     uint64_t head = atomic_load_explicit(&t->free_head, memory_order_relaxed);
 

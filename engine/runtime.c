@@ -200,7 +200,7 @@ uint32_t runtime_pids(struct runtime *rt, uint32_t *cursor, eg_pid *out, uint32_
     uint32_t used = atomic_load(&rt->pids.used);
 
     for (; *cursor < used && count < max; ++*cursor) {
-        uint64_t word = atomic_load(&rt->pids.entries[*cursor].word);
+        uint64_t word = atomic_load(&pid_entry_at(&rt->pids, *cursor)->word);
         if (pid_word_generation(word) != 0 && pid_word_home(word) < PID_HOME_FOREIGN)
             out[count++] = (eg_pid){rt->node, *cursor, pid_word_generation(word)};
     }

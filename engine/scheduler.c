@@ -204,7 +204,7 @@ enum turn_result scheduler_turn(struct scheduler *s, uint32_t dispatches, uint32
  * releases one clears the lent bit first and looks at the mark then. */
 static bool all_are_lent(struct scheduler *s) {
     for (const struct actor *a = s->run_oldest; a != NULL; a = a->run_next) {
-        uint64_t word = atomic_load(&s->rt->pids.entries[a->slot].word);
+        uint64_t word = atomic_load(&pid_entry_at(&s->rt->pids, a->slot)->word);
         if ((word & PID_LENT) == 0)
             return false;
     }
@@ -353,10 +353,10 @@ static bool end_actors(struct scheduler *s) {
     bool found = false;
 
     for (uint32_t slot = 0; slot < atomic_load(&pids->used); slot++) {
-        uint64_t word = atomic_load(&pids->entries[slot].word);
+        uint64_t word = atomic_load(&pid_entry_at(pids, slot)->word);
         if (pid_word_home(word) != s->index || pid_word_generation(word) == 0)
             continue;
-        actor_end(s, atomic_load(&pids->entries[slot].owner), &shutdown);
+        actor_end(s, atomic_load(&pid_entry_at(pids, slot)->owner), &shutdown);
         forget_run_queue(s);
         found = true;
     }

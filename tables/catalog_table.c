@@ -22,7 +22,8 @@ static size_t table_bytes(uint32_t shards) {
 
 eg_err table_open(struct table **out, struct world *w, struct schema *schema,
                   struct disc_table *disc_table) {
-    struct table *t = alloc_zero(w->o.alloc, table_bytes(schema->shards));
+    /* mapped: its shards want cache lines of their own */
+    struct table *t = alloc_map(w->o.alloc, table_bytes(schema->shards));
     eg_err err = EG_MEMORY;
     uint32_t opened = 0;
 
@@ -49,7 +50,7 @@ eg_err table_open(struct table **out, struct world *w, struct schema *schema,
 
 close_shards:
     close_shards(t, opened);
-    alloc_put(w->o.alloc, t, table_bytes(schema->shards));
+    alloc_unmap(w->o.alloc, t, table_bytes(schema->shards));
 free_schema:
     schema_fini(schema);
     alloc_put(w->o.alloc, schema, sizeof *schema);
@@ -82,7 +83,7 @@ void table_free(struct table *t) {
     close_shards(t, t->shard_count);
     if (t->disc_dropped)
         disc_forget(t->world->o.disc, t->disc_table);
-    alloc_put(a, t, table_bytes(schema->shards));
+    alloc_unmap(a, t, table_bytes(schema->shards));
     schema_fini(schema);
     alloc_put(a, schema, sizeof *schema);
 }

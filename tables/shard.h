@@ -31,6 +31,8 @@
 #include "tables/shard_msg.h"
 #include "tables/store.h"
 
+#include <stddef.h>
+
 struct child_spec;
 struct index;
 struct table;
@@ -79,25 +81,36 @@ struct shard {
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
     struct shard_index index[SCHEMA_INDEXES_MAX];
 
-    /* The owner's. */
-    struct slab *slab;
-    struct epoch_bin bin;
+    /* The owner's: first what each write changes, on two lines of its own. */
+    _Alignas(2 * EG_CACHE_LINE) struct epoch_bin bin;
+    uint64_t hlc;          /* the last stamp given                         */
+    uint64_t sequence;     /* the last dot's                               */
+    uint64_t record_bytes; /* of the records there are                     */
+    uint32_t turns;
+    bool ticking; /* a tick is on its way: time passes for this shard */
+
+    _Alignas(EG_CACHE_LINE) struct slab *slab;
+    uint64_t accounted_bytes; /* record_bytes when the accounts were last told */
     struct memory_account node_account;
     struct memory_account table_account;
-    uint64_t hlc;             /* the last stamp given                 */
-    uint64_t sequence;        /* the last dot's                       */
-    uint64_t record_bytes;    /* of the records there are             */
-    uint64_t accounted_bytes; /* likewise, when the accounts were last told */
-    struct rank by_deadline;  /* records that expire                  */
-    struct rank by_age;       /* of a cache table: all its records    */
+    struct rank by_deadline; /* records that expire                  */
+    struct rank by_age;      /* of a cache table: all its records    */
     struct shard_log log;
     struct shard_build build;
     struct shard_rows_purge rows_purge;
     struct shard_call build_call;
     struct shard_call stop_call;
-    uint32_t turns;
-    bool ticking; /* a tick is on its way: time passes for this shard */
 };
+
+_Static_assert(offsetof(struct shard, slab) - offsetof(struct shard, bin) == 2 * EG_CACHE_LINE,
+               "what a write changes has grown past its two lines");
+
+/* Whoever is about to claim the shard asks for what its last owner, on another core
+ * perhaps, has changed.  Reads nothing. */
+static inline void shard_expect(const struct shard *s) {
+    EG_PREFETCH_TO_WRITE(&s->bin);
+    EG_PREFETCH_TO_WRITE((const char *) &s->bin + EG_CACHE_LINE);
+}
 
 /* What one turn works with. */
 struct shard_turn {

@@ -143,6 +143,29 @@ Test(epoch, a_sweep_frees_a_bounded_number_and_backlogs_shrink) {
     epoch_slot_release(slot);
 }
 
+Test(epoch, two_epochs_that_another_bin_ended_free_what_was_closed_before_them) {
+    struct epoch_bin other;
+    int thing, held;
+
+    epoch_bin_init(&other, domain, &memory.base);
+    while (bin.closed_on == 0) {
+        retire(&thing);
+        epoch_sweep(&bin);
+    }
+    held = (int) bin.retired_count;
+    for (int epochs = 1; epochs <= 2; epochs++) {
+        epoch_retire(&other, count_free, &freed, &thing, 10);
+        freed = 0;
+        epoch_flush(&other);
+        cr_assert_eq(freed, 1);
+        freed = 0;
+        epoch_sweep(&bin);
+        cr_assert_eq(freed > 0, epochs == 2, "%d freed after %d epochs", freed, epochs);
+    }
+    cr_assert_lt((int) bin.retired_count, held);
+    epoch_bin_drain(&other);
+}
+
 Test(epoch, slots_run_out_and_come_back) {
     struct epoch_slot *slot[SLOTS];
     for (int i = 0; i < SLOTS; i++)
