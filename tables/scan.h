@@ -1,0 +1,55 @@
+/* scan.h -- going through the records that a question may mean, in pieces.
+ *
+ *     predicate --scan_choose--> path: key | key range | index | index range | all
+ *                                  |
+ *           scan_open(place) --> scan_next() ... scan_next() --> scan_close(place)
+ *                    ^------------------- later, in another section ---------'
+ *
+ * A scan looks inside one reader section and leaves its place as a few bytes: the key (and
+ * for an index the value) of the last record it looked at, and which shard.  So what
+ * is kept between pieces pins neither memory nor an epoch.  A record that is there throughout
+ * is met exactly once, whatever is written meanwhile; one that comes or goes may be met.
+ *
+ * Order      By key where the table is ordered and the path is not an index; by value,
+ *            then key, inside each shard for an index; else by shard and hash.
+ * Threads    Any, inside its reader's section.
+ */
+#ifndef TABLES_SCAN_H
+#define TABLES_SCAN_H
+
+#include "tables/predicate.h"
+#include "tables/table.h"
+
+enum scan_kind {
+    SCAN_NOTHING, /* no record can match */
+    SCAN_KEY,
+    SCAN_KEY_RANGE, /* ordered_set */
+    SCAN_INDEX,     /* one value   */
+    SCAN_INDEX_RANGE,
+    SCAN_ALL,
+};
+
+struct scan_path {
+    enum scan_kind kind;
+    bool reverse;       /* ordered_set by key only                       */
+    uint32_t index;     /* of SCAN_INDEX*: which of the schema's indexes */
+    struct range range; /* of the key or the indexed value; borrowed     */
+    uint64_t rows;      /* expected to be looked at                      */
+    uint32_t shards;    /* to be asked                                   */
+};
+
+/* The path that looks at fewest records. */
+void scan_choose(struct scan_path *out, struct table *t, struct reader *r,
+                 const struct predicate *p, bool reverse);
+
+struct scan;
+/* Begin, or go on behind `place` (size 0: begin).  The scan lies in the reader's scratch.
+ * EG_BAD_REQUEST: no place of this path (it came from outside, or the index has gone). */
+EG_MUST_USE eg_err scan_open(struct scan **out, struct table *t, struct reader *r,
+                             const struct scan_path *path, struct value place);
+/* The next record, live and inside the range; NULL at the end, or reader->fault says why. */
+const struct record *scan_next(struct scan *s);
+/* Append where the scan stands: behind the record that scan_next() gave last. */
+EG_MUST_USE eg_err scan_place(const struct scan *s, struct buffer *place);
+
+#endif /* TABLES_SCAN_H */
