@@ -3,10 +3,15 @@
  * The ref of a request under way says all that its answer needs:
  *
  *     63 always 1 | 62 notification | 61 alone | 60 keyed | 37..32 key slot | 31..0 msgid
+ *
+ * That of a question which one of its tasks asked:
+ *
+ *     63 always 1 | 59 task | 31..0 the task's number
  */
 #include "query/session.h"
 
 #include "query/server_private.h"
+#include "query/task.h"
 
 #include "engine/actor.h"
 #include "engine/env.h"
@@ -18,6 +23,7 @@
 #define REF_NOTIFICATION (UINT64_C(1) << 62)
 #define REF_ALONE        (UINT64_C(1) << 61)
 #define REF_KEYED        (UINT64_C(1) << 60)
+#define REF_TASK         (UINT64_C(1) << 59)
 
 enum { REF_SLOT_SHIFT = 32 };
 
@@ -126,37 +132,47 @@ void session_cancel(struct session *s, eg_ref ref) {
         mark_ready(s);
 }
 
-static void answer_reply(struct session *s, uint32_t id, const struct message *m) {
+eg_ref session_task_ref(uint32_t number) {
+    return REF_ALWAYS | REF_TASK | number;
+}
+
+static void answer_result(struct session *s, uint32_t id, const uint8_t *at, size_t size_bytes) {
     struct buffer *out = session_output(s);
-    uint8_t *room = buffer_room(out, m->size_bytes + RPC_HEADER_BYTES);
+    uint8_t *room = buffer_room(out, size_bytes + RPC_HEADER_BYTES);
     struct value_writer w;
 
     if (room == NULL) {
         session_answer_error(s, id, EG_TOO_LARGE, "the answer is too large");
         return;
     }
-    w = value_writer_init(room, m->size_bytes + RPC_HEADER_BYTES);
+    w = value_writer_init(room, size_bytes + RPC_HEADER_BYTES);
     rpc_put_response(&w, id);
-    value_put_raw(&w, (struct value){m->payload, m->size_bytes});
+    value_put_raw(&w, (struct value){at, (uint32_t) size_bytes});
     EG_ASSERT(!w.overflow);
     out->size_bytes += (size_t) (w.at - room);
 }
 
-static void on_reply(struct session *s, const struct message *m) {
-    eg_err err = (eg_err) (int32_t) m->tag;
+void session_end(struct session *s, eg_ref ref, eg_err err, const uint8_t *at, size_t size_bytes) {
     char text[ERR_NOTE_BYTES] = "";
 
-    session_cancel(s, m->ref);
+    session_cancel(s, ref);
     if (s->state == SESSION_CLOSED)
         return;
-    if (m->ref & REF_NOTIFICATION) {
+    if (ref & REF_NOTIFICATION) {
         mark_dirty(s); /* it may have been the last that kept the session open */
     } else if (err == EG_OK) {
-        answer_reply(s, (uint32_t) m->ref, m);
+        answer_result(s, (uint32_t) ref, at, size_bytes);
     } else {
-        memcpy(text, m->payload, EG_MIN(m->size_bytes, sizeof text - 1));
-        session_answer_error(s, (uint32_t) m->ref, err == EG_NOPROC ? EG_BUSY : err, text);
+        memcpy(text, at, EG_MIN(size_bytes, sizeof text - 1));
+        session_answer_error(s, (uint32_t) ref, err == EG_NOPROC ? EG_BUSY : err, text);
     }
+}
+
+static void on_reply(struct session *s, const struct message *m) {
+    if (m->ref & REF_TASK)
+        task_reply(s, (uint32_t) m->ref, m);
+    else
+        session_end(s, m->ref, (eg_err) (int32_t) m->tag, m->payload, m->size_bytes);
 }
 
 /* ---- the actor that shards answer to ------------------------------------------ */
@@ -242,6 +258,7 @@ void session_close(struct session *s) {
     s->state = SESSION_CLOSED;
     list_remove(&s->ready);
     list_remove(&s->dirty);
+    task_end_all(s);
     if (s->stream != NULL)
         stream_close(s->stream);
     if (!eg_pid_is_none(s->pid))
@@ -630,6 +647,7 @@ void session_open(struct worker *w, struct stream_accepted accepted, bool unwelc
                           .since_ns = env_now_ns(runtime_env(server->opts.runtime))};
     list_init(&s->ready);
     list_init(&s->dirty);
+    list_init(&s->tasks);
     buffer_init(&s->held, server->opts.alloc, server->opts.frame_max_bytes + STREAM_TURN_BYTES);
     rpc_splitter_init(&s->splitter, server->opts.frame_max_bytes);
     if (stream_adopt(w->net, accepted, &events, s, &s->stream) != EG_OK) {

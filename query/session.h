@@ -67,6 +67,10 @@ struct session {
     size_t sent_bytes;     /* of `sending`                */
     size_t piece_bytes;    /* under way with stream_write */
 
+    struct list_node tasks; /* requests that are carried out in steps */
+    uint32_t task_count;
+    uint32_t next_task;
+
     uint32_t underway;
     uint16_t underway_keys[SESSION_KEY_SLOTS]; /* by low bits of the key's hash */
 };
@@ -104,6 +108,11 @@ void session_answer_error(struct session *s, uint32_t id, eg_err err, const char
 eg_ref session_begin(struct session *s, const struct rpc_call *c);
 /* It was not sent after all. */
 void session_cancel(struct session *s, eg_ref ref);
+/* It is done: answer with the result's bytes on EG_OK, else with a text, maybe empty.  May
+ * close the session. */
+void session_end(struct session *s, eg_ref ref, eg_err err, const uint8_t *at, size_t size_bytes);
+/* The ref of what a task asks a shard; its reply goes to task_reply(). */
+eg_ref session_task_ref(uint32_t number);
 bool session_key_underway(const struct session *s, const struct key *k);
 
 #endif /* QUERY_SESSION_H */

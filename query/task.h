@@ -1,11 +1,16 @@
 /* task.h -- a request that takes longer than one turn.
  *
  *     handler --task_start--> [ step | other work | step | other work ... ] --> answer
+ *                                 |                     ^
+ *                                 '--task_ask--> shard --'
  *
  * A scheduler is never held for longer than about a millisecond, so what may take longer
  * is cut into steps.  A worker keeps its tasks in a ring and gives one step to each in
- * turn, between its other work.  A task ends by answering, by an error, or with
- * its connection: then it is only freed.
+ * turn, between its other work; all steps of one turn together take about TASK_STEP_NS.
+ * A task ends by answering, by an error, or with its connection: then it is only freed.
+ *
+ * A step that needs the owner of a busy shard, or the disc, asks by message and returns; the
+ * task stays out of the ring until all it asked for has been answered.
  *
  * Threads    Its worker's scheduler.
  */
@@ -16,19 +21,25 @@
 #include "query/rpc_method.h"
 
 enum {
-    TASK_STEP_NS = 500 * 1000, /* what a step may take                       */
-    TASKS_SESSION_MAX = 64,    /* of one connection; then EG_BUSY            */
+    TASK_STEP_NS = 500 * 1000,   /* what a step may take                       */
+    TASKS_SESSION_MAX = 64,      /* of one connection; then EG_BUSY            */
+    TASKS_BYTES_MAX = 512 << 20, /* of all results in the making; then EG_BUSY */
 };
 
+struct message;
 struct task;
 
 struct task_ops {
     const char *name;
-    /* Work for about TASK_STEP_NS, in a reader section that ends after the call.
-     * EG_AGAIN: more to do.  EG_OK: the result (one value) has been appended to `result`.
-     * Else it has failed; `note` says why. */
+    /* Work until task_is_over(), in a reader section that ends after the call.
+     * EG_AGAIN: more to do.  EG_OK: the result is one value in `result`, which was empty at
+     * the first step and is the task's alone.  Else it has failed; `note` says why. */
     eg_err (*step)(struct task *t, struct buffer *result, struct err_note *note);
+    /* Never within a step, and with nothing of the session to be touched any more. */
     void (*free)(struct task *t);
+    /* What a shard answered to task_ask(): EG_OK with the result, else an error (EG_NOPROC:
+     * its actor was replaced, nothing was done).  NULL: it never asks. */
+    void (*answered)(struct task *t, eg_err err, struct value result);
 };
 
 /* The handler's own struct has this first. */
@@ -37,9 +48,12 @@ struct task {
     struct worker *worker;
     struct session *session;
     struct list_node in_worker, in_session;
-    uint64_t ref;         /* of the session's request under way    */
-    uint64_t deadline_ns; /* of the step: look at scheduler_now_ns */
-    struct buffer result; /* what step() appends to, kept between steps */
+    uint64_t ref;         /* of the session's request under way                */
+    uint64_t deadline_ns; /* of the step: see task_is_over()                   */
+    struct buffer result; /* what step() appends to, kept between steps        */
+    size_t booked_bytes;  /* of `result`, in the server's sum                  */
+    uint32_t number;      /* in its session, told by the answers it asked for  */
+    uint32_t asked;       /* not answered yet                                  */
 };
 
 /* Take the request over: the handler returns what this returns.  EG_AGAIN: the answer comes
@@ -47,11 +61,22 @@ struct task {
  * task that is done at its first step answers at once. */
 EG_MUST_USE eg_err task_start(struct task *t, const struct task_ops *ops, struct rpc_call *c);
 
-/* One step for each; true: some have more to do.  And the end of a connection. */
-EG_MUST_USE bool task_run_all(struct worker *w);
-void task_end_all(struct session *s);
-
-/* Has this step had its time?  Cheap enough to be asked for every few records. */
+/* Has this step had its time?  Some 20 ns: to be asked for every few records. */
 bool task_is_over(const struct task *t);
+
+/* Within a step that then returns EG_AGAIN: send a request to its shard; the answer comes to
+ * answered().  May be called several times in one step.  Errors as table_send()'s: not sent. */
+EG_MUST_USE eg_err task_ask(struct task *t, struct table *table, const struct shard_request *q,
+                            struct err_note *note);
+
+/* ---- for worker and session --------------------------------------------------- */
+
+/* Steps for those in the ring, until their time of this turn is over.  True: some have
+ * more to do. */
+EG_MUST_USE bool task_run_all(struct worker *w);
+/* The reply to task_ask() of the session's task with this number. */
+void task_reply(struct session *s, uint32_t number, const struct message *m);
+/* The end of a connection. */
+void task_end_all(struct session *s);
 
 #endif /* QUERY_TASK_H */

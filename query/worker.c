@@ -3,6 +3,7 @@
 
 #include "query/server_private.h"
 #include "query/session.h"
+#include "query/task.h"
 
 #include "engine/env.h"
 #include "engine/runtime.h"
@@ -306,10 +307,13 @@ static void serve_ready(struct worker *w) {
 static bool on_turn(struct turn_hook *hook) {
     struct worker *w = EG_CONTAINER_OF(hook, struct worker, hook);
     uint64_t began_ns = scheduler_now_ns(w->scheduler);
-    bool served = !list_is_empty(&w->ready);
+    bool served = !list_is_empty(&w->ready) || !list_is_empty(&w->tasks);
+    bool more;
 
-    if (served)
+    w->tasks_deadline_ns = 0;
+    if (!list_is_empty(&w->ready))
         serve_ready(w);
+    more = task_run_all(w);
     stream_net_turn(w->net); /* also what came for sessions that no longer listen */
     while (!list_is_empty(&w->dirty)) {
         struct session *s = EG_CONTAINER_OF(w->dirty.next, struct session, dirty);
@@ -318,7 +322,7 @@ static bool on_turn(struct turn_hook *hook) {
     }
     if (served)
         count_turn(w, began_ns);
-    return !list_is_empty(&w->ready);
+    return more || !list_is_empty(&w->ready);
 }
 
 static void on_tick(struct timer *t) {
@@ -349,6 +353,7 @@ eg_err worker_open(struct worker *w, struct server *server, struct scheduler *s)
     list_init(&w->sessions);
     list_init(&w->ready);
     list_init(&w->dirty);
+    list_init(&w->tasks);
     err = server->opts.net_open(&w->net, server->opts.alloc, s);
     if (err != EG_OK)
         return err;

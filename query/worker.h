@@ -68,9 +68,11 @@ struct worker {
     struct reader reader;
     struct turn_hook hook;
     struct timer tick;
-    struct list_node sessions; /* all                                */
-    struct list_node ready;    /* have something to collect          */
-    struct list_node dirty;    /* have something to write            */
+    struct list_node sessions;  /* all                                */
+    struct list_node ready;     /* have something to collect          */
+    struct list_node dirty;     /* have something to write            */
+    struct list_node tasks;     /* the ring of those with more to do  */
+    uint64_t tasks_deadline_ns; /* of this turn's steps; 0: none yet */
     uint32_t session_count;
     uint32_t unwelcome_count; /* of these, past the bound: to be told so */
     bool hooked;
