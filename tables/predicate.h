@@ -25,6 +25,7 @@
 #include "engine/buffer.h"
 #include "engine/err.h"
 #include "tables/expr.h"
+#include "tables/range.h"
 
 struct predicate;
 
@@ -55,25 +56,9 @@ size_t predicate_bytes(const struct predicate *p);
 
 /* ---- what is known of all that match ------------------------------------- */
 
-struct range_end {
-    bool given;
-    bool open; /* the value itself is not meant */
-    /* The value is an array of which only the first elements are known: every array
-     * that begins with them is meant. */
-    bool prefix;
-    struct value value;
-};
-struct range {
-    struct range_end low, high;
-    bool exact; /* low and high are the same value, and both are meant */
-};
-
 /* Where the field at `position` of every matching record lies.  False: anywhere.
  * Borrows from the program. */
 EG_MUST_USE bool predicate_range(const struct predicate *p, uint32_t position, struct range *out);
-
-/* Does `v` lie there?  In the total order of values. */
-bool range_holds(const struct range *range, struct value v);
 
 /* ---- running ---------------------------------------------------------------- */
 

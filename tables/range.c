@@ -1,0 +1,51 @@
+/* range.c -- values against the ends of a range. */
+#include "tables/range.h"
+
+/* Where v stands to the end's value: <0 before it, 0 at it.  Every array that begins
+ * with a prefix stands at it. */
+static int compare_to_end(struct value v, const struct range_end *end) {
+    struct value_iter it, wanted;
+    struct value element, other;
+
+    if (!end->prefix || value_kind_of(v) != VALUE_ARRAY || value_kind_of(end->value) != VALUE_ARRAY)
+        return value_compare(v, end->value);
+    it = value_iter_of(v);
+    wanted = value_iter_of(end->value);
+    while (value_iter_next(&wanted, &other)) {
+        int c;
+
+        if (!value_iter_next(&it, &element))
+            return -1; /* the shorter first */
+        c = value_compare(element, other);
+        if (c != 0)
+            return c;
+    }
+    return 0;
+}
+
+bool range_below(const struct range *range, struct value v) {
+    int c;
+
+    if (!range->low.given)
+        return false;
+    c = compare_to_end(v, &range->low);
+    return c < 0 || (c == 0 && range->low.open);
+}
+
+bool range_above(const struct range *range, struct value v) {
+    int c;
+
+    if (!range->high.given)
+        return false;
+    c = compare_to_end(v, &range->high);
+    return c > 0 || (c == 0 && range->high.open);
+}
+
+bool range_holds(const struct range *range, struct value v) {
+    return !range_below(range, v) && !range_above(range, v);
+}
+
+struct range range_of_value(struct value v) {
+    return (struct range){
+        .low = {.given = true, .value = v}, .high = {.given = true, .value = v}, .exact = true};
+}

@@ -1,0 +1,38 @@
+/* range.h -- a stretch of the total order of values, its ends open or closed.
+ *
+ *     age > 30 and age <= 40        low 30 open, high 40 closed
+ *     name = "anna"                 low and high "anna", exact
+ *     key matches ["x", 7, "_"]     low and high ["x", 7], prefix: every array that begins so
+ *
+ * Ownership  The values are borrowed.
+ * Threads    Pure data, pure functions.
+ */
+#ifndef TABLES_RANGE_H
+#define TABLES_RANGE_H
+
+#include "tables/value.h"
+
+struct range_end {
+    bool given;
+    bool open; /* the value itself is not meant: where `prefix`, nothing that begins with it is */
+    /* The value is an array of which only the first elements are known: every array
+     * that begins with them is meant. */
+    bool prefix;
+    struct value value;
+};
+struct range {
+    struct range_end low, high;
+    bool exact; /* low and high are the same value, and both are meant */
+};
+
+/* Does `v` lie there?  In the total order of values. */
+bool range_holds(const struct range *range, struct value v);
+
+/* The same of one end: is `v` on the far side of it? */
+bool range_below(const struct range *range, struct value v); /* of the low end  */
+bool range_above(const struct range *range, struct value v); /* of the high end */
+
+/* The range that holds `v` alone. */
+struct range range_of_value(struct value v);
+
+#endif /* TABLES_RANGE_H */
