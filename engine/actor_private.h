@@ -61,9 +61,9 @@ static inline void actor_set_flag(struct actor *a, uint8_t flag, bool on) {
 
 enum {
     BLOCK_MIN_BYTES = 64,
-    BLOCK_TIERS = 5,         /* 64, 128, 256, 512, 1024 bytes                     */
-    BLOCK_LARGE = 255,       /* message.block of one straight from the allocator  */
-    BLOCKS_KEPT = 16 * 1024, /* of tier 0; half as many of each next: 1 MiB a tier */
+    BLOCK_TIERS = 5,        /* 64, 128, 256, 512, 1024 bytes                     */
+    BLOCK_LARGE = 255,      /* message.block of one straight from the allocator  */
+    BLOCKS_KEPT = 4 * 1024, /* of tier 0; half as many of each next: 256 KiB a tier  */
 };
 
 struct block { /* a free one */
