@@ -15,8 +15,7 @@
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
-#include "tables/catalog_private.h"
-#include "tables/disc.h"
+#include "tables/catalog_job.h"
 #include "tables/shard_actor.h"
 
 #include <string.h>
@@ -29,43 +28,6 @@ enum {
     CATALOG_SHARE_BYTES_MAX = 64 << 20, /* of one shard's records in a write_many */
 };
 
-/* What is left to do with a table that has no name, or shall not get one. */
-enum discard {
-    DISCARD_NOT,
-    DISCARD_STOP,      /* shards: write what is owed, end   */
-    DISCARD_TERMINATE, /* their supervisor, and whoever did not hear of it */
-    DISCARD_DELETE,
-    DISCARD_ON_DISC,
-    DISCARD_END,
-};
-
-struct job {
-    struct list_node node;
-    struct catalog *catalog;
-    struct message *call; /* the request; kept until it is answered */
-    struct catalog_request request;
-    uint64_t id;
-    uint32_t step;
-    bool answered;
-    uint32_t asked; /* answers still to come  */
-    eg_err err;     /* the first that failed  */
-    struct err_note note;
-    struct table *table;
-    struct table *fresh;           /* being made             */
-    struct disc_table *disc_table; /* of the table that comes or goes   */
-    enum discard discard;          /* how far it is taken to pieces     */
-    eg_err cause;                  /* why, where it was only being made */
-    bool undead;                   /* its actors may still be there     */
-    uint32_t position;             /* of the index           */
-    struct schema *schema;         /* being made             */
-    struct buffer encoded;         /* the schema for disc    */
-    struct disc_batch batch;
-    struct disc_request disc;
-    struct message *disc_done;
-    _Atomic bool disc_ended; /* and how, for an actor that missed the message */
-    _Atomic int32_t disc_err;
-};
-
 static struct alloc *alloc_of(const struct catalog *c) {
     return c->world.o.alloc;
 }
@@ -76,20 +38,20 @@ static struct reader *reader_of(struct catalog *c, struct actor *self) {
 
 /* ---- asking shards and the disc ---------------------------------------------------- */
 
-static void failed(struct job *j, eg_err err) {
+void job_failed(struct job *j, eg_err err) {
     if (j->err == EG_OK)
         j->err = err;
 }
 
-static void ask_shard(struct actor *self, struct job *j, struct shard *s, uint32_t tag,
-                      const struct shard_request *q) {
+void job_ask_shard(struct actor *self, struct job *j, struct shard *s, uint32_t tag,
+                   const struct shard_request *q) {
     struct message *m;
 
     if (eg_pid_is_none(shard_pid(s)))
         return; /* never started: nothing to ask */
     m = message_new(actor_runtime(self), MESSAGE_CALL, shard_request_size(q));
     if (m == NULL) {
-        failed(j, EG_MEMORY);
+        job_failed(j, EG_MEMORY);
         return;
     }
     m->tag = tag;
@@ -98,15 +60,15 @@ static void ask_shard(struct actor *self, struct job *j, struct shard *s, uint32
     if (actor_send(self, shard_pid(s), m) == EG_OK)
         j->asked++;
     else
-        failed(j, EG_BUSY);
+        job_failed(j, EG_BUSY);
 }
 
-static void ask_shards(struct actor *self, struct job *j, uint32_t tag) {
+void job_ask_shards(struct actor *self, struct job *j, uint32_t tag) {
     struct shard_request q = {.op = tag < SHARD_OP_COUNT ? (enum shard_op) tag : SHARD_PURGE,
                               .attribute = (uint16_t) j->position};
 
     for (uint32_t i = 0; i < j->table->shard_count; i++)
-        ask_shard(self, j, &j->table->shard[i], tag, &q);
+        job_ask_shard(self, j, &j->table->shard[i], tag, &q);
 }
 
 /* On the disc's writer thread: only passes the word on. */
@@ -121,14 +83,14 @@ static void disc_done(struct disc_request *q, eg_err err) {
     (void) runtime_send(c->world.o.runtime, EG_PID_NONE, catalog_pid(c), m); /* or take_over() */
 }
 
-static void ask_disc(struct job *j, struct disc_request q) {
+void job_ask_disc(struct job *j, struct disc_request q) {
     eg_err err;
 
     j->disc = q;
     j->disc.done = disc_done;
     j->disc_done = message_new(j->catalog->world.o.runtime, MESSAGE_REPLY, 0);
     if (j->disc_done == NULL) {
-        failed(j, EG_MEMORY);
+        job_failed(j, EG_MEMORY);
         return;
     }
     j->disc_done->tag = CATALOG_DISC_DONE;
@@ -139,7 +101,7 @@ static void ask_disc(struct job *j, struct disc_request q) {
     }
     message_free(j->catalog->world.o.runtime, j->disc_done);
     j->disc_done = NULL;
-    failed(j, err);
+    job_failed(j, err);
 }
 
 /* ---- a job's beginning and end ------------------------------------------------------- */
@@ -169,7 +131,7 @@ static void answer(struct actor *self, struct job *j, const void *at, size_t siz
     j->answered = true;
 }
 
-static void answer_true(struct actor *self, struct job *j) {
+void job_answer_true(struct actor *self, struct job *j) {
     static const uint8_t yes = 0xc3;
     answer(self, j, &yes, 1);
 }
@@ -177,21 +139,19 @@ static void answer_true(struct actor *self, struct job *j) {
 /* ---- the steps: each returns true when the job is over -------------------------------- */
 
 /* Ask the tables' supervisor for a change of this table's family. */
-static void ask_families(struct actor *self, struct job *j, struct message *m) {
+void job_ask_families(struct actor *self, struct job *j, struct message *m) {
     if (m == NULL) {
-        failed(j, EG_MEMORY);
+        job_failed(j, EG_MEMORY);
         return;
     }
     m->ref = j->id;
     if (actor_send(self, catalog_families(j->catalog), m) == EG_OK)
         j->asked++;
     else
-        failed(j, EG_BUSY);
+        job_failed(j, EG_BUSY);
 }
 
 static bool publish_table(struct actor *self, struct job *j);
-
-static bool discard_step(struct actor *self, struct job *j);
 
 /* A table that could not be made goes again, and its name is free. */
 static bool give_up(struct actor *self, struct job *j) {
@@ -201,7 +161,7 @@ static bool give_up(struct actor *self, struct job *j) {
         j->table = j->fresh;
     }
     j->discard = j->fresh != NULL ? DISCARD_STOP : DISCARD_ON_DISC;
-    return discard_step(self, j);
+    return job_discard_step(self, j);
 }
 
 /* Open the new table and let its shards be started. */
@@ -213,21 +173,21 @@ static bool start_table(struct actor *self, struct job *j) {
     err = table_open(&j->fresh, &j->catalog->world, j->schema, j->disc_table);
     j->schema = NULL; /* the table's, or gone */
     if (err != EG_OK) {
-        failed(j, err);
+        job_failed(j, err);
         return give_up(self, j);
     }
     table_child(j->fresh, &child);
-    ask_families(self, j, supervisor_start_child(actor_runtime(self), &child));
+    job_ask_families(self, j, supervisor_start_child(actor_runtime(self), &child));
     j->step = 2;
     return j->asked == 0 && publish_table(self, j);
 }
 
 static bool publish_table(struct actor *self, struct job *j) {
     if (j->err == EG_OK)
-        failed(j, names_add(&j->catalog->names, j->fresh));
+        job_failed(j, names_add(&j->catalog->names, j->fresh));
     if (j->err != EG_OK)
         return give_up(self, j);
-    answer_true(self, j);
+    job_answer_true(self, j);
     return true;
 }
 
@@ -238,34 +198,34 @@ static bool create_step(struct actor *self, struct job *j) {
     bool on_disc;
 
     if (j->discard != DISCARD_NOT)
-        return discard_step(self, j);
+        return job_discard_step(self, j);
     if (j->step == 2)
         return publish_table(self, j);
     if (j->step == 1) {
         if (j->err == EG_OK)
             return start_table(self, j);
-        answer_true(self, j);
+        job_answer_true(self, j);
         return true;
     }
     if (names_find(&c->names, name, name_bytes) != NULL)
-        failed(j, err_note(&j->note, EG_EXISTS, "there is a table of that name"));
+        job_failed(j, err_note(&j->note, EG_EXISTS, "there is a table of that name"));
     j->schema = alloc_zero(alloc_of(c), sizeof *j->schema);
     if (j->schema == NULL)
-        failed(j, EG_MEMORY);
+        job_failed(j, EG_MEMORY);
     if (j->err == EG_OK) {
         eg_err err =
             schema_parse(j->schema, alloc_of(c), name, name_bytes, j->request.value, &j->note);
         if (err != EG_OK) {
             alloc_put(alloc_of(c), j->schema, sizeof *j->schema);
             j->schema = NULL;
-            failed(j, err);
+            job_failed(j, err);
         }
     } else if (j->schema != NULL) {
         alloc_put(alloc_of(c), j->schema, sizeof *j->schema);
         j->schema = NULL;
     }
     if (j->err != EG_OK) {
-        answer_true(self, j);
+        job_answer_true(self, j);
         return true;
     }
     j->schema->id = env_random(c->world.o.env);
@@ -275,14 +235,14 @@ static bool create_step(struct actor *self, struct job *j) {
     if (!on_disc)
         return start_table(self, j);
     if (c->world.o.disc == NULL)
-        failed(j, err_note(&j->note, EG_DISC, "this node has no data directory"));
+        job_failed(j, err_note(&j->note, EG_DISC, "this node has no data directory"));
     else if (schema_encode(j->schema, &j->encoded) != EG_OK)
-        failed(j, EG_MEMORY);
+        job_failed(j, EG_MEMORY);
     else
-        ask_disc(j, (struct disc_request){.kind = DISC_CREATE,
-                                          .sync = true,
-                                          .name = j->schema->name.text,
-                                          .schema = {j->encoded.at, j->encoded.size_bytes}});
+        job_ask_disc(j, (struct disc_request){.kind = DISC_CREATE,
+                                              .sync = true,
+                                              .name = j->schema->name.text,
+                                              .schema = {j->encoded.at, j->encoded.size_bytes}});
     j->step = 1;
     return j->asked == 0 && create_step(self, j);
 }
@@ -311,10 +271,10 @@ static void discard_end(struct actor *self, struct job *j) {
     }
     if (j->cause != EG_OK)
         j->err = j->cause;
-    answer_true(self, j);
+    job_answer_true(self, j);
 }
 
-static bool discard_step(struct actor *self, struct job *j) {
+bool job_discard_step(struct actor *self, struct job *j) {
     while (j->asked == 0) {
         enum discard now = j->discard++;
 
@@ -325,18 +285,18 @@ static bool discard_step(struct actor *self, struct job *j) {
         switch (now) {
         case DISCARD_STOP:
             atomic_store_explicit(&j->table->dropped, true, memory_order_release);
-            ask_shards(self, j, SHARD_STOP);
+            job_ask_shards(self, j, SHARD_STOP);
             break;
         case DISCARD_TERMINATE:
-            ask_families(self, j, family_request(self, j, SUPERVISOR_TERMINATE_CHILD));
+            job_ask_families(self, j, family_request(self, j, SUPERVISOR_TERMINATE_CHILD));
             break;
         case DISCARD_DELETE:
-            ask_families(self, j, family_request(self, j, SUPERVISOR_DELETE_CHILD));
+            job_ask_families(self, j, family_request(self, j, SUPERVISOR_DELETE_CHILD));
             break;
         case DISCARD_ON_DISC:
             if (j->disc_table != NULL)
-                ask_disc(j, (struct disc_request){
-                                .kind = DISC_DROP, .sync = true, .table = j->disc_table});
+                job_ask_disc(j, (struct disc_request){
+                                    .kind = DISC_DROP, .sync = true, .table = j->disc_table});
             break;
         default:
             discard_end(self, j);
@@ -348,27 +308,27 @@ static bool discard_step(struct actor *self, struct job *j) {
 
 static bool drop_step(struct actor *self, struct job *j) {
     if (j->discard != DISCARD_NOT)
-        return discard_step(self, j);
+        return job_discard_step(self, j);
     j->disc_table = j->table->disc_table;
     if (j->disc_table != NULL) /* one that refuses would not forget the table either */
         j->err = disc_health(j->catalog->world.o.disc, &j->note);
     if (j->err == EG_OK)
         j->err = names_remove(&j->catalog->names, j->table);
     if (j->err != EG_OK) {
-        answer_true(self, j);
+        job_answer_true(self, j);
         return true;
     }
     j->discard = DISCARD_STOP;
-    return discard_step(self, j);
+    return job_discard_step(self, j);
 }
 
 static bool clear_step(struct actor *self, struct job *j) {
     if (j->step++ == 0) {
-        ask_shards(self, j, SHARD_CLEAR);
+        job_ask_shards(self, j, SHARD_CLEAR);
         if (j->asked != 0)
             return false;
     }
-    answer_true(self, j);
+    job_answer_true(self, j);
     return true;
 }
 
@@ -379,7 +339,7 @@ static void schema_free(void *owner, void *ptr, size_t size_bytes) {
 }
 
 /* Let the disc remember the job's schema. */
-static void store_schema(struct job *j) {
+void job_store_schema(struct job *j) {
     eg_err err;
 
     if (j->table->disc_table == NULL)
@@ -389,13 +349,14 @@ static void store_schema(struct job *j) {
         err = disc_batch_put_schema(&j->batch, j->catalog->world.o.disc, j->schema->name.text,
                                     (struct disc_bytes){j->encoded.at, j->encoded.size_bytes});
     if (err == EG_OK)
-        ask_disc(j, (struct disc_request){.kind = DISC_WRITE, .sync = true, .batch = &j->batch});
+        job_ask_disc(j,
+                     (struct disc_request){.kind = DISC_WRITE, .sync = true, .batch = &j->batch});
     else
-        failed(j, err);
+        job_failed(j, err);
 }
 
 /* Let everybody see it. */
-static void publish_schema(struct job *j) {
+void job_publish_schema(struct job *j) {
     struct catalog *c = j->catalog;
     const struct schema *old = schema_of(j->table);
 
@@ -467,7 +428,7 @@ static bool add_index_step(struct actor *self, struct job *j) {
         j->err = check_add(j);
         if (j->err != EG_OK)
             break;
-        ask_shards(self, j, SHARD_INDEX_BUILD);
+        job_ask_shards(self, j, SHARD_INDEX_BUILD);
         if (j->asked != 0)
             return false;
         j->step++;
@@ -476,23 +437,23 @@ static bool add_index_step(struct actor *self, struct job *j) {
         if (j->err == EG_OK)
             j->err = next_schema(j, true);
         if (j->err == EG_OK)
-            store_schema(j);
+            job_store_schema(j);
         if (j->asked != 0)
             return false;
         j->step++;
         /* fall through */
     case 2:
         if (j->err == EG_OK)
-            publish_schema(j);
+            job_publish_schema(j);
         else
-            ask_shards(self, j, SHARD_INDEX_DROP); /* those that have built theirs */
+            job_ask_shards(self, j, SHARD_INDEX_DROP); /* those that have built theirs */
         if (j->asked != 0)
             return false;
         break;
     default:
         break;
     }
-    answer_true(self, j);
+    job_answer_true(self, j);
     return true;
 }
 
@@ -512,7 +473,7 @@ static bool drop_index_step(struct actor *self, struct job *j) {
             j->err = next_schema(j, false);
         if (j->err != EG_OK)
             break;
-        store_schema(j);
+        job_store_schema(j);
         if (j->asked != 0)
             return false;
         j->step++;
@@ -520,8 +481,8 @@ static bool drop_index_step(struct actor *self, struct job *j) {
     case 1:
         if (j->err != EG_OK)
             break;
-        publish_schema(j);
-        ask_shards(self, j, SHARD_INDEX_DROP);
+        job_publish_schema(j);
+        job_ask_shards(self, j, SHARD_INDEX_DROP);
         if (j->asked != 0)
             return false;
         /* fall through */
@@ -529,7 +490,7 @@ static bool drop_index_step(struct actor *self, struct job *j) {
         j->err = EG_OK; /* nobody reads it: a shard that was just replaced drops it later */
         break;
     }
-    answer_true(self, j);
+    job_answer_true(self, j);
     return true;
 }
 
@@ -547,10 +508,10 @@ static void ask_each_share(struct actor *self, struct job *j) {
         eg_err err = table_share(t, i, j->request.value, &share, &count);
 
         if (err != EG_OK)
-            failed(j, err);
+            job_failed(j, err);
         q.value = (struct value){share.at, (uint32_t) share.size_bytes};
         if (err == EG_OK && count != 0)
-            ask_shard(self, j, &t->shard[i], SHARD_WRITE_MANY, &q);
+            job_ask_shard(self, j, &t->shard[i], SHARD_WRITE_MANY, &q);
     }
     buffer_fini(&share);
 }
@@ -569,7 +530,7 @@ static bool write_many_step(struct actor *self, struct job *j) {
         reader_reset(r);
         buffer_fini(&result);
         if (err != EG_AGAIN)
-            failed(j, err);
+            job_failed(j, err);
         else
             ask_each_share(self, j);
         if (j->asked != 0)
@@ -591,11 +552,11 @@ static bool stop_step(struct actor *self, struct job *j) {
     if (j->step++ == 0) {
         for (uint32_t i = 0; i < count; i++)
             for (uint32_t n = 0; n < tables[i]->shard_count; n++)
-                ask_shard(self, j, &tables[i]->shard[n], SHARD_STOP, &q);
+                job_ask_shard(self, j, &tables[i]->shard[n], SHARD_STOP, &q);
         if (j->asked != 0)
             return false;
     }
-    answer_true(self, j);
+    job_answer_true(self, j);
     return true;
 }
 
@@ -635,8 +596,8 @@ static void begin(struct actor *self, struct job *j) {
         j->table =
             names_find(&c->names, (const char *) j->request.name.at, j->request.name.size_bytes);
         if (j->table == NULL) {
-            failed(j, EG_NO_TABLE);
-            answer_true(self, j);
+            job_failed(j, EG_NO_TABLE);
+            job_answer_true(self, j);
             job_free(j);
             return;
         }
@@ -724,7 +685,7 @@ static void on_answer(struct actor *self, struct catalog *c, const struct messag
     EG_ASSERT(j->asked > 0);
     err = outcome(j, m);
     if (err != EG_OK)
-        failed(j, err);
+        job_failed(j, err);
     if (--j->asked == 0 && kinds[j->request.op].step(self, j))
         job_free(j);
 }
@@ -787,8 +748,8 @@ static void take_over(struct actor *self, struct catalog *c) {
 
         next = n->next;
         if (!j->answered) {
-            failed(j, err_note(&j->note, EG_TIMEOUT, "the catalog was restarted meanwhile"));
-            answer_true(self, j);
+            job_failed(j, err_note(&j->note, EG_TIMEOUT, "the catalog was restarted meanwhile"));
+            job_answer_true(self, j);
         }
         if (j->disc_done == NULL || atomic_load(&j->disc_ended))
             job_free(j);

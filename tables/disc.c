@@ -123,3 +123,11 @@ eg_err disc_batch_put_schema(struct disc_batch *b, struct disc *d, const char *n
 
     return err != EG_OK ? err : disc_batch_put(b, d->meta, key, schema);
 }
+
+eg_err disc_batch_del_schema(struct disc_batch *b, struct disc *d, const char *name) {
+    char buffer[DISC_NAME_BYTES_MAX + 2];
+    struct disc_bytes key;
+    eg_err err = disc_schema_key(buffer, sizeof buffer, name, &key);
+
+    return err != EG_OK ? err : disc_batch_del(b, d->meta, key);
+}

@@ -114,7 +114,8 @@ static inline struct disc_bytes disc_change_value(const struct disc_change *c) {
 
 enum disc_request_kind {
     DISC_WRITE,  /* batch, sync                                                  */
-    DISC_CREATE, /* name, schema; table is the answer.  EG_EXISTS.  Durable.     */
+    DISC_CREATE, /* name, schema; table is the answer.  EG_EXISTS.  Durable.  With an empty
+                    schema nothing of it outlives a restart until a batch has put one. */
     DISC_DROP,   /* table: with its schema and all its rows.  Durable.  Its owner has
                     stopped submitting; who still reads sees the old rows until
                     disc_forget().  The name is free again at once.              */
@@ -269,6 +270,9 @@ EG_MUST_USE eg_err disc_schema_key(char *buffer, size_t size_bytes, const char *
 /* Replace the stored schema of table `name` together with the rest of `b`. */
 EG_MUST_USE eg_err disc_batch_put_schema(struct disc_batch *b, struct disc *d, const char *name,
                                          struct disc_bytes schema);
+
+/* Remove it: with the rest of `b`, so that a table can take the place of another. */
+EG_MUST_USE eg_err disc_batch_del_schema(struct disc_batch *b, struct disc *d, const char *name);
 
 /* ---- RocksDB ------------------------------------------------------------ */
 

@@ -6,7 +6,8 @@
  * Create makes the family first and stores the schema second; drop removes the
  * schema first and the family second, both durably.  So a kill between the two
  * leaves a family without a schema, which open removes, and a schema without a
- * family is damage.
+ * family is damage.  A table that is to take another's place has no schema either until
+ * one batch puts its own and removes the other's.
  *
  * Log replay tolerates only a torn tail (kTolerateCorruptedTailRecords): that is
  * what a kill leaves.  The default would stop at any damage and silently drop
@@ -141,6 +142,8 @@ static char *family_make(struct disc_rocks *d, struct disc_table *t, struct disc
     if (text != NULL)
         return text;
     t->family = family;
+    if (schema.size_bytes == 0)
+        return NULL; /* a batch will put it */
     text = schema_put(d, t->name, schema);
     if (text != NULL)
         rocksdb_drop_column_family(d->db, t->family, &ignored);

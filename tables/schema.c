@@ -133,6 +133,10 @@ static eg_err take_seed(struct schema *s, struct value v, struct err_note *note)
     return value_get_u64(v, &s->seed) ? EG_OK : bad_option(note, "seed", "a number");
 }
 
+static eg_err take_table(struct schema *s, struct value v, struct err_note *note) {
+    return name_from_value(&s->name, v) ? EG_OK : bad_option(note, "table", "a table's name");
+}
+
 static eg_err take_version(struct schema *s, struct value v, struct err_note *note) {
     return value_get_u64(v, &s->version) ? EG_OK : bad_option(note, "version", "a number");
 }
@@ -206,6 +210,7 @@ static const struct option options_known[] = {
     {"merge", take_merge}, {"majority", take_majority}, {"durability", take_durability},
     {"ttl", take_ttl},     {"cache", take_cache},       {"max_bytes", take_max_bytes},
     {"id", take_id},       {"seed", take_seed},         {"version", take_version},
+    {"table", take_table},
 };
 
 static eg_err refuse_unknown(struct value options, struct err_note *note) {
@@ -264,9 +269,7 @@ static eg_err default_attributes(struct schema *s) {
     return EG_OK;
 }
 
-static eg_err check_together(struct schema *s, struct err_note *note) {
-    if (s->shards == 0)
-        s->shards = s->type == TABLE_ORDERED_SET ? SCHEMA_SHARDS_ORDERED : SCHEMA_SHARDS_HASHED;
+eg_err schema_check(const struct schema *s, struct err_note *note) {
     if (s->cache && s->max_bytes == 0)
         return err_note(note, EG_BAD_REQUEST, "a cache table needs max_bytes");
     if (s->cache && s->storage != STORAGE_RAM)
@@ -285,11 +288,14 @@ eg_err schema_parse(struct schema *s, struct alloc *a, const char *name, size_t 
     *s = (struct schema){.alloc = a, .copies = SCHEMA_COPIES_ALL};
     memcpy(s->name.text, name, name_bytes);
     s->name.size_bytes = (uint8_t) name_bytes;
+    s->stored_name = s->name;
     err = default_attributes(s);
     if (err == EG_OK)
         err = take_options(s, options, note);
+    if (s->shards == 0)
+        s->shards = s->type == TABLE_ORDERED_SET ? SCHEMA_SHARDS_ORDERED : SCHEMA_SHARDS_HASHED;
     if (err == EG_OK)
-        err = check_together(s, note);
+        err = schema_check(s, note);
     if (err != EG_OK)
         schema_fini(s);
     return err;
@@ -354,7 +360,9 @@ void schema_put_options(const struct schema *s, struct value_writer *w) {
 }
 
 static void encode_into(const struct schema *s, struct value_writer *w) {
-    value_put_map(w, SCHEMA_OPTIONS + 3);
+    bool renamed = strcmp(s->name.text, s->stored_name.text) != 0;
+
+    value_put_map(w, SCHEMA_OPTIONS + 3u + renamed);
     schema_put_options(s, w);
     value_put_text(w, "id");
     value_put_u64(w, s->id);
@@ -362,6 +370,10 @@ static void encode_into(const struct schema *s, struct value_writer *w) {
     value_put_u64(w, s->seed);
     value_put_text(w, "version");
     value_put_u64(w, s->version);
+    if (renamed) {
+        value_put_text(w, "table");
+        value_put_string(w, s->name.text, s->name.size_bytes);
+    }
 }
 
 eg_err schema_encode(const struct schema *s, struct buffer *out) {

@@ -47,9 +47,10 @@ struct schema_name {
 
 struct schema {
     struct schema_name name;
-    uint64_t id;      /* random at creation; tells a table from its namesake later  */
-    uint64_t seed;    /* of key hashes                                              */
-    uint64_t version; /* grows with every change                                    */
+    struct schema_name stored_name; /* what the disc calls it: another one after a change */
+    uint64_t id;                    /* random at creation; tells a table from its namesake later  */
+    uint64_t seed;                  /* of key hashes                                              */
+    uint64_t version;               /* grows with every change                                    */
     enum table_type type;
     enum table_storage storage;
     enum table_durability durability;
@@ -68,9 +69,10 @@ struct schema {
 };
 
 /* Read and check `options` (a MessagePack map, or an empty value for none) for a
- * table called `name`; fields that only Engram sets (id, seed, version) are
- * taken where present.  Errors: EG_BAD_REQUEST with a note that names the option;
- * EG_MEMORY.  Afterwards schema_fini() is owed only on EG_OK. */
+ * table called `name`; fields that only Engram sets (id, seed, version, and
+ * `table`, its name where the disc has it under another) are taken where present.  Errors:
+ * EG_BAD_REQUEST with a note that names the option; EG_MEMORY.  Afterwards schema_fini() is owed
+ * only on EG_OK. */
 EG_MUST_USE eg_err schema_parse(struct schema *s, struct alloc *a, const char *name,
                                 size_t name_bytes, struct value options, struct err_note *note);
 EG_MUST_USE eg_err schema_copy(struct schema *to, const struct schema *from);
@@ -85,6 +87,9 @@ void schema_put_options(const struct schema *s, struct value_writer *w);
 
 /* Seconds as users give a ttl, in milliseconds; false: not above 0, or past a century. */
 EG_MUST_USE bool schema_ttl_ms(double seconds, uint64_t *ttl_ms);
+
+/* What options contradict each other?  EG_BAD_REQUEST. */
+EG_MUST_USE eg_err schema_check(const struct schema *s, struct err_note *note);
 
 /* Position of an attribute, or -1. */
 int schema_attribute(const struct schema *s, const char *name, size_t name_bytes);

@@ -302,7 +302,8 @@ static eg_err table_change(struct disc_twin *t, struct disc_request *q) {
     memcpy(table->name, q->name, strlen(q->name));
     table->next = t->tables;
     t->tables = table;
-    schema_set(t, q->name, &q->schema);
+    if (q->schema.size_bytes > 0)
+        schema_set(t, q->name, &q->schema);
     q->table = table;
     return EG_OK;
 }
@@ -528,6 +529,15 @@ static struct disc_stats twin_stats(struct disc *d) {
 
 /* ---- life and death ----------------------------------------------------- */
 
+/* One without is what a create, a drop or a change left unfinished. */
+static bool has_schema(const struct disc_twin *t, const char *name) {
+    char buffer[DISC_NAME_BYTES_MAX + 2];
+    struct disc_bytes key;
+
+    EG_ASSERT(disc_schema_key(buffer, sizeof buffer, name, &key) == EG_OK);
+    return rows_has(&t->meta.synced, rows_find(&t->meta.synced, key), key);
+}
+
 /* Start again from what is synced. */
 static void twin_reopen(struct disc_twin *t) {
     struct disc_table *table, *next;
@@ -539,7 +549,7 @@ static void twin_reopen(struct disc_twin *t) {
     t->fail_write = t->fail_sync = 0;
     for (table = t->tables; table != NULL; table = next) {
         next = table->next;
-        if (table->dropped)
+        if (table->dropped || !has_schema(t, table->name))
             table_free(t, table);
     }
     for (table = t->tables; table != NULL; table = table->next) {

@@ -1,0 +1,75 @@
+/* catalog_job.h -- a change under way, and what its steps are made of.
+ *
+ *     step: job_ask_...() as often as needed --> answers come --> step again
+ *
+ * A step returns true when the job is over.  Whoever is asked answers once; when the
+ * last has answered, the next step runs, and j->err is the first error of any.
+ *
+ * Private to the catalog: catalog_job.c has the actor and the short changes,
+ * catalog_reshape.c the one that moves a table's records.
+ * Threads    The catalog's actor.
+ */
+#ifndef TABLES_CATALOG_JOB_H
+#define TABLES_CATALOG_JOB_H
+
+#include "tables/catalog_private.h"
+#include "tables/disc.h"
+
+/* What is left to do with a table that has no name, or shall not get one. */
+enum discard {
+    DISCARD_NOT,
+    DISCARD_STOP,      /* shards: write what is owed, end   */
+    DISCARD_TERMINATE, /* their supervisor, and whoever did not hear of it */
+    DISCARD_DELETE,
+    DISCARD_ON_DISC,
+    DISCARD_END,
+};
+
+struct job {
+    struct list_node node;
+    struct catalog *catalog;
+    struct message *call; /* the request; kept until it is answered */
+    struct catalog_request request;
+    uint64_t id;
+    uint32_t step;
+    bool answered;
+    uint32_t asked; /* answers still to come  */
+    eg_err err;     /* the first that failed  */
+    struct err_note note;
+    struct table *table;
+    struct table *fresh;           /* being made             */
+    struct disc_table *disc_table; /* of the table that comes or goes   */
+    enum discard discard;          /* how far it is taken to pieces     */
+    eg_err cause;                  /* why, where it was only being made */
+    bool undead;                   /* its actors may still be there     */
+    uint32_t position;             /* of the index           */
+    struct schema *schema;         /* being made             */
+    struct buffer encoded;         /* the schema for disc    */
+    struct disc_batch batch;
+    struct disc_request disc;
+    struct message *disc_done;
+    _Atomic bool disc_ended; /* and how, for an actor that missed the message */
+    _Atomic int32_t disc_err;
+};
+
+/* The first error is the job's. */
+void job_failed(struct job *j, eg_err err);
+
+void job_ask_shard(struct actor *self, struct job *j, struct shard *s, uint32_t tag,
+                   const struct shard_request *q);
+void job_ask_shards(struct actor *self, struct job *j, uint32_t tag); /* all of j->table */
+void job_ask_disc(struct job *j, struct disc_request q);
+/* The tables' supervisor; NULL: there was no memory for the message. */
+void job_ask_families(struct actor *self, struct job *j, struct message *m);
+
+/* Tell the caller: true, or j->err. */
+void job_answer_true(struct actor *self, struct job *j);
+
+/* Let the disc remember j->schema; let everybody see it. */
+void job_store_schema(struct job *j);
+void job_publish_schema(struct job *j);
+
+/* Take j->table to pieces from j->discard on. */
+bool job_discard_step(struct actor *self, struct job *j);
+
+#endif /* TABLES_CATALOG_JOB_H */
