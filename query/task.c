@@ -154,14 +154,14 @@ bool task_run_all(struct worker *w) {
 
 /* ---- asking shards ----------------------------------------------------------------- */
 
-eg_err task_ask(struct task *t, struct table *table, const struct shard_request *q,
-                struct err_note *note) {
+eg_err task_ask(struct task *t, struct table *table, eg_pid to, struct message *m) {
     eg_err err;
 
     EG_ASSERT(t->ops->answered != NULL);
-    err = table_send(table, t->session->pid, session_task_ref(t->number), q, note);
+    m->ref = session_task_ref(t->number);
+    err = runtime_send(t->worker->server->opts.runtime, t->session->pid, to, m);
     t->asked += err == EG_OK;
-    return err;
+    return err == EG_NOPROC ? table_lost(table) : err;
 }
 
 void task_reply(struct session *s, uint32_t number, const struct message *m) {

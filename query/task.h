@@ -64,10 +64,10 @@ EG_MUST_USE eg_err task_start(struct task *t, const struct task_ops *ops, struct
 /* Has this step had its time?  Some 20 ns: to be asked for every few records. */
 bool task_is_over(const struct task *t);
 
-/* Within a step that then returns EG_AGAIN: send a request to its shard; the answer comes to
- * answered().  May be called several times in one step.  Errors as table_send()'s: not sent. */
-EG_MUST_USE eg_err task_ask(struct task *t, struct table *table, const struct shard_request *q,
-                            struct err_note *note);
+/* Within a step that then returns EG_AGAIN: send a CALL (table_message()) to its shard; the
+ * answer comes to answered().  May be called several times in one step.  Errors as
+ * table_send()'s: not sent, and the message is gone either way. */
+EG_MUST_USE eg_err task_ask(struct task *t, struct table *table, eg_pid to, struct message *m);
 
 /* ---- for worker and session --------------------------------------------------- */
 

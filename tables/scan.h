@@ -5,10 +5,11 @@
  *           scan_open(place) --> scan_next() ... scan_next() --> scan_close(place)
  *                    ^------------------- later, in another section ---------'
  *
- * A scan looks inside one reader section and leaves its place as a few bytes: the key (and
- * for an index the value) of the last record it looked at, and which shard.  So what
- * is kept between pieces pins neither memory nor an epoch.  A record that is there throughout
- * is met exactly once, whatever is written meanwhile; one that comes or goes may be met.
+ * A scan looks inside one reader section and leaves its place as a few bytes: the key of the
+ * last record it looked at, which also tells the shard, and for an index the value; of a bag
+ * the record itself.  So what is kept between pieces pins neither memory nor an epoch.  A record
+ * that is there throughout is met exactly once, whatever is written meanwhile; one that comes or
+ * goes may be met.
  *
  * Order      By key where the table is ordered and the path is not an index; by value,
  *            then key, inside each shard for an index; else by shard and hash.
@@ -49,7 +50,8 @@ EG_MUST_USE eg_err scan_open(struct scan **out, struct table *t, struct reader *
                              const struct scan_path *path, struct value place);
 /* The next record, live and inside the range; NULL at the end, or reader->fault says why. */
 const struct record *scan_next(struct scan *s);
-/* Append where the scan stands: behind the record that scan_next() gave last. */
+/* Put into `place` (emptied first) where the scan stands: behind the record that
+ * scan_next() gave last.  EG_MEMORY, EG_TOO_LARGE: it is empty. */
 EG_MUST_USE eg_err scan_place(const struct scan *s, struct buffer *place);
 
 #endif /* TABLES_SCAN_H */

@@ -17,6 +17,8 @@ bool shard_request_key(const struct shard_request *q, struct value *key) {
     case SHARD_WRITE:
     case SHARD_INSERT_NEW:
     case SHARD_DELETE_OBJECT:
+    case SHARD_REPLACE_SEEN:
+    case SHARD_REMOVE_SEEN:
         return array_element(q->value, 0, key);
     default:
         return false;

@@ -11,7 +11,7 @@
 #define TABLES_SHARD_MSG_H
 
 #include "engine/buffer.h"
-#include "tables/value.h"
+#include "tables/record.h"
 
 enum shard_op {                      /* key      value                       result          */
                 SHARD_READ,          /* key                                  [record, ...]   */
@@ -27,6 +27,12 @@ enum shard_op {                      /* key      value                       res
                 SHARD_INDEX_BUILD,   /*          with `attribute`            true, when done */
                 SHARD_INDEX_DROP,    /*          with `attribute`            true            */
                 SHARD_PURGE,         /* remove what has expired              count           */
+                /* Where the record with the key of `value`, in a bag the record equal to it, is
+                 * still that of version `seen`: put `value` in its place (a set) with what is left
+                 * of its time, or remove it. */
+                SHARD_REPLACE_SEEN, /*          record                      true or false   */
+                SHARD_REMOVE_SEEN,  /*          record                      true or false   */
+                SHARD_SYNC, /* nothing; a sync table answers when all before is on disc: true */
                 SHARD_OP_COUNT,
 };
 
@@ -35,13 +41,17 @@ enum { SHARD_NO_ATTRIBUTE = 0xffff };
 struct shard_request {
     enum shard_op op;
     uint16_t attribute; /* position, or SHARD_NO_ATTRIBUTE                     */
-    uint64_t ttl_ms;    /* of this write; 0: as the table says                 */
-    struct value key;   /* where the op has one                                */
-    struct value value; /* where the op has one                                */
+    /* Many changes are to be answered at once: table_try() does not mind that the table is
+     * sync, and who asks lets SHARD_SYNC follow. */
+    bool sync_later;
+    uint64_t ttl_ms;            /* of this write; 0: as the table says                 */
+    struct value key;           /* where the op has one                                */
+    struct value value;         /* where the op has one                                */
+    struct record_version seen; /* of *_SEEN                                     */
 };
 
 /* The key that a request is about: its own, or that of the record it carries; false
- * where it has none (CLEAR, PURGE, INDEX_*, WRITE_MANY). */
+ * where it has none (CLEAR, PURGE, INDEX_*, WRITE_MANY, SYNC). */
 bool shard_request_key(const struct shard_request *q, struct value *key);
 
 /* The flattened form: a header and the bytes of key and value. */

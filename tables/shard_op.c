@@ -583,6 +583,42 @@ static eg_err op_counter(struct shard_turn *t) {
     return err;
 }
 
+static bool is_seen(const struct shard_turn *t, const struct record *rec) {
+    return rec->hlc == t->request->seen.hlc && rec->dot == t->request->seen.dot;
+}
+
+static eg_err op_replace_seen(struct shard_turn *t) {
+    const struct record *old = only_record(t);
+    bool seen = old != NULL && is_seen(t, old);
+    eg_err err = old == NULL ? nothing_there(t, EG_OK) : EG_OK;
+
+    if (err == EG_OK && seen)
+        err = shard_store(t, t->request->value, kept_expiry(t, old), NULL);
+    if (err == EG_OK)
+        answer_bool(t, seen);
+    return err;
+}
+
+static eg_err op_remove_seen(struct shard_turn *t) {
+    struct same_key it;
+    const struct record *rec = same_key_first(t, &it);
+    eg_err err;
+
+    while (rec != NULL && !is_seen(t, rec))
+        rec = same_key_next(t, &it);
+    if (rec != NULL && shard_expired(rec, t->now_ms))
+        rec = NULL;
+    err = rec != NULL ? shard_remove(t, t->key, rec) : nothing_there(t, EG_OK);
+    if (err == EG_OK)
+        answer_bool(t, rec != NULL);
+    return err;
+}
+
+static eg_err op_sync(struct shard_turn *t) {
+    answer_bool(t, true);
+    return EG_OK;
+}
+
 static eg_err op_clear(struct shard_turn *t) {
     struct shard *s = t->shard;
     struct disc_mark mark = shard_log_mark(&s->log);
@@ -638,6 +674,9 @@ static eg_err (*const ops[SHARD_OP_COUNT])(struct shard_turn *t) = {
     [SHARD_CLEAR] = op_clear,
     [SHARD_INDEX_DROP] = op_index_drop,
     [SHARD_PURGE] = op_purge,
+    [SHARD_REPLACE_SEEN] = op_replace_seen,
+    [SHARD_REMOVE_SEEN] = op_remove_seen,
+    [SHARD_SYNC] = op_sync,
 };
 
 eg_err shard_run(struct shard_turn *t) {

@@ -104,6 +104,10 @@ struct store_ops {
     void (*seek)(struct store *s, struct reader *r, struct store_cursor *c, const struct key *k,
                  bool after, bool reverse);
     const struct record *(*next)(struct store *s, struct reader *r, struct store_cursor *c);
+    /* Of a store that may be a bag: the records behind the place of `rec`, which need not be
+     * there any more; forward only.  NULL: one record a key, seek() is enough. */
+    void (*seek_behind)(struct store *s, struct reader *r, struct store_cursor *c,
+                        const struct record *rec);
 
     struct store_stats (*stats)(const struct store *s);
 

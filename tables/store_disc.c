@@ -343,6 +343,24 @@ static void disc_seek(struct store *base, struct reader *r, struct store_cursor 
     scan->from = (struct disc_bytes){from, size_bytes};
 }
 
+static void disc_seek_behind(struct store *base, struct reader *r, struct store_cursor *c,
+                             const struct record *rec) {
+    struct store_disc *s = disc_of(base);
+    struct scan *scan = scan_of(c);
+    uint8_t nothing[1];
+    size_t size_bytes = disc_row_key_of(nothing, 0, s->shard, rec, base->bag);
+    uint8_t *from = reader_scratch(r, size_bytes);
+
+    *scan = (struct scan){.skip = true, .page_records = PAGE_RECORDS_FIRST};
+    if (from == NULL) {
+        reader_set_fault(r, EG_MEMORY);
+        scan->ended = true;
+        return;
+    }
+    disc_row_key_of(from, size_bytes, s->shard, rec, base->bag);
+    scan->from = (struct disc_bytes){from, size_bytes};
+}
+
 void store_disc_index_seek(struct store *base, struct reader *r, struct store_cursor *c,
                            uint32_t position, struct value v) {
     struct store_disc *s = disc_of(base);
@@ -595,6 +613,7 @@ static const struct store_ops store_disc_ops = {
     .clear = disc_clear,
     .seek = disc_seek,
     .next = disc_next,
+    .seek_behind = disc_seek_behind,
     .stats = disc_store_stats,
     .snapshot_open = disc_snapshot_open,
     .snapshot_next = disc_snapshot_next,

@@ -71,6 +71,15 @@ static void ordered_seek(struct store *s, struct reader *r, struct store_cursor 
     btree_seek(it, tree_of(s), NULL, k != NULL ? &p : NULL, after, reverse);
 }
 
+static void ordered_seek_behind(struct store *s, struct reader *r, struct store_cursor *c,
+                                const struct record *rec) {
+    struct probe p;
+
+    (void) r;
+    probe_of_record(&p, btree_order(tree_of(s)), rec);
+    btree_seek((struct btree_iter *) c->opaque, tree_of(s), NULL, &p, true, false);
+}
+
 static const struct record *ordered_next(struct store *s, struct reader *r,
                                          struct store_cursor *c) {
     (void) s;
@@ -181,6 +190,7 @@ static const struct store_ops ordered_ops = {
     .clear = ordered_clear,
     .seek = ordered_seek,
     .next = ordered_next,
+    .seek_behind = ordered_seek_behind,
     .stats = ordered_stats,
     .snapshot_open = ordered_snapshot_open,
     .snapshot_next = ordered_snapshot_next,

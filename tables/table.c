@@ -105,6 +105,9 @@ static eg_err check(const struct table *t, const struct shard_request *q, struct
     case SHARD_INSERT_NEW:
     case SHARD_DELETE_OBJECT:
         return check_record(s, q->value, note);
+    case SHARD_REPLACE_SEEN:
+        EG_ASSERT(s->type != TABLE_BAG);
+        return check_record(s, q->value, note);
     case SHARD_UPDATE:
         return check_update(s, q, note);
     case SHARD_COUNTER:
@@ -164,7 +167,7 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     s->store->ops->prefetch(s->store, r, &k);
     shard_expect(s);
     s->store->ops->prefetch_record(s->store, r, &k);
-    owner = s->log.sync && q->op != SHARD_READ ? NULL : claim(s, patience);
+    owner = s->log.sync && !q->sync_later && q->op != SHARD_READ ? NULL : claim(s, patience);
     if (owner == NULL) {
         err = EG_AGAIN;
     } else {
@@ -184,9 +187,19 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     return err;
 }
 
+static eg_err pack(struct table *t, const struct shard_request *q, struct message **out) {
+    struct message *m = message_new(t->world->o.runtime, MESSAGE_CALL, shard_request_size(q));
+
+    if (m == NULL)
+        return EG_MEMORY;
+    m->tag = q->op;
+    shard_request_pack(q, m->payload);
+    *out = m;
+    return EG_OK;
+}
+
 eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
                      struct message **out, struct err_note *note) {
-    struct message *m;
     struct key k;
     eg_err err = check(t, q, note);
 
@@ -196,13 +209,19 @@ eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
         return err;
     *to = shard_pid(shard_of(t, k.hash));
     key_release(&k);
-    m = message_new(t->world->o.runtime, MESSAGE_CALL, shard_request_size(q));
-    if (m == NULL)
-        return EG_MEMORY;
-    m->tag = q->op;
-    shard_request_pack(q, m->payload);
-    *out = m;
-    return EG_OK;
+    return pack(t, q, out);
+}
+
+uint32_t table_shards(const struct table *t) {
+    return t->shard_count;
+}
+
+eg_err table_sync_message(struct table *t, uint32_t shard, eg_pid *to, struct message **out) {
+    const struct shard_request q = {.op = SHARD_SYNC};
+
+    EG_ASSERT(shard < t->shard_count);
+    *to = shard_pid(&t->shard[shard]);
+    return pack(t, &q, out);
 }
 
 eg_err table_send(struct table *t, eg_pid from, uint64_t ref, const struct shard_request *q,

@@ -114,6 +114,12 @@ EG_MUST_USE eg_err table_send(struct table *t, eg_pid from, uint64_t ref,
 EG_MUST_USE eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
                                  struct message **out, struct err_note *note);
 
+/* A SHARD_SYNC for one of the table's shards: its REPLY comes when what the shard has changed
+ * so far is as safe as the table promises. */
+uint32_t table_shards(const struct table *t);
+EG_MUST_USE eg_err table_sync_message(struct table *t, uint32_t shard, eg_pid *to,
+                                      struct message **out);
+
 /* What to tell a caller whose shard was not there (EG_NOPROC): the table is gone, or
  * the shard's actor has just been replaced. */
 eg_err table_lost(const struct table *t);

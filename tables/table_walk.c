@@ -20,22 +20,46 @@ static const struct record *step(struct table_walk *w, uint32_t shard, struct wa
     return rec;
 }
 
-eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *r,
-                       const struct key *from, bool after, bool reverse) {
+static struct table_walk *walk_new(struct table *t, struct reader *r, bool reverse) {
     bool merge = t->type == TABLE_ORDERED_SET;
     uint32_t count = merge ? t->shard_count : 1;
     struct table_walk *w = reader_scratch(r, sizeof *w + count * sizeof w->part[0]);
 
     EG_ASSERT(merge || !reverse);
+    if (w != NULL)
+        *w = (struct table_walk){.table = t,
+                                 .reader = r,
+                                 .now_ms = (uint64_t) env_wall_ms(t->world->o.env),
+                                 .merge = merge,
+                                 .reverse = reverse,
+                                 .count = count};
+    return w;
+}
+
+eg_err table_walk_open_behind(struct table_walk **out, struct table *t, struct reader *r,
+                              const struct record *rec) {
+    struct table_walk *w = walk_new(t, r, false);
+    struct store *store;
+
+    EG_ASSERT(t->type == TABLE_BAG);
     if (w == NULL)
         return EG_MEMORY;
-    *w = (struct table_walk){.table = t,
-                             .reader = r,
-                             .now_ms = (uint64_t) env_wall_ms(t->world->o.env),
-                             .merge = merge,
-                             .reverse = reverse,
-                             .count = count};
-    if (!merge) {
+    w->at = shard_of(t, key_hash(record_key(rec), t->seed))->number;
+    store = t->shard[w->at].store;
+    store->ops->seek_behind(store, r, &w->part[0].cursor, rec);
+    *out = w;
+    return EG_OK;
+}
+
+eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *r,
+                       const struct key *from, bool after, bool reverse) {
+    struct table_walk *w = walk_new(t, r, reverse);
+    uint32_t count;
+
+    if (w == NULL)
+        return EG_MEMORY;
+    count = w->count;
+    if (!w->merge) {
         w->at = from == NULL ? 0 : shard_of(t, from->hash)->number;
         seek(w, w->at, &w->part[0], from, after);
     } else {

@@ -24,4 +24,8 @@ struct table_walk {
     } part[];
 };
 
+/* A bag's walk that goes on behind the place of `rec`, which need not be there any more. */
+EG_MUST_USE eg_err table_walk_open_behind(struct table_walk **out, struct table *t,
+                                          struct reader *r, const struct record *rec);
+
 #endif /* TABLES_TABLE_WALK_H */

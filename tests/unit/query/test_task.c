@@ -45,8 +45,12 @@ static eg_err counting_step(struct task *t, struct buffer *result, struct err_no
     if (c->ask != NULL && c->steps_left > 1) {
         static const uint8_t key = 7;
         struct shard_request q = {.op = SHARD_READ, .key = {&key, 1}};
-        cr_assert_eq(task_ask(t, c->ask, &q, note), EG_OK);
-        cr_assert_eq(task_ask(t, c->ask, &q, note), EG_OK);
+        for (int i = 0; i < 2; i++) {
+            struct message *m;
+            eg_pid to;
+            cr_assert_eq(table_message(c->ask, &q, &to, &m, note), EG_OK);
+            cr_assert_eq(task_ask(t, c->ask, to, m), EG_OK);
+        }
     }
     if (--c->steps_left > 0)
         return EG_AGAIN;
