@@ -62,9 +62,10 @@ EG_MUST_USE bool predicate_range(const struct predicate *p, uint32_t position, s
 
 /* ---- running ---------------------------------------------------------------- */
 
-/* One thread's machine: scratch for values that are made on the way. */
+/* One thread's machine: scratch for values that are made on the way, and its registers. */
 struct predicate_machine {
     struct buffer scratch;
+    struct buffer slots;
     struct alloc *alloc;
 };
 void predicate_machine_init(struct predicate_machine *m, struct alloc *a);
