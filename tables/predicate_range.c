@@ -66,22 +66,6 @@ static bool is_known(const struct range *r) {
     return r->low.given || r->high.given;
 }
 
-bool range_holds(const struct range *range, struct value v) {
-    int order;
-
-    if (range->low.given) {
-        order = value_compare(v, range->low.value);
-        if (order < 0 || (order == 0 && range->low.open))
-            return false;
-    }
-    if (range->high.given && !(range->high.prefix && begins_with(v, range->high.value))) {
-        order = value_compare(v, range->high.value);
-        if (order > 0 || (order == 0 && range->high.open))
-            return false;
-    }
-    return true;
-}
-
 /* ---- what one test says ------------------------------------------------------------ */
 
 static struct range_end end_at(struct value v, bool open) {
