@@ -52,6 +52,8 @@ enum catalog_op {
     CATALOG_ADD_INDEX,  /* value: attribute name (string)              */
     CATALOG_DROP_INDEX, /* value: attribute name                       */
     CATALOG_WRITE_MANY, /* value: [record, ...]; answers their number  */
+    CATALOG_SYNC,       /* answers when all changes so far are on disc */
+    CATALOG_MOMENT,     /* by moment_send() (tables/moment.h)          */
     CATALOG_STOP,       /* catalog_close()'s own                       */
 };
 

@@ -7,15 +7,18 @@
  *     ADD_INDEX   shards: build -> [disc: schema] -> publish the schema
  *     DROP_INDEX  [disc: schema] -> publish the schema -> shards: drop
  *     WRITE_MANY  in place if the shards are idle, else shards: their records
+ *     SYNC        shards: all on disc
+ *     MOMENT      no write_many under way -> all shards at once: snapshot
  *     STOP        all shards: stop
  *
- * CREATE to DROP_INDEX take turns, WRITE_MANY runs side by side with them, and STOP
- * waits until nothing is under way. */
+ * CREATE to DROP_INDEX and MOMENT take turns, WRITE_MANY and SYNC run side by side with
+ * them, but wait while a moment is taken, and STOP waits until nothing is under way. */
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
 #include "tables/catalog_job.h"
+#include "tables/moment.h"
 #include "tables/shard_actor.h"
 
 #include <string.h>
@@ -109,6 +112,8 @@ void job_ask_disc(struct job *j, struct disc_request q) {
 static void job_free(struct job *j) {
     struct alloc *a = alloc_of(j->catalog);
 
+    if (j->request.op == CATALOG_MOMENT)
+        moment_unref(job_moment(j));
     if (j->schema != NULL) {
         schema_fini(j->schema);
         alloc_put(a, j->schema, sizeof *j->schema);
@@ -577,12 +582,22 @@ static const struct job_kind kinds[] = {
     [CATALOG_ADD_INDEX] = {true, false, true, add_index_step},
     [CATALOG_DROP_INDEX] = {true, false, true, drop_index_step},
     [CATALOG_WRITE_MANY] = {false, false, true, write_many_step},
+    [CATALOG_SYNC] = {false, false, true, job_sync_step},
+    [CATALOG_MOMENT] = {true, false, false, job_moment_step},
     [CATALOG_STOP] = {true, true, false, stop_step},
 };
 
 static bool turn_is_taken(const struct catalog *c) {
     for (struct list_node *n = c->jobs.next; n != &c->jobs; n = n->next)
         if (kinds[EG_CONTAINER_OF(n, struct job, node)->request.op].takes_turns)
+            return true;
+    return false;
+}
+
+/* Then even those who take no turns wait, for the milliseconds that it takes. */
+static bool moment_is_taken(const struct catalog *c) {
+    for (struct list_node *n = c->jobs.next; n != &c->jobs; n = n->next)
+        if (EG_CONTAINER_OF(n, struct job, node)->request.op == CATALOG_MOMENT)
             return true;
     return false;
 }
@@ -641,10 +656,11 @@ static void on_call(struct actor *self, struct catalog *c, struct message *m) {
     buffer_init(&j->encoded, alloc_of(c), SIZE_MAX);
     disc_batch_init(&j->batch, alloc_of(c));
     list_push_back(&c->waiting, &j->node);
-    if (kinds[j->request.op].takes_turns)
-        c->waiting_count++;
-    else
+    c->waiting_count++;
+    if (!kinds[j->request.op].takes_turns && !moment_is_taken(c)) {
+        c->waiting_count--;
         begin(self, j);
+    }
 }
 
 static struct job *find_job(struct catalog *c, uint64_t id) {

@@ -6,6 +6,7 @@
  * last has answered, the next step runs, and j->err is the first error of any.
  *
  * Private to the catalog: catalog_job.c has the actor and the short changes,
+ * catalog_moment.c the steps that change nothing,
  * catalog_reshape.c the one that moves a table's records.
  * Threads    The catalog's actor.
  */
@@ -43,6 +44,7 @@ struct job {
     eg_err cause;                  /* why, where it was only being made */
     bool undead;                   /* its actors may still be there     */
     uint32_t position;             /* of the index           */
+    uint64_t deadline_ns;          /* of a moment            */
     struct schema *schema;         /* being made             */
     struct buffer encoded;         /* the schema for disc    */
     struct disc_batch batch;
@@ -71,5 +73,10 @@ void job_publish_schema(struct job *j);
 
 /* Take j->table to pieces from j->discard on. */
 bool job_discard_step(struct actor *self, struct job *j);
+
+/* catalog_moment.c: SYNC and MOMENT */
+bool job_sync_step(struct actor *self, struct job *j);
+bool job_moment_step(struct actor *self, struct job *j);
+struct moment *job_moment(const struct job *j); /* a MOMENT's */
 
 #endif /* TABLES_CATALOG_JOB_H */

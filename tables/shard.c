@@ -86,7 +86,39 @@ fini_log:
     return err;
 }
 
+void shard_thaw(struct shard *s) {
+    struct store_snapshot *p = atomic_exchange(&s->unwanted, NULL), *next;
+
+    for (; p != NULL; p = next) {
+        next = p->next;
+        s->store->ops->snapshot_close(s->store, p);
+    }
+}
+
+void shard_give_up(struct shard *s, struct store_snapshot *p) {
+    struct runtime *rt = s->table->world->o.runtime;
+    struct actor *owner;
+    struct message *m;
+
+    p->next = atomic_load(&s->unwanted);
+    while (!atomic_compare_exchange_weak(&s->unwanted, &p->next, p))
+        continue;
+    owner = actor_claim(rt, shard_pid(s));
+    if (owner != NULL) {
+        shard_thaw(s);
+        shard_turn_end(s);
+        actor_release(owner);
+        return;
+    }
+    m = message_new(rt, MESSAGE_REPLY, 0); /* REPLY: passes a full mailbox */
+    if (m == NULL)
+        return; /* the next snapshot closes it, or the end does */
+    m->tag = SHARD_THAW;
+    (void) runtime_send(rt, EG_PID_NONE, shard_pid(s), m); /* gone: likewise */
+}
+
 void shard_close(struct shard *s) {
+    shard_thaw(s);
     shard_log_fini(&s->log);
     shard_index_close(s);
     s->store->ops->close(s->store);
@@ -326,6 +358,25 @@ static void begin_build(struct actor *self, struct shard *s, const struct messag
     build_step(self, s);
 }
 
+/* Answer when all that was changed before is where no power cut reaches it. */
+static void sync_all(struct actor *self, struct shard *s, const struct message *m) {
+    static const uint8_t yes = 0xc3;
+    struct message *reply;
+
+    if (s->log.disc == NULL) {
+        actor_reply_bytes(self, m->from, m->ref, EG_OK, &yes, 1);
+        return;
+    }
+    reply = message_copy(actor_runtime(self), MESSAGE_REPLY, &yes, 1);
+    if (reply != NULL) {
+        reply->tag = EG_OK;
+        if (shard_log_wait_synced(&s->log, m->from, m->ref, reply) == EG_OK)
+            return;
+        message_free(actor_runtime(self), reply);
+    }
+    refuse(self, m, EG_MEMORY, "");
+}
+
 static void start_tick(struct actor *self, struct shard *s) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
     eg_ref timer;
@@ -372,12 +423,16 @@ static void shard_receive(struct actor *self, void *state, struct message *m) {
         s->stop_call = (struct shard_call){true, m->from, m->ref};
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_INDEX_BUILD) {
         begin_build(self, s, m);
+    } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_FSYNC) {
+        sync_all(self, s, m);
     } else if (m->kind == MESSAGE_CALL) {
         run_call(self, s, m);
     } else if (m->tag == SHARD_LOG_DONE) {
         shard_log_done(&s->log, self); /* refused: the tick retries */
     } else if (m->tag == SHARD_STEP) {
         build_step(self, s);
+    } else if (m->tag == SHARD_THAW) {
+        shard_thaw(s);
     } else if (m->tag == SHARD_TICK && m->kind == MESSAGE_TIMEOUT) {
         tick(self, s);
     } else if (m->tag == SHARD_TICK) {

@@ -80,6 +80,7 @@ struct shard {
     uint32_t number;
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
     struct shard_index index[SCHEMA_INDEXES_MAX];
+    _Atomic(struct store_snapshot *) unwanted; /* by anybody; the owner closes them */
 
     /* The owner's: first what each write changes, on two lines of its own. */
     _Alignas(2 * EG_CACHE_LINE) struct epoch_bin bin;
@@ -171,6 +172,11 @@ EG_MUST_USE eg_err shard_take_back(struct shard *s, struct value array,
 
 /* A cache gives up its oldest records until it fits; the newest stays, whatever its size. */
 void shard_evict(struct shard *s);
+
+/* Close a snapshot, from any thread: at once where the shard is idle, else by its actor.
+ * The owner's own way is shard_thaw(), which closes all that are unwanted. */
+void shard_give_up(struct shard *s, struct store_snapshot *p);
+void shard_thaw(struct shard *s);
 
 bool shard_expired(const struct record *rec, uint64_t now_ms);
 

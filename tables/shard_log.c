@@ -96,8 +96,10 @@ static bool submit(struct shard_log *l) {
     if (l->done == NULL)
         return false;
     l->done->tag = SHARD_LOG_DONE;
-    l->request = (struct disc_request){
-        .kind = DISC_WRITE, .sync = l->sync, .batch = &l->batch[!l->filling], .done = batch_done};
+    l->request = (struct disc_request){.kind = DISC_WRITE,
+                                       .sync = l->sync || l->synced[!l->filling],
+                                       .batch = &l->batch[!l->filling],
+                                       .done = batch_done};
     l->flights++;
     err = disc_submit(l->disc, &l->request);
     if (err != EG_OK) {
@@ -126,6 +128,13 @@ eg_err shard_log_wait(struct shard_log *l, eg_pid to, eg_ref ref, struct message
     struct shard_waiter w = {to, ref, reply};
 
     return buffer_append(&l->waiters[l->filling], &w, sizeof w) ? EG_OK : EG_MEMORY;
+}
+
+eg_err shard_log_wait_synced(struct shard_log *l, eg_pid to, eg_ref ref, struct message *reply) {
+    eg_err err = shard_log_wait(l, to, ref, reply);
+
+    l->synced[l->filling] |= err == EG_OK;
+    return err;
 }
 
 static void answer_waiters(struct shard_log *l, struct actor *self, struct buffer *waiters,
@@ -159,6 +168,7 @@ void shard_log_done(struct shard_log *l, struct actor *self) {
         return;
     }
     disc_batch_reset(&l->batch[!l->filling]);
+    l->synced[!l->filling] = false;
     l->in_flight = false;
 }
 

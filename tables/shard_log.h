@@ -51,6 +51,7 @@ struct shard_log {
     unsigned filling;
     struct disc_batch batch[2];
     struct buffer waiters[2]; /* struct shard_waiter, by batch */
+    bool synced[2];           /* batches somebody wants fsynced, though the table is not sync */
     struct disc_request request;
     struct message *done;      /* sent by the disc's writer                       */
     _Atomic uint64_t ended;    /* flights that the disc is done with, and how the */
@@ -89,6 +90,10 @@ void shard_log_flush(struct shard_log *l, struct disc_bytes clock);
  * EG_MEMORY: not held; the reply is still the caller's. */
 EG_MUST_USE eg_err shard_log_wait(struct shard_log *l, eg_pid to, eg_ref ref,
                                   struct message *reply);
+
+/* The same, and fsynced whatever the table's durability. */
+EG_MUST_USE eg_err shard_log_wait_synced(struct shard_log *l, eg_pid to, eg_ref ref,
+                                         struct message *reply);
 
 /* The disc may be done: if so, answer the waiters through `self`.  Call when the
  * done message arrives, and when a new actor takes over. */

@@ -63,6 +63,7 @@ struct store_cursor {
 /* The records of one moment, handed out while writes go on.  Stores embed it. */
 struct store_snapshot {
     struct store *store;
+    struct store_snapshot *next; /* while nobody wants it and its owner was not told yet */
 };
 
 struct store_ops {

@@ -202,8 +202,12 @@ static eg_err hash_put(struct store *base, const struct key *k, struct record *r
                        const struct record **old_out) {
     struct store_hash *s = hash_of(base);
     struct place p = find_place(s, k);
-    uint64_t slot = slot_of(rec, k->hash) | (s->snapshot != NULL ? SLOT_YOUNG : 0);
+    uint64_t slot = slot_of(rec, k->hash);
 
+    if (s->snapshot != NULL) {
+        slot |= SLOT_YOUNG;
+        s->marked = true;
+    }
     *old_out = NULL;
     if (p.found != NULL) {
         *old_out = slot_record(word_get(p.found));

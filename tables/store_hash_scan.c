@@ -263,6 +263,7 @@ eg_err hash_snapshot_open(struct store *base, struct store_snapshot **out) {
     }
     p->base.store = base;
     s->snapshot = p;
+    s->marked = false;
     *out = &p->base;
     return EG_OK;
 }
@@ -302,7 +303,7 @@ void hash_snapshot_close(struct store *base, struct store_snapshot *snapshot) {
 
     EG_ASSERT(s->snapshot == p);
     s->snapshot = NULL;
-    s->wipe = true;
+    s->wipe = s->marked;
     s->wipe_at = 0;
     while (p->first != NULL) {
         struct kept *chunk = p->first;

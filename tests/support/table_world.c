@@ -1,6 +1,7 @@
 /* table_world.c -- a catalog whose runtime is the test's own thread. */
 #include "tests/support/table_world.h"
 
+#include "tables/moment.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -106,6 +107,23 @@ eg_err table_world_write_many(struct table_world *w, struct table *t, const char
         return err;
     EG_ASSERT(catalog_message(w->catalog, &q, &to, &m) == EG_OK);
     return wait_for(w, to, m);
+}
+
+eg_err table_world_moment(struct table_world *w, struct value names, struct moment **out) {
+    struct message *m;
+    eg_pid to;
+    eg_err err;
+
+    reader_enter(&w->reader);
+    err = moment_new(out, w->catalog, names, &w->note);
+    reader_exit(&w->reader);
+    if (err != EG_OK)
+        return err;
+    EG_ASSERT(moment_message(*out, w->catalog, &to, &m) == EG_OK);
+    err = wait_for(w, to, m);
+    if (err != EG_OK)
+        moment_unref(*out);
+    return err;
 }
 
 struct table *table_world_find(struct table_world *w, const char *name) {

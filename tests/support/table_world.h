@@ -46,6 +46,9 @@ eg_err table_world_run(struct table_world *w, struct table *t, const struct shar
 /* write_many, likewise. */
 eg_err table_world_write_many(struct table_world *w, struct table *t, const char *name,
                               struct value records, uint64_t ttl_ms);
+struct moment;
+/* One moment of the tables that `names` lists; size 0: of all. */
+eg_err table_world_moment(struct table_world *w, struct value names, struct moment **out);
 struct table *table_world_find(struct table_world *w, const char *name);
 /* Assert the invariants of each shard. */
 void table_world_check(struct table_world *w, struct table *t);

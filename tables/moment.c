@@ -1,0 +1,338 @@
+/* moment.c -- claim all, open a snapshot of each, release all. */
+#include "tables/moment.h"
+
+#include "engine/env.h"
+#include "engine/runtime.h"
+#include "tables/catalog_private.h"
+
+#include <string.h>
+
+enum {
+    CLAIM_PATIENCE = 256, /* looks at a busy shard while others are held, some 20 us */
+    WIPE_STEPS = 8,       /* of a store's traces of an earlier snapshot, a try       */
+    OPTIONS_BYTES_MAX = 64 << 20,
+};
+
+/* One shard. */
+struct part {
+    struct shard *shard;
+    struct actor *owner; /* while it is claimed */
+    struct store_snapshot *snapshot;
+    bool ready; /* no traces of earlier snapshots are left */
+};
+
+struct moment_table {
+    struct table *table;
+    size_t options_at;
+    uint32_t options_bytes;
+    uint32_t parts_end; /* its parts end before this one */
+};
+
+struct moment {
+    struct alloc *alloc;
+    struct runtime *runtime;
+    struct env *env;
+    _Atomic uint32_t refs;
+    _Atomic bool taken;
+    uint64_t wall_ms;
+    struct buffer options; /* of all tables, one map behind the other */
+    uint32_t table_count, part_count;
+    size_t size_bytes; /* of all this */
+    uint32_t at;       /* the part that is being read  */
+    uint32_t at_table; /* and its table                */
+    struct part *part; /* behind the tables, see below */
+    struct moment_table table[];
+};
+
+/* ---- which tables ------------------------------------------------------------- */
+
+static size_t moment_bytes(uint32_t tables, uint32_t parts) {
+    return sizeof(struct moment) + tables * sizeof(struct moment_table) +
+           parts * sizeof(struct part);
+}
+
+/* Is `t` wanted, by a list that may name what is not there? */
+static bool is_named(const struct table *t, struct value names) {
+    struct value_iter it;
+    struct value name;
+
+    if (names.size_bytes == 0)
+        return true;
+    it = value_iter_of(names);
+    while (value_iter_next(&it, &name))
+        if (value_is_string(name, table_name(t)->text))
+            return true;
+    return false;
+}
+
+static eg_err check_names(struct catalog *c, struct value names, struct err_note *note) {
+    struct value_iter it;
+    struct value name;
+
+    if (names.size_bytes == 0)
+        return EG_OK;
+    if (value_kind_of(names) != VALUE_ARRAY)
+        return err_note(note, EG_BAD_REQUEST, "tables are an array of names");
+    it = value_iter_of(names);
+    while (value_iter_next(&it, &name)) {
+        const uint8_t *at;
+        uint32_t size_bytes;
+
+        if (value_kind_of(name) != VALUE_STRING || !value_get_bytes(name, &at, &size_bytes))
+            return err_note(note, EG_BAD_REQUEST, "tables are an array of names");
+        if (names_find(&c->names, (const char *) at, size_bytes) == NULL)
+            return err_note(note, EG_NO_TABLE, "no table %.*s", (int) EG_MIN(size_bytes, 64u),
+                            (const char *) at);
+    }
+    return EG_OK;
+}
+
+static void add_table(struct moment *m, struct table *t) {
+    struct moment_table *mine = &m->table[m->table_count];
+
+    if (!table_ref(t))
+        return; /* dropped a moment ago */
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        m->part[m->part_count++] = (struct part){.shard = &t->shard[i]};
+    *mine = (struct moment_table){.table = t, .parts_end = m->part_count};
+    m->table_count++;
+}
+
+eg_err moment_new(struct moment **out, struct catalog *c, struct value names,
+                  struct err_note *note) {
+    struct table *const *tables;
+    uint32_t all = names_all(&c->names, &tables), count = 0, parts = 0;
+    struct alloc *a = c->world.o.alloc;
+    eg_err err = check_names(c, names, note);
+    struct moment *m;
+
+    if (err != EG_OK)
+        return err;
+    for (uint32_t i = 0; i < all; i++) {
+        if (!is_named(tables[i], names))
+            continue;
+        count++;
+        parts += tables[i]->shard_count;
+    }
+    m = alloc_zero(a, moment_bytes(count, parts));
+    if (m == NULL)
+        return EG_MEMORY;
+    m->alloc = a;
+    m->size_bytes = moment_bytes(count, parts);
+    m->runtime = c->world.o.runtime;
+    m->env = c->world.o.env;
+    atomic_init(&m->refs, 1);
+    buffer_init(&m->options, a, OPTIONS_BYTES_MAX);
+    m->part = (struct part *) (void *) &m->table[count];
+    for (uint32_t i = 0; i < all; i++)
+        if (is_named(tables[i], names))
+            add_table(m, tables[i]);
+    *out = m;
+    return EG_OK;
+}
+
+static void give_up_part(struct part *p) {
+    if (p->snapshot != NULL)
+        shard_give_up(p->shard, p->snapshot);
+    p->snapshot = NULL;
+}
+
+void moment_unref(struct moment *m) {
+    if (atomic_fetch_sub(&m->refs, 1) != 1)
+        return;
+    for (uint32_t i = 0; i < m->part_count; i++)
+        give_up_part(&m->part[i]);
+    for (uint32_t i = 0; i < m->table_count; i++)
+        table_unref(m->table[i].table);
+    buffer_fini(&m->options);
+    alloc_put(m->alloc, m, m->size_bytes);
+}
+
+/* ---- asking ---------------------------------------------------------------------- */
+
+eg_err moment_message(struct moment *m, struct catalog *c, eg_pid *to, struct message **out) {
+    struct catalog_request q = {.op = CATALOG_MOMENT, .value = {(const uint8_t *) &m, sizeof m}};
+    eg_err err = catalog_message(c, &q, to, out);
+
+    if (err == EG_OK)
+        atomic_fetch_add(&m->refs, 1); /* the request's, until the catalog has answered */
+    return err;
+}
+
+eg_err moment_send(struct moment *m, struct catalog *c, eg_pid from, uint64_t ref) {
+    struct message *message;
+    eg_pid to;
+    eg_err err = moment_message(m, c, &to, &message);
+
+    if (err != EG_OK)
+        return err;
+    message->ref = ref;
+    err = runtime_send(m->runtime, from, to, message);
+    if (err != EG_OK)
+        atomic_fetch_sub(&m->refs, 1);
+    return err;
+}
+
+/* ---- taking ---------------------------------------------------------------------- */
+
+static struct actor *claim(struct moment *m, const struct part *p) {
+    struct actor *owner = actor_claim(m->runtime, shard_pid(p->shard));
+
+    for (uint32_t looks = CLAIM_PATIENCE; owner == NULL && --looks > 0;) {
+        EG_CPU_RELAX();
+        owner = actor_claim(m->runtime, shard_pid(p->shard));
+    }
+    return owner;
+}
+
+/* Make sure that a snapshot could be opened at once.  A shard at a time. */
+static eg_err make_ready(struct moment *m, struct part *p) {
+    struct store *store = p->shard->store;
+    struct actor *owner = claim(m, p);
+    struct store_snapshot *snapshot;
+    eg_err err = EG_AGAIN;
+
+    if (owner == NULL)
+        return EG_AGAIN;
+    shard_thaw(p->shard);
+    for (uint32_t i = 0; i < WIPE_STEPS && err == EG_AGAIN; i++)
+        err = store->ops->snapshot_open(store, &snapshot);
+    if (err == EG_OK)
+        store->ops->snapshot_close(store, snapshot); /* nothing was put: it leaves no traces */
+    shard_turn_end(p->shard);
+    actor_release(owner);
+    p->ready = err == EG_OK;
+    return err;
+}
+
+static void release_all(struct moment *m) {
+    for (uint32_t i = 0; i < m->part_count; i++) {
+        struct part *p = &m->part[i];
+        if (p->owner != NULL)
+            actor_release(p->owner);
+        p->owner = NULL;
+    }
+}
+
+static eg_err open_all(struct moment *m) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < m->part_count && err == EG_OK; i++) {
+        struct part *p = &m->part[i];
+        err = p->shard->store->ops->snapshot_open(p->shard->store, &p->snapshot);
+        if (err != EG_OK)
+            p->snapshot = NULL;
+        p->ready = err == EG_OK;
+    }
+    for (uint32_t i = 0; i < m->part_count && err != EG_OK; i++) {
+        struct part *p = &m->part[i];
+        if (p->snapshot != NULL)
+            p->shard->store->ops->snapshot_close(p->shard->store, p->snapshot);
+        p->snapshot = NULL;
+    }
+    return err;
+}
+
+static eg_err put_options(struct moment *m, struct moment_table *t) {
+    const struct schema *schema = schema_of(t->table);
+    struct value_writer measure = value_writer_init(NULL, 0), w;
+    uint8_t *room;
+
+    value_put_map(&measure, SCHEMA_OPTIONS);
+    schema_put_options(schema, &measure);
+    room = buffer_room(&m->options, measure.need_bytes);
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, measure.need_bytes);
+    value_put_map(&w, SCHEMA_OPTIONS);
+    schema_put_options(schema, &w);
+    t->options_at = m->options.size_bytes;
+    t->options_bytes = (uint32_t) measure.need_bytes;
+    m->options.size_bytes += measure.need_bytes;
+    return EG_OK;
+}
+
+static eg_err open_at_once(struct moment *m) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < m->part_count && err == EG_OK; i++) {
+        m->part[i].owner = claim(m, &m->part[i]);
+        if (m->part[i].owner == NULL)
+            err = EG_AGAIN;
+    }
+    if (err == EG_OK)
+        err = open_all(m);
+    if (err == EG_OK)
+        m->wall_ms = (uint64_t) env_wall_ms(m->env);
+    release_all(m);
+    return err;
+}
+
+eg_err moment_freeze(struct moment *m, struct err_note *note) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < m->table_count; i++)
+        if (table_dropped(m->table[i].table))
+            return err_note(note, EG_NO_TABLE, "no table %s", table_name(m->table[i].table)->text);
+    for (uint32_t i = 0; i < m->part_count && err == EG_OK; i++)
+        if (!m->part[i].ready)
+            err = make_ready(m, &m->part[i]);
+    if (err == EG_OK)
+        err = open_at_once(m);
+    if (err == EG_BUSY)
+        return err_note(note, err, "another backup of the same tables is under way");
+    buffer_clear(&m->options);
+    for (uint32_t i = 0; i < m->table_count && err == EG_OK; i++)
+        err = put_options(m, &m->table[i]);
+    if (err == EG_OK)
+        atomic_store(&m->taken, true);
+    return err; /* what is open goes with the moment */
+}
+
+/* ---- reading ---------------------------------------------------------------------- */
+
+bool moment_taken(const struct moment *m) {
+    return atomic_load(&m->taken);
+}
+
+uint64_t moment_wall_ms(const struct moment *m) {
+    return m->wall_ms;
+}
+
+uint32_t moment_tables(const struct moment *m) {
+    return m->table_count;
+}
+
+const struct schema_name *moment_name(const struct moment *m, uint32_t table) {
+    return table_name(m->table[table].table);
+}
+
+struct value moment_options(const struct moment *m, uint32_t table) {
+    const struct moment_table *t = &m->table[table];
+
+    return (struct value){m->options.at + t->options_at, t->options_bytes};
+}
+
+eg_err moment_next(struct moment *m, struct reader *r, uint32_t *table, const struct record **out) {
+    EG_ASSERT(moment_taken(m));
+    *out = NULL;
+    while (m->at < m->part_count) {
+        struct part *p = &m->part[m->at];
+        eg_err err = p->shard->store->ops->snapshot_next(p->snapshot, r, out);
+
+        if (err != EG_OK)
+            return err;
+        if (*out == NULL) {
+            give_up_part(p);
+            m->at++;
+            continue;
+        }
+        if (shard_expired(*out, m->wall_ms))
+            continue;
+        while (m->table[m->at_table].parts_end <= m->at)
+            m->at_table++;
+        *table = m->at_table;
+        return EG_OK;
+    }
+    return EG_OK;
+}
