@@ -26,6 +26,10 @@ eg_err rpc_prev(struct rpc_call *c);
 eg_err rpc_index_read(struct rpc_call *c);
 eg_err rpc_match(struct rpc_call *c);
 
+/* subscription.c */
+eg_err rpc_subscribe(struct rpc_call *c);
+eg_err rpc_unsubscribe(struct rpc_call *c);
+
 /* rpc_admin.c: the node itself */
 eg_err rpc_ping(struct rpc_call *c);
 eg_err rpc_hello(struct rpc_call *c);

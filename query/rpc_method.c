@@ -47,6 +47,8 @@ static const struct rpc_method methods[] = {
     {NAME("create_table"), .params = 1, .options = RPC_OPTION_FREE, .order = RPC_ALONE,
      .run = rpc_create_table},
     {NAME("tables"), .order = RPC_BEHIND, .run = rpc_tables},
+    {NAME("subscribe"), .params = 1, .order = RPC_BEHIND, .run = rpc_subscribe},
+    {NAME("unsubscribe"), .params = 1, .order = RPC_BEHIND, .run = rpc_unsubscribe},
     NODE("ping", 0, rpc_ping),
     NODE("hello", RPC_OPTION_CLIENT, rpc_hello),
     NODE("stats", 0, rpc_stats),

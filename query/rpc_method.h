@@ -21,7 +21,7 @@ struct rpc_call;
 
 enum {
     RPC_PARAMS_MAX = 4, /* without options */
-    RPC_SLOTS = 128,    /* of the look-up table; four times the methods there are */
+    RPC_SLOTS = 256,    /* of the look-up table; four times the methods there are */
 };
 
 /* What a request may overtake of those its connection sent before it, where these

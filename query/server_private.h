@@ -18,6 +18,7 @@ struct server {
     _Atomic uint64_t held_bytes;   /* of unfinished and waiting frames */
     _Atomic uint64_t unread_bytes; /* of answers with streams that do not take them */
     _Atomic uint64_t tasks_bytes;  /* of results in the making */
+    _Atomic uint32_t subscriptions;
     _Atomic uint32_t workers_open;
     uint64_t started_ns;
     uint32_t next_worker; /* where the next connection goes */

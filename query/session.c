@@ -11,6 +11,7 @@
 #include "query/session.h"
 
 #include "query/server_private.h"
+#include "query/subscription.h"
 #include "query/task.h"
 
 #include "engine/actor.h"
@@ -259,6 +260,7 @@ void session_close(struct session *s) {
     list_remove(&s->ready);
     list_remove(&s->dirty);
     task_end_all(s);
+    subscription_end_all(s);
     if (s->stream != NULL)
         stream_close(s->stream);
     if (!eg_pid_is_none(s->pid))
@@ -593,6 +595,7 @@ void session_flush(struct session *s) {
         return;
     if (s->paused && !session_must_wait(s))
         mark_ready(s);
+    subscription_resume(s);
     end_if_done(s);
 }
 
@@ -648,6 +651,7 @@ void session_open(struct worker *w, struct stream_accepted accepted, bool unwelc
     list_init(&s->ready);
     list_init(&s->dirty);
     list_init(&s->tasks);
+    list_init(&s->subscriptions);
     buffer_init(&s->held, server->opts.alloc, server->opts.frame_max_bytes + STREAM_TURN_BYTES);
     rpc_splitter_init(&s->splitter, server->opts.frame_max_bytes);
     if (stream_adopt(w->net, accepted, &events, s, &s->stream) != EG_OK) {

@@ -67,6 +67,11 @@ struct session {
     size_t sent_bytes;     /* of `sending`                */
     size_t piece_bytes;    /* under way with stream_write */
 
+    struct list_node subscriptions;
+    uint32_t subscription_count;
+    bool events_stalled; /* some of them wait for the client to read */
+    uint64_t last_subscription;
+
     struct list_node tasks; /* requests that are carried out in steps */
     uint32_t task_count;
     uint32_t next_task;

@@ -3,6 +3,7 @@
 
 #include "query/server_private.h"
 #include "query/session.h"
+#include "query/subscription.h"
 #include "query/task.h"
 
 #include "engine/env.h"
@@ -314,6 +315,7 @@ static bool on_turn(struct turn_hook *hook) {
     if (!list_is_empty(&w->ready))
         serve_ready(w);
     more = task_run_all(w);
+    more |= subscription_run_all(w);
     stream_net_turn(w->net); /* also what came for sessions that no longer listen */
     while (!list_is_empty(&w->dirty)) {
         struct session *s = EG_CONTAINER_OF(w->dirty.next, struct session, dirty);
@@ -322,7 +324,7 @@ static bool on_turn(struct turn_hook *hook) {
     }
     if (served)
         count_turn(w, began_ns);
-    return more || !list_is_empty(&w->ready);
+    return more || !list_is_empty(&w->ready) || !list_is_empty(&w->eventful);
 }
 
 static void on_tick(struct timer *t) {
@@ -354,6 +356,7 @@ eg_err worker_open(struct worker *w, struct server *server, struct scheduler *s)
     list_init(&w->ready);
     list_init(&w->dirty);
     list_init(&w->tasks);
+    list_init(&w->eventful);
     err = server->opts.net_open(&w->net, server->opts.alloc, s);
     if (err != EG_OK)
         return err;

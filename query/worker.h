@@ -28,7 +28,7 @@ enum {
     WORKER_SPARE_BYTES = 64 * 1024, /* larger ones are given back                     */
     WORKER_OUTPUT_BYTES = 4 << 20,  /* of answers not written yet: write before the turn's end */
     WORKER_TICK_MS = 250,
-    WORKER_METHODS_MAX = 32,
+    WORKER_METHODS_MAX = 64,
     WORKER_ERRORS_MAX = 32, /* eg_err numbers, positive */
     WORKER_LATENCY_SLOTS = 32,
 };
@@ -71,6 +71,7 @@ struct worker {
     struct list_node sessions;  /* all                                */
     struct list_node ready;     /* have something to collect          */
     struct list_node dirty;     /* have something to write            */
+    struct list_node eventful;  /* subscriptions that have something to send */
     struct list_node tasks;     /* the ring of those with more to do  */
     uint64_t tasks_deadline_ns; /* of this turn's steps; 0: none yet */
     uint32_t session_count;

@@ -7,6 +7,7 @@
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
 #include "tables/catalog_private.h"
+#include "tables/watch_private.h"
 
 #include <string.h>
 
@@ -55,6 +56,7 @@ static void free_all(struct catalog *c) {
     }
     names_fini(&c->names);
     epoch_bin_drain(&c->bin);
+    watch_hub_close(c->world.watch);
     close_scratch(&c->world);
     alloc_put(c->world.o.alloc, c, sizeof *c);
 }
@@ -162,6 +164,11 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
     list_init(&c->dying);
     epoch_bin_init(&c->bin, o->epoch, o->alloc);
     names_init(&c->names, o->alloc, &c->bin, env_random(o->env));
+    err = watch_hub_open(&c->world.watch, o->alloc, o->epoch);
+    if (err != EG_OK) {
+        alloc_put(o->alloc, c, sizeof *c);
+        return err;
+    }
     err = foreign_open(&f, o->runtime);
     if (err != EG_OK)
         goto free_catalog;
@@ -196,6 +203,10 @@ eg_err catalog_close(struct catalog *c) {
     foreign_close(f);
     free_all(c);
     return err;
+}
+
+struct watch_hub *catalog_watch(struct catalog *c) {
+    return c->world.watch;
 }
 
 struct table *catalog_find(struct catalog *c, const char *name, size_t name_bytes) {

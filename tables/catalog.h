@@ -20,6 +20,7 @@ struct catalog;
 struct disc;
 struct env;
 struct runtime;
+struct watch_hub;
 
 struct catalog_opts {
     struct alloc *alloc;
@@ -41,6 +42,9 @@ eg_err catalog_close(struct catalog *c);
 
 /* NULL: no such table.  Lent for the reader's section. */
 struct table *catalog_find(struct catalog *c, const char *name, size_t name_bytes);
+
+/* Where to watch the node (tables/watch.h). */
+struct watch_hub *catalog_watch(struct catalog *c);
 
 /* Append [name, ...], sorted. */
 EG_MUST_USE eg_err catalog_names(struct catalog *c, struct buffer *result);

@@ -20,6 +20,7 @@
 #include "tables/catalog_job.h"
 #include "tables/moment.h"
 #include "tables/shard_actor.h"
+#include "tables/watch_private.h"
 
 #include <string.h>
 
@@ -192,6 +193,7 @@ static bool publish_table(struct actor *self, struct job *j) {
         job_failed(j, names_add(&j->catalog->names, j->fresh));
     if (j->err != EG_OK)
         return give_up(self, j);
+    watch_table_changed(j->fresh, "create", (struct value){NULL, 0});
     job_answer_true(self, j);
     return true;
 }
@@ -276,6 +278,8 @@ static void discard_end(struct actor *self, struct job *j) {
     }
     if (j->cause != EG_OK)
         j->err = j->cause;
+    else if (j->table != NULL)
+        watch_table_ended(j->table);
     job_answer_true(self, j);
 }
 
@@ -333,6 +337,7 @@ static bool clear_step(struct actor *self, struct job *j) {
         if (j->asked != 0)
             return false;
     }
+    watch_table_cleared(j->table, j->err == EG_OK);
     job_answer_true(self, j);
     return true;
 }
@@ -448,10 +453,12 @@ static bool add_index_step(struct actor *self, struct job *j) {
         j->step++;
         /* fall through */
     case 2:
-        if (j->err == EG_OK)
+        if (j->err == EG_OK) {
             job_publish_schema(j);
-        else
+            watch_table_changed(j->table, "add_index", j->request.value);
+        } else {
             job_ask_shards(self, j, SHARD_INDEX_DROP); /* those that have built theirs */
+        }
         if (j->asked != 0)
             return false;
         break;
@@ -487,6 +494,7 @@ static bool drop_index_step(struct actor *self, struct job *j) {
         if (j->err != EG_OK)
             break;
         job_publish_schema(j);
+        watch_table_changed(j->table, "drop_index", j->request.value);
         job_ask_shards(self, j, SHARD_INDEX_DROP);
         if (j->asked != 0)
             return false;
@@ -725,6 +733,22 @@ static void bury(struct catalog *c) {
     }
 }
 
+/* What those who watch the node want to know, as soon as it is seen to be otherwise. */
+static void tell_states(struct catalog *c) {
+    struct watch_hub *h = c->world.watch;
+    bool full = memory_over_limit(c->world.o.budget);
+    struct err_note note = {""};
+    bool disc_failed = c->world.o.disc != NULL && disc_health(c->world.o.disc, &note) != EG_OK;
+
+    if (full != h->memory_full)
+        watch_tell_state(h, WATCH_MEMORY, full ? "full" : "free", NULL);
+    if (disc_failed != h->disc_failed)
+        watch_tell_state(h, WATCH_DISC, disc_failed ? "failed" : "well",
+                         disc_failed ? note.text : NULL);
+    h->memory_full = full;
+    h->disc_failed = disc_failed;
+}
+
 static void start_tick(struct actor *self) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
     eg_ref timer;
@@ -744,6 +768,8 @@ static void receive(struct actor *self, void *state, struct message *m) {
         on_call(self, c, m);
     } else if (m->tag == CATALOG_TICK) {
         start_tick(self);
+        watch_hub_tick(c->world.watch);
+        tell_states(c);
         if (open)
             epoch_flush(&c->bin);
     } else {
@@ -764,6 +790,8 @@ static void take_over(struct actor *self, struct catalog *c) {
 
         next = n->next;
         if (!j->answered) {
+            if (j->request.op == CATALOG_CLEAR && j->table != NULL)
+                watch_table_cleared(j->table, false); /* some shards may be */
             job_failed(j, err_note(&j->note, EG_TIMEOUT, "the catalog was restarted meanwhile"));
             job_answer_true(self, j);
         }

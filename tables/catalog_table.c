@@ -5,6 +5,7 @@
 #include "engine/supervisor.h"
 #include "tables/catalog_private.h"
 #include "tables/disc.h"
+#include "tables/watch_private.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -80,6 +81,7 @@ void table_free(struct table *t) {
     struct schema *schema = (struct schema *) schema_of(t);
     struct alloc *a = t->world->o.alloc;
 
+    watch_table_forget(t);
     close_shards(t, t->shard_count);
     if (t->disc_dropped)
         disc_forget(t->world->o.disc, t->disc_table);

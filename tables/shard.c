@@ -16,6 +16,7 @@
 #include "tables/recover.h"
 #include "tables/shard_actor.h"
 #include "tables/shard_index.h"
+#include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
 #include <stdio.h>
@@ -55,6 +56,7 @@ eg_err shard_open(struct shard *s, struct table *t, uint32_t number) {
     atomic_init(&s->next_deadline_ms, RANK_NEVER);
     epoch_bin_init(&s->bin, t->world->o.epoch, a);
     buffer_init(&s->rows_purge.place, a, KEY_SIZE_MAX * 2);
+    buffer_init(&s->notes, a, SIZE_MAX);
     rank_init(&s->by_deadline, a, RANK_DEADLINE);
     rank_init(&s->by_age, a, RANK_AGE);
     memory_open(&s->node_account, t->world->o.budget, MEMORY_STEP_BYTES);
@@ -125,6 +127,7 @@ void shard_close(struct shard *s) {
     epoch_bin_discard(&s->bin);
     slab_close(s->slab);
     buffer_fini(&s->rows_purge.place);
+    buffer_fini(&s->notes);
     rank_fini(&s->by_deadline);
     rank_fini(&s->by_age);
     memory_close(&s->node_account);
@@ -235,6 +238,8 @@ static void ask_tick(struct shard *s) {
 
 void shard_turn_end(struct shard *s) {
     shard_evict(s);
+    if (EG_UNLIKELY(s->noted))
+        shard_watch_publish(s);
     epoch_sweep(&s->bin);
     if (EG_UNLIKELY(s->turns++ % SHARD_ACCOUNT_TURNS == 0 || grew_much(s)))
         account(s);
@@ -304,6 +309,8 @@ static void run_call(struct actor *self, struct shard *s, const struct message *
         if (t.key != NULL)
             key_release(&k);
     }
+    if (EG_UNLIKELY(s->noted)) /* who asks what became of it after the answer finds it told */
+        shard_watch_publish(s);
     if (err == EG_OK)
         answer(self, s, m, q.op != SHARD_READ, result);
     else

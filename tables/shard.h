@@ -89,6 +89,7 @@ struct shard {
     uint64_t record_bytes; /* of the records there are                     */
     uint32_t turns;
     bool ticking; /* a tick is on its way: time passes for this shard */
+    bool noted;   /* this turn has changed what somebody watches      */
 
     _Alignas(EG_CACHE_LINE) struct slab *slab;
     uint64_t accounted_bytes; /* record_bytes when the accounts were last told */
@@ -101,6 +102,9 @@ struct shard {
     struct shard_rows_purge rows_purge;
     struct shard_call build_call;
     struct shard_call stop_call;
+    struct buffer notes; /* of this turn's changes (shard_watch.h)    */
+    uint64_t notes_lost; /* for which there was no memory             */
+    bool notes_lost_clear;
 };
 
 _Static_assert(offsetof(struct shard, slab) - offsetof(struct shard, bin) == 2 * EG_CACHE_LINE,
@@ -123,6 +127,7 @@ struct shard_turn {
     struct err_note *note;
     uint64_t now_ms;  /* wall clock */
     bool taking_back; /* a change that was refused in the middle: limits do not apply */
+    bool leaving;     /* what is removed goes by itself: its time is over, or its room */
 };
 
 /* Make the shard's parts; shard_child() says how a supervisor gives it its actor.

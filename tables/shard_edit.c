@@ -2,6 +2,7 @@
 #include "tables/shard_edit.h"
 
 #include "engine/env.h"
+#include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -173,6 +174,7 @@ void shard_edit_undo(struct reader *r, const struct shard_change *change, size_t
         t.key = &k;
         err = undo(&t, c);
         key_release(&k);
+        shard_watch_take_back(c->shard, c->noted_from, c->noted_to);
         if (err == EG_OK)
             continue;
         /* In memory, a change that stays half done breaks what the table promises: stop.  A
@@ -206,8 +208,10 @@ eg_err shard_edit_write_many(struct shard_turn *t) {
         if (err != EG_OK)
             break;
         t->key = &k;
-        change[done] = (struct shard_change){.shard = t->shard, .array = array};
+        change[done] = (struct shard_change){
+            .shard = t->shard, .array = array, .noted_from = shard_watch_mark(t->shard)};
         err = shard_store(t, array, expiry_ms, &change[done].old);
+        change[done].noted_to = shard_watch_mark(t->shard);
         done += err == EG_OK;
         key_release(&k);
     }

@@ -30,6 +30,8 @@ struct shard_change {
     struct shard *shard;
     struct value array;       /* as it was given          */
     const struct record *old; /* what it replaced, or NULL */
+    size_t noted_from;        /* what its watchers would be told: shard_watch_mark() */
+    size_t noted_to;          /* before and after                                    */
 };
 
 /* Take back `count` changes, newest first.  The caller owns their shards and is in

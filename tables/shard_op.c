@@ -9,6 +9,7 @@
 #include "engine/env.h"
 #include "tables/shard_edit.h"
 #include "tables/shard_index.h"
+#include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -297,6 +298,8 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     }
     bytes_enter(s, rec);
     rank_enter(s, rec);
+    if (shard_is_watched(s))
+        shard_watch_stored(t, array, expiry_ms, replaced);
     if (old_out != NULL)
         *old_out = replaced;
     return EG_OK;
@@ -320,6 +323,8 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
     s->sequence++;
     bytes_leave(s, rec);
     rank_leave(s, rec);
+    if (shard_is_watched(s))
+        shard_watch_removed(t, rec);
     return EG_OK;
 
 undo_indexes:
@@ -382,7 +387,7 @@ release_key: /* after an error the shard is closed, and the record goes with its
 
 void shard_evict(struct shard *s) {
     const struct schema *schema = schema_of(s->table);
-    struct shard_turn t = {.shard = s};
+    struct shard_turn t = {.shard = s, .leaving = true};
 
     if (EG_LIKELY(!schema->cache))
         return;
@@ -392,7 +397,7 @@ void shard_evict(struct shard *s) {
 }
 
 uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_t most) {
-    struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms};
+    struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms, .leaving = true};
     const struct record *first;
     uint64_t purged = 0;
 
@@ -446,7 +451,7 @@ static bool purge_some(struct shard_turn *t, uint64_t *purged) {
 }
 
 uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms, bool all) {
-    struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms};
+    struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms, .leaving = true};
     uint64_t purged = 0;
     bool over;
 
@@ -622,6 +627,7 @@ static eg_err op_sync(struct shard_turn *t) {
 static eg_err op_clear(struct shard_turn *t) {
     struct shard *s = t->shard;
     struct disc_mark mark = shard_log_mark(&s->log);
+    bool was_empty = s->store->ops->stats(s->store).count == 0;
     eg_err err = shard_log_clear(&s->log);
 
     if (err != EG_OK)
@@ -638,6 +644,8 @@ static eg_err op_clear(struct shard_turn *t) {
     deadline_moved(s);
     s->record_bytes = 0;
     s->sequence++;
+    if (shard_is_watched(s))
+        shard_watch_cleared(s, was_empty);
     answer_bool(t, true);
     return EG_OK;
 }

@@ -4,6 +4,7 @@
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "tables/shard_edit.h"
+#include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -315,8 +316,10 @@ static eg_err store_all(struct table *t, struct reader *r, const struct aimed *a
         turn.key = &k;
         change[done] = (struct shard_change){.shard = turn.shard, .array = aimed[done].array};
         err = shard_ready(&turn);
+        change[done].noted_from = shard_watch_mark(turn.shard);
         if (err == EG_OK)
             err = shard_store(&turn, aimed[done].array, shard_expiry(&turn), &change[done].old);
+        change[done].noted_to = shard_watch_mark(turn.shard);
         done += err == EG_OK;
         key_release(&k);
     }

@@ -5,17 +5,22 @@
 #include "engine/list.h"
 #include "tables/catalog.h"
 #include "tables/shard.h"
+#include "tables/watch.h"
+
+struct watch_list;
 
 /* What all tables of a node share; the catalog's, outlives every table. */
 struct world {
     struct catalog_opts o;
-    struct reader *readers; /* one a scheduler, for its shard actors    */
-    struct buffer *results; /* likewise: where answers are put together */
+    struct watch_hub *watch; /* who wants to know what changes        */
+    struct reader *readers;  /* one a scheduler, for its shard actors    */
+    struct buffer *results;  /* likewise: where answers are put together */
 };
 
 struct table {
     struct world *world;
     _Atomic(const struct schema *) schema; /* replaced by the catalog, retired by it   */
+    _Atomic(struct watch_list *) watchers; /* NULL: nobody; changed by the hub (watch.h) */
     _Atomic uint32_t refs;                 /* the catalog holds one until it is dropped */
     _Atomic bool dropped;
     struct schema_name name; /* the actors' label: outlives the schema of the moment   */

@@ -2,6 +2,7 @@
 
 A node that is still there when its test ends is killed, its log is searched for what
 a sanitizer or an assertion says, and its directory is removed."""
+import collections
 import functools
 import itertools
 import os
@@ -51,6 +52,7 @@ class Client:
         self.socket.settimeout(ANSWER_SECONDS)
         self.unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=1 << 30)
         self.last = 0
+        self.events = collections.deque()  # of subscriptions, as they came
 
     def close(self):
         self.socket.close()
@@ -63,13 +65,31 @@ class Client:
     def receive(self):
         """The next answer: (msgid, error, result).  ConnectionError where there is none."""
         while True:
-            for kind, msgid, error, result in self.unpacker:
+            for frame in self.unpacker:
+                if frame[0] == 2:
+                    assert frame[1] == "event"
+                    self.events.append(frame[2])
+                    continue
+                kind, msgid, error, result = frame
                 assert kind == 1
                 return msgid, error, result
-            data = self.socket.recv(1 << 18)
-            if not data:
-                raise ConnectionError("the node closed the connection")
-            self.unpacker.feed(data)
+            self.fill()
+
+    def fill(self):
+        data = self.socket.recv(1 << 18)
+        if not data:
+            raise ConnectionError("the node closed the connection")
+        self.unpacker.feed(data)
+
+    def event(self):
+        """The next event of any subscription; while no answer is owed."""
+        while not self.events:
+            for kind, method, params in self.unpacker:
+                assert (kind, method) == (2, "event")
+                self.events.append(params)
+            if not self.events:
+                self.fill()
+        return self.events.popleft()
 
     def call(self, method, *params):
         wanted = self.send(method, *params)
