@@ -327,17 +327,15 @@ eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
 eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_result *out) {
     struct copy c;
     struct value v;
-    int position;
+    struct err_note note; /* no room for it in the call */
     eg_err err = attribute == NULL ? EG_BAD_REQUEST : value_of_span(value, &v);
 
     if (err == EG_OK)
         err = copy_begin(&c, table);
     if (err != EG_OK)
         return err;
-    position = schema_attribute(table_schema(table->table), attribute, strlen(attribute));
-    err = position < 0 ? EG_BAD_REQUEST
-                       : table_index_read(table->table, &c.thread->reader, (uint32_t) position, v,
-                                          &c.buffer);
+    err = table_index_read(table->table, &c.thread->reader, attribute, strlen(attribute), v,
+                           &c.buffer, &note);
     return copy_end(&c, err, out);
 }
 

@@ -54,20 +54,12 @@ eg_err rpc_clear_table(struct rpc_call *c) {
     return ask_catalog(c, CATALOG_CLEAR, (struct value){0});
 }
 
-static eg_err ask_index(struct rpc_call *c, enum catalog_op op) {
-    const char *text = "";
-    uint32_t text_bytes = 0;
-    eg_err err = text_param(c, 1, "an attribute's name", &text, &text_bytes);
-
-    return err == EG_OK ? ask_catalog(c, op, c->param[1]) : err;
-}
-
 eg_err rpc_add_index(struct rpc_call *c) {
-    return ask_index(c, CATALOG_ADD_INDEX);
+    return ask_catalog(c, CATALOG_ADD_INDEX, c->param[1]);
 }
 
 eg_err rpc_drop_index(struct rpc_call *c) {
-    return ask_index(c, CATALOG_DROP_INDEX);
+    return ask_catalog(c, CATALOG_DROP_INDEX, c->param[1]);
 }
 
 eg_err rpc_write_many(struct rpc_call *c) {
@@ -200,21 +192,12 @@ eg_err rpc_prev(struct rpc_call *c) {
 eg_err rpc_index_read(struct rpc_call *c) {
     const char *text = "";
     uint32_t text_bytes = 0;
-    int position;
     eg_err err = text_param(c, 1, "an attribute's name", &text, &text_bytes);
 
     if (err != EG_OK)
         return err;
-    position = schema_attribute(table_schema(c->table), text, text_bytes);
-    if (position < 0)
-        return err_note(c->note, EG_BAD_REQUEST, "no attribute %.*s", (int) EG_MIN(text_bytes, 64u),
-                        text);
-    err =
-        table_index_read(c->table, &c->worker->reader, (uint32_t) position, c->param[2], c->result);
-    if (err == EG_BAD_REQUEST)
-        return err_note(c->note, err, "no index on attribute %.*s", (int) EG_MIN(text_bytes, 64u),
-                        text);
-    return err;
+    return table_index_read(c->table, &c->worker->reader, text, text_bytes, c->param[2], c->result,
+                            c->note);
 }
 
 eg_err rpc_match(struct rpc_call *c) {

@@ -52,21 +52,22 @@ static uint32_t first_head(const uint32_t *heads, uint32_t from, uint32_t to, ui
     return from + below;
 }
 
-struct range {
+struct candidates {
     uint32_t from, to;
 };
 
 /* The entries that prefix and heads cannot tell from the probe: all before are
  * less, all from `to` on are greater. */
-static struct range node_candidates(const struct node *n, const struct probe *p, uint32_t first) {
+static struct candidates node_candidates(const struct node *n, const struct probe *p,
+                                         uint32_t first) {
     uint32_t known = EG_MIN(n->prefix_bytes, p->sortable_bytes);
     int c = compare_bytes(p->sortable, n->prefix, known);
     const uint32_t *heads = node_heads(n);
     uint32_t low, high;
-    struct range r;
+    struct candidates r;
 
     if (c != 0)
-        return c < 0 ? (struct range){first, first} : (struct range){n->count, n->count};
+        return c < 0 ? (struct candidates){first, first} : (struct candidates){n->count, n->count};
     low = head_of(p->sortable, p->sortable_bytes, n->prefix_bytes, 0x00);
     high = low;
     if (p->sortable_bytes < (uint32_t) n->prefix_bytes + NODE_HEAD_BYTES)
@@ -79,14 +80,14 @@ static struct range node_candidates(const struct node *n, const struct probe *p,
 }
 
 void node_prefetch_record(const struct node *leaf, const struct probe *p) {
-    struct range r = node_candidates(leaf, p, 0);
+    struct candidates r = node_candidates(leaf, p, 0);
 
     if (r.from < r.to)
         record_prefetch(node_record(leaf, r.from + (r.to - r.from) / 2));
 }
 
 uint32_t node_find(const struct node *leaf, const struct probe *p, bool after, bool *exact) {
-    struct range r = node_candidates(leaf, p, 0);
+    struct candidates r = node_candidates(leaf, p, 0);
 
     *exact = false;
     while (r.from < r.to) {
@@ -109,7 +110,7 @@ uint32_t node_find(const struct node *leaf, const struct probe *p, bool after, b
 }
 
 uint32_t node_find_child(const struct node *inner, const struct probe *p, bool after) {
-    struct range r = node_candidates(inner, p, 1);
+    struct candidates r = node_candidates(inner, p, 1);
     struct pivot *const *pivots = node_pivots(inner);
 
     after = after || p->complete; /* what equals a pivot is in the pivot's own child */

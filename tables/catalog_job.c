@@ -69,7 +69,8 @@ void job_ask_shard(struct actor *self, struct job *j, struct shard *s, uint32_t 
 
 void job_ask_shards(struct actor *self, struct job *j, uint32_t tag) {
     struct shard_request q = {.op = tag < SHARD_OP_COUNT ? (enum shard_op) tag : SHARD_PURGE,
-                              .attribute = (uint16_t) j->position};
+                              .attribute = j->index.id,
+                              .value = {(const uint8_t *) &j->index, sizeof j->index}};
 
     for (uint32_t i = 0; i < j->table->shard_count; i++)
         job_ask_shard(self, j, &j->table->shard[i], tag, &q);
@@ -375,138 +376,6 @@ void job_publish_schema(struct job *j) {
     epoch_retire(&c->bin, schema_free, alloc_of(c), (void *) old, sizeof *old);
 }
 
-/* A copy of the table's schema with or without an index on j->position. */
-static eg_err next_schema(struct job *j, bool with) {
-    const struct schema *old = schema_of(j->table);
-    uint32_t count = 0;
-    eg_err err;
-
-    j->schema = alloc_get(alloc_of(j->catalog), sizeof *j->schema);
-    if (j->schema == NULL)
-        return EG_MEMORY;
-    err = schema_copy(j->schema, old);
-    if (err != EG_OK) {
-        alloc_put(alloc_of(j->catalog), j->schema, sizeof *j->schema);
-        j->schema = NULL;
-        return err;
-    }
-    for (uint32_t i = 0; i < old->index_count; i++)
-        if (old->index[i] != j->position)
-            j->schema->index[count++] = old->index[i];
-    if (with)
-        j->schema->index[count++] = (uint16_t) j->position;
-    j->schema->index_count = count;
-    j->schema->version++;
-    return EG_OK;
-}
-
-static eg_err find_attribute(struct job *j) {
-    const struct schema *s = schema_of(j->table);
-    const uint8_t *at;
-    uint32_t size_bytes;
-    int position;
-
-    if (j->request.value.size_bytes == 0 || value_kind_of(j->request.value) != VALUE_STRING ||
-        !value_get_bytes(j->request.value, &at, &size_bytes))
-        return err_note(&j->note, EG_BAD_REQUEST, "an attribute's name is a string");
-    position = schema_attribute(s, (const char *) at, size_bytes);
-    if (position < 0)
-        return err_note(&j->note, EG_BAD_REQUEST, "no attribute %.*s",
-                        (int) EG_MIN(size_bytes, 64u), (const char *) at);
-    j->position = (uint32_t) position;
-    return EG_OK;
-}
-
-static eg_err check_add(struct job *j) {
-    const struct schema *s = schema_of(j->table);
-    eg_err err = find_attribute(j);
-
-    if (err != EG_OK)
-        return err;
-    if (j->position == 0)
-        return err_note(&j->note, EG_BAD_REQUEST, "the key is found without an index");
-    if (schema_indexed(s, j->position))
-        return err_note(&j->note, EG_EXISTS, "there is an index on that attribute");
-    if (s->index_count == SCHEMA_INDEXES_MAX)
-        return err_note(&j->note, EG_BAD_REQUEST, "a table has at most 16 indexes");
-    return EG_OK;
-}
-
-static bool add_index_step(struct actor *self, struct job *j) {
-    switch (j->step++) {
-    case 0:
-        j->err = check_add(j);
-        if (j->err != EG_OK)
-            break;
-        job_ask_shards(self, j, SHARD_INDEX_BUILD);
-        if (j->asked != 0)
-            return false;
-        j->step++;
-        /* fall through */
-    case 1:
-        if (j->err == EG_OK)
-            j->err = next_schema(j, true);
-        if (j->err == EG_OK)
-            job_store_schema(j);
-        if (j->asked != 0)
-            return false;
-        j->step++;
-        /* fall through */
-    case 2:
-        if (j->err == EG_OK) {
-            job_publish_schema(j);
-            watch_table_changed(j->table, "add_index", j->request.value);
-        } else {
-            job_ask_shards(self, j, SHARD_INDEX_DROP); /* those that have built theirs */
-        }
-        if (j->asked != 0)
-            return false;
-        break;
-    default:
-        break;
-    }
-    job_answer_true(self, j);
-    return true;
-}
-
-static eg_err check_drop(struct job *j) {
-    eg_err err = find_attribute(j);
-
-    if (err == EG_OK && !schema_indexed(schema_of(j->table), j->position))
-        return err_note(&j->note, EG_NOT_FOUND, "there is no index on that attribute");
-    return err;
-}
-
-static bool drop_index_step(struct actor *self, struct job *j) {
-    switch (j->step++) {
-    case 0:
-        j->err = check_drop(j);
-        if (j->err == EG_OK)
-            j->err = next_schema(j, false);
-        if (j->err != EG_OK)
-            break;
-        job_store_schema(j);
-        if (j->asked != 0)
-            return false;
-        j->step++;
-        /* fall through */
-    case 1:
-        if (j->err != EG_OK)
-            break;
-        job_publish_schema(j);
-        watch_table_changed(j->table, "drop_index", j->request.value);
-        job_ask_shards(self, j, SHARD_INDEX_DROP);
-        if (j->asked != 0)
-            return false;
-        /* fall through */
-    default:
-        j->err = EG_OK; /* nobody reads it: a shard that was just replaced drops it later */
-        break;
-    }
-    job_answer_true(self, j);
-    return true;
-}
-
 /* ---- write_many ------------------------------------------------------------------------- */
 
 /* Each shard gets its own records, in the order they were given. */
@@ -587,8 +456,8 @@ static const struct job_kind kinds[] = {
     [CATALOG_CREATE] = {true, false, false, create_step},
     [CATALOG_DROP] = {true, false, true, drop_step},
     [CATALOG_CLEAR] = {true, false, true, clear_step},
-    [CATALOG_ADD_INDEX] = {true, false, true, add_index_step},
-    [CATALOG_DROP_INDEX] = {true, false, true, drop_index_step},
+    [CATALOG_ADD_INDEX] = {true, false, true, job_add_index_step},
+    [CATALOG_DROP_INDEX] = {true, false, true, job_drop_index_step},
     [CATALOG_WRITE_MANY] = {false, false, true, write_many_step},
     [CATALOG_SYNC] = {false, false, true, job_sync_step},
     [CATALOG_MOMENT] = {true, false, false, job_moment_step},

@@ -6,7 +6,7 @@
  * last has answered, the next step runs, and j->err is the first error of any.
  *
  * Private to the catalog: catalog_job.c has the actor and the short changes,
- * catalog_moment.c the steps that change nothing,
+ * catalog_index.c those of indexes, catalog_moment.c the steps that change nothing,
  * catalog_reshape.c the one that moves a table's records.
  * Threads    The catalog's actor.
  */
@@ -43,8 +43,8 @@ struct job {
     enum discard discard;          /* how far it is taken to pieces     */
     eg_err cause;                  /* why, where it was only being made */
     bool undead;                   /* its actors may still be there     */
-    uint32_t position;             /* of the index           */
     uint64_t deadline_ns;          /* of a moment            */
+    struct index_spec index;       /* that comes or goes     */
     struct schema *schema;         /* being made             */
     struct buffer encoded;         /* the schema for disc    */
     struct disc_batch batch;
@@ -78,5 +78,9 @@ bool job_discard_step(struct actor *self, struct job *j);
 bool job_sync_step(struct actor *self, struct job *j);
 bool job_moment_step(struct actor *self, struct job *j);
 struct moment *job_moment(const struct job *j); /* a MOMENT's */
+
+/* catalog_index.c */
+bool job_add_index_step(struct actor *self, struct job *j);
+bool job_drop_index_step(struct actor *self, struct job *j);
 
 #endif /* TABLES_CATALOG_JOB_H */

@@ -13,6 +13,7 @@ enum {
     TAIL_HASH_BYTES = 16,    /* at the end of a cut tail                           */
     VALUE_HEADER_BYTES = 17, /* format, hlc, dot                                   */
     VALUE_EXPIRY_BYTES = 8,
+    INDEX_ID_BYTES = 2,
 };
 
 /* ---- row keys ----------------------------------------------------------- */
@@ -65,18 +66,17 @@ size_t disc_row_prefix(uint8_t *buffer, uint32_t shard, enum disc_row_kind kind)
 struct row {
     uint32_t shard;
     enum disc_row_kind kind;
-    uint32_t position; /* of an index */
+    const struct index_spec *index;
     bool bag;
 };
 
-static void span_put_index(struct span *s, uint32_t shard, uint32_t position, struct value field) {
-    uint8_t prefix[DISC_PREFIX_BYTES + 2];
+static void span_put_index(struct span *s, uint32_t shard, uint32_t id) {
+    uint8_t prefix[DISC_PREFIX_BYTES + INDEX_ID_BYTES];
     size_t prefix_bytes = disc_row_prefix(prefix, shard, DISC_ROW_INDEX);
 
-    prefix[prefix_bytes] = (uint8_t) (position >> 8);
-    prefix[prefix_bytes + 1] = (uint8_t) position;
+    prefix[prefix_bytes] = (uint8_t) (id >> 8);
+    prefix[prefix_bytes + 1] = (uint8_t) id;
     span_put(s, prefix, sizeof prefix);
-    span_put_sortable(s, field);
 }
 
 static void span_put_prefix(struct span *s, uint32_t shard) {
@@ -89,10 +89,13 @@ static size_t row_key_write(uint8_t *buffer, size_t size_bytes, struct row row,
                             const struct record *rec) {
     struct span s = {buffer, size_bytes, 0};
 
-    if (row.kind == DISC_ROW_INDEX)
-        span_put_index(&s, row.shard, row.position, record_field(rec, row.position));
-    else
+    if (row.kind == DISC_ROW_INDEX) {
+        span_put_index(&s, row.shard, row.index->id);
+        for (uint32_t i = 0; i < row.index->part_count; i++)
+            span_put_sortable(&s, index_spec_field(row.index, i, record_value(rec)));
+    } else {
         span_put_prefix(&s, row.shard);
+    }
     span_put_sortable(&s, record_key(rec));
     if (row.bag)
         span_put_tail(&s, record_value(rec));
@@ -107,17 +110,44 @@ size_t disc_row_key(uint8_t *buffer, size_t size_bytes, uint32_t shard, struct v
     return s.used_bytes;
 }
 
-size_t disc_row_index(uint8_t *buffer, size_t size_bytes, uint32_t shard, uint32_t position,
-                      struct value field) {
+size_t disc_row_index(uint8_t *buffer, size_t size_bytes, uint32_t shard, uint32_t id,
+                      const struct value *parts, uint32_t count) {
     struct span s = {buffer, size_bytes, 0};
 
-    span_put_index(&s, shard, position, field);
+    span_put_index(&s, shard, id);
+    for (uint32_t i = 0; i < count; i++)
+        span_put_sortable(&s, parts[i]);
     return s.used_bytes;
+}
+
+size_t disc_row_index_of(uint8_t *buffer, size_t size_bytes, uint32_t shard,
+                         const struct index_spec *x, const struct value *parts, bool bag) {
+    struct span s = {buffer, size_bytes, 0};
+
+    span_put_index(&s, shard, x->id);
+    for (uint32_t i = 0; i <= x->part_count; i++) /* the key too */
+        span_put_sortable(&s, parts[i]);
+    if (bag)
+        span_put_tail(&s, parts[x->part_count + 1]);
+    return s.used_bytes;
+}
+
+size_t disc_row_index_parts(struct disc_bytes row, uint32_t count) {
+    size_t at = DISC_PREFIX_BYTES + INDEX_ID_BYTES;
+
+    for (uint32_t i = 0; i < count; i++) {
+        size_t bytes =
+            at >= row.size_bytes ? 0 : key_sortable_skip(row.at + at, row.size_bytes - at);
+        if (bytes == 0)
+            return 0;
+        at += bytes;
+    }
+    return at;
 }
 
 size_t disc_row_key_of(uint8_t *buffer, size_t size_bytes, uint32_t shard, const struct record *rec,
                        bool bag) {
-    return row_key_write(buffer, size_bytes, (struct row){shard, DISC_ROW_RECORD, 0, bag}, rec);
+    return row_key_write(buffer, size_bytes, (struct row){shard, DISC_ROW_RECORD, NULL, bag}, rec);
 }
 
 /* ---- into a batch ------------------------------------------------------- */
@@ -159,7 +189,7 @@ eg_err disc_record_put(struct disc_batch *b, struct disc_table *t, uint32_t shar
     uint64_t expiry_ms = record_expiry_ms(rec);
     size_t header_bytes = VALUE_HEADER_BYTES + (expiry_ms != 0 ? VALUE_EXPIRY_BYTES : 0);
     size_t key_bytes;
-    uint8_t *at = batch_row(b, (struct row){shard, DISC_ROW_RECORD, 0, bag}, rec,
+    uint8_t *at = batch_row(b, (struct row){shard, DISC_ROW_RECORD, NULL, bag}, rec,
                             header_bytes + array_bytes, &key_bytes);
 
     if (at == NULL)
@@ -188,17 +218,17 @@ static eg_err batch_key(struct disc_batch *b, enum disc_change_kind kind, struct
 
 eg_err disc_record_del(struct disc_batch *b, struct disc_table *t, uint32_t shard,
                        const struct record *rec, bool bag) {
-    return batch_key(b, DISC_DEL, t, (struct row){shard, DISC_ROW_RECORD, 0, bag}, rec);
+    return batch_key(b, DISC_DEL, t, (struct row){shard, DISC_ROW_RECORD, NULL, bag}, rec);
 }
 
 eg_err disc_record_put_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
-                             uint32_t position, const struct record *rec, bool bag) {
-    return batch_key(b, DISC_PUT, t, (struct row){shard, DISC_ROW_INDEX, position, bag}, rec);
+                             const struct index_spec *x, const struct record *rec, bool bag) {
+    return batch_key(b, DISC_PUT, t, (struct row){shard, DISC_ROW_INDEX, x, bag}, rec);
 }
 
 eg_err disc_record_del_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
-                             uint32_t position, const struct record *rec, bool bag) {
-    return batch_key(b, DISC_DEL, t, (struct row){shard, DISC_ROW_INDEX, position, bag}, rec);
+                             const struct index_spec *x, const struct record *rec, bool bag) {
+    return batch_key(b, DISC_DEL, t, (struct row){shard, DISC_ROW_INDEX, x, bag}, rec);
 }
 
 eg_err disc_record_put_clock(struct disc_batch *b, struct disc_table *t, uint32_t shard,
@@ -219,15 +249,11 @@ eg_err disc_record_clear(struct disc_batch *b, struct disc_table *t, uint32_t sh
 }
 
 eg_err disc_record_drop_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
-                              uint32_t position) {
-    uint8_t from[DISC_PREFIX_BYTES + 2], to[DISC_PREFIX_BYTES + 2];
-    size_t at = disc_row_prefix(from, shard, DISC_ROW_INDEX);
+                              uint32_t id) {
+    uint8_t from[DISC_PREFIX_BYTES + INDEX_ID_BYTES], to[DISC_PREFIX_BYTES + INDEX_ID_BYTES];
 
-    from[at] = (uint8_t) (position >> 8);
-    from[at + 1] = (uint8_t) position;
-    memcpy(to, from, sizeof to);
-    to[at] = (uint8_t) ((position + 1) >> 8);
-    to[at + 1] = (uint8_t) (position + 1);
+    disc_row_index(from, sizeof from, shard, id, NULL, 0);
+    disc_row_index(to, sizeof to, shard, id + 1, NULL, 0);
     return disc_batch_del_range(b, t, (struct disc_bytes){from, sizeof from},
                                 (struct disc_bytes){to, sizeof to});
 }

@@ -3,7 +3,7 @@
  *     row key   | shard 2 | kind 1 | ... |       big-endian, so shards lie together
  *       clock     kind 1                         the shard's clock, opaque bytes
  *       record    kind 2, sortable(key)          in a bag also sortable(the other fields)
- *       index     kind 3, position 2, sortable(field), record's own row key after kind
+ *       index     kind 3, its id 2, sortable(part) ..., record's own row key after kind
  *
  *     record    | format 1 | hlc 8 | dot 8 | [expiry 8] | MessagePack array |
  *     index     the value is empty
@@ -23,6 +23,7 @@
 #define TABLES_DISC_RECORD_H
 
 #include "tables/disc.h"
+#include "tables/index_spec.h"
 #include "tables/record.h"
 
 enum disc_row_kind { DISC_ROW_CLOCK = 1, DISC_ROW_RECORD, DISC_ROW_INDEX, DISC_ROW_END };
@@ -48,21 +49,28 @@ EG_MUST_USE eg_err disc_record_clear(struct disc_batch *b, struct disc_table *t,
 
 /* Index rows, which only disc_only tables have on disc: RAM indexes are rebuilt. */
 EG_MUST_USE eg_err disc_record_put_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
-                                         uint32_t position, const struct record *rec, bool bag);
+                                         const struct index_spec *x, const struct record *rec,
+                                         bool bag);
 EG_MUST_USE eg_err disc_record_del_index(struct disc_batch *b, struct disc_table *t, uint32_t shard,
-                                         uint32_t position, const struct record *rec, bool bag);
+                                         const struct index_spec *x, const struct record *rec,
+                                         bool bag);
 /* All rows of one index of the shard. */
 EG_MUST_USE eg_err disc_record_drop_index(struct disc_batch *b, struct disc_table *t,
-                                          uint32_t shard, uint32_t position);
+                                          uint32_t shard, uint32_t id);
 
 /* ---- row keys, for look-ups --------------------------------------------- */
 
 /* Write the row key's beginning and a value's sortable form; returns its size as
  * key_sortable() does (larger than size_bytes: it did not fit). */
 size_t disc_row_key(uint8_t *buffer, size_t size_bytes, uint32_t shard, struct value key);
-/* What the index rows of a field's value begin with; sizes as above. */
-size_t disc_row_index(uint8_t *buffer, size_t size_bytes, uint32_t shard, uint32_t position,
-                      struct value field);
+/* What the index rows of these leading parts begin with; sizes as above. */
+size_t disc_row_index(uint8_t *buffer, size_t size_bytes, uint32_t shard, uint32_t id,
+                      const struct value *parts, uint32_t count);
+/* The row of a record; `parts` are followed by its key, in a bag by the whole record. */
+size_t disc_row_index_of(uint8_t *buffer, size_t size_bytes, uint32_t shard,
+                         const struct index_spec *x, const struct value *parts, bool bag);
+/* What of an index row is before the record's own row key; 0: it is no such row. */
+size_t disc_row_index_parts(struct disc_bytes row, uint32_t count);
 /* The whole row key of a record. */
 size_t disc_row_key_of(uint8_t *buffer, size_t size_bytes, uint32_t shard, const struct record *rec,
                        bool bag);

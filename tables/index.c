@@ -1,5 +1,7 @@
-/* index.c -- a secondary index: a tree ordered by an attribute, then the key. */
+/* index.c -- a secondary index: a tree ordered by its parts, then the key. */
 #include "tables/index.h"
+
+#include "engine/buffer.h"
 
 /* The last change stays open until the next one, so that it can be taken back:
  * what it replaced is retired one change later, which harms nobody. */
@@ -7,9 +9,9 @@ struct index {
     struct btree *tree;
     struct slab *slab;
     struct epoch_bin *bin;
-    uint16_t position;
     bool has_put, has_removal;
     struct btree_change put, removal;
+    struct index_spec spec;
 };
 
 static void settle(struct index *x) {
@@ -20,20 +22,17 @@ static void settle(struct index *x) {
     x->has_put = x->has_removal = false;
 }
 
-eg_err index_open(struct index **out, const struct store_opts *o, uint16_t position) {
+eg_err index_open(struct index **out, const struct store_opts *o, const struct index_spec *spec) {
     struct index *x = slab_get(o->slab, sizeof *x);
-    struct btree_opts tree = {.alloc = o->alloc,
-                              .slab = o->slab,
-                              .bin = o->bin,
-                              .order = order_of_attribute(position, o->bag)};
+    struct btree_opts tree = {.alloc = o->alloc, .slab = o->slab, .bin = o->bin};
 
-    EG_ASSERT(position > 0); /* the store itself finds by key */
     if (x == NULL)
         return EG_MEMORY;
     x->slab = o->slab;
     x->bin = o->bin;
-    x->position = position;
+    x->spec = *spec;
     x->has_put = x->has_removal = false;
+    tree.order = order_of_index(&x->spec, o->bag);
     if (btree_open(&x->tree, &tree) != EG_OK) {
         slab_put(o->slab, x, sizeof *x);
         return EG_MEMORY;
@@ -53,8 +52,8 @@ void index_retire(struct index *x) {
     epoch_retire(x->bin, slab_free, x->slab, x, sizeof *x);
 }
 
-uint16_t index_position(const struct index *x) {
-    return x->position;
+const struct index_spec *index_spec(const struct index *x) {
+    return &x->spec;
 }
 
 struct btree_stats index_stats(const struct index *x) {
@@ -111,19 +110,101 @@ void index_clear(struct index *x) {
 
 /* ---- reading ------------------------------------------------------------ */
 
-void index_seek(const struct index *x, struct index_iter *it, struct value v) {
+/* The place where a stretch begins.  False: at the very end of the tree. */
+static bool seek_probe(struct probe *p, const struct order *order, const struct index_bounds *b,
+                       bool *after) {
+    const struct range_end none = {.given = false};
+    const struct range_end *end = &none;
+    struct value v[INDEX_PARTS_MAX + 1];
+
+    EG_ASSERT(b->equal_count < order->parts);
+    for (uint32_t i = 0; i < b->equal_count; i++)
+        v[i] = b->equal[i];
+    if (b->range != NULL)
+        end = b->reverse ? &b->range->high : &b->range->low;
+    *after = end->given && end->open;
+    if (end->given) {
+        v[b->equal_count] = end->value;
+        if (end->prefix)
+            probe_of_prefix(p, order, v, b->equal_count + 1);
+        else
+            probe_of_values(p, order, v, b->equal_count + 1);
+    } else {
+        probe_of_values(p, order, v, b->equal_count);
+    }
+    return p->parts != 0;
+}
+
+void index_seek(const struct index *x, struct index_iter *it, const struct index_bounds *b) {
+    struct probe p;
+    bool after;
+    bool somewhere = seek_probe(&p, btree_order(x->tree), b, &after);
+
+    it->bounds = *b;
+    btree_seek(&it->at, x->tree, NULL, somewhere ? &p : NULL, after, b->reverse);
+}
+
+void index_seek_behind(const struct index *x, struct index_iter *it, const struct index_bounds *b,
+                       const struct value values[INDEX_PLACE_MAX]) {
     struct probe p;
 
-    probe_of_value(&p, btree_order(x->tree), v);
-    it->value = v;
-    it->position = x->position;
-    btree_seek(&it->at, x->tree, NULL, &p, false, false);
+    it->bounds = *b;
+    it->at = (struct btree_iter){.tree = x->tree};
+    if (!index_bounds_hold(b, values))
+        return; /* from outside, and never a place of this stretch */
+    probe_of_place(&p, btree_order(x->tree), values);
+    btree_seek(&it->at, x->tree, NULL, &p, true, b->reverse);
+}
+
+/* Has the stretch ended before `rec`?  It began inside, so the far end is enough. */
+static bool is_behind(const struct index_bounds *b, const struct order *order,
+                      const struct record *rec) {
+    struct value v;
+
+    for (uint32_t i = 0; i < b->equal_count; i++)
+        if (!value_equal(order_part(order, i, rec), b->equal[i]))
+            return true;
+    if (b->range == NULL)
+        return false;
+    v = order_part(order, b->equal_count, rec);
+    return b->reverse ? range_below(b->range, v) : range_above(b->range, v);
 }
 
 const struct record *index_next(struct index_iter *it) {
     const struct record *rec = btree_next(&it->at);
 
-    return rec != NULL && value_equal(record_field(rec, it->position), it->value) ? rec : NULL;
+    return rec == NULL || is_behind(&it->bounds, btree_order(it->at.tree), rec) ? NULL : rec;
+}
+
+eg_err index_place(const struct index_spec *spec, bool bag, const struct record *rec,
+                   struct buffer *place) {
+    struct order order = order_of_index(spec, bag);
+    size_t size_bytes = pivot_bytes_for(&order, rec) + 5; /* and the array's header */
+    uint8_t *room = buffer_room(place, size_bytes);
+    struct value_writer w = value_writer_init(room, size_bytes);
+
+    if (room == NULL)
+        return EG_TOO_LARGE;
+    value_put_array(&w, order.parts + order.rest);
+    for (uint32_t i = 0; i < order.parts; i++)
+        value_put_raw(&w, order_part(&order, i, rec));
+    if (order.rest)
+        value_put_raw(&w, record_value(rec));
+    EG_ASSERT(!w.overflow);
+    place->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+bool index_place_values(const struct index_spec *spec, bool bag, struct value place,
+                        struct value values[INDEX_PLACE_MAX]) {
+    uint32_t count = spec->part_count + 1u + bag;
+
+    if (place.size_bytes == 0 || value_kind_of(place) != VALUE_ARRAY || value_count(place) != count)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (!array_element(place, i, &values[i]))
+            return false;
+    return !bag || value_kind_of(values[count - 1]) == VALUE_ARRAY;
 }
 
 void index_check(struct index *x, struct store *s, struct reader *r) {

@@ -1,8 +1,9 @@
-/* index.h -- finding records by an attribute that is not the key.
+/* index.h -- finding records by something that is not the key.
  *
- * An index is a tree (btree.h) over the store's own records, ordered by the
- * attribute, then the key: an entry is a pointer, no value is copied.  Values are
- * compared as keys are, so 7 finds 7.0, and nil is a value like any other.
+ * An index is a tree (btree.h) over the store's own records, ordered by its parts
+ * (index_spec.h: attributes, or places inside them), then the key: an entry is a pointer,
+ * no value is copied.  Values are compared as keys are, so 7 finds 7.0, and nil is a
+ * value like any other.
  *
  * The owner keeps it in the same turn as the store, index first:
  *
@@ -13,9 +14,9 @@
  * Taking back needs no memory and cannot fail, so a write reaches all indexes
  * and the store, or none.
  *
- * What a reader sees.  A record whose attribute equals v and stays so from before
+ * What a reader sees.  A record whose parts are asked for and stay so from before
  * the read until after it is found, in the version of some moment of the read,
- * exactly once, also while it is being replaced.  What is found has that value,
+ * exactly once, also while it is being replaced.  What is found has those values,
  * because records never change, and no second look at the store is needed.  The
  * index runs ahead of the store by at most the owner's running turn: a record
  * may be found an instant before a read by key finds it, and a record that the
@@ -30,20 +31,24 @@
 #define TABLES_INDEX_H
 
 #include "tables/btree.h"
+#include "tables/index_spec.h"
+#include "tables/range.h"
 #include "tables/store.h"
 
+struct buffer;
 struct index;
 
-/* An index on the attribute at `position`, empty.  EG_MEMORY: none. */
-EG_MUST_USE eg_err index_open(struct index **out, const struct store_opts *o, uint16_t position);
+/* An empty index.  Copies the spec.  EG_MEMORY: none. */
+EG_MUST_USE eg_err index_open(struct index **out, const struct store_opts *o,
+                              const struct index_spec *spec);
 
 /* Nobody reads; what it holds stays in the slab, which closes next. */
 void index_close(struct index *x);
 /* Dropped, and some readers may still be inside: everything goes by the bin. */
 void index_retire(struct index *x);
 
-uint16_t index_position(const struct index *x);
-struct btree_stats index_stats(const struct index *x); /* any thread */
+const struct index_spec *index_spec(const struct index *x); /* as long as the index */
+struct btree_stats index_stats(const struct index *x);      /* any thread */
 
 /* ---- changes: the owner ------------------------------------------------- */
 
@@ -61,14 +66,26 @@ void index_clear(struct index *x);
 
 /* ---- reading ------------------------------------------------------------ */
 
-/* The records whose attribute equals `v`, in key order; valid inside one section. */
+/* The records of a stretch by their parts, then their key (`reverse`: backwards); valid
+ * inside one section. */
 struct index_iter {
     struct btree_iter at;
-    struct value value; /* borrowed */
-    uint16_t position;
+    struct index_bounds bounds;
 };
-void index_seek(const struct index *x, struct index_iter *it, struct value v);
+void index_seek(const struct index *x, struct index_iter *it, const struct index_bounds *b);
 const struct record *index_next(struct index_iter *it); /* NULL: no more */
+
+/* Append where `rec` stands, a value to go on behind it in a later section: its parts
+ * and its key in an array, in a bag the whole record too.  EG_TOO_LARGE. */
+EG_MUST_USE eg_err index_place(const struct index_spec *spec, bool bag, const struct record *rec,
+                               struct buffer *place);
+/* The values of a place from outside, INDEX_PLACE_MAX at most.  False: it is none. */
+enum { INDEX_PLACE_MAX = INDEX_PARTS_MAX + 2 };
+EG_MUST_USE bool index_place_values(const struct index_spec *spec, bool bag, struct value place,
+                                    struct value values[INDEX_PLACE_MAX]);
+/* As index_seek(), behind that place. */
+void index_seek_behind(const struct index *x, struct index_iter *it, const struct index_bounds *b,
+                       const struct value values[INDEX_PLACE_MAX]);
 
 /* Assert that the index holds exactly the records of `s`.  The owner, in a section. */
 void index_check(struct index *x, struct store *s, struct reader *r);

@@ -403,3 +403,98 @@ size_t key_sortable(struct value v, uint8_t *buffer, size_t size_bytes) {
     put_sortable(&s, v.at);
     return s.need_bytes;
 }
+
+/* ---- over a sortable form, which may come from a damaged disc --------------- */
+
+static size_t skip_bytes(const uint8_t *at, size_t size_bytes) {
+    for (size_t i = 0; i + 1 < size_bytes; i++) {
+        if (at[i] != 0)
+            continue;
+        if (at[i + 1] == 0)
+            return i + 2;
+        i++; /* a zero of the value's own */
+    }
+    return 0;
+}
+
+static size_t skip_number(const uint8_t *at, size_t size_bytes) {
+    enum { CLASS_BYTES = 2, FRACTION_BYTES = 8 };
+    unsigned class = size_bytes < CLASS_BYTES ? CLASS_ZERO : (unsigned) at[0] << 8 | at[1];
+    size_t bytes = CLASS_BYTES;
+
+    if (class != CLASS_ZERO && class != CLASS_INFINITY && class != CLASS_NAN &&
+        class != (CLASS_INFINITY ^ 0xffffu))
+        bytes += FRACTION_BYTES;
+    return bytes <= size_bytes ? bytes : 0;
+}
+
+static size_t skip_sortable(const uint8_t *at, size_t size_bytes, uint32_t depth);
+
+/* `count` forms in a row; UINT64_MAX: until the end of an array. */
+static size_t skip_row(const uint8_t *at, size_t size_bytes, uint64_t count, uint32_t depth) {
+    size_t used = 0;
+
+    for (uint64_t i = 0; i < count; i++) {
+        size_t bytes;
+
+        if (used == size_bytes)
+            return 0;
+        if (count == UINT64_MAX && at[used] == 0)
+            return used + 1;
+        bytes = skip_sortable(at + used, size_bytes - used, depth);
+        if (bytes == 0)
+            return 0;
+        used += bytes;
+    }
+    return used;
+}
+
+static size_t skip_map(const uint8_t *at, size_t size_bytes, uint32_t depth) {
+    enum { COUNT_BYTES = 4 };
+    uint64_t pairs = 0;
+    size_t bytes;
+
+    if (size_bytes < COUNT_BYTES)
+        return 0;
+    for (size_t i = 0; i < COUNT_BYTES; i++)
+        pairs = pairs << 8 | at[i];
+    if (pairs == 0)
+        return COUNT_BYTES;
+    bytes = skip_row(at + COUNT_BYTES, size_bytes - COUNT_BYTES, 2 * pairs, depth);
+    return bytes == 0 ? 0 : COUNT_BYTES + bytes;
+}
+
+static size_t skip_sortable(const uint8_t *at, size_t size_bytes, uint32_t depth) {
+    size_t bytes = 0;
+
+    if (size_bytes == 0 || depth > VALUE_DEPTH_MAX)
+        return 0;
+    switch ((enum value_kind)(at[0] - 1)) {
+    case VALUE_NIL:
+    case VALUE_FALSE:
+    case VALUE_TRUE:
+        return 1;
+    case VALUE_NUMBER:
+        bytes = skip_number(at + 1, size_bytes - 1);
+        break;
+    case VALUE_STRING:
+    case VALUE_BINARY:
+        bytes = skip_bytes(at + 1, size_bytes - 1);
+        break;
+    case VALUE_EXT:
+        bytes = size_bytes < 2 ? 0 : skip_bytes(at + 2, size_bytes - 2);
+        bytes += bytes != 0;
+        break;
+    case VALUE_ARRAY:
+        bytes = skip_row(at + 1, size_bytes - 1, UINT64_MAX, depth + 1);
+        break;
+    case VALUE_MAP:
+        bytes = skip_map(at + 1, size_bytes - 1, depth + 1);
+        break;
+    }
+    return bytes == 0 ? 0 : bytes + 1;
+}
+
+size_t key_sortable_skip(const uint8_t *at, size_t size_bytes) {
+    return skip_sortable(at, size_bytes, 0);
+}

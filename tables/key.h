@@ -52,4 +52,7 @@ uint64_t key_hash(struct value v, uint64_t seed);
  * Self-delimiting: sortable(a) ++ sortable(b) sorts as the pair (a, b). */
 size_t key_sortable(struct value v, uint8_t *buffer, size_t size_bytes);
 
+/* How many bytes the sortable form at `at` takes; 0: it is none, or not all there. */
+size_t key_sortable_skip(const uint8_t *at, size_t size_bytes);
+
 #endif /* TABLES_KEY_H */

@@ -2,6 +2,7 @@
 #include "tables/order.h"
 
 #include "tables/key.h"
+#include "tables/range.h"
 
 #include <string.h>
 
@@ -29,6 +30,7 @@ static void probe_append_rest(struct probe *p) {
 static void probe_begin(struct probe *p, const struct order *order) {
     p->order = order;
     p->parts = 0;
+    p->prefix = false;
     p->row = (struct value){NULL, 0};
     p->sortable_bytes = 0;
 }
@@ -42,16 +44,59 @@ static void probe_end(struct probe *p) {
     p->complete = p->parts == p->order->parts && (!p->order->rest || p->row.at != NULL);
 }
 
+struct order order_of_index(const struct index_spec *spec, bool bag) {
+    struct order order = {.parts = (uint8_t) (spec->part_count + 1), .rest = bag};
+
+    for (uint32_t i = 0; i < spec->part_count; i++)
+        order.position[i] = spec->part[i].position;
+    order.paths = spec->step_count != 0 ? spec : NULL;
+    return order;
+}
+
 void probe_of_value(struct probe *p, const struct order *order, struct value v) {
+    probe_of_values(p, order, &v, 1);
+}
+
+void probe_of_values(struct probe *p, const struct order *order, const struct value *v,
+                     uint32_t count) {
     probe_begin(p, order);
-    probe_add(p, v);
+    for (uint32_t i = 0; i < count; i++)
+        probe_add(p, v[i]);
+    probe_end(p);
+}
+
+void probe_of_prefix(struct probe *p, const struct order *order, const struct value *v,
+                     uint32_t count) {
+    uint32_t room;
+    size_t size;
+
+    probe_of_values(p, order, v, count - 1);
+    room = PROBE_BYTES - p->sortable_bytes;
+    p->part[p->parts++] = v[count - 1];
+    p->prefix = true;
+    p->complete = false;
+    if (room == 0)
+        return;
+    size = key_sortable(v[count - 1], p->sortable + p->sortable_bytes, room);
+    size -= value_kind_of(v[count - 1]) == VALUE_ARRAY; /* its end, which longer ones do not have */
+    p->sortable_bytes += (uint32_t) EG_MIN(size, (size_t) room);
+}
+
+void probe_of_place(struct probe *p, const struct order *order, const struct value *v) {
+    probe_begin(p, order);
+    for (uint32_t i = 0; i < order->parts; i++)
+        probe_add(p, v[i]);
+    if (order->rest) {
+        p->row = v[order->parts];
+        probe_append_rest(p);
+    }
     probe_end(p);
 }
 
 void probe_of_record(struct probe *p, const struct order *order, const struct record *rec) {
     probe_begin(p, order);
     for (uint32_t i = 0; i < order->parts; i++)
-        probe_add(p, record_field(rec, order->position[i]));
+        probe_add(p, order_part(order, i, rec));
     if (order->rest) {
         p->row = record_value(rec);
         probe_append_rest(p);
@@ -79,9 +124,15 @@ void probe_of_pivot(struct probe *p, const struct order *order, const struct piv
     probe_end(p);
 }
 
+static int compare_part(const struct probe *p, uint32_t i, struct value v) {
+    if (EG_UNLIKELY(p->prefix) && i + 1 == p->parts)
+        return -range_compare_prefix(v, p->part[i]);
+    return value_compare(p->part[i], v);
+}
+
 int probe_compare(const struct probe *p, const struct record *rec) {
     for (uint32_t i = 0; i < p->parts; i++) {
-        int c = value_compare(p->part[i], record_field(rec, p->order->position[i]));
+        int c = compare_part(p, i, order_part(p->order, i, rec));
         if (c != 0)
             return c;
     }
@@ -93,7 +144,7 @@ int probe_compare_pivot(const struct probe *p, const struct pivot *pivot) {
 
     for (uint32_t i = 0; i < p->parts; i++) {
         struct value v = value_at(at);
-        int c = value_compare(p->part[i], v);
+        int c = compare_part(p, i, v);
         if (c != 0)
             return c;
         at += v.size_bytes;
@@ -103,7 +154,7 @@ int probe_compare_pivot(const struct probe *p, const struct pivot *pivot) {
 
 bool order_same(const struct order *order, const struct record *a, const struct record *b) {
     for (uint32_t i = 0; i < order->parts; i++)
-        if (!value_equal(record_field(a, order->position[i]), record_field(b, order->position[i])))
+        if (!value_equal(order_part(order, i, a), order_part(order, i, b)))
             return false;
     return !order->rest || value_equal(record_value(a), record_value(b));
 }
@@ -112,7 +163,7 @@ size_t pivot_bytes_for(const struct order *order, const struct record *rec) {
     size_t size = offsetof(struct pivot, bytes);
 
     for (uint32_t i = 0; i < order->parts; i++)
-        size += record_field(rec, order->position[i]).size_bytes;
+        size += order_part(order, i, rec).size_bytes;
     return size + (order->rest ? record_array_bytes(rec) : 0);
 }
 
@@ -122,7 +173,7 @@ void pivot_init(struct pivot *p, const struct order *order, const struct record 
 
     p->generation = generation;
     for (uint32_t i = 0; i < order->parts; i++) {
-        struct value v = record_field(rec, order->position[i]);
+        struct value v = order_part(order, i, rec);
         memcpy(at, v.at, v.size_bytes);
         at += v.size_bytes;
     }

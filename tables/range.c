@@ -1,16 +1,14 @@
 /* range.c -- values against the ends of a range. */
 #include "tables/range.h"
 
-/* Where v stands to the end's value: <0 before it, 0 at it.  Every array that begins
- * with a prefix stands at it. */
-static int compare_to_end(struct value v, const struct range_end *end) {
+int range_compare_prefix(struct value v, struct value prefix) {
     struct value_iter it, wanted;
     struct value element, other;
 
-    if (!end->prefix || value_kind_of(v) != VALUE_ARRAY || value_kind_of(end->value) != VALUE_ARRAY)
-        return value_compare(v, end->value);
+    if (value_kind_of(v) != VALUE_ARRAY || value_kind_of(prefix) != VALUE_ARRAY)
+        return value_compare(v, prefix);
     it = value_iter_of(v);
-    wanted = value_iter_of(end->value);
+    wanted = value_iter_of(prefix);
     while (value_iter_next(&wanted, &other)) {
         int c;
 
@@ -21,6 +19,11 @@ static int compare_to_end(struct value v, const struct range_end *end) {
             return c;
     }
     return 0;
+}
+
+/* Where v stands to the end's value: <0 before it, 0 at it. */
+static int compare_to_end(struct value v, const struct range_end *end) {
+    return end->prefix ? range_compare_prefix(v, end->value) : value_compare(v, end->value);
 }
 
 bool range_below(const struct range *range, struct value v) {

@@ -32,6 +32,9 @@ bool range_holds(const struct range *range, struct value v);
 bool range_below(const struct range *range, struct value v); /* of the low end  */
 bool range_above(const struct range *range, struct value v); /* of the high end */
 
+/* Where `v` stands to all arrays that begin with `prefix`: <0 before, 0 among, >0 behind. */
+int range_compare_prefix(struct value v, struct value prefix);
+
 /* The range that holds `v` alone. */
 struct range range_of_value(struct value v);
 

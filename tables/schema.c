@@ -169,31 +169,39 @@ static eg_err take_attributes(struct schema *s, struct value v, struct err_note 
     return EG_OK;
 }
 
-/* Checked after all others, when the attributes are known. */
+/* Taken after the attributes are known. */
 static eg_err take_index(struct schema *s, struct value v, struct err_note *note) {
     struct value_iter it;
     struct value element;
 
     if (value_kind_of(v) != VALUE_ARRAY)
-        return bad_option(note, "index", "an array of attribute names");
-    s->index_count = 0;
+        return bad_option(note, "index", "an array of attributes");
     it = value_iter_of(v);
     while (value_iter_next(&it, &element)) {
-        struct schema_name name;
-        int position;
+        struct index_spec spec;
+        eg_err err = index_spec_parse(&spec, schema_attributes(s), element, note);
 
-        if (!name_from_value(&name, element))
-            return bad_option(note, "index", "an array of attribute names");
-        position = schema_attribute(s, name.text, name.size_bytes);
-        if (position < 0)
-            return err_note(note, EG_BAD_REQUEST, "option index: no attribute %s", name.text);
-        if (position == 0)
-            return err_note(note, EG_BAD_REQUEST, "option index: the key is found without one");
-        if (schema_indexed(s, (uint32_t) position))
-            return err_note(note, EG_BAD_REQUEST, "option index: %s stands twice", name.text);
-        if (s->index_count == SCHEMA_INDEXES_MAX)
-            return bad_option(note, "index", "at most 16 attributes");
-        s->index[s->index_count++] = (uint16_t) position;
+        if (err == EG_OK)
+            err = schema_add_index(s, &spec, note);
+        if (err != EG_OK)
+            return err == EG_EXISTS ? EG_BAD_REQUEST : err; /* it stands twice */
+    }
+    return EG_OK;
+}
+
+/* The ids under which the disc has the rows of each. */
+static eg_err take_index_ids(struct schema *s, struct value v, struct err_note *note) {
+    struct value_iter it;
+    struct value element;
+    uint64_t id;
+
+    if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != s->index_count)
+        return bad_option(note, "index_ids", "a number for each index");
+    it = value_iter_of(v);
+    for (uint32_t i = 0; value_iter_next(&it, &element); i++) {
+        if (!value_get_u64(element, &id) || id >= UINT16_MAX)
+            return bad_option(note, "index_ids", "a number for each index");
+        s->index[i]->id = (uint16_t) id;
     }
     return EG_OK;
 }
@@ -205,12 +213,12 @@ struct option {
 
 /* In the order they are applied: what others depend on comes first. */
 static const struct option options_known[] = {
-    {"type", take_type},   {"storage", take_storage},   {"attributes", take_attributes},
-    {"index", take_index}, {"copies", take_copies},     {"shards", take_shards},
-    {"merge", take_merge}, {"majority", take_majority}, {"durability", take_durability},
-    {"ttl", take_ttl},     {"cache", take_cache},       {"max_bytes", take_max_bytes},
-    {"id", take_id},       {"seed", take_seed},         {"version", take_version},
-    {"table", take_table},
+    {"type", take_type},   {"storage", take_storage},     {"attributes", take_attributes},
+    {"index", take_index}, {"copies", take_copies},       {"shards", take_shards},
+    {"merge", take_merge}, {"majority", take_majority},   {"durability", take_durability},
+    {"ttl", take_ttl},     {"cache", take_cache},         {"max_bytes", take_max_bytes},
+    {"id", take_id},       {"seed", take_seed},           {"version", take_version},
+    {"table", take_table}, {"index_ids", take_index_ids},
 };
 
 static eg_err refuse_unknown(struct value options, struct err_note *note) {
@@ -310,10 +318,21 @@ eg_err schema_copy(struct schema *to, const struct schema *from) {
     memcpy(attributes, from->attributes, size_bytes);
     *to = *from;
     to->attributes = attributes;
+    for (uint32_t i = 0; i < from->index_count; i++) {
+        to->index[i] = alloc_get(from->alloc, sizeof *to->index[i]);
+        if (to->index[i] == NULL) {
+            to->index_count = i;
+            schema_fini(to);
+            return EG_MEMORY;
+        }
+        *to->index[i] = *from->index[i];
+    }
     return EG_OK;
 }
 
 void schema_fini(struct schema *s) {
+    while (s->index_count > 0)
+        schema_drop_index(s, s->index[s->index_count - 1]->id);
     alloc_put(s->alloc, s->attributes, s->attribute_count * sizeof *s->attributes);
     s->attributes = NULL;
     s->attribute_count = 0;
@@ -331,7 +350,7 @@ void schema_put_options(const struct schema *s, struct value_writer *w) {
     value_put_text(w, "index");
     value_put_array(w, s->index_count);
     for (uint32_t i = 0; i < s->index_count; i++)
-        value_put_string(w, s->attributes[s->index[i]].text, s->attributes[s->index[i]].size_bytes);
+        index_spec_put(s->index[i], schema_attributes(s), w);
     value_put_text(w, "copies");
     if (s->copies == SCHEMA_COPIES_ALL)
         value_put_text(w, "all");
@@ -362,7 +381,7 @@ void schema_put_options(const struct schema *s, struct value_writer *w) {
 static void encode_into(const struct schema *s, struct value_writer *w) {
     bool renamed = strcmp(s->name.text, s->stored_name.text) != 0;
 
-    value_put_map(w, SCHEMA_OPTIONS + 3u + renamed);
+    value_put_map(w, SCHEMA_OPTIONS + 4u + renamed);
     schema_put_options(s, w);
     value_put_text(w, "id");
     value_put_u64(w, s->id);
@@ -370,6 +389,10 @@ static void encode_into(const struct schema *s, struct value_writer *w) {
     value_put_u64(w, s->seed);
     value_put_text(w, "version");
     value_put_u64(w, s->version);
+    value_put_text(w, "index_ids");
+    value_put_array(w, s->index_count);
+    for (uint32_t i = 0; i < s->index_count; i++)
+        value_put_u64(w, s->index[i]->id);
     if (renamed) {
         value_put_text(w, "table");
         value_put_string(w, s->name.text, s->name.size_bytes);
@@ -412,9 +435,72 @@ int schema_attribute(const struct schema *s, const char *name, size_t name_bytes
     return -1;
 }
 
-bool schema_indexed(const struct schema *s, uint32_t position) {
+/* ---- indexes ----------------------------------------------------------------- */
+
+const struct index_spec *schema_index(const struct schema *s, const char *name, size_t name_bytes) {
+    const struct index_spec *found = NULL;
+
     for (uint32_t i = 0; i < s->index_count; i++)
-        if (s->index[i] == position)
+        if (index_spec_called(s->index[i], schema_attributes(s), name, name_bytes))
+            return s->index[i];
+    for (uint32_t i = 0; i < s->index_count; i++) {
+        const struct index_spec *x = s->index[i];
+
+        if (!index_spec_begins(x, schema_attributes(s), name, name_bytes))
+            continue;
+        if (x->part_count == 1)
+            return x;
+        if (found == NULL)
+            found = x;
+    }
+    return found;
+}
+
+const struct index_spec *schema_index_at(const struct schema *s, uint32_t position) {
+    for (uint32_t i = 0; i < s->index_count; i++)
+        if (s->index[i]->part_count == 1 && index_spec_part_is(s->index[i], 0, position, NULL, 0))
+            return s->index[i];
+    return NULL;
+}
+
+static bool id_is_taken(const struct schema *s, uint32_t id) {
+    for (uint32_t i = 0; i < s->index_count; i++)
+        if (s->index[i]->id == id)
             return true;
     return false;
+}
+
+eg_err schema_add_index(struct schema *s, const struct index_spec *spec, struct err_note *note) {
+    struct index_spec *x;
+    char title[INDEX_TITLE_BYTES_MAX];
+    size_t bytes = index_spec_title(spec, schema_attributes(s), title);
+
+    for (uint32_t i = 0; i < s->index_count; i++)
+        if (index_spec_called(s->index[i], schema_attributes(s), title, bytes) ||
+            index_spec_same(s->index[i], spec))
+            return err_note(note, EG_EXISTS, "there is an index on %.*s", (int) EG_MIN(bytes, 64u),
+                            title);
+    if (s->index_count == SCHEMA_INDEXES_MAX)
+        return err_note(note, EG_BAD_REQUEST, "a table has at most %d indexes", SCHEMA_INDEXES_MAX);
+    x = alloc_get(s->alloc, sizeof *x);
+    if (x == NULL)
+        return EG_MEMORY;
+    *x = *spec;
+    if (id_is_taken(s, x->id))
+        x->id = INDEX_ID_PATHS;
+    while (id_is_taken(s, x->id))
+        x->id++;
+    s->index[s->index_count++] = x;
+    return EG_OK;
+}
+
+void schema_drop_index(struct schema *s, uint32_t id) {
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < s->index_count; i++)
+        if (s->index[i]->id == id)
+            alloc_put(s->alloc, s->index[i], sizeof *s->index[i]);
+        else
+            s->index[count++] = s->index[i];
+    s->index_count = count;
 }

@@ -13,7 +13,7 @@
 
 #include "engine/buffer.h"
 #include "engine/err.h"
-#include "tables/value.h"
+#include "tables/index_spec.h"
 
 enum table_type { TABLE_SET, TABLE_ORDERED_SET, TABLE_BAG };
 enum table_storage { STORAGE_RAM, STORAGE_DISC, STORAGE_DISC_ONLY };
@@ -63,8 +63,8 @@ struct schema {
     uint64_t max_bytes; /* 0: only the node's limit   */
     uint32_t attribute_count;
     uint32_t index_count;
-    uint16_t index[SCHEMA_INDEXES_MAX]; /* attribute positions, ascending */
-    struct schema_name *attributes;     /* attribute_count of them        */
+    struct index_spec *index[SCHEMA_INDEXES_MAX]; /* its own                 */
+    struct schema_name *attributes;               /* attribute_count of them */
     struct alloc *alloc;
 };
 
@@ -93,6 +93,20 @@ EG_MUST_USE eg_err schema_check(const struct schema *s, struct err_note *note);
 
 /* Position of an attribute, or -1. */
 int schema_attribute(const struct schema *s, const char *name, size_t name_bytes);
-bool schema_indexed(const struct schema *s, uint32_t position);
+
+/* The index that is called so; else one whose only part is written so; else the first
+ * whose leading part is.  NULL: none. */
+const struct index_spec *schema_index(const struct schema *s, const char *name, size_t name_bytes);
+/* The index on this whole attribute alone, or NULL. */
+const struct index_spec *schema_index_at(const struct schema *s, uint32_t position);
+static inline struct index_attributes schema_attributes(const struct schema *s) {
+    return (struct index_attributes){s->attributes, s->attribute_count};
+}
+
+/* Add an index; copies the spec and gives it an id that no other has.  EG_EXISTS: there is
+ * one of that name or of those parts.  EG_BAD_REQUEST: too many.  EG_MEMORY. */
+EG_MUST_USE eg_err schema_add_index(struct schema *s, const struct index_spec *spec,
+                                    struct err_note *note);
+void schema_drop_index(struct schema *s, uint32_t id);
 
 #endif /* TABLES_SCHEMA_H */

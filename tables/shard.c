@@ -348,14 +348,19 @@ static void build_step(struct actor *self, struct shard *s) {
         return;
     }
     if (err != EG_OK)
-        shard_index_drop(s, s->build.position);
+        shard_index_drop(s, s->build.id);
     end_call(self, &s->build_call, err);
 }
 
 static void begin_build(struct actor *self, struct shard *s, const struct message *m) {
     struct shard_request q = shard_request_unpack(m->payload);
-    eg_err err =
-        s->build_call.open || s->stop_call.open ? EG_BUSY : shard_index_build_begin(s, q.attribute);
+    struct index_spec spec;
+    eg_err err = EG_BUSY;
+
+    EG_ASSERT(q.value.size_bytes == sizeof spec); /* from the catalog */
+    memcpy(&spec, q.value.at, sizeof spec);
+    if (!s->build_call.open && !s->stop_call.open)
+        err = shard_index_build_begin(s, &spec);
 
     if (err != EG_OK) {
         refuse(self, m, err, "");

@@ -55,7 +55,7 @@ struct shard_index {
 
 /* An index under construction. */
 struct shard_build {
-    uint32_t position;
+    uint32_t id;
     struct buffer place; /* the last key that was added */
 };
 

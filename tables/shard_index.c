@@ -16,10 +16,10 @@ static struct index *index_in(const struct shard_index *slot) {
     return atomic_load_explicit(&slot->index, memory_order_acquire);
 }
 
-static struct shard_index *slot_of(struct shard *s, uint32_t position) {
+static struct shard_index *slot_of(struct shard *s, uint32_t id) {
     for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
         struct index *x = index_in(&s->index[i]);
-        if (x != NULL && index_position(x) == position)
+        if (x != NULL && index_spec(x)->id == id)
             return &s->index[i];
     }
     return NULL;
@@ -29,14 +29,14 @@ static bool on_disc(const struct shard *s) {
     return s->table->storage == STORAGE_DISC_ONLY;
 }
 
-static eg_err open_slot(struct shard *s, uint32_t position, bool whole) {
+static eg_err open_slot(struct shard *s, const struct index_spec *spec, bool whole) {
     struct store_opts o = {.alloc = s->table->world->o.alloc,
                            .slab = s->slab,
                            .bin = &s->bin,
                            .seed = s->table->seed,
                            .bag = s->table->type == TABLE_BAG};
     struct index *x;
-    eg_err err = index_open(&x, &o, (uint16_t) position);
+    eg_err err = index_open(&x, &o, spec);
 
     if (err != EG_OK)
         return err;
@@ -74,7 +74,7 @@ void shard_index_close(struct shard *s) {
 /* ---- changes ------------------------------------------------------------------ */
 
 /* The rows of a disc_only table join what its store writes next, or is refused. */
-static eg_err update_rows(struct shard *s, uint32_t position, const struct record *old,
+static eg_err update_rows(struct shard *s, const struct index_spec *spec, const struct record *old,
                           const struct record *fresh) {
     struct disc_batch *b = store_disc_extra(s->store);
     struct disc_table *t = s->table->disc_table;
@@ -82,9 +82,9 @@ static eg_err update_rows(struct shard *s, uint32_t position, const struct recor
     eg_err err = EG_OK;
 
     if (old != NULL)
-        err = disc_record_del_index(b, t, s->number, position, old, bag);
+        err = disc_record_del_index(b, t, s->number, spec, old, bag);
     if (err == EG_OK && fresh != NULL)
-        err = disc_record_put_index(b, t, s->number, position, fresh, bag);
+        err = disc_record_put_index(b, t, s->number, spec, fresh, bag);
     return err;
 }
 
@@ -103,8 +103,7 @@ eg_err shard_index_update(struct shard *s, const struct record *old, const struc
 
         if (x == NULL)
             continue;
-        err = on_disc(s) ? update_rows(s, index_position(x), old, fresh)
-                         : index_update(x, old, fresh);
+        err = on_disc(s) ? update_rows(s, index_spec(x), old, fresh) : index_update(x, old, fresh);
         if (err != EG_OK) {
             undo_before(s, i);
             return err;
@@ -140,45 +139,68 @@ static eg_err append(struct buffer *result, const struct record *rec, uint64_t n
 
 /* The index that readers may use.  Its slot may be emptied and filled again while we
  * look; where it holds the same index before and after, `whole` was said of that one. */
-static const struct index *whole_index(struct shard *s, uint32_t position) {
-    struct shard_index *slot = slot_of(s, position);
+static const struct index *whole_index(struct shard *s, uint32_t id) {
+    struct shard_index *slot = slot_of(s, id);
     const struct index *x = slot == NULL ? NULL : index_in(slot);
 
-    if (x == NULL || index_position(x) != position ||
+    if (x == NULL || index_spec(x)->id != id ||
         !atomic_load_explicit(&slot->whole, memory_order_acquire))
         return NULL;
     return index_in(slot) == x ? x : NULL;
 }
 
-eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t position, struct value v,
-                        uint64_t now_ms, struct buffer *result, uint32_t *count) {
-    const struct index *x = whole_index(s, position);
-    const struct record *rec;
-    struct index_iter it;
-    eg_err err = EG_OK;
+eg_err shard_index_seek(struct shard_index_scan *scan, struct shard *s, struct reader *r,
+                        uint32_t id, const struct index_bounds *b, struct value place) {
+    const struct index *x = whole_index(s, id);
+    struct value values[INDEX_PLACE_MAX];
+    bool bag = s->table->type == TABLE_BAG;
 
-    if (x == NULL)
+    if (x == NULL || b->equal_count + (b->range != NULL) > index_spec(x)->part_count)
         return EG_BAD_REQUEST;
-    if (on_disc(s)) {
-        struct store_cursor c;
+    if (place.size_bytes != 0 && !index_place_values(index_spec(x), bag, place, values))
+        return EG_BAD_REQUEST;
+    scan->shard = s;
+    scan->reader = r;
+    scan->spec = index_spec(x);
+    scan->on_disc = on_disc(s);
+    if (scan->on_disc)
+        store_disc_index_seek(s->store, r, &scan->cursor, scan->spec, b,
+                              place.size_bytes != 0 ? values : NULL);
+    else if (place.size_bytes != 0)
+        index_seek_behind(x, &scan->iter, b, values);
+    else
+        index_seek(x, &scan->iter, b);
+    return EG_OK;
+}
 
-        store_disc_index_seek(s->store, r, &c, position, v);
-        while (err == EG_OK && (rec = s->store->ops->next(s->store, r, &c)) != NULL)
-            err = append(result, rec, now_ms, count);
-        return err != EG_OK ? err : reader_take_fault(r);
-    }
-    index_seek(x, &it, v);
-    while (err == EG_OK && (rec = index_next(&it)) != NULL)
+const struct record *shard_index_next(struct shard_index_scan *scan) {
+    struct store *store = scan->shard->store;
+
+    return scan->on_disc ? store->ops->next(store, scan->reader, &scan->cursor)
+                         : index_next(&scan->iter);
+}
+
+eg_err shard_index_place(const struct shard_index_scan *scan, const struct record *last,
+                         struct buffer *place) {
+    return index_place(scan->spec, scan->shard->table->type == TABLE_BAG, last, place);
+}
+
+eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t id,
+                        const struct index_bounds *b, uint64_t now_ms, struct buffer *result,
+                        uint32_t *count) {
+    struct shard_index_scan scan;
+    const struct record *rec;
+    eg_err err = shard_index_seek(&scan, s, r, id, b, (struct value){0});
+
+    while (err == EG_OK && (rec = shard_index_next(&scan)) != NULL)
         err = append(result, rec, now_ms, count);
-    return err;
+    return err == EG_OK ? reader_take_fault(r) : err;
 }
 
 /* ---- building ---------------------------------------------------------------------- */
 
-static eg_err add_to_index(struct shard *s, uint32_t position, const struct record *rec) {
-    if (on_disc(s))
-        return update_rows(s, position, NULL, rec);
-    return index_update(index_in(slot_of(s, position)), NULL, rec);
+static eg_err add_to_index(struct shard *s, struct index *x, const struct record *rec) {
+    return on_disc(s) ? update_rows(s, index_spec(x), NULL, rec) : index_update(x, NULL, rec);
 }
 
 /* Where the next step goes on: a key, for no pointer survives the section. */
@@ -213,9 +235,9 @@ static bool step_is_over(uint32_t records, const struct record *last, const stru
 }
 
 /* Remove an index's rows of a disc_only table. */
-static eg_err drop_rows(struct shard *s, uint32_t position) {
+static eg_err drop_rows(struct shard *s, uint32_t id) {
     struct disc_batch *extra = store_disc_extra(s->store);
-    eg_err err = disc_record_drop_index(extra, s->table->disc_table, s->number, position);
+    eg_err err = disc_record_drop_index(extra, s->table->disc_table, s->number, id);
 
     if (err == EG_OK)
         return store_disc_write_extra(s->store);
@@ -223,14 +245,14 @@ static eg_err drop_rows(struct shard *s, uint32_t position) {
     return err;
 }
 
-eg_err shard_index_build_begin(struct shard *s, uint32_t position) {
-    eg_err err = on_disc(s) ? drop_rows(s, position) : EG_OK; /* of one that was given up */
+eg_err shard_index_build_begin(struct shard *s, const struct index_spec *spec) {
+    eg_err err = on_disc(s) ? drop_rows(s, spec->id) : EG_OK; /* of one that was given up */
 
-    shard_index_drop(s, position); /* likewise */
+    shard_index_drop(s, spec->id); /* likewise */
     if (err == EG_OK)
-        err = open_slot(s, position, false);
+        err = open_slot(s, spec, false);
     if (err == EG_OK) {
-        s->build.position = position;
+        s->build.id = spec->id;
         buffer_init(&s->build.place, s->table->world->o.alloc, KEY_SIZE_MAX * 2);
     }
     return err;
@@ -238,6 +260,7 @@ eg_err shard_index_build_begin(struct shard *s, uint32_t position) {
 
 eg_err shard_index_build_step(struct shard *s, struct reader *r, bool *done) {
     const struct record *rec, *last = NULL;
+    struct shard_index *slot = slot_of(s, s->build.id);
     struct store_cursor c;
     uint32_t records = 0;
     eg_err err = seek_place(s, r, &c);
@@ -247,7 +270,7 @@ eg_err shard_index_build_step(struct shard *s, struct reader *r, bool *done) {
         return err;
     while ((rec = s->store->ops->next(s->store, r, &c)) != NULL &&
            !(last != NULL && step_is_over(records, last, rec))) {
-        err = add_to_index(s, s->build.position, rec);
+        err = add_to_index(s, index_in(slot), rec);
         if (err != EG_OK)
             return err;
         last = rec;
@@ -262,12 +285,12 @@ eg_err shard_index_build_step(struct shard *s, struct reader *r, bool *done) {
         return err != EG_OK ? err : keep_place(s, last);
     *done = true;
     buffer_fini(&s->build.place);
-    atomic_store_explicit(&slot_of(s, s->build.position)->whole, true, memory_order_release);
+    atomic_store_explicit(&slot->whole, true, memory_order_release);
     return EG_OK;
 }
 
-void shard_index_drop(struct shard *s, uint32_t position) {
-    struct shard_index *slot = slot_of(s, position);
+void shard_index_drop(struct shard *s, uint32_t id) {
+    struct shard_index *slot = slot_of(s, id);
     struct index *x;
 
     if (slot == NULL)
@@ -281,7 +304,7 @@ void shard_index_drop(struct shard *s, uint32_t position) {
     if (!on_disc(s))
         return;
     disc_batch_reset(store_disc_extra(s->store)); /* rows of a step that failed */
-    if (drop_rows(s, position) != EG_OK)
+    if (drop_rows(s, id) != EG_OK)
         env_log(s->table->world->o.env, ENV_LOG_WARN, "table",
                 "%s: rows of a dropped index stay on disc", schema_of(s->table)->name.text);
 }

@@ -21,19 +21,43 @@ EG_MUST_USE eg_err shard_index_update(struct shard *s, const struct record *old,
 void shard_index_undo(struct shard *s);
 EG_MUST_USE eg_err shard_index_clear(struct shard *s);
 
-/* Append the records whose attribute at `position` equals `v`; adds to *count.
- * EG_BAD_REQUEST: no index there that is whole.  EG_TOO_LARGE. */
-EG_MUST_USE eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t position,
-                                    struct value v, uint64_t now_ms, struct buffer *result,
-                                    uint32_t *count);
+/* A scan over a stretch of one index of the shard, wherever its records lie.  Valid inside
+ * one section. */
+struct shard_index_scan {
+    struct shard *shard;
+    struct reader *reader;
+    const struct index_spec *spec;
+    bool on_disc;
+    struct index_iter iter;
+    struct store_cursor cursor;
+};
+
+/* Begin, or go on behind `place` (size 0: begin), which index_place() has written.  The
+ * bounds' values are borrowed.  EG_BAD_REQUEST: no index of that id that is whole, or no
+ * such place. */
+EG_MUST_USE eg_err shard_index_seek(struct shard_index_scan *scan, struct shard *s,
+                                    struct reader *r, uint32_t id, const struct index_bounds *b,
+                                    struct value place);
+/* Expired records too.  NULL: the end, or the reader's fault says why.  A record of a
+ * disc_only table stays while the scan takes one step more. */
+const struct record *shard_index_next(struct shard_index_scan *scan);
+/* Append where the scan stands: behind `last`, which shard_index_next() gave. */
+EG_MUST_USE eg_err shard_index_place(const struct shard_index_scan *scan, const struct record *last,
+                                     struct buffer *place);
+
+/* Append the records of a stretch that have not expired; adds to *count.
+ * EG_BAD_REQUEST, EG_TOO_LARGE. */
+EG_MUST_USE eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t id,
+                                    const struct index_bounds *b, uint64_t now_ms,
+                                    struct buffer *result, uint32_t *count);
 
 /* Add an index to a live shard: begin, then step until *done (a bounded number of
  * records each, between other turns); then readers may use it.
  * EG_BUSY: no slot is free. */
-EG_MUST_USE eg_err shard_index_build_begin(struct shard *s, uint32_t position);
+EG_MUST_USE eg_err shard_index_build_begin(struct shard *s, const struct index_spec *spec);
 EG_MUST_USE eg_err shard_index_build_step(struct shard *s, struct reader *r, bool *done);
 /* Give up, or drop what is there. */
-void shard_index_drop(struct shard *s, uint32_t position);
+void shard_index_drop(struct shard *s, uint32_t id);
 
 uint64_t shard_index_bytes(const struct shard *s);
 

@@ -24,8 +24,8 @@ enum shard_op {                      /* key      value                       res
                 SHARD_UPDATE,        /* key      {attribute: value, ...}     true            */
                 SHARD_COUNTER,       /* key      delta, with `attribute`     new value       */
                 SHARD_CLEAR,         /*                                      true            */
-                SHARD_INDEX_BUILD,   /*          with `attribute`            true, when done */
-                SHARD_INDEX_DROP,    /*          with `attribute`            true            */
+                SHARD_INDEX_BUILD,   /*          a struct index_spec         true, when done */
+                SHARD_INDEX_DROP,    /*          its id as `attribute`       true            */
                 SHARD_PURGE,         /* remove what has expired              count           */
                 /* Where the record with the key of `value`, in a bag the record equal to it, is
                  * still that of version `seen`: put `value` in its place (a set) with what is left

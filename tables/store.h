@@ -181,9 +181,13 @@ struct disc_batch *store_disc_extra(struct store *s);
 /* Write it by itself, as when an index is built.  EG_DISC, EG_BUSY: nothing was. */
 EG_MUST_USE eg_err store_disc_write_extra(struct store *s);
 
-/* Start a scan over the records whose field at `position` equals `v`, by the index
- * rows there are; go on with next(). */
+/* Start a scan over a stretch of an index, by the index rows there are; go on with next().
+ * `behind` NULL: from its beginning; else behind that place (index.h).  The spec is
+ * borrowed until the scan ends. */
+struct index_bounds;
+struct index_spec;
 void store_disc_index_seek(struct store *s, struct reader *r, struct store_cursor *c,
-                           uint32_t position, struct value v);
+                           const struct index_spec *spec, const struct index_bounds *b,
+                           const struct value *behind);
 
 #endif /* TABLES_STORE_H */

@@ -14,6 +14,7 @@
  *            for the record is not absent.
  * Memory     put() takes the record over and retires it: its row is the record. */
 #include "tables/disc_record.h"
+#include "tables/index_spec.h"
 #include "tables/reader.h"
 #include "tables/store.h"
 
@@ -60,13 +61,16 @@ struct scan {
     uint32_t page_records; /* how many the next page may have            */
     bool second;           /* page[1] is being handed out                */
     bool reverse;
-    bool ended;             /* no row is left behind this page           */
-    bool skip;              /* the row at `from` itself was handed out   */
-    bool index;             /* rows are index rows; `from` their prefix  */
-    uint32_t position;      /* of the index                              */
-    uint32_t prefix_bytes;  /* of an index row: what all wanted rows share */
-    struct disc_bytes from; /* seek here for the next page               */
-    struct value wanted;    /* of an index                               */
+    bool ended;                    /* no row is left behind this page         */
+    bool skip;                     /* the row at `from` itself was handed out */
+    struct disc_bytes from;        /* seek here for the next page             */
+    const struct index_rows *rows; /* NULL: the records' own                  */
+};
+
+/* The index rows that a scan walks. */
+struct index_rows {
+    const struct index_spec *spec;
+    struct disc_range range;
 };
 
 _Static_assert(sizeof(struct scan) <= sizeof(((struct store_cursor *) 0)->opaque),
@@ -185,30 +189,53 @@ static eg_err page_add(struct page *p, struct reader *r, struct disc_bytes value
     return EG_OK;
 }
 
-/* Append the record an index row stands for, unless it has changed since the page's
- * moment.  EG_AGAIN: the page is full. */
+/* Has the record the parts that its index row says?  It may have changed since the page's
+ * moment; then it has another row. */
+static eg_err row_is_true(struct reader *r, const struct store_disc *s,
+                          const struct index_spec *spec, const struct record *rec,
+                          struct disc_bytes index_row, size_t parts_bytes, bool *is_true) {
+    uint8_t buffer[ROW_KEY_BYTES];
+    uint8_t *row = parts_bytes <= sizeof buffer ? buffer : reader_scratch(r, parts_bytes);
+    struct value part[INDEX_PARTS_MAX];
+    size_t bytes;
+
+    if (row == NULL)
+        return EG_MEMORY;
+    for (uint32_t i = 0; i < spec->part_count; i++)
+        part[i] = index_spec_field(spec, i, record_value(rec));
+    bytes = disc_row_index(row, parts_bytes, s->shard, spec->id, part, spec->part_count);
+    *is_true = bytes == parts_bytes && memcmp(row, index_row.at, parts_bytes) == 0;
+    return EG_OK;
+}
+
+/* Append the record an index row stands for, if it still does.  EG_AGAIN: the page is full. */
 static eg_err page_add_indexed(struct page *p, struct store_disc *s, struct reader *r,
                                const struct scan *scan, struct disc_bytes index_row) {
-    size_t rest_bytes = index_row.size_bytes - scan->prefix_bytes;
-    size_t key_bytes = DISC_PREFIX_BYTES + rest_bytes;
+    const struct index_spec *spec = scan->rows->spec;
+    size_t parts_bytes = disc_row_index_parts(index_row, spec->part_count);
+    size_t key_bytes = DISC_PREFIX_BYTES + index_row.size_bytes - parts_bytes;
     uint8_t buffer[ROW_KEY_BYTES];
     uint8_t *key = key_bytes <= sizeof buffer ? buffer : reader_scratch(r, key_bytes);
     uint32_t used_bytes = p->used_bytes;
     struct disc_slice slice;
+    bool is_true = true;
     eg_err err;
 
+    if (parts_bytes == 0)
+        return EG_CORRUPT;
     if (key == NULL)
         return EG_MEMORY;
     disc_row_prefix(key, s->shard, DISC_ROW_RECORD);
-    memcpy(key + DISC_PREFIX_BYTES, index_row.at + scan->prefix_bytes, rest_bytes);
+    memcpy(key + DISC_PREFIX_BYTES, index_row.at + parts_bytes, index_row.size_bytes - parts_bytes);
     err = disc_get(s->disc, s->table, (struct disc_bytes){key, key_bytes}, &slice);
     if (err != EG_OK)
         return err == EG_NOT_FOUND ? EG_OK : err;
     err = page_add(p, r, slice.bytes);
     disc_release(s->disc, &slice);
-    if (err == EG_OK &&
-        !value_equal(record_field((const struct record *) (p->at + used_bytes), scan->position),
-                     scan->wanted))
+    if (err == EG_OK)
+        err = row_is_true(r, s, spec, (const struct record *) (p->at + used_bytes), index_row,
+                          parts_bytes, &is_true);
+    if (err != EG_OK || !is_true)
         p->used_bytes = used_bytes;
     return err;
 }
@@ -246,16 +273,14 @@ static void page_end(struct scan *scan, struct reader *r, struct disc_bytes row,
 
 static void page_fill(struct store_disc *s, struct reader *r, struct scan *scan, struct page *p,
                       struct disc_iter *it) {
-    const struct disc_bytes prefix = scan->from;
     uint32_t rows = 0;
     eg_err err = EG_OK;
 
     for (page_seek(scan, it); it->valid; scan->reverse ? it->ops->prev(it) : it->ops->next(it)) {
         uint32_t used_bytes = p->used_bytes;
 
-        if (scan->index && !starts_with(it->key, prefix, scan->prefix_bytes))
-            break;
-        err = scan->index ? page_add_indexed(p, s, r, scan, it->key) : page_add(p, r, it->value);
+        err = scan->rows != NULL ? page_add_indexed(p, s, r, scan, it->key)
+                                 : page_add(p, r, it->value);
         if (err == EG_AGAIN) {
             page_end(scan, r, it->key, false);
             return;
@@ -277,9 +302,9 @@ static void page_fill(struct store_disc *s, struct reader *r, struct scan *scan,
 
 /* Read the next page; there may be more after it unless scan->ended. */
 static void page_read(struct store_disc *s, struct reader *r, struct scan *scan) {
-    enum disc_row_kind kind = scan->index ? DISC_ROW_INDEX : DISC_ROW_RECORD;
     uint8_t bounds[2 * DISC_PREFIX_BYTES];
-    struct disc_range range = kind_range(s, kind, bounds);
+    struct disc_range range =
+        scan->rows != NULL ? scan->rows->range : kind_range(s, DISC_ROW_RECORD, bounds);
     size_t room_bytes = (size_t) scan->page_records * PAGE_RECORD_BYTES;
     struct page *p;
     struct disc_iter *it;
@@ -357,30 +382,97 @@ static void disc_seek_behind(struct store *base, struct reader *r, struct store_
         scan->ended = true;
         return;
     }
-    disc_row_key_of(from, size_bytes, s->shard, rec, base->bag);
+    size_bytes = disc_row_key_of(from, size_bytes, s->shard, rec, base->bag); /* a bag's is cut */
     scan->from = (struct disc_bytes){from, size_bytes};
 }
 
+/* One end of a stretch as bytes between rows: before all rows of a value, or behind them. */
+static bool bound_write(struct disc_bytes *out, struct reader *r, const struct store_disc *s,
+                        const struct index_spec *spec, const struct index_bounds *b,
+                        const struct range_end *end, bool behind) {
+    struct value part[INDEX_PARTS_MAX + 1];
+    uint32_t count = b->equal_count;
+    uint8_t nothing[1], *at;
+    size_t bytes;
+
+    for (uint32_t i = 0; i < count; i++)
+        part[i] = b->equal[i];
+    if (end != NULL && end->given)
+        part[count++] = end->value;
+    bytes = disc_row_index(nothing, 0, s->shard, spec->id, part, count);
+    at = reader_scratch(r, bytes + 1);
+    if (at == NULL)
+        return false;
+    disc_row_index(at, bytes, s->shard, spec->id, part, count);
+    if (end != NULL && end->given && end->prefix && value_kind_of(end->value) == VALUE_ARRAY)
+        bytes--; /* the array's end, which longer ones do not have */
+    if (behind)
+        at[bytes++] = 0xff;
+    *out = (struct disc_bytes){at, bytes};
+    return true;
+}
+
+/* The rows of a stretch.  NULL: no memory. */
+static const struct index_rows *rows_of(struct reader *r, const struct store_disc *s,
+                                        const struct index_spec *spec,
+                                        const struct index_bounds *b) {
+    const struct range_end *low = b->range == NULL ? NULL : &b->range->low;
+    const struct range_end *high = b->range == NULL ? NULL : &b->range->high;
+    bool behind_high = high == NULL || !high->given || !high->open;
+    bool behind_low = low != NULL && low->given && low->open;
+    struct index_rows *rows = reader_scratch(r, sizeof *rows);
+
+    if (rows == NULL)
+        return NULL;
+    *rows = (struct index_rows){.spec = spec};
+    if (!bound_write(&rows->range.from, r, s, spec, b, low, behind_low) ||
+        !bound_write(&rows->range.to, r, s, spec, b, high, behind_high))
+        return NULL;
+    return rows;
+}
+
+static bool rows_are_none(const struct index_rows *rows) {
+    struct disc_bytes from = rows->range.from, to = rows->range.to;
+    int c = memcmp(from.at, to.at, EG_MIN(from.size_bytes, to.size_bytes));
+
+    return c > 0 || (c == 0 && from.size_bytes >= to.size_bytes);
+}
+
+/* The row of a place; size 0: no memory. */
+static struct disc_bytes row_of_place(struct reader *r, const struct store_disc *s,
+                                      const struct index_spec *spec, const struct value *place) {
+    uint8_t nothing[1];
+    size_t bytes = disc_row_index_of(nothing, 0, s->shard, spec, place, s->base.bag);
+    uint8_t *at = reader_scratch(r, bytes);
+
+    if (at == NULL)
+        return (struct disc_bytes){0};
+    /* a bag's tail is cut only where it fits: twice, then, and the second time it is shorter */
+    bytes = disc_row_index_of(at, bytes, s->shard, spec, place, s->base.bag);
+    return (struct disc_bytes){at, bytes};
+}
+
 void store_disc_index_seek(struct store *base, struct reader *r, struct store_cursor *c,
-                           uint32_t position, struct value v) {
+                           const struct index_spec *spec, const struct index_bounds *b,
+                           const struct value *behind) {
     struct store_disc *s = disc_of(base);
     struct scan *scan = scan_of(c);
-    uint8_t nothing[1];
-    size_t size_bytes = disc_row_index(nothing, 0, s->shard, position, v);
-    uint8_t *from = reader_scratch(r, size_bytes);
 
-    *scan = (struct scan){.index = true,
-                          .page_records = PAGE_RECORDS_FIRST,
-                          .position = position,
-                          .prefix_bytes = (uint32_t) size_bytes,
-                          .wanted = v};
-    if (from == NULL) {
+    *scan = (struct scan){.page_records = PAGE_RECORDS_FIRST, .reverse = b->reverse};
+    if (behind != NULL && !index_bounds_hold(b, behind)) {
+        scan->ended = true; /* from outside, and never a place of this stretch */
+        return;
+    }
+    scan->rows = rows_of(r, s, spec, b);
+    if (scan->rows != NULL && behind != NULL)
+        scan->from = row_of_place(r, s, spec, behind);
+    if (scan->rows == NULL || (behind != NULL && scan->from.size_bytes == 0)) {
         reader_set_fault(r, EG_MEMORY);
         scan->ended = true;
         return;
     }
-    disc_row_index(from, size_bytes, s->shard, position, v);
-    scan->from = (struct disc_bytes){from, size_bytes};
+    scan->skip = behind != NULL;
+    scan->ended = rows_are_none(scan->rows);
 }
 
 /* ---- reading ------------------------------------------------------------ */

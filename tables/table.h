@@ -62,10 +62,12 @@ EG_MUST_USE eg_err table_first(struct table *t, struct reader *r, bool last, str
 EG_MUST_USE eg_err table_next(struct table *t, struct reader *r, const struct key *k, bool prev,
                               struct buffer *result);
 
-/* Append [record, ...] whose attribute at `position` equals `v`.
- * EG_BAD_REQUEST: no index there. */
-EG_MUST_USE eg_err table_index_read(struct table *t, struct reader *r, uint32_t position,
-                                    struct value v, struct buffer *result);
+/* Append [record, ...] that the index called `name` (schema_index()) has under `v`: its
+ * part's value or, of an index on several that is called by its own name, an array of the values
+ * of its leading parts.  EG_BAD_REQUEST: no such index, or no such array; see the note. */
+EG_MUST_USE eg_err table_index_read(struct table *t, struct reader *r, const char *name,
+                                    size_t name_bytes, struct value v, struct buffer *result,
+                                    struct err_note *note);
 
 /* Append [record, ...] that match the pattern (tables/pattern.h), at most `limit`
  * (0: all).  Uses the key or an index where the pattern binds one. */

@@ -111,19 +111,48 @@ eg_err table_read(struct table *t, struct reader *r, const struct key *k, struct
     return answer_end(&answer, err);
 }
 
-eg_err table_index_read(struct table *t, struct reader *r, uint32_t position, struct value v,
-                        struct buffer *result) {
+/* The leading parts that `v` says. */
+static eg_err leading_parts(const struct index_spec *x, struct index_attributes of,
+                            const char *name, size_t name_bytes, struct value v,
+                            struct value part[INDEX_PARTS_MAX], uint32_t *count,
+                            struct err_note *note) {
+    struct value_iter it;
+
+    *count = 1;
+    part[0] = v;
+    if (x->part_count == 1 || !index_spec_called(x, of, name, name_bytes))
+        return EG_OK;
+    if (value_kind_of(v) != VALUE_ARRAY || value_count(v) < 1 || value_count(v) > x->part_count)
+        return err_note(note, EG_BAD_REQUEST,
+                        "index %.*s is on %u parts: the value is an array of the first of them",
+                        (int) EG_MIN(name_bytes, (size_t) 64), name, x->part_count);
+    it = value_iter_of(v);
+    for (*count = 0; value_iter_next(&it, &part[*count]);)
+        ++*count;
+    return EG_OK;
+}
+
+eg_err table_index_read(struct table *t, struct reader *r, const char *name, size_t name_bytes,
+                        struct value v, struct buffer *result, struct err_note *note) {
+    const struct schema *s = schema_of(t);
+    const struct index_spec *x = schema_index(s, name, name_bytes);
+    struct value part[INDEX_PARTS_MAX + 1];
+    struct index_bounds bounds = {.equal = part};
     struct array_answer answer;
     uint64_t now = now_ms(t);
     eg_err err;
 
-    if (!schema_indexed(schema_of(t), position))
-        return EG_BAD_REQUEST;
-    err = answer_begin(&answer, result);
+    if (x == NULL)
+        return err_note(note, EG_BAD_REQUEST, "no index on attribute %.*s",
+                        (int) EG_MIN(name_bytes, (size_t) 64), name);
+    err = leading_parts(x, schema_attributes(s), name, name_bytes, v, part, &bounds.equal_count,
+                        note);
+    if (err == EG_OK)
+        err = answer_begin(&answer, result);
     if (err != EG_OK)
         return err;
     for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++)
-        err = shard_index_read(&t->shard[i], r, position, v, now, result, &answer.count);
+        err = shard_index_read(&t->shard[i], r, x->id, &bounds, now, result, &answer.count);
     return answer_end(&answer, err);
 }
 

@@ -136,7 +136,7 @@ static void check_answer(uint32_t i, struct value v) {
     struct index_iter it;
     struct store_cursor c;
 
-    index_seek(t.index[i], &it, v);
+    index_seek(t.index[i], &it, &(struct index_bounds){.equal = &v, .equal_count = 1});
     while ((rec = index_next(&it)) != NULL) {
         cr_assert_lt(count, FOUND_MAX);
         found[count++] = rec;
@@ -196,8 +196,10 @@ static void trial(uint64_t seed) {
                                  .bin = &t.memory.bin,
                                  .bag = seed % 2 == 0};
     cr_assert_eq(store_ordered_open(&t.store, &t.opts), EG_OK);
-    for (uint16_t i = 0; i < INDEXES; i++)
-        cr_assert_eq(index_open(&t.index[i], &t.opts, i + 1), EG_OK);
+    for (uint16_t i = 0; i < INDEXES; i++) {
+        struct index_spec spec = index_spec_of(i + 1);
+        cr_assert_eq(index_open(&t.index[i], &t.opts, &spec), EG_OK);
+    }
 
     for (uint32_t i = 0; i < 6000; i++) {
         if (rng_one_in(&t.rng, 400)) /* memory comes and goes */

@@ -214,10 +214,12 @@ static void compare_key(struct model *m, struct table *t, struct value key) {
 }
 
 static void compare_index(struct model *m, struct table *t, uint32_t position, struct value v) {
+    const struct schema_name *name = &table_schema(t)->attributes[position];
     size_t count = 0;
 
     buffer_clear(&m->w.result);
-    AGREE(m, table_index_read(t, &m->w.reader, position, v, &m->w.result) == EG_OK);
+    AGREE(m, table_index_read(t, &m->w.reader, name->text, name->size_bytes, v, &m->w.result,
+                              NULL) == EG_OK);
     for (size_t i = 0; i < m->count; i++) {
         struct value record = twin_value(&m->records[i]);
         if (value_equal(field(record, position), v)) {

@@ -254,11 +254,12 @@ static void scan_live(struct stress *t, struct reader *r, bool reverse) {
 static void find_by_tag(struct stress *t, struct reader *r, uint8_t tag) {
     const struct record *rec;
     struct index_iter it;
+    struct value wanted = {&tag, 1};
     uint32_t accounts = 0;
     int64_t last = -1;
 
     reader_enter(r);
-    index_seek(t->by_tag, &it, (struct value){&tag, 1});
+    index_seek(t->by_tag, &it, &(struct index_bounds){.equal = &wanted, .equal_count = 1});
     while ((rec = index_next(&it)) != NULL) {
         meet(t, rec, false, &last, &accounts);
         t->torn += record_field(rec, 1).at[0] != tag;
@@ -338,6 +339,7 @@ static int report(struct stress *t) {
 }
 
 static void open_stores(struct stress *t) {
+    struct index_spec by_tag = index_spec_of(1);
     struct store_opts opts;
 
     EG_ASSERT(epoch_open(&t->domain, alloc_system(), 8) == EG_OK);
@@ -345,7 +347,7 @@ static void open_stores(struct stress *t) {
     EG_ASSERT(slab_open(&t->slab, alloc_system()) == EG_OK);
     opts = (struct store_opts){.alloc = alloc_system(), .slab = t->slab, .bin = &t->bin};
     EG_ASSERT(store_ordered_open(&t->store, &opts) == EG_OK);
-    EG_ASSERT(index_open(&t->by_tag, &opts, 1) == EG_OK);
+    EG_ASSERT(index_open(&t->by_tag, &opts, &by_tag) == EG_OK);
     for (uint32_t i = 0; i < ACCOUNTS; i++) {
         t->balance[i] = OPENING_BALANCE;
         put(t, i * KEY_STEP + KEY_STEP / 2, tag_of_account(i * KEY_STEP), OPENING_BALANCE);

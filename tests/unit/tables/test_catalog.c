@@ -205,12 +205,12 @@ Test(catalog, an_index_added_to_a_live_table_finds_what_was_there_and_what_comes
     begin(&b);
     value_put_i64(&b.w, 77);
     buffer_clear(&result);
-    cr_assert_eq(table_index_read(t, &reader, 1, value_in(&b), &result), EG_OK);
+    cr_assert_eq(table_index_read(t, &reader, "value", 5, value_in(&b), &result, NULL), EG_OK);
     cr_assert_eq(value_count((struct value){result.at, (uint32_t) result.size_bytes}), 1);
     begin(&b);
     value_put_i64(&b.w, 3);
     buffer_clear(&result);
-    cr_assert_eq(table_index_read(t, &reader, 1, value_in(&b), &result), EG_OK);
+    cr_assert_eq(table_index_read(t, &reader, "value", 5, value_in(&b), &result, NULL), EG_OK);
     cr_assert_eq(value_count((struct value){result.at, (uint32_t) result.size_bytes}), 500);
     reader_exit(&reader);
     table_unref(t);

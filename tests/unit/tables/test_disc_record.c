@@ -117,18 +117,19 @@ Test(disc_record, large_fields_of_a_bag_make_short_keys_that_still_differ) {
 
 Test(disc_record, clear_and_drop_index_reach_their_rows_only) {
     struct record *rec = record_of("\x92\x01\xa1v", 4, 0);
+    const struct index_spec x[] = {index_spec_of(0), index_spec_of(1)};
 
     for (uint32_t shard = 2; shard <= 4; shard++) {
         cr_assert_eq(disc_record_put(&batch, table, shard, rec, false), EG_OK);
-        cr_assert_eq(disc_record_put_index(&batch, table, shard, 0, rec, false), EG_OK);
-        cr_assert_eq(disc_record_put_index(&batch, table, shard, 1, rec, false), EG_OK);
+        cr_assert_eq(disc_record_put_index(&batch, table, shard, &x[0], rec, false), EG_OK);
+        cr_assert_eq(disc_record_put_index(&batch, table, shard, &x[1], rec, false), EG_OK);
         cr_assert_eq(disc_record_put_clock(&batch, table, shard, disc_text("c")), EG_OK);
     }
     apply();
     cr_assert_eq(disc_record_drop_index(&batch, table, 3, 0), EG_OK);
     apply();
     cr_assert_eq(rows_count(3, DISC_ROW_INDEX), 1);
-    cr_assert_eq(disc_record_del_index(&batch, table, 3, 1, rec, false), EG_OK);
+    cr_assert_eq(disc_record_del_index(&batch, table, 3, &x[1], rec, false), EG_OK);
     apply();
     cr_assert_eq(rows_count(3, DISC_ROW_INDEX), 0);
     cr_assert_eq(rows_count(3, DISC_ROW_RECORD), 1);

@@ -22,6 +22,7 @@ static void setup(void) {
     disc = disc_twin_disc(twin);
     cr_assert_eq(disc_wait_create(disc, "t", &table), EG_OK);
     disc_batch_init(&b, alloc_system());
+    const struct index_spec indexed = index_spec_of(1);
     for (uint32_t shard = 0; shard < 3; shard++) {
         for (uint8_t i = 0; i < RECORDS; i++) {
             _Alignas(8) uint8_t memory[64];
@@ -29,7 +30,7 @@ static void setup(void) {
             struct record *rec = record_init(memory, (struct value){array, sizeof array},
                                              (struct record_version){1, 1000 * shard + i}, 0);
             cr_assert_eq(disc_record_put(&b, table, shard, rec, false), EG_OK);
-            cr_assert_eq(disc_record_put_index(&b, table, shard, 1, rec, false), EG_OK);
+            cr_assert_eq(disc_record_put_index(&b, table, shard, &indexed, rec, false), EG_OK);
         }
     }
     cr_assert_eq(disc_record_put_clock(&b, table, 1, disc_text("clock")), EG_OK);

@@ -206,6 +206,8 @@ Test(store_disc, shards_of_one_table_do_not_see_each_other_and_are_counted_again
 
 /* ---- rows that go along ------------------------------------------------- */
 
+static const struct index_spec by_colour = {.id = 1, .part_count = 1, .part = {{.position = 1}}};
+
 static void put_indexed(int64_t number, const char *colour) {
     const struct record *old = get(store, number), *replaced;
     _Alignas(8) uint8_t memory[128];
@@ -219,9 +221,11 @@ static void put_indexed(int64_t number, const char *colour) {
     fresh = record_init(memory, (struct value){array, (uint32_t) w.need_bytes},
                         (struct record_version){1, 1}, 0);
     if (old != NULL)
-        cr_assert_eq(disc_record_del_index(store_disc_extra(store), table, 3, 1, old, false),
-                     EG_OK);
-    cr_assert_eq(disc_record_put_index(store_disc_extra(store), table, 3, 1, fresh, false), EG_OK);
+        cr_assert_eq(
+            disc_record_del_index(store_disc_extra(store), table, 3, &by_colour, old, false),
+            EG_OK);
+    cr_assert_eq(disc_record_put_index(store_disc_extra(store), table, 3, &by_colour, fresh, false),
+                 EG_OK);
     cr_assert_eq(put(store, number, colour, &replaced), EG_OK);
 }
 
@@ -229,10 +233,13 @@ static uint32_t count_by(const char *colour) {
     uint8_t bytes[32];
     struct value_writer w = value_writer_init(bytes, sizeof bytes);
     struct store_cursor c;
+    struct value wanted;
     uint32_t count = 0;
 
     value_put_text(&w, colour);
-    store_disc_index_seek(store, &reader, &c, 1, (struct value){bytes, (uint32_t) w.need_bytes});
+    wanted = (struct value){bytes, (uint32_t) w.need_bytes};
+    store_disc_index_seek(store, &reader, &c, &by_colour,
+                          &(struct index_bounds){.equal = &wanted, .equal_count = 1}, NULL);
     while (store->ops->next(store, &reader, &c) != NULL)
         count++;
     return count;

@@ -1,0 +1,137 @@
+/* catalog_index.c -- indexes come to and go from a live table.
+ *
+ *     ADD_INDEX   shards: build -> [disc: schema] -> publish the schema
+ *     DROP_INDEX  [disc: schema] -> publish the schema -> shards: drop
+ *
+ * Readers use an index when the schema names it, which is after all shards have it
+ * whole; a table that is read back from disc builds what its schema names, so an index
+ * that a kill caught half built is none. */
+#include "tables/catalog_job.h"
+#include "tables/watch_private.h"
+
+/* Begin the next schema: a copy of the table's. */
+static eg_err copy_schema(struct job *j) {
+    struct alloc *a = j->catalog->world.o.alloc;
+    eg_err err;
+
+    j->schema = alloc_get(a, sizeof *j->schema);
+    if (j->schema == NULL)
+        return EG_MEMORY;
+    err = schema_copy(j->schema, schema_of(j->table));
+    if (err != EG_OK) {
+        alloc_put(a, j->schema, sizeof *j->schema);
+        j->schema = NULL;
+        return err;
+    }
+    j->schema->version++;
+    return EG_OK;
+}
+
+/* ---- add ------------------------------------------------------------------------ */
+
+static eg_err begin_add(struct job *j) {
+    const struct schema *s = schema_of(j->table);
+    eg_err err = index_spec_parse(&j->index, schema_attributes(s), j->request.value, &j->note);
+
+    if (err == EG_OK)
+        err = copy_schema(j);
+    if (err == EG_OK)
+        err = schema_add_index(j->schema, &j->index, &j->note);
+    if (err == EG_OK) /* with the id it got */
+        j->index = *j->schema->index[j->schema->index_count - 1];
+    return err;
+}
+
+bool job_add_index_step(struct actor *self, struct job *j) {
+    switch (j->step++) {
+    case 0:
+        j->err = begin_add(j);
+        if (j->err != EG_OK)
+            break;
+        job_ask_shards(self, j, SHARD_INDEX_BUILD);
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 1:
+        if (j->err == EG_OK)
+            job_store_schema(j);
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 2:
+        if (j->err == EG_OK) {
+            job_publish_schema(j);
+            watch_table_changed(j->table, "add_index", j->request.value);
+        } else {
+            job_ask_shards(self, j, SHARD_INDEX_DROP); /* those that have built theirs */
+        }
+        if (j->asked != 0)
+            return false;
+        break;
+    default:
+        break;
+    }
+    job_answer_true(self, j);
+    return true;
+}
+
+/* ---- drop ----------------------------------------------------------------------- */
+
+/* Does the name lead to an attribute, so that there might be an index? */
+static bool could_be(const struct job *j, struct value name) {
+    struct index_spec x;
+    struct err_note ignored;
+
+    return value_is_string(name, schema_of(j->table)->attributes[0].text) ||
+           index_spec_parse(&x, schema_attributes(schema_of(j->table)), name, &ignored) == EG_OK;
+}
+
+static eg_err begin_drop(struct job *j) {
+    const struct index_spec *x = NULL;
+    const uint8_t *at;
+    uint32_t bytes;
+    eg_err err;
+
+    if (j->request.value.size_bytes == 0 || value_kind_of(j->request.value) != VALUE_STRING ||
+        !value_get_bytes(j->request.value, &at, &bytes))
+        return err_note(&j->note, EG_BAD_REQUEST, "an index's name is a string");
+    x = schema_index(schema_of(j->table), (const char *) at, bytes);
+    if (x == NULL)
+        return err_note(&j->note, could_be(j, j->request.value) ? EG_NOT_FOUND : EG_BAD_REQUEST,
+                        "there is no index on %.*s", (int) EG_MIN(bytes, 64u), (const char *) at);
+    j->index = *x;
+    err = copy_schema(j);
+    if (err == EG_OK)
+        schema_drop_index(j->schema, j->index.id);
+    return err;
+}
+
+bool job_drop_index_step(struct actor *self, struct job *j) {
+    switch (j->step++) {
+    case 0:
+        j->err = begin_drop(j);
+        if (j->err != EG_OK)
+            break;
+        job_store_schema(j);
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 1:
+        if (j->err != EG_OK)
+            break;
+        job_publish_schema(j);
+        watch_table_changed(j->table, "drop_index", j->request.value);
+        job_ask_shards(self, j, SHARD_INDEX_DROP);
+        if (j->asked != 0)
+            return false;
+        /* fall through */
+    default:
+        j->err = EG_OK; /* nobody reads it: a shard that was just replaced drops it later */
+        break;
+    }
+    job_answer_true(self, j);
+    return true;
+}
