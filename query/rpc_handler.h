@@ -24,7 +24,15 @@ eg_err rpc_last(struct rpc_call *c);
 eg_err rpc_next(struct rpc_call *c);
 eg_err rpc_prev(struct rpc_call *c);
 eg_err rpc_index_read(struct rpc_call *c);
+
+/* rpc_select.c: questions that are answered in steps */
 eg_err rpc_match(struct rpc_call *c);
+eg_err rpc_select(struct rpc_call *c);
+eg_err rpc_select_reverse(struct rpc_call *c);
+eg_err rpc_select_count(struct rpc_call *c);
+eg_err rpc_select_delete(struct rpc_call *c);
+eg_err rpc_select_replace(struct rpc_call *c);
+eg_err rpc_select_next(struct rpc_call *c);
 
 /* subscription.c */
 eg_err rpc_subscribe(struct rpc_call *c);

@@ -39,6 +39,12 @@ static const struct rpc_method methods[] = {
     TABLE("prev", 2, TX, RPC_BEHIND, rpc_prev),
     TABLE("index_read", 3, TX, RPC_BEHIND, rpc_index_read),
     TABLE("match", 2, TX | RPC_OPTION_LIMIT, RPC_BEHIND, rpc_match),
+    TABLE("select", 2, TX | RPC_OPTION_LIMIT | RPC_OPTION_REVERSE, RPC_BEHIND, rpc_select),
+    TABLE("select_reverse", 2, TX | RPC_OPTION_LIMIT, RPC_BEHIND, rpc_select_reverse),
+    TABLE("select_count", 2, TX, RPC_BEHIND, rpc_select_count),
+    TABLE("select_delete", 2, TX, RPC_ALONE, rpc_select_delete),
+    TABLE("select_replace", 2, TX, RPC_ALONE, rpc_select_replace),
+    {NAME("select_next"), .params = 1, .order = RPC_BEHIND, .run = rpc_select_next},
     TABLE("table_info", 1, 0, RPC_BEHIND, rpc_table_info),
     TABLE("clear_table", 1, 0, RPC_ALONE, rpc_clear_table),
     TABLE("drop_table", 1, 0, RPC_ALONE, rpc_drop_table),
@@ -117,6 +123,12 @@ static eg_err check_limit(struct rpc_call *c, struct value v) {
     return EG_OK;
 }
 
+static eg_err check_reverse(struct rpc_call *c, struct value v) {
+    if (!value_get_bool(v, &c->options.reverse))
+        return err_note(c->note, EG_BAD_REQUEST, "reverse is true or false");
+    return EG_OK;
+}
+
 static eg_err check_context(struct rpc_call *c, struct value v) {
     if (!value_is_string(v, "dirty"))
         return err_note(c->note, EG_BAD_REQUEST, "the only context to ask for is \"dirty\"");
@@ -147,6 +159,7 @@ static eg_err check_option(struct rpc_call *c, struct value name, struct value v
         {"context", RPC_OPTION_CONTEXT, check_context},
         {"ttl", RPC_OPTION_TTL, check_ttl},
         {"limit", RPC_OPTION_LIMIT, check_limit},
+        {"reverse", RPC_OPTION_REVERSE, check_reverse},
         {"client", RPC_OPTION_CLIENT, check_client},
         {"version", RPC_OPTION_CLIENT, check_client},
     };

@@ -40,6 +40,7 @@ enum rpc_option { /* which options a method takes */
                   RPC_OPTION_LIMIT = 8,
                   RPC_OPTION_CLIENT = 16, /* client, version: of hello */
                   RPC_OPTION_FREE = 32,   /* a map that the method reads itself */
+                  RPC_OPTION_REVERSE = 64,
 };
 
 struct rpc_method {
@@ -73,6 +74,7 @@ uint32_t rpc_method_number(const struct rpc_method *m); /* its place in the list
 struct rpc_options {
     uint64_t ttl_ms; /* 0: not said */
     uint64_t limit;  /* 0: not said */
+    bool reverse;
 };
 
 /* One request under way. */

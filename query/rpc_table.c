@@ -5,7 +5,6 @@
 #include "query/session.h"
 
 #include "tables/catalog.h"
-#include "tables/pattern.h"
 
 enum { READ_MANY_KEYS = 16 }; /* look-ups whose cache misses overlap */
 
@@ -198,9 +197,4 @@ eg_err rpc_index_read(struct rpc_call *c) {
         return err;
     return table_index_read(c->table, &c->worker->reader, text, text_bytes, c->param[2], c->result,
                             c->note);
-}
-
-eg_err rpc_match(struct rpc_call *c) {
-    return table_match(c->table, &c->worker->reader, c->param[1], c->options.limit, c->result,
-                       c->note);
 }

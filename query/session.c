@@ -10,9 +10,9 @@
  */
 #include "query/session.h"
 
+#include "query/cursor.h"
 #include "query/server_private.h"
 #include "query/subscription.h"
-#include "query/task.h"
 
 #include "engine/actor.h"
 #include "engine/env.h"
@@ -261,6 +261,7 @@ void session_close(struct session *s) {
     list_remove(&s->dirty);
     task_end_all(s);
     subscription_end_all(s);
+    cursor_end_all(s);
     if (s->stream != NULL)
         stream_close(s->stream);
     if (!eg_pid_is_none(s->pid))
@@ -607,6 +608,7 @@ bool session_tick(struct session *s, uint64_t now) {
 
     if (s->state == SESSION_CLOSED)
         return false;
+    cursor_expire(s, now);
     if (s->writing && waited_ms > SESSION_WRITE_MS) {
         counter_add(&s->worker->counters.unread, 1);
         session_close(s);
@@ -620,7 +622,8 @@ bool session_tick(struct session *s, uint64_t now) {
                    server->opts.input_max_bytes / 4 * 3) {
         shed(s); /* its worker may not be the one that is short of memory */
     }
-    return s->writing || s->unwelcome || s->state == SESSION_LINGER || s->held.size_bytes > 0;
+    return s->writing || s->unwelcome || s->state == SESSION_LINGER || s->held.size_bytes > 0 ||
+           s->cursor_count > 0;
 }
 
 void session_drain(struct session *s) {
@@ -652,6 +655,7 @@ void session_open(struct worker *w, struct stream_accepted accepted, bool unwelc
     list_init(&s->dirty);
     list_init(&s->tasks);
     list_init(&s->subscriptions);
+    list_init(&s->cursors);
     buffer_init(&s->held, server->opts.alloc, server->opts.frame_max_bytes + STREAM_TURN_BYTES);
     rpc_splitter_init(&s->splitter, server->opts.frame_max_bytes);
     if (stream_adopt(w->net, accepted, &events, s, &s->stream) != EG_OK) {

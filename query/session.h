@@ -75,6 +75,9 @@ struct session {
     struct list_node tasks; /* requests that are carried out in steps */
     uint32_t task_count;
     uint32_t next_task;
+    struct list_node cursors; /* oldest first */
+    uint32_t cursor_count;
+    size_t cursors_bytes;
 
     uint32_t underway;
     uint16_t underway_keys[SESSION_KEY_SLOTS]; /* by low bits of the key's hash */

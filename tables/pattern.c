@@ -39,7 +39,11 @@ static bool is_bound(struct value v) {
 }
 
 bool pattern_get_key(struct value pattern, struct value *key) {
-    return array_element(pattern, 0, key) && is_bound(*key);
+    return pattern_get_field(pattern, 0, key);
+}
+
+bool pattern_get_field(struct value pattern, uint32_t position, struct value *field) {
+    return array_element(pattern, position, field) && is_bound(*field);
 }
 
 /* Where they match, both are moved behind. */

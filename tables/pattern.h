@@ -22,6 +22,9 @@ EG_MUST_USE eg_err pattern_check(struct value pattern, uint32_t arity, struct er
  * records to look at are those under it. */
 EG_MUST_USE bool pattern_get_key(struct value pattern, struct value *key);
 
+/* The same of any field. */
+EG_MUST_USE bool pattern_get_field(struct value pattern, uint32_t position, struct value *field);
+
 /* Does it match the record whose array this is? */
 EG_MUST_USE bool pattern_matches(struct value pattern, struct value array);
 

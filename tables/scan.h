@@ -42,6 +42,9 @@ struct scan_path {
 /* The path that looks at fewest records. */
 void scan_choose(struct scan_path *out, struct table *t, struct reader *r,
                  const struct predicate *p, bool reverse);
+/* The same for a pattern (tables/pattern.h), which has been checked. */
+void scan_choose_pattern(struct scan_path *out, struct table *t, struct reader *r,
+                         struct value pattern);
 
 struct scan;
 /* Begin, or go on behind `place` (size 0: begin).  The scan lies in the reader's scratch.
@@ -53,5 +56,7 @@ const struct record *scan_next(struct scan *s);
 /* Put into `place` (emptied first) where the scan stands: behind the record that
  * scan_next() gave last.  EG_MEMORY, EG_TOO_LARGE: it is empty. */
 EG_MUST_USE eg_err scan_place(const struct scan *s, struct buffer *place);
+/* The same one record earlier: the next piece begins with the one given last. */
+EG_MUST_USE eg_err scan_place_before(const struct scan *s, struct buffer *place);
 
 #endif /* TABLES_SCAN_H */

@@ -18,13 +18,14 @@ TestSuite(rpc_method, .init = setup, .timeout = 10);
 
 Test(rpc_method, every_name_that_users_were_promised_is_found) {
     static const char *const names[] = {
-        "ping",          "hello",      "create_table", "drop_table",     "clear_table",
-        "tables",        "table_info", "add_index",    "drop_index",     "write",
-        "insert_new",    "read",       "read_many",    "write_many",     "delete",
-        "delete_object", "take",       "update",       "update_counter", "size",
-        "first",         "last",       "next",         "prev",           "index_read",
-        "match",         "stats",      "processes",    "process_info",   "subscribe",
-        "unsubscribe",
+        "ping",           "hello",       "create_table",   "drop_table",     "clear_table",
+        "tables",         "table_info",  "add_index",      "drop_index",     "write",
+        "insert_new",     "read",        "read_many",      "write_many",     "delete",
+        "delete_object",  "take",        "update",         "update_counter", "size",
+        "first",          "last",        "next",           "prev",           "index_read",
+        "match",          "stats",       "processes",      "process_info",   "subscribe",
+        "unsubscribe",    "select",      "select_reverse", "select_count",   "select_delete",
+        "select_replace", "select_next",
     };
 
     cr_assert_eq(rpc_method_count(), EG_COUNTOF(names));

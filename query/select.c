@@ -1,0 +1,519 @@
+/* select.c -- judging records, and what follows from it.
+ *
+ * A step opens a scan at the place that was left, judges record after record and leaves
+ * its place again.  A full page looks on for one more match, so that the last page can say
+ * that it is the last; what it passed meanwhile is not looked at again.
+ *
+ * select_replace goes through the table twice: first to see that every result may stand
+ * in its record's place, then to put it there; so a wrong body changes nothing. */
+#include "query/select.h"
+
+#include "engine/err.h"
+#include "engine/message.h"
+#include "tables/pattern.h"
+
+#include <string.h>
+
+enum {
+    ARRAY32_BYTES = 5,
+    CLOSE_UP_BYTES_MAX = 4096, /* of results: moved to get a shorter header */
+    WORK_BETWEEN_LOOKS = 16,   /* records, before the clock is looked at */
+    WORK_BYTES = 1024,         /* of a record: counts as one more        */
+    PLACE_BYTES_MAX = RECORD_SIZE_MAX + 64,
+    CHANGED_BYTES_MAX = 2 * RECORD_SIZE_MAX,
+    REFUSALS_MAX = 100 * 1000, /* by a busy shard, one after the other: some seconds */
+};
+
+enum ask { ASK_NOTHING, ASK_CHANGE, ASK_SYNC };
+
+struct select {
+    struct alloc *alloc;
+    enum select_kind kind;
+    uint64_t table_id;
+    bool bag;
+    uint32_t arity;
+    struct predicate *predicate; /* NULL: a pattern */
+    struct predicate_machine machine;
+    struct buffer pattern;
+    struct scan_path path;
+    struct buffer place; /* behind what needs not be looked at again */
+    uint64_t limit;
+
+    bool begun;       /* this page has its header            */
+    size_t header_at; /* in the result                       */
+    uint64_t count;   /* results of this page; changes       */
+    bool full;        /* the page has all it may have        */
+    bool more;        /* and there is another                */
+    bool rehearsed;   /* SELECT_REPLACE: all results will do */
+    bool scanned;     /* nothing is left to be looked at     */
+
+    struct buffer judged; /* a body's result; the record to be put or removed */
+    enum ask ask;
+    struct record_version seen; /* of ASK_CHANGE                 */
+    uint32_t ask_from;          /* of ASK_SYNC: the next shard   */
+    bool sync_again;
+    uint32_t unanswered;
+    uint32_t refusals;
+    eg_err failed; /* an answer said so */
+    struct err_note why;
+};
+
+/* ---- open and close ------------------------------------------------------------- */
+
+static eg_err open_question(struct select *s, struct table *t, struct reader *r,
+                            const struct select_opts *o, struct err_note *note) {
+    struct value pattern;
+    eg_err err;
+
+    if (o->kind != SELECT_MATCH) {
+        err = predicate_open(&s->predicate, s->alloc, o->question, s->arity, note);
+        if (err == EG_OK)
+            scan_choose(&s->path, t, r, s->predicate, o->reverse);
+        return err;
+    }
+    err = pattern_check(o->question, s->arity, note);
+    if (err == EG_OK && !buffer_append(&s->pattern, o->question.at, o->question.size_bytes))
+        err = EG_MEMORY;
+    pattern = (struct value){s->pattern.at, (uint32_t) s->pattern.size_bytes};
+    if (err == EG_OK)
+        scan_choose_pattern(&s->path, t, r, pattern);
+    return err;
+}
+
+eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct reader *r,
+                   const struct select_opts *o, struct err_note *note) {
+    const struct schema *schema = table_schema(t);
+    struct select *s;
+    eg_err err;
+
+    if (o->kind == SELECT_REPLACE && schema->type == TABLE_BAG)
+        return err_note(note, EG_BAD_REQUEST, "records of a bag cannot be replaced");
+    s = alloc_zero(a, sizeof *s);
+    if (s == NULL)
+        return EG_MEMORY;
+    s->alloc = a;
+    s->kind = o->kind;
+    s->limit = o->limit;
+    s->table_id = schema->id;
+    s->arity = schema->attribute_count;
+    s->bag = schema->type == TABLE_BAG;
+    s->rehearsed = o->kind != SELECT_REPLACE;
+    predicate_machine_init(&s->machine, a);
+    buffer_init(&s->pattern, a, SIZE_MAX);
+    buffer_init(&s->place, a, PLACE_BYTES_MAX);
+    buffer_init(&s->judged, a, CHANGED_BYTES_MAX);
+    err = open_question(s, t, r, o, note);
+    /* A record that is replaced may move on in an index, and be met again. */
+    if (err == EG_OK && o->kind == SELECT_REPLACE && s->path.kind == SCAN_INDEX_RANGE)
+        s->path.kind = SCAN_ALL;
+    if (err != EG_OK) {
+        select_close(s);
+        return err;
+    }
+    *out = s;
+    return EG_OK;
+}
+
+void select_close(struct select *s) {
+    if (s->predicate != NULL)
+        predicate_close(s->predicate);
+    predicate_machine_fini(&s->machine);
+    buffer_fini(&s->pattern);
+    buffer_fini(&s->place);
+    buffer_fini(&s->judged);
+    alloc_put(s->alloc, s, sizeof *s);
+}
+
+size_t select_bytes(const struct select *s) {
+    return sizeof *s + (s->predicate != NULL ? predicate_bytes(s->predicate) : 0) +
+           s->pattern.room_bytes + s->place.room_bytes + s->judged.room_bytes +
+           s->machine.scratch.room_bytes;
+}
+
+bool select_has_more(const struct select *s) {
+    return s->more;
+}
+
+void select_next_page(struct select *s) {
+    EG_ASSERT(s->more);
+    s->begun = s->full = s->more = s->scanned = false;
+    s->count = 0;
+}
+
+/* ---- answers ----------------------------------------------------------------------- */
+
+static bool gives_results(const struct select *s) {
+    return s->kind == SELECT_RESULTS || s->kind == SELECT_MATCH;
+}
+
+static eg_err too_large(struct err_note *note) {
+    return err_note(note, EG_TOO_LARGE, "the answer is too large: ask with a limit");
+}
+
+/* Room for the longest header; how many results there will be is not known yet. */
+static eg_err begin_results(struct select *s, struct buffer *result, struct err_note *note) {
+    s->begun = true;
+    s->header_at = result->size_bytes;
+    if (buffer_room(result, ARRAY32_BYTES) == NULL)
+        return too_large(note);
+    result->size_bytes += ARRAY32_BYTES;
+    return EG_OK;
+}
+
+static void end_results(struct select *s, struct buffer *result) {
+    uint8_t *header = result->at + s->header_at;
+    size_t body_bytes = result->size_bytes - s->header_at - ARRAY32_BYTES;
+    struct value_writer w = value_writer_init(header, ARRAY32_BYTES);
+
+    if (body_bytes <= CLOSE_UP_BYTES_MAX) {
+        value_put_array(&w, (uint32_t) s->count);
+        memmove(header + w.need_bytes, header + ARRAY32_BYTES, body_bytes);
+        result->size_bytes -= ARRAY32_BYTES - w.need_bytes;
+        return;
+    }
+    header[0] = 0xdd; /* array 32, though a shorter one might do */
+    for (int i = 0; i < 4; i++)
+        header[1 + i] = (uint8_t) (s->count >> (24 - 8 * i));
+}
+
+static eg_err end_count(const struct select *s, struct buffer *result) {
+    uint8_t *room = buffer_room(result, 9);
+    struct value_writer w;
+
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, 9);
+    value_put_u64(&w, s->count);
+    result->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+/* ---- judging one record ----------------------------------------------------------------- */
+
+/* Is it meant?  Then its result has been appended to `out`, where out is not NULL. */
+static eg_err judge(struct select *s, const struct record *rec, struct buffer *out, bool *meant) {
+    struct value array = record_value(rec);
+
+    if (s->predicate != NULL)
+        return predicate_run(&s->machine, s->predicate, array, out, meant);
+    *meant =
+        pattern_matches((struct value){s->pattern.at, (uint32_t) s->pattern.size_bytes}, array);
+    if (*meant && out != NULL && !buffer_append(out, array.at, array.size_bytes))
+        return EG_TOO_LARGE;
+    return EG_OK;
+}
+
+/* One for the page; one more than that only says that there is another page. */
+static eg_err take_result(struct select *s, const struct record *rec, struct buffer *result,
+                          struct err_note *note) {
+    bool meant = false;
+    eg_err err = judge(s, rec, s->full ? NULL : result, &meant);
+
+    if (err == EG_TOO_LARGE)
+        return too_large(note);
+    if (err != EG_OK || !meant)
+        return err;
+    if (s->full)
+        s->more = true;
+    else
+        s->count++;
+    return EG_OK;
+}
+
+/* Does the body yield true? */
+static eg_err judge_true(struct select *s, const struct record *rec, bool *yes) {
+    bool meant = false;
+    eg_err err;
+
+    buffer_clear(&s->judged);
+    err = judge(s, rec, &s->judged, &meant);
+    *yes = false;
+    if (err == EG_OK && meant &&
+        !value_get_bool((struct value){s->judged.at, (uint32_t) s->judged.size_bytes}, yes))
+        *yes = false;
+    return err;
+}
+
+/* May the body's result stand in the record's place? */
+static eg_err check_replacement(const struct select *s, const struct record *rec,
+                                struct err_note *note) {
+    struct value v = {s->judged.at, (uint32_t) s->judged.size_bytes};
+    struct value key;
+
+    if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != s->arity)
+        return err_note(note, EG_BAD_REQUEST,
+                        "the body yields something else than a record of %u attributes", s->arity);
+    if (!array_element(v, 0, &key) || !value_equal(key, record_key(rec)))
+        return err_note(note, EG_BAD_REQUEST, "the body yields a record with another key");
+    if (v.size_bytes > RECORD_SIZE_MAX)
+        return err_note(note, EG_TOO_LARGE, "the body yields a record of more than 16 MiB");
+    return EG_OK;
+}
+
+/* Is there a change to be made?  Then s->judged is what is to be put or removed. */
+static eg_err judge_change(struct select *s, const struct record *rec, bool *change,
+                           struct err_note *note) {
+    eg_err err;
+
+    if (s->kind == SELECT_DELETE) {
+        err = judge_true(s, rec, change);
+        buffer_clear(&s->judged);
+        if (err == EG_OK && *change &&
+            !buffer_append(&s->judged, record_array(rec), record_array_bytes(rec)))
+            err = EG_MEMORY;
+        return err;
+    }
+    buffer_clear(&s->judged);
+    err = judge(s, rec, &s->judged, change);
+    if (err == EG_TOO_LARGE)
+        return err_note(note, err, "the body yields a record of more than 16 MiB");
+    return err == EG_OK && *change ? check_replacement(s, rec, note) : err;
+}
+
+/* ---- changing one record ------------------------------------------------------------------- */
+
+static struct shard_request change_request(const struct select *s) {
+    return (struct shard_request){
+        .op = s->kind == SELECT_DELETE ? SHARD_REMOVE_SEEN : SHARD_REPLACE_SEEN,
+        .sync_later = true,
+        .value = {s->judged.at, (uint32_t) s->judged.size_bytes},
+        .seen = s->seen,
+    };
+}
+
+/* Where its shard is idle.  EG_AGAIN: it is not, or the record has changed meanwhile. */
+static eg_err try_change(struct select *s, struct table *t, struct reader *r, bool *again,
+                         struct err_note *note) {
+    uint8_t room[64];
+    struct buffer answer = {.alloc = s->alloc, .at = room, .room_bytes = sizeof room};
+    struct shard_request q = change_request(s);
+    bool done = false;
+    eg_err err = table_try(t, r, &q, 1, &answer, note); /* a bool: never grows the buffer */
+
+    *again = false;
+    if (err != EG_OK)
+        return err;
+    EG_ASSERT(answer.at == room);
+    if (!value_get_bool((struct value){room, (uint32_t) answer.size_bytes}, &done))
+        return EG_INTERNAL;
+    s->count += done;
+    *again = !done;
+    return EG_OK;
+}
+
+/* EG_AGAIN: the place is before this record, and the step is over. */
+static eg_err change_one(struct select *s, struct table *t, struct reader *r, struct scan *scan,
+                         const struct record *rec, struct err_note *note) {
+    bool change = false, again = false;
+    eg_err err = judge_change(s, rec, &change, note);
+
+    if (err != EG_OK || !change || !s->rehearsed)
+        return err;
+    s->seen = (struct record_version){.hlc = rec->hlc, .dot = rec->dot};
+    err = try_change(s, t, r, &again, note);
+    if (err == EG_AGAIN || err == EG_BUSY) { /* its actor will answer in its own time */
+        s->ask = ASK_CHANGE;
+        again = true;
+    }
+    if (!again)
+        return err;
+    err = scan_place_before(scan, &s->place);
+    return err == EG_OK ? EG_AGAIN : err;
+}
+
+/* ---- a step ------------------------------------------------------------------------------------
+ */
+
+static eg_err look_at(struct select *s, struct table *t, struct reader *r, struct scan *scan,
+                      const struct record *rec, struct buffer *result, struct err_note *note) {
+    bool yes = false;
+    eg_err err;
+
+    if (value_count(record_value(rec)) != s->arity)
+        return err_note(note, EG_ABORTED, "the table's attributes were changed meanwhile");
+    if (gives_results(s))
+        return take_result(s, rec, result, note);
+    if (s->kind != SELECT_COUNT)
+        return change_one(s, t, r, scan, rec, note);
+    err = judge_true(s, rec, &yes);
+    s->count += err == EG_OK && yes;
+    return err;
+}
+
+/* The page is full: the next one begins here, or later where nothing else is meant. */
+static eg_err fill_page(struct select *s, const struct scan *scan) {
+    if (s->full || s->limit == 0 || s->count < s->limit || !gives_results(s))
+        return EG_OK;
+    s->full = true;
+    if (s->kind == SELECT_MATCH) { /* nobody asks for a second one */
+        s->scanned = true;
+        return EG_OK;
+    }
+    return scan_place(scan, &s->place);
+}
+
+/* Until the scan's end, a full page, or the end of the step: EG_AGAIN. */
+static eg_err look_on(struct select *s, struct table *t, struct reader *r, struct scan *scan,
+                      const struct select_pace *pace, struct buffer *result,
+                      struct err_note *note) {
+    const struct record *rec;
+    uint32_t work = 0;
+    eg_err err = EG_OK;
+
+    while (err == EG_OK && (rec = scan_next(scan)) != NULL) {
+        err = look_at(s, t, r, scan, rec, result, note);
+        if (err != EG_OK || s->more)
+            return err;
+        err = fill_page(s, scan);
+        if (err != EG_OK || s->scanned)
+            return err;
+        work += 1 + record_array_bytes(rec) / WORK_BYTES;
+        if (work < WORK_BETWEEN_LOOKS)
+            continue;
+        work = 0;
+        if (pace->is_over(pace->context)) {
+            err = scan_place(scan, &s->place);
+            return err == EG_OK ? EG_AGAIN : err;
+        }
+    }
+    if (err == EG_OK)
+        err = reader_take_fault(r);
+    s->scanned = err == EG_OK;
+    return err;
+}
+
+static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
+                      const struct select_pace *pace, struct buffer *result,
+                      struct err_note *note) {
+    struct value place = {s->place.at, (uint32_t) s->place.size_bytes};
+    struct scan *scan;
+    uint8_t *copy;
+    eg_err err;
+
+    if (place.size_bytes != 0) { /* the scan borrows it, and we write another meanwhile */
+        copy = reader_scratch(r, place.size_bytes);
+        if (copy == NULL)
+            return EG_MEMORY;
+        memcpy(copy, place.at, place.size_bytes);
+        place.at = copy;
+    }
+    err = scan_open(&scan, t, r, &s->path, place);
+    if (err == EG_BAD_REQUEST)
+        return err_note(note, EG_ABORTED, "the index that was used has gone: ask again");
+    return err == EG_OK ? look_on(s, t, r, scan, pace, result, note) : err;
+}
+
+/* All results of select_replace will do: now for the deed. */
+static eg_err end_rehearsal(struct select *s) {
+    s->rehearsed = true;
+    s->scanned = false;
+    buffer_clear(&s->place);
+    return EG_AGAIN;
+}
+
+/* EG_OK: nothing of what was changed is waiting for the disc. */
+static eg_err wait_for_disc(struct select *s, struct table *t) {
+    bool sync = s->kind != SELECT_COUNT && table_schema(t)->durability == DURABILITY_SYNC;
+
+    if (!sync || s->count == 0)
+        return EG_OK;
+    if (s->ask != ASK_SYNC || s->sync_again)
+        s->ask_from = 0;
+    s->sync_again = false;
+    s->ask = ASK_SYNC;
+    return s->ask_from < table_shards(t) ? EG_AGAIN : EG_OK;
+}
+
+static eg_err check_table(const struct select *s, struct table *t, struct err_note *note) {
+    const struct schema *schema = table_schema(t);
+
+    if (table_dropped(t) || schema->id != s->table_id)
+        return err_note(note, EG_NO_TABLE, "the table was dropped meanwhile");
+    if (schema->attribute_count != s->arity)
+        return err_note(note, EG_ABORTED, "the table's attributes were changed meanwhile");
+    return EG_OK;
+}
+
+eg_err select_step(struct select *s, struct table *t, struct reader *r,
+                   const struct select_pace *pace, struct buffer *result, struct err_note *note) {
+    eg_err err = s->failed;
+
+    EG_ASSERT(s->unanswered == 0);
+    if (err != EG_OK)
+        return err_note(note, err, "%s", s->why.text);
+    err = check_table(s, t, note);
+    if (err == EG_OK && !s->begun && gives_results(s))
+        err = begin_results(s, result, note);
+    if (err == EG_OK && !s->scanned)
+        err = scan_on(s, t, r, pace, result, note);
+    if (err != EG_OK)
+        return err;
+    if (!s->rehearsed)
+        return end_rehearsal(s);
+    if (gives_results(s)) {
+        end_results(s, result);
+        return EG_OK;
+    }
+    err = wait_for_disc(s, t);
+    return err == EG_OK ? end_count(s, result) : err;
+}
+
+/* ---- asking shards
+ * -------------------------------------------------------------------------------- */
+
+eg_err select_ask(struct select *s, struct table *t, eg_pid *to, struct message **out,
+                  struct err_note *note) {
+    struct shard_request q;
+    eg_err err = EG_NOT_FOUND;
+
+    if (s->ask == ASK_CHANGE && s->unanswered == 0) {
+        q = change_request(s);
+        err = table_message(t, &q, to, out, note);
+    } else if (s->ask == ASK_SYNC && s->ask_from < table_shards(t)) {
+        err = table_sync_message(t, s->ask_from, to, out);
+        s->ask_from += err == EG_OK;
+    }
+    s->unanswered += err == EG_OK;
+    return err;
+}
+
+/* The change was made: its record needs not be looked at again. */
+static eg_err pass_changed(struct select *s) {
+    struct value v = {s->judged.at, (uint32_t) s->judged.size_bytes};
+
+    if (!s->bag)
+        EG_ASSERT(array_element(v, 0, &v));
+    buffer_clear(&s->place);
+    return buffer_append(&s->place, v.at, v.size_bytes) ? EG_OK : EG_MEMORY;
+}
+
+static eg_err change_answered(struct select *s, struct value result) {
+    bool done = false;
+
+    if (!value_get_bool(result, &done))
+        return EG_INTERNAL;
+    if (!done)
+        return EG_OK; /* it is another record by now: the place is before it */
+    s->count++;
+    return pass_changed(s);
+}
+
+void select_answered(struct select *s, eg_err err, struct value result) {
+    bool refused = err == EG_BUSY || err == EG_NOPROC;
+
+    EG_ASSERT(s->unanswered > 0);
+    s->unanswered--;
+    s->refusals = refused ? s->refusals + 1 : 0;
+    if (refused && s->refusals < REFUSALS_MAX) {
+        s->sync_again |= s->ask == ASK_SYNC;
+        err = EG_OK;
+    } else if (err == EG_OK && s->ask == ASK_CHANGE) {
+        err = change_answered(s, result);
+    }
+    if (s->ask == ASK_CHANGE)
+        s->ask = ASK_NOTHING;
+    if (err == EG_OK || s->failed != EG_OK)
+        return;
+    s->failed = err == EG_NOPROC ? EG_BUSY : err;
+    (void) err_note(&s->why, err, "%.*s", (int) result.size_bytes, (const char *) result.at);
+}

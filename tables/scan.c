@@ -1,0 +1,387 @@
+/* scan.c -- going through the records that a question may mean.
+ *
+ * A place is one value: the key of the record given last, or in a bag that record, since
+ * its key alone does not say which of several was given. */
+#include "tables/scan.h"
+
+#include "engine/env.h"
+#include "tables/pattern.h"
+#include "tables/table_private.h"
+#include "tables/table_walk.h"
+
+#include <string.h>
+
+enum {
+    ARRAY32_BYTES = 5,
+    /* Behind every array that begins with a prefix stands, all but certainly, the prefix and
+     * this: an ext of the last type.  Whoever has larger ones is walked past. */
+    LAST_VALUE_BYTES = 3 + 16,
+};
+
+struct scan {
+    struct table *table;
+    struct reader *reader;
+    const struct scan_path *path;
+    uint64_t now_ms;
+    struct value place;          /* where it began; size 0: at the beginning */
+    const struct record *last;   /* given; NULL: none yet                    */
+    const struct record *before; /* given before that one                    */
+    bool over;
+    struct table_walk *walk;    /* of SCAN_KEY_RANGE, SCAN_ALL    */
+    const struct record *only;  /* of SCAN_KEY: the one there is  */
+    struct store *store;        /* of SCAN_KEY in a bag           */
+    struct store_cursor cursor; /* likewise                       */
+};
+
+/* ---- which path ------------------------------------------------------------------ */
+
+static bool is_empty(const struct range *range) {
+    int order;
+
+    if (!range->low.given || !range->high.given || range->low.prefix || range->high.prefix)
+        return false;
+    order = value_compare(range->low.value, range->high.value);
+    return order > 0 || (order == 0 && (range->low.open || range->high.open));
+}
+
+static uint64_t count_of(struct table *t) {
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        count += t->shard[i].store->ops->stats(t->shard[i].store).count;
+    return count;
+}
+
+/* Nobody counts what lies in a range.  One with two ends is taken for a sixteenth of the
+ * table, one with a single end for a quarter. */
+static uint64_t guess(uint64_t count, const struct range *range) {
+    return EG_MAX(count >> (range->low.given && range->high.given ? 4 : 2), (uint64_t) 1);
+}
+
+/* What is known of the field at `position` of all that is meant; false: nothing. */
+struct facts {
+    bool (*range)(const void *of, uint32_t position, struct range *out);
+    const void *of;
+};
+
+static bool range_by_predicate(const void *of, uint32_t position, struct range *out) {
+    return predicate_range(of, position, out);
+}
+
+static bool range_by_pattern(const void *of, uint32_t position, struct range *out) {
+    struct value v;
+
+    if (!pattern_get_field(*(const struct value *) of, position, &v))
+        return false;
+    *out = range_of_value(v);
+    return true;
+}
+
+/* By the key, where something is known of it. */
+static bool choose_key(struct scan_path *out, struct table *t, const struct facts *facts) {
+    struct range range;
+
+    if (!facts->range(facts->of, 0, &range))
+        return false;
+    out->range = range;
+    if (is_empty(&range)) {
+        out->kind = SCAN_NOTHING;
+        out->shards = 0;
+        out->rows = 0;
+    } else if (range.exact) {
+        out->kind = SCAN_KEY;
+        out->shards = 1;
+        out->rows = 1;
+    } else if (t->type == TABLE_ORDERED_SET) {
+        out->kind = SCAN_KEY_RANGE;
+        out->rows = guess(out->rows, &range);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void choose(struct scan_path *out, struct table *t, const struct facts *facts,
+                   bool reverse) {
+    *out = (struct scan_path){.kind = SCAN_ALL,
+                              .reverse = reverse && t->type == TABLE_ORDERED_SET,
+                              .rows = count_of(t),
+                              .shards = t->shard_count};
+    if (!choose_key(out, t, facts))
+        out->range = (struct range){0};
+}
+
+void scan_choose(struct scan_path *out, struct table *t, struct reader *r,
+                 const struct predicate *p, bool reverse) {
+    (void) r; /* the section is what matters */
+    choose(out, t, &(struct facts){range_by_predicate, p}, reverse);
+}
+
+void scan_choose_pattern(struct scan_path *out, struct table *t, struct reader *r,
+                         struct value pattern) {
+    (void) r;
+    choose(out, t, &(struct facts){range_by_pattern, &pattern}, false);
+}
+
+/* ---- places ------------------------------------------------------------------------ */
+
+/* A place from outside may be any value. */
+static eg_err check_place(const struct scan *s) {
+    struct value key;
+
+    if (s->place.size_bytes == 0)
+        return EG_OK;
+    if (s->table->type == TABLE_BAG &&
+        (value_kind_of(s->place) != VALUE_ARRAY || !array_element(s->place, 0, &key)))
+        return EG_BAD_REQUEST;
+    return EG_OK;
+}
+
+/* A bag's place as a record, for stores to compare with. */
+static const struct record *record_of_place(const struct scan *s) {
+    void *memory = reader_scratch(s->reader, record_bytes_for(s->place.size_bytes, false));
+
+    return memory == NULL
+               ? NULL
+               : record_init(memory, s->place, (struct record_version){.hlc = 0, .dot = 0}, 0);
+}
+
+/* `last` NULL: the scan has not moved from where it began. */
+static eg_err put_place(const struct scan *s, const struct record *last, struct buffer *place) {
+    struct value v = s->place;
+
+    if (last != NULL)
+        v = s->table->type == TABLE_BAG ? record_value(last) : record_key(last);
+    else if (v.at == place->at)
+        return EG_OK;
+    buffer_clear(place);
+    if (v.size_bytes == 0 || buffer_append(place, v.at, v.size_bytes))
+        return EG_OK;
+    return v.size_bytes > place->bound_bytes ? EG_TOO_LARGE : EG_MEMORY;
+}
+
+eg_err scan_place(const struct scan *s, struct buffer *place) {
+    return put_place(s, s->last, place);
+}
+
+eg_err scan_place_before(const struct scan *s, struct buffer *place) {
+    return put_place(s, s->before, place);
+}
+
+/* ---- one key ------------------------------------------------------------------------- */
+
+static eg_err open_key(struct scan *s) {
+    const struct record *rec;
+    struct key k;
+    eg_err err = table_key(s->table, &k, s->path->range.low.value);
+
+    if (err == EG_BAD_RECORD || err == EG_TOO_LARGE) { /* a NaN: no record has such a key */
+        s->over = true;
+        return EG_OK;
+    }
+    if (err != EG_OK)
+        return err;
+    if (s->table->type != TABLE_BAG) {
+        if (s->place.size_bytes == 0)
+            s->only = table_get(s->table, s->reader, &k);
+        s->over = s->only == NULL;
+    } else {
+        s->store = shard_of(s->table, k.hash)->store;
+        if (s->place.size_bytes == 0) {
+            s->store->ops->seek(s->store, s->reader, &s->cursor, &k, false, false);
+        } else {
+            rec = record_of_place(s);
+            err = rec == NULL ? EG_MEMORY : EG_OK;
+            if (rec != NULL)
+                s->store->ops->seek_behind(s->store, s->reader, &s->cursor, rec);
+        }
+    }
+    key_release(&k);
+    return err;
+}
+
+static const struct record *next_of_key(struct scan *s) {
+    const struct record *rec = s->only;
+
+    if (s->table->type != TABLE_BAG) {
+        s->over = true;
+        return rec;
+    }
+    do
+        rec = s->store->ops->next(s->store, s->reader, &s->cursor);
+    while (rec != NULL && shard_expired(rec, s->now_ms));
+    s->over = rec == NULL || !value_equal(record_key(rec), s->path->range.low.value);
+    return s->over ? NULL : rec;
+}
+
+/* ---- a range of keys -------------------------------------------------------------------- */
+
+/* Ordered stores compare a key's value; neither hash nor canonical form is wanted, so a
+ * range may end at a value that could be no key. */
+static struct key key_at(struct value v) {
+    return (struct key){.value = v};
+}
+
+/* An array that stands behind all that begin with those of `prefix`; size 0: no memory. */
+static struct value behind_prefix(struct scan *s, struct value prefix) {
+    static const uint8_t last[LAST_VALUE_BYTES] = {0xc7, 16,   127,  0xff, 0xff, 0xff, 0xff,
+                                                   0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                                   0xff, 0xff, 0xff, 0xff, 0xff};
+    size_t room = ARRAY32_BYTES + prefix.size_bytes + sizeof last;
+    uint8_t *memory = reader_scratch(s->reader, room);
+    struct value_iter it = value_iter_of(prefix);
+    struct value element;
+    struct value_writer w;
+
+    if (memory == NULL)
+        return (struct value){NULL, 0};
+    w = value_writer_init(memory, room);
+    value_put_array(&w, value_count(prefix) + 1);
+    while (value_iter_next(&it, &element))
+        value_put_raw(&w, element);
+    value_put_raw(&w, (struct value){last, sizeof last});
+    EG_ASSERT(!w.overflow);
+    return (struct value){memory, (uint32_t) w.need_bytes};
+}
+
+/* Walk down from the last record that is not above the high end, a prefix. */
+static eg_err open_below_prefix(struct scan *s) {
+    struct value from = behind_prefix(s, s->path->range.high.value);
+    struct key k = key_at(from);
+    const struct record *rec;
+    eg_err err = from.size_bytes == 0 ? EG_MEMORY : EG_OK;
+
+    if (err == EG_OK)
+        err = table_walk_open(&s->walk, s->table, s->reader, &k, false, false);
+    if (err != EG_OK)
+        return err;
+    while ((rec = table_walk_next(s->walk)) != NULL &&
+           !range_above(&s->path->range, record_key(rec)))
+        ;
+    if (rec == NULL)
+        return table_walk_open(&s->walk, s->table, s->reader, NULL, false, true);
+    k = key_at(record_key(rec));
+    return table_walk_open(&s->walk, s->table, s->reader, &k, true, true);
+}
+
+static eg_err open_range(struct scan *s) {
+    bool reverse = s->path->reverse;
+    const struct range_end *begin = reverse ? &s->path->range.high : &s->path->range.low;
+    struct key k = key_at(begin->value);
+    bool after = begin->open;
+
+    if (s->place.size_bytes != 0) {
+        k = key_at(s->place);
+        after = true;
+    } else if (!begin->given) {
+        return table_walk_open(&s->walk, s->table, s->reader, NULL, false, reverse);
+    } else if (begin->prefix && reverse && !begin->open) {
+        return open_below_prefix(s);
+    } else if (begin->prefix && !reverse && begin->open) {
+        k = key_at(behind_prefix(s, begin->value));
+        if (k.value.size_bytes == 0)
+            return EG_MEMORY;
+    } else if (begin->prefix) {
+        after = false; /* the prefix itself stands before all that begin with it */
+    }
+    return table_walk_open(&s->walk, s->table, s->reader, &k, after, reverse);
+}
+
+/* The walk begins at one end, or just before it; what is left is to see the other. */
+static const struct record *next_in_range(struct scan *s) {
+    const struct range *range = &s->path->range;
+    const struct record *rec;
+
+    while ((rec = table_walk_next(s->walk)) != NULL) {
+        struct value key = record_key(rec);
+        if (s->path->reverse ? range_below(range, key) : range_above(range, key))
+            break;
+        if (s->last != NULL || range_holds(range, key))
+            return rec;
+    }
+    s->over = true;
+    return NULL;
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+static eg_err open_all(struct scan *s) {
+    const struct record *rec;
+    struct key k;
+    eg_err err;
+
+    if (s->place.size_bytes == 0)
+        return table_walk_open(&s->walk, s->table, s->reader, NULL, false, s->path->reverse);
+    if (s->table->type == TABLE_BAG) {
+        rec = record_of_place(s);
+        return rec == NULL ? EG_MEMORY : table_walk_open_behind(&s->walk, s->table, s->reader, rec);
+    }
+    err = table_key(s->table, &k, s->place);
+    if (err != EG_OK)
+        return err == EG_MEMORY ? err : EG_BAD_REQUEST;
+    err = table_walk_open(&s->walk, s->table, s->reader, &k, true, s->path->reverse);
+    key_release(&k);
+    return err;
+}
+
+/* ---- open and next -----------------------------------------------------------------------------
+ */
+
+eg_err scan_open(struct scan **out, struct table *t, struct reader *r, const struct scan_path *path,
+                 struct value place) {
+    struct scan *s = reader_scratch(r, sizeof *s);
+    eg_err err;
+
+    if (s == NULL)
+        return EG_MEMORY;
+    *s = (struct scan){.table = t,
+                       .reader = r,
+                       .path = path,
+                       .place = place,
+                       .now_ms = (uint64_t) env_wall_ms(t->world->o.env)};
+    err = check_place(s);
+    if (err != EG_OK)
+        return err;
+    switch (path->kind) {
+    case SCAN_NOTHING:
+        s->over = true;
+        break;
+    case SCAN_KEY:
+        err = open_key(s);
+        break;
+    case SCAN_KEY_RANGE:
+        err = open_range(s);
+        break;
+    case SCAN_ALL:
+        err = open_all(s);
+        break;
+    default:
+        err = EG_BAD_REQUEST; /* an index that is not there */
+    }
+    if (err == EG_OK)
+        *out = s;
+    return err;
+}
+
+const struct record *scan_next(struct scan *s) {
+    const struct record *rec;
+
+    if (s->over)
+        return NULL;
+    switch (s->path->kind) {
+    case SCAN_KEY:
+        rec = next_of_key(s);
+        break;
+    case SCAN_KEY_RANGE:
+        rec = next_in_range(s);
+        break;
+    default:
+        rec = table_walk_next(s->walk);
+        s->over = rec == NULL;
+    }
+    if (rec != NULL) {
+        s->before = s->last;
+        s->last = rec;
+    }
+    return rec;
+}
