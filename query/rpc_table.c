@@ -61,6 +61,26 @@ eg_err rpc_drop_index(struct rpc_call *c) {
     return ask_catalog(c, CATALOG_DROP_INDEX, c->param[1]);
 }
 
+/* [method, parameter, ...] */
+eg_err rpc_alter(struct rpc_call *c) {
+    size_t size_bytes = RPC_HEADER_BYTES + c->method->name_bytes;
+    struct value_writer w;
+    uint8_t *at;
+
+    for (uint32_t i = 1; i < c->method->params; i++)
+        size_bytes += c->param[i].size_bytes;
+    at = reader_scratch(&c->worker->reader, size_bytes);
+    if (at == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(at, size_bytes);
+    value_put_array(&w, c->method->params);
+    value_put_text(&w, c->method->name);
+    for (uint32_t i = 1; i < c->method->params; i++)
+        value_put_raw(&w, c->param[i]);
+    EG_ASSERT(!w.overflow);
+    return ask_catalog(c, CATALOG_ALTER, (struct value){at, (uint32_t) w.need_bytes});
+}
+
 eg_err rpc_write_many(struct rpc_call *c) {
     eg_err err;
 

@@ -107,9 +107,13 @@ static void end_answer(struct rpc_call *c, size_t mark, eg_err err) {
 
 /* Whether it is this call's turn; puts it back where it must wait. */
 static bool is_due(struct rpc_call *c) {
+    /* After a change of shape, what is under way for the key is on another way there. */
+    bool overtakes =
+        c->has_key && session_key_underway(c->session, &c->key) && table_settling(c->table);
+
     if (c->session->state == SESSION_CLOSED)
         return false;
-    if (!session_must_wait(c->session))
+    if (!session_must_wait(c->session) && !overtakes)
         return true;
     session_rewind(c->session, c->offset);
     return false;

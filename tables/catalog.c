@@ -48,6 +48,7 @@ static void free_all(struct catalog *c) {
     struct table *const *tables;
     uint32_t count = names_all(&c->names, &tables);
 
+    epoch_bin_drain(&c->bin); /* some of what waits there looks at tables */
     for (uint32_t i = 0; i < count; i++)
         table_free(tables[i]);
     for (struct list_node *n = c->dying.next, *next; n != &c->dying; n = next) {

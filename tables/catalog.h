@@ -58,6 +58,7 @@ enum catalog_op {
     CATALOG_WRITE_MANY, /* value: [record, ...]; answers their number  */
     CATALOG_SYNC,       /* answers when all changes so far are on disc */
     CATALOG_MOMENT,     /* by moment_send() (tables/moment.h)          */
+    CATALOG_ALTER,      /* value: what to change, see alter.h          */
     CATALOG_STOP,       /* catalog_close()'s own                       */
 };
 

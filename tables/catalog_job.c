@@ -9,6 +9,7 @@
  *     WRITE_MANY  in place if the shards are idle, else shards: their records
  *     SYNC        shards: all on disc
  *     MOMENT      no write_many under way -> all shards at once: snapshot
+ *     ALTER       see catalog_reshape.c
  *     STOP        all shards: stop
  *
  * CREATE to DROP_INDEX and MOMENT take turns, WRITE_MANY and SYNC run side by side with
@@ -99,6 +100,7 @@ void job_ask_disc(struct job *j, struct disc_request q) {
         return;
     }
     j->disc_done->tag = CATALOG_DISC_DONE;
+    atomic_store(&j->disc_ended, false);
     err = disc_submit(j->catalog->world.o.disc, &j->disc);
     if (err == EG_OK) {
         j->asked++;
@@ -120,6 +122,8 @@ static void job_free(struct job *j) {
         schema_fini(j->schema);
         alloc_put(a, j->schema, sizeof *j->schema);
     }
+    if (j->alter != NULL)
+        job_alter_free(j);
     if (j->table != NULL)
         table_unref(j->table);
     buffer_fini(&j->encoded);
@@ -130,6 +134,8 @@ static void job_free(struct job *j) {
 }
 
 static void answer(struct actor *self, struct job *j, const void *at, size_t size_bytes) {
+    if (j->answered)
+        return;
     if (j->err != EG_OK) {
         at = j->note.text;
         size_bytes = strlen(j->note.text);
@@ -236,6 +242,7 @@ static bool create_step(struct actor *self, struct job *j) {
         job_answer_true(self, j);
         return true;
     }
+    j->schema->name = j->schema->stored_name; /* whatever the request calls itself */
     j->schema->id = env_random(c->world.o.env);
     j->schema->seed = env_random(c->world.o.env);
     j->schema->version = 1;
@@ -270,7 +277,7 @@ static void discard_end(struct actor *self, struct job *j) {
     bool forgotten = j->disc_table != NULL && j->err == EG_OK;
 
     if (j->table != NULL) {
-        j->table->disc_dropped = forgotten;
+        j->table->disc_dropped |= forgotten;
         list_push_back(&j->catalog->dying, &j->table->dying);
         if (!j->undead)            /* else it stays until the tree has ended */
             table_unref(j->table); /* the catalog's own */
@@ -279,7 +286,7 @@ static void discard_end(struct actor *self, struct job *j) {
     }
     if (j->cause != EG_OK)
         j->err = j->cause;
-    else if (j->table != NULL)
+    else if (j->table != NULL && j->alter == NULL) /* another has taken its place */
         watch_table_ended(j->table);
     job_answer_true(self, j);
 }
@@ -328,6 +335,7 @@ static bool drop_step(struct actor *self, struct job *j) {
         job_answer_true(self, j);
         return true;
     }
+    job_succeed(j->catalog, j->table, NULL);
     j->discard = DISCARD_STOP;
     return job_discard_step(self, j);
 }
@@ -357,8 +365,9 @@ void job_store_schema(struct job *j) {
         return;
     err = schema_encode(j->schema, &j->encoded);
     if (err == EG_OK)
-        err = disc_batch_put_schema(&j->batch, j->catalog->world.o.disc, j->schema->name.text,
-                                    (struct disc_bytes){j->encoded.at, j->encoded.size_bytes});
+        err =
+            disc_batch_put_schema(&j->batch, j->catalog->world.o.disc, j->schema->stored_name.text,
+                                  (struct disc_bytes){j->encoded.at, j->encoded.size_bytes});
     if (err == EG_OK)
         job_ask_disc(j,
                      (struct disc_request){.kind = DISC_WRITE, .sync = true, .batch = &j->batch});
@@ -461,13 +470,16 @@ static const struct job_kind kinds[] = {
     [CATALOG_WRITE_MANY] = {false, false, true, write_many_step},
     [CATALOG_SYNC] = {false, false, true, job_sync_step},
     [CATALOG_MOMENT] = {true, false, false, job_moment_step},
+    [CATALOG_ALTER] = {true, false, true, job_alter_step},
     [CATALOG_STOP] = {true, true, false, stop_step},
 };
 
 static bool turn_is_taken(const struct catalog *c) {
-    for (struct list_node *n = c->jobs.next; n != &c->jobs; n = n->next)
-        if (kinds[EG_CONTAINER_OF(n, struct job, node)->request.op].takes_turns)
+    for (struct list_node *n = c->jobs.next; n != &c->jobs; n = n->next) {
+        const struct job *j = EG_CONTAINER_OF(n, struct job, node);
+        if (kinds[j->request.op].takes_turns && !j->retiring)
             return true;
+    }
     return false;
 }
 
@@ -554,8 +566,10 @@ static eg_err outcome(struct job *j, const struct message *m) {
     struct err_note why = {""};
     eg_err err = (eg_err) m->tag;
 
-    if (m->tag == CATALOG_DISC_DONE)
+    if (m->tag == CATALOG_DISC_DONE) {
         err = (eg_err) atomic_load(&j->disc_err);
+        j->disc_done = NULL;
+    }
     if (err == EG_OK || j->err != EG_OK)
         return err;
     if (m->tag != CATALOG_DISC_DONE)
@@ -570,12 +584,13 @@ static void on_answer(struct actor *self, struct catalog *c, const struct messag
     eg_err err;
 
     if (j == NULL)
-        return;        /* of a job that ended with an earlier actor */
-    if (j->answered) { /* likewise, and only the disc still had it */
+        return;                        /* of a job that ended with an earlier actor */
+    if (j->answered && !j->retiring) { /* likewise, and only the disc still had it */
         job_free(j);
         return;
     }
-    EG_ASSERT(j->asked > 0);
+    if (j->asked == 0)
+        return; /* told twice: before and after the catalog was restarted */
     err = outcome(j, m);
     if (err != EG_OK)
         job_failed(j, err);
@@ -618,6 +633,16 @@ static void tell_states(struct catalog *c) {
     h->disc_failed = disc_failed;
 }
 
+static void tick_jobs(struct actor *self, struct catalog *c) {
+    for (struct list_node *n = c->jobs.next, *next; n != &c->jobs; n = next) {
+        struct job *j = EG_CONTAINER_OF(n, struct job, node);
+
+        next = n->next;
+        if (j->alter != NULL && j->asked == 0 && job_alter_tick(self, j))
+            job_free(j);
+    }
+}
+
 static void start_tick(struct actor *self) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
     eg_ref timer;
@@ -641,6 +666,7 @@ static void receive(struct actor *self, void *state, struct message *m) {
         tell_states(c);
         if (open)
             epoch_flush(&c->bin);
+        tick_jobs(self, c);
     } else {
         on_answer(self, c, m);
     }
@@ -658,6 +684,11 @@ static void take_over(struct actor *self, struct catalog *c) {
         struct job *j = EG_CONTAINER_OF(n, struct job, node);
 
         next = n->next;
+        if (j->alter != NULL) {
+            if (job_alter_resume(self, j))
+                job_free(j);
+            continue;
+        }
         if (!j->answered) {
             if (j->request.op == CATALOG_CLEAR && j->table != NULL)
                 watch_table_cleared(j->table, false); /* some shards may be */

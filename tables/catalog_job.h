@@ -50,6 +50,8 @@ struct job {
     struct disc_batch batch;
     struct disc_request disc;
     struct message *disc_done;
+    struct alter_job *alter; /* of a change of shape: catalog_reshape.c */
+    bool retiring;           /* only the old table is still to go: others may begin */
     _Atomic bool disc_ended; /* and how, for an actor that missed the message */
     _Atomic int32_t disc_err;
 };
@@ -70,6 +72,17 @@ void job_answer_true(struct actor *self, struct job *j);
 /* Let the disc remember j->schema; let everybody see it. */
 void job_store_schema(struct job *j);
 void job_publish_schema(struct job *j);
+
+/* The change of a table's shape (catalog_reshape.c): its step; what to do at a tick; go on
+ * with what a killed predecessor had begun; the end of the job's own part.  The first
+ * three return true when the job is over. */
+bool job_alter_step(struct actor *self, struct job *j);
+bool job_alter_tick(struct actor *self, struct job *j);
+bool job_alter_resume(struct actor *self, struct job *j);
+void job_alter_free(struct job *j);
+
+/* Tables that say that `t` is their successor say `now` (NULL: they have none). */
+void job_succeed(struct catalog *c, const struct table *t, struct table *now);
 
 /* Take j->table to pieces from j->discard on. */
 bool job_discard_step(struct actor *self, struct job *j);

@@ -6,6 +6,7 @@
 #include "tables/catalog_private.h"
 #include "tables/disc.h"
 #include "tables/watch_private.h"
+#include "tables/reshape.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -82,6 +83,8 @@ void table_free(struct table *t) {
     struct alloc *a = t->world->o.alloc;
 
     watch_table_forget(t);
+    if (t->reshape != NULL)
+        reshape_close(t->reshape);
     close_shards(t, t->shard_count);
     if (t->disc_dropped)
         disc_forget(t->world->o.disc, t->disc_table);
@@ -178,6 +181,7 @@ static eg_err recover_table(struct recovery *y, const char *name, struct disc_ta
 
     if (err != EG_OK)
         return err;
+    name = schema->name.text; /* the disc's may be another */
     y->name = name;
     y->records = 0;
     y->reported_ns = start_ns;

@@ -126,6 +126,24 @@ eg_err names_remove(struct names *n, struct table *t) {
     return EG_OK;
 }
 
+struct name_set *names_reserve(struct names *n) {
+    return set_new(n, set_of(n)->count);
+}
+
+void names_replace(struct names *n, struct name_set *room, struct table *old, struct table *t) {
+    const struct name_set *now = set_of(n);
+
+    EG_ASSERT(room->count == now->count);
+    for (uint32_t i = 0; i < now->count; i++)
+        room->table[i] = now->table[i] == old ? t : now->table[i];
+    publish(n, room);
+}
+
+void names_unreserve(struct names *n, struct name_set *room) {
+    if (room != NULL)
+        alloc_put(n->alloc, room, set_bytes(room->count, room->room));
+}
+
 uint32_t names_all(const struct names *n, struct table *const **tables) {
     const struct name_set *s = set_of(n);
 

@@ -51,12 +51,18 @@ static eg_err take_type(struct schema *s, struct value v, struct err_note *note)
     return EG_OK;
 }
 
-static eg_err take_storage(struct schema *s, struct value v, struct err_note *note) {
+bool schema_storage(struct value v, enum table_storage *out) {
     int n = choice(v, storage_names, EG_COUNTOF(storage_names));
     if (n < 0)
-        return bad_option(note, "storage", "\"ram\", \"disc\" or \"disc_only\"");
-    s->storage = (enum table_storage) n;
-    return EG_OK;
+        return false;
+    *out = (enum table_storage) n;
+    return true;
+}
+
+static eg_err take_storage(struct schema *s, struct value v, struct err_note *note) {
+    return schema_storage(v, &s->storage)
+               ? EG_OK
+               : bad_option(note, "storage", "\"ram\", \"disc\" or \"disc_only\"");
 }
 
 static eg_err take_durability(struct schema *s, struct value v, struct err_note *note) {

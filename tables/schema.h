@@ -91,6 +91,9 @@ EG_MUST_USE bool schema_ttl_ms(double seconds, uint64_t *ttl_ms);
 /* What options contradict each other?  EG_BAD_REQUEST. */
 EG_MUST_USE eg_err schema_check(const struct schema *s, struct err_note *note);
 
+/* false: `v` names no storage type. */
+EG_MUST_USE bool schema_storage(struct value v, enum table_storage *out);
+
 /* Position of an attribute, or -1. */
 int schema_attribute(const struct schema *s, const char *name, size_t name_bytes);
 

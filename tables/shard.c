@@ -14,6 +14,7 @@
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
 #include "tables/recover.h"
+#include "tables/reshape.h"
 #include "tables/shard_actor.h"
 #include "tables/shard_index.h"
 #include "tables/shard_watch.h"
@@ -216,7 +217,7 @@ static bool grew_much(const struct shard *s) {
 
 /* Is there anything that needs time to pass? */
 static bool wants_tick(const struct shard *s) {
-    return s->log.refused || s->build_call.open ||
+    return s->log.refused || s->build_call.open || s->reshape != NULL ||
            (!s->log.in_flight && !shard_log_idle(&s->log)) || s->bin.retired_count != 0 ||
            atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) != RANK_NEVER;
 }
@@ -226,7 +227,7 @@ static void ask_tick(struct shard *s) {
     struct runtime *rt = s->table->world->o.runtime;
     struct message *m;
 
-    if (s->ticking || !wants_tick(s) || eg_pid_is_none(shard_pid(s)))
+    if (s->ticking || s->shadow || !wants_tick(s) || eg_pid_is_none(shard_pid(s)))
         return;
     m = message_new(rt, MESSAGE_REPLY, 0); /* REPLY: passes a full mailbox */
     if (m == NULL)
@@ -249,6 +250,8 @@ void shard_turn_end(struct shard *s) {
         shard_clock_pack(s, clock);
         shard_log_flush(&s->log, (struct disc_bytes){clock, sizeof clock});
     }
+    if (EG_UNLIKELY(s->reshape != NULL))
+        reshape_turn_end(s);
     ask_tick(s);
 }
 
@@ -283,7 +286,7 @@ static void answer(struct actor *self, struct shard *s, const struct message *m,
     refuse(self, m, EG_TIMEOUT, "out of memory while waiting for the disc");
 }
 
-static void run_call(struct actor *self, struct shard *s, const struct message *m) {
+void shard_run_call(struct actor *self, struct shard *s, const struct message *m) {
     struct world *w = s->table->world;
     uint32_t index = scheduler_index(actor_scheduler(self));
     struct shard_request q = shard_request_unpack(m->payload);
@@ -325,7 +328,7 @@ static void end_call(struct actor *self, struct shard_call *c, eg_err err) {
     c->open = false;
 }
 
-static void next_step(struct actor *self) {
+void shard_next_step(struct actor *self) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_REPLY, 0);
 
     if (m == NULL)
@@ -344,7 +347,7 @@ static void build_step(struct actor *self, struct shard *s) {
     err = shard_index_build_step(s, r, &done);
     reader_reset(r);
     if (err == EG_OK && !done) {
-        next_step(self);
+        shard_next_step(self);
         return;
     }
     if (err != EG_OK)
@@ -414,6 +417,7 @@ static void tick(struct actor *self, struct shard *s) {
     epoch_flush(&s->bin);
     shard_log_retry(&s->log);
     build_step(self, s); /* one that found no memory for its next step */
+    reshape_tick(self, s);
     account(s);
     s->ticking = false;
     if (wants_tick(s))
@@ -437,20 +441,27 @@ static void shard_receive(struct actor *self, void *state, struct message *m) {
         begin_build(self, s, m);
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_FSYNC) {
         sync_all(self, s, m);
+    } else if (m->kind == MESSAGE_CALL && m->tag >= SHARD_RESHAPE && m->tag <= SHARD_ABANDON) {
+        reshape_receive(self, s, m);
+    } else if (m->kind == MESSAGE_CALL && reshape_takes(self, s, m)) {
+        /* it waits, or is on its way to another shard */
     } else if (m->kind == MESSAGE_CALL) {
-        run_call(self, s, m);
+        shard_run_call(self, s, m);
     } else if (m->tag == SHARD_LOG_DONE) {
         shard_log_done(&s->log, self); /* refused: the tick retries */
+        reshape_log_done(self, s);
     } else if (m->tag == SHARD_STEP) {
         build_step(self, s);
     } else if (m->tag == SHARD_THAW) {
         shard_thaw(s);
+        reshape_step(self, s);
     } else if (m->tag == SHARD_TICK && m->kind == MESSAGE_TIMEOUT) {
         tick(self, s);
     } else if (m->tag == SHARD_TICK) {
         start_tick(self, s);
     }
     shard_turn_end(s);
+    reshape_look(self, s);
     try_stop(self, s);
 }
 
@@ -473,7 +484,8 @@ static eg_err shard_init(struct actor *self, void *state, const void *arg) {
     shard_log_done(&s->log, self);
     account(s); /* what was recovered */
     if (s->build_call.open)
-        next_step(self);
+        shard_next_step(self);
+    reshape_resume(self, s);
     if (wants_tick(s)) /* recovered records may expire before anyone asks */
         start_tick(self, s);
     return EG_OK;

@@ -35,6 +35,7 @@
 
 struct child_spec;
 struct index;
+struct reshape_part;
 struct table;
 
 enum {
@@ -92,7 +93,9 @@ struct shard {
     bool noted;   /* this turn has changed what somebody watches      */
 
     _Alignas(EG_CACHE_LINE) struct slab *slab;
-    uint64_t accounted_bytes; /* record_bytes when the accounts were last told */
+    struct reshape_part *reshape; /* NULL, or into what it is being turned (reshape.h)  */
+    bool shadow;                  /* it is being filled by another's owner              */
+    uint64_t accounted_bytes;     /* record_bytes when the accounts were last told */
     struct memory_account node_account;
     struct memory_account table_account;
     struct rank by_deadline; /* records that expire                  */
@@ -128,6 +131,7 @@ struct shard_turn {
     uint64_t now_ms;  /* wall clock */
     bool taking_back; /* a change that was refused in the middle: limits do not apply */
     bool leaving;     /* what is removed goes by itself: its time is over, or its room */
+    struct record_version version; /* of a record that is only copied; 0: the next one */
 };
 
 /* Make the shard's parts; shard_child() says how a supervisor gives it its actor.
@@ -152,6 +156,7 @@ EG_MUST_USE eg_err shard_store(struct shard_turn *t, struct value array, uint64_
                                const struct record **old_out);
 EG_MUST_USE eg_err shard_remove(struct shard_turn *t, const struct key *k,
                                 const struct record *rec);
+EG_MUST_USE eg_err shard_clear(struct shard_turn *t);
 void shard_clock_pack(const struct shard *s, uint8_t bytes[SHARD_CLOCK_BYTES]);
 void shard_turn_end(struct shard *s); /* sweep, account, flush the log */
 

@@ -7,9 +7,21 @@
 enum shard_actor_tag {
     SHARD_STOP = 0x20000, /* CALL: write what is owed, answer, end         */
     SHARD_TICK,           /* time passed                                   */
-    SHARD_STEP,           /* the next part of an index under construction  */
     SHARD_FSYNC,          /* CALL: answer when all there is is on disc     */
     SHARD_THAW,           /* a snapshot is wanted no more                  */
+    SHARD_STEP,           /* the next part of what takes many turns        */
+    SHARD_RESHAPE,        /* CALL, these four: see reshape.h               */
+    SHARD_FREEZE,
+    SHARD_MOVE,
+    SHARD_ABANDON,
 };
+
+struct actor;
+struct message;
+struct shard;
+
+void shard_next_step(struct actor *self); /* a SHARD_STEP to itself */
+/* Run a request that came as a CALL, and answer it. */
+void shard_run_call(struct actor *self, struct shard *s, const struct message *m);
 
 #endif /* TABLES_SHARD_ACTOR_H */

@@ -7,6 +7,7 @@
 #include "tables/shard.h"
 
 #include "engine/env.h"
+#include "tables/reshape.h"
 #include "tables/shard_edit.h"
 #include "tables/shard_index.h"
 #include "tables/shard_watch.h"
@@ -141,9 +142,14 @@ eg_err shard_ready(struct shard_turn *t) {
     struct shard *s = t->shard;
 
     if (EG_UNLIKELY(table_dropped(s->table)))
-        return EG_NO_TABLE;
+        return table_lost(s->table);
     if (EG_UNLIKELY(s->bin.retired_bytes > SHARD_RETIRED_BYTES_MAX))
         return err_note(t->note, EG_BUSY, "a stuck reader holds back memory");
+    if (EG_UNLIKELY(s->reshape != NULL)) {
+        eg_err err = reshape_ready(s, t->note);
+        if (err != EG_OK)
+            return err;
+    }
     if (EG_UNLIKELY(atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) <= t->now_ms))
         (void) shard_purge(s, t->reader, t->now_ms,
                            SHARD_PURGE_BATCH); /* its count is for timers */
@@ -263,6 +269,7 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     struct shard *s = t->shard;
     const struct schema *schema = schema_of(s->table);
     const struct record *old = NULL, *replaced = NULL;
+    struct record_version version;
     struct record *rec;
     size_t size_bytes;
     eg_err err;
@@ -285,7 +292,8 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     rec = slab_get(s->slab, size_bytes);
     if (rec == NULL)
         return EG_MEMORY;
-    record_init(rec, array, next_version(s, old, t->now_ms), expiry_ms);
+    version = t->version.hlc != 0 ? t->version : next_version(s, old, t->now_ms);
+    record_init(rec, array, version, expiry_ms);
     err = install(t, old, rec, &replaced);
     if (err != EG_OK) { /* an index may have shown it to a reader: not freed at once */
         epoch_retire(&s->bin, slab_free, s->slab, rec, size_bytes);
@@ -300,6 +308,8 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     rank_enter(s, rec);
     if (shard_is_watched(s))
         shard_watch_stored(t, array, expiry_ms, replaced);
+    if (EG_UNLIKELY(s->reshape != NULL))
+        reshape_stored(t, array, version, expiry_ms, replaced);
     if (old_out != NULL)
         *old_out = replaced;
     return EG_OK;
@@ -325,6 +335,8 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
     rank_leave(s, rec);
     if (shard_is_watched(s))
         shard_watch_removed(t, rec);
+    if (EG_UNLIKELY(s->reshape != NULL))
+        reshape_removed(t, k, rec);
     return EG_OK;
 
 undo_indexes:
@@ -389,7 +401,7 @@ void shard_evict(struct shard *s) {
     const struct schema *schema = schema_of(s->table);
     struct shard_turn t = {.shard = s, .leaving = true};
 
-    if (EG_LIKELY(!schema->cache))
+    if (EG_LIKELY(!schema->cache) || reshape_holds(s))
         return;
     while (s->record_bytes > schema->max_bytes / s->table->shard_count && s->by_age.count > 1)
         if (remove_ranked(&t, rank_first(&s->by_age)) != EG_OK)
@@ -401,6 +413,8 @@ uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_
     const struct record *first;
     uint64_t purged = 0;
 
+    if (EG_UNLIKELY(reshape_holds(s)))
+        return 0; /* the new shard will */
     while (purged < most && (first = rank_first(&s->by_deadline)) != NULL &&
            record_expiry_ms(first) <= now_ms && remove_ranked(&t, first) == EG_OK)
         purged++;
@@ -455,6 +469,8 @@ uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms, bo
     uint64_t purged = 0;
     bool over;
 
+    if (EG_UNLIKELY(reshape_holds(s)))
+        return 0;
     if (atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) > now_ms)
         return 0;
     if (all)
@@ -624,7 +640,7 @@ static eg_err op_sync(struct shard_turn *t) {
     return EG_OK;
 }
 
-static eg_err op_clear(struct shard_turn *t) {
+eg_err shard_clear(struct shard_turn *t) {
     struct shard *s = t->shard;
     struct disc_mark mark = shard_log_mark(&s->log);
     bool was_empty = s->store->ops->stats(s->store).count == 0;
@@ -646,8 +662,17 @@ static eg_err op_clear(struct shard_turn *t) {
     s->sequence++;
     if (shard_is_watched(s))
         shard_watch_cleared(s, was_empty);
-    answer_bool(t, true);
+    if (EG_UNLIKELY(s->reshape != NULL))
+        reshape_cleared(t);
     return EG_OK;
+}
+
+static eg_err op_clear(struct shard_turn *t) {
+    eg_err err = shard_clear(t);
+
+    if (err == EG_OK)
+        answer_bool(t, true);
+    return err;
 }
 
 static eg_err op_read(struct shard_turn *t) {

@@ -3,6 +3,7 @@
 
 #include "engine/env.h"
 #include "engine/runtime.h"
+#include "tables/reshape.h"
 #include "tables/shard_edit.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
@@ -49,7 +50,20 @@ bool table_dropped(const struct table *t) {
 }
 
 eg_err table_lost(const struct table *t) {
-    return table_dropped(t) ? EG_NO_TABLE : EG_BUSY;
+    bool moved = atomic_load_explicit(&t->successor, memory_order_acquire) != NULL;
+    return table_dropped(t) && !moved ? EG_NO_TABLE : EG_BUSY;
+}
+
+struct table *table_now(struct table *t) {
+    struct table *next;
+
+    while ((next = atomic_load_explicit(&t->successor, memory_order_acquire)) != NULL)
+        t = next;
+    return t;
+}
+
+bool table_settling(const struct table *t) {
+    return atomic_load_explicit(&t->settling, memory_order_acquire);
 }
 
 eg_err table_key(const struct table *t, struct key *k, struct value v) {
@@ -100,7 +114,7 @@ static eg_err check(const struct table *t, const struct shard_request *q, struct
     const struct schema *s = schema_of(t);
 
     if (table_dropped(t))
-        return EG_NO_TABLE;
+        return table_lost(t);
     switch (q->op) {
     case SHARD_WRITE:
     case SHARD_INSERT_NEW:
@@ -285,7 +299,7 @@ static bool claim_all(struct table *t, const bool wanted[SCHEMA_SHARDS_MAX],
         if (!wanted[i])
             continue;
         owner[i] = actor_claim(t->world->o.runtime, shard_pid(&t->shard[i]));
-        if (owner[i] == NULL) {
+        if (owner[i] == NULL || reshape_holds(&t->shard[i])) {
             release_all(t, owner);
             return false;
         }
@@ -330,7 +344,7 @@ static eg_err store_all(struct table *t, struct reader *r, const struct aimed *a
 
 static eg_err check_many(struct table *t, struct value records, struct err_note *note) {
     if (table_dropped(t))
-        return EG_NO_TABLE;
+        return table_lost(t);
     if (records.size_bytes == 0 || value_kind_of(records) != VALUE_ARRAY)
         return err_note(note, EG_BAD_REQUEST, "records are an array of records");
     if (t->disc_table != NULL &&

@@ -37,6 +37,14 @@ EG_MUST_USE bool table_ref(struct table *t);
 void table_unref(struct table *t);
 bool table_dropped(const struct table *t);
 
+/* A table never changes its shape: another one takes its name (tables/reshape.h).  Who
+ * keeps one asks here, in a section, which it is by now; where the answer is another table
+ * it knows nothing of the schema yet. */
+struct table *table_now(struct table *t);
+/* Calls that came before a change of shape are still on their way here: what comes after
+ * them must not overtake them. */
+bool table_settling(const struct table *t);
+
 /* ---- direct reads, inside a reader section ------------------------------ */
 
 /* Make `k` ready for table_get(): canonical form and hash.  See key_prepare(). */

@@ -33,6 +33,10 @@ struct table {
     bool disc_dropped;           /* the disc has dropped it, and is told to forget it at the end */
     struct memory_budget budget; /* of max_bytes      */
     struct list_node dying;      /* dropped, and waiting for the last holder */
+    _Atomic(struct table *) successor; /* what its name means after a change of its shape   */
+    _Atomic bool settling;             /* its predecessor still sends calls on              */
+    _Atomic bool unseen;               /* nobody can have found it by its name any more     */
+    struct reshape *reshape;           /* NULL, or into its successor                       */
     struct shard shard[];
 };
 

@@ -148,6 +148,10 @@ static eg_err enter(struct watcher *w, struct table *t, _Atomic(struct watch_lis
     eg_err err;
 
     lock(h);
+    if (t != NULL) {
+        t = table_now(t);
+        at = &t->watchers;
+    }
     err = t != NULL && table_dropped(t) ? EG_NO_TABLE : relist(h, at, w);
     if (err == EG_OK)
         w->at = at;
@@ -322,6 +326,22 @@ void watch_table_cleared(struct table *t, bool all) {
 void watch_table_ended(struct table *t) {
     tell_change(t, "drop", (struct value){NULL, 0}, true);
     watch_table_forget(t);
+}
+
+void watch_table_succeeded(struct table *t, struct table *fresh) {
+    struct watch_hub *h = t->world->watch;
+    struct watch_list *list;
+
+    EG_ASSERT(t->shard_count == fresh->shard_count); /* the parts that publish */
+    lock(h);
+    list = watch_list_of(&t->watchers);
+    atomic_store_explicit(&t->successor, fresh, memory_order_release);
+    for (uint32_t i = 0; list != NULL && i < list->count; i++)
+        if (list->watcher[i]->at != NULL)
+            list->watcher[i]->at = &fresh->watchers;
+    atomic_store_explicit(&fresh->watchers, list, memory_order_release);
+    atomic_store_explicit(&t->watchers, NULL, memory_order_release);
+    unlock(h);
 }
 
 void watch_table_forget(struct table *t) {

@@ -132,7 +132,11 @@ void watch_table_cleared(struct table *t, bool all);
 /* Tell the table's watchers and the node's of {"change": change, "attribute": ...};
  * attribute may be of size 0.  By the catalog's actor. */
 void watch_table_changed(struct table *t, const char *change, struct value attribute);
-/* The same at its end, and nobody watches it from here on.  All shards have stopped. */
+/* `fresh` takes the place of `t`, and those who watch it from now on watch that.  No shard of
+ * either changes meanwhile.  Whoever comes for `t` later is sent on. */
+void watch_table_succeeded(struct table *t, struct table *fresh);
+/* As watch_table_changed() at its end, and nobody watches it from here on.  All shards have
+ * stopped. */
 void watch_table_ended(struct table *t);
 /* It is freed: whoever still watches it hears nothing any more. */
 void watch_table_forget(struct table *t);

@@ -25,7 +25,8 @@ Test(rpc_method, every_name_that_users_were_promised_is_found) {
         "first",          "last",        "next",           "prev",           "index_read",
         "match",          "stats",       "processes",      "process_info",   "subscribe",
         "unsubscribe",    "select",      "select_reverse", "select_count",   "select_delete",
-        "select_replace", "select_next",
+        "select_replace", "select_next", "add_attribute",  "drop_attribute", "rename_attribute",
+        "change_storage",
     };
 
     cr_assert_eq(rpc_method_count(), EG_COUNTOF(names));

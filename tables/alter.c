@@ -1,0 +1,235 @@
+/* alter.c -- the next schema of a table, and what becomes of its records. */
+#include "tables/alter.h"
+
+#include <string.h>
+
+enum { ALTER_WORDS_MAX = 3 };
+
+struct change {
+    const struct schema *old;
+    struct value word[ALTER_WORDS_MAX]; /* what follows the verb */
+    struct err_note *note;
+};
+
+/* ---- attributes ---------------------------------------------------------------------- */
+
+static eg_err text_of(const struct change *c, uint32_t number, const char **text,
+                      uint32_t *text_bytes) {
+    const uint8_t *at;
+
+    if (value_kind_of(c->word[number]) != VALUE_STRING ||
+        !value_get_bytes(c->word[number], &at, text_bytes))
+        return err_note(c->note, EG_BAD_REQUEST, "an attribute's name is a string");
+    *text = (const char *) at;
+    return EG_OK;
+}
+
+/* The attribute that the word names. */
+static eg_err find(const struct change *c, uint32_t number, uint32_t *position) {
+    const char *text = "";
+    uint32_t text_bytes = 0;
+    eg_err err = text_of(c, number, &text, &text_bytes);
+    int found;
+
+    if (err != EG_OK)
+        return err;
+    found = schema_attribute(c->old, text, text_bytes);
+    if (found < 0)
+        return err_note(c->note, EG_BAD_REQUEST, "no attribute %.*s", (int) EG_MIN(text_bytes, 64u),
+                        text);
+    *position = (uint32_t) found;
+    return EG_OK;
+}
+
+/* A name that no attribute has yet. */
+static eg_err fresh_name(const struct change *c, uint32_t number, struct schema_name *name) {
+    const char *text = "";
+    uint32_t text_bytes = 0;
+    eg_err err = text_of(c, number, &text, &text_bytes);
+
+    if (err != EG_OK)
+        return err;
+    if (text_bytes == 0 || text_bytes > SCHEMA_NAME_MAX || memchr(text, 0, text_bytes) != NULL)
+        return err_note(c->note, EG_BAD_REQUEST, "an attribute's name has 1 to 255 bytes");
+    if (schema_attribute(c->old, text, text_bytes) >= 0)
+        return err_note(c->note, EG_EXISTS, "there is an attribute %.*s",
+                        (int) EG_MIN(text_bytes, 64u), text);
+    *name = (struct schema_name){.size_bytes = (uint8_t) text_bytes};
+    memcpy(name->text, text, text_bytes);
+    return EG_OK;
+}
+
+/* Room for another number of attributes; those that fit both stay. */
+static eg_err resize(struct schema *s, uint32_t count) {
+    struct schema_name *room = alloc_zero(s->alloc, count * sizeof *room);
+
+    if (room == NULL)
+        return EG_MEMORY;
+    memcpy(room, s->attributes, EG_MIN(count, s->attribute_count) * sizeof *room);
+    alloc_put(s->alloc, s->attributes, s->attribute_count * sizeof *s->attributes);
+    s->attributes = room;
+    s->attribute_count = count;
+    return EG_OK;
+}
+
+/* ---- the changes --------------------------------------------------------------------- */
+
+/* Fields keep their places but for the one at `without`. */
+static void keep_fields(struct conversion *to, uint32_t count, uint32_t without) {
+    to->count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (i != without)
+            to->source[to->count++] = (int32_t) i;
+}
+
+static eg_err add_attribute(const struct change *c, struct alter *x) {
+    struct schema *s = x->schema;
+    struct schema_name name;
+    eg_err err = fresh_name(c, 0, &name);
+
+    if (err == EG_OK && s->attribute_count == SCHEMA_ATTRIBUTES_MAX)
+        err = err_note(c->note, EG_BAD_REQUEST, "a table has at most 256 attributes");
+    if (err == EG_OK)
+        err = resize(s, s->attribute_count + 1);
+    if (err == EG_OK &&
+        !buffer_append(&x->conversion.fallback, c->word[1].at, c->word[1].size_bytes))
+        err = EG_MEMORY;
+    if (err != EG_OK)
+        return err;
+    s->attributes[s->attribute_count - 1] = name;
+    keep_fields(&x->conversion, c->old->attribute_count, UINT32_MAX);
+    x->conversion.source[x->conversion.count++] = CONVERSION_DEFAULT;
+    return EG_OK;
+}
+
+static bool in_an_index(const struct schema *s, uint32_t position) {
+    for (uint32_t i = 0; i < s->index_count; i++)
+        for (uint32_t n = 0; n < s->index[i]->part_count; n++)
+            if (s->index[i]->part[n].position == position)
+                return true;
+    return false;
+}
+
+/* The index's attributes move up; one on an attribute alone has that one's number as its id. */
+static void close_gap(struct index_spec *x, uint32_t position) {
+    for (uint32_t n = 0; n < x->part_count; n++)
+        x->part[n].position -= x->part[n].position > position;
+    if (x->id < INDEX_ID_PATHS)
+        x->id -= x->id > position;
+}
+
+static eg_err drop_attribute(const struct change *c, struct alter *x) {
+    struct schema *s = x->schema;
+    uint32_t position = 0;
+    eg_err err = find(c, 0, &position);
+
+    if (err != EG_OK)
+        return err;
+    if (position == 0)
+        return err_note(c->note, EG_BAD_REQUEST, "the key stays, it can only be renamed");
+    if (in_an_index(c->old, position))
+        return err_note(c->note, EG_BAD_REQUEST, "an index uses %s: drop that first",
+                        c->old->attributes[position].text);
+    memmove(&s->attributes[position], &s->attributes[position + 1],
+            (s->attribute_count - position - 1) * sizeof *s->attributes);
+    for (uint32_t i = 0; i < s->index_count; i++)
+        close_gap(s->index[i], position);
+    keep_fields(&x->conversion, c->old->attribute_count, position);
+    return resize(s, s->attribute_count - 1);
+}
+
+static eg_err rename_attribute(const struct change *c, struct alter *x) {
+    struct schema_name name;
+    uint32_t position = 0;
+    eg_err err = find(c, 0, &position);
+
+    if (err == EG_OK)
+        err = fresh_name(c, 1, &name);
+    if (err != EG_OK)
+        return err;
+    x->schema->attributes[position] = name;
+    x->in_place = true;
+    return EG_OK;
+}
+
+static eg_err change_storage(const struct change *c, struct alter *x) {
+    struct schema *s = x->schema;
+
+    if (!schema_storage(c->word[0], &s->storage))
+        return err_note(c->note, EG_BAD_REQUEST, "storage is \"ram\", \"disc\" or \"disc_only\"");
+    x->in_place = s->storage == c->old->storage;
+    x->conversion.same = true;
+    return schema_check(s, c->note);
+}
+
+/* ---- the whole ----------------------------------------------------------------------- */
+
+struct verb {
+    const char *name;
+    uint32_t words;
+    eg_err (*make)(const struct change *c, struct alter *x);
+};
+
+static const struct verb verbs[] = {
+    {"add_attribute", 2, add_attribute},
+    {"drop_attribute", 1, drop_attribute},
+    {"rename_attribute", 2, rename_attribute},
+    {"change_storage", 1, change_storage},
+};
+
+static eg_err read_change(struct change *c, struct value change, const struct verb **verb) {
+    struct value_iter it;
+    struct value name;
+
+    if (change.size_bytes == 0 || value_kind_of(change) != VALUE_ARRAY)
+        return err_note(c->note, EG_BAD_REQUEST, "a change is an array: what to do, and to what");
+    it = value_iter_of(change);
+    if (!value_iter_next(&it, &name))
+        return err_note(c->note, EG_BAD_REQUEST, "an empty change");
+    *verb = NULL;
+    for (size_t i = 0; i < EG_COUNTOF(verbs) && *verb == NULL; i++)
+        if (value_is_string(name, verbs[i].name))
+            *verb = &verbs[i];
+    if (*verb == NULL)
+        return err_note(c->note, EG_BAD_REQUEST, "no such change of a table");
+    if (value_count(change) != (*verb)->words + 1)
+        return err_note(c->note, EG_BAD_REQUEST, "%s takes %u words", (*verb)->name,
+                        (*verb)->words);
+    for (uint32_t i = 0; i < (*verb)->words; i++)
+        EG_ASSERT(value_iter_next(&it, &c->word[i]));
+    return EG_OK;
+}
+
+eg_err alter_open(struct alter *out, struct alloc *a, const struct schema *old, struct value change,
+                  struct err_note *note) {
+    struct change c = {.old = old, .note = note};
+    const struct verb *verb = NULL;
+    eg_err err = read_change(&c, change, &verb);
+
+    if (err != EG_OK)
+        return err;
+    *out = (struct alter){.schema = alloc_get(a, sizeof *out->schema)};
+    if (out->schema == NULL)
+        return EG_MEMORY;
+    conversion_init(&out->conversion, a);
+    err = schema_copy(out->schema, old);
+    if (err != EG_OK) {
+        alloc_put(a, out->schema, sizeof *out->schema);
+        return err;
+    }
+    err = verb->make(&c, out);
+    out->schema->version++;
+    if (err != EG_OK)
+        alter_close(out);
+    return err;
+}
+
+void alter_close(struct alter *x) {
+    struct alloc *a = x->conversion.alloc;
+
+    if (x->schema != NULL) {
+        schema_fini(x->schema);
+        alloc_put(a, x->schema, sizeof *x->schema);
+    }
+    conversion_fini(&x->conversion);
+}
