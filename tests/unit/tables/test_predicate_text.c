@@ -1,0 +1,357 @@
+/* test_predicate_text.c -- trees as text builds them: three-valued logic, SQLite's numbers. */
+#include "tables/predicate.h"
+#include "tests/support/fail_alloc.h"
+#include "tests/support/text_value.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+TestSuite(predicate_text, .timeout = 20);
+
+/* Terms are written in this notation: ["OP", args...] with the names below; 0 .. 9 are fields,
+ * {"x": v} the literal v, {"path": [field, part, ...]} what lies inside a field. */
+static const struct {
+    const char *name;
+    enum expr_op op;
+} names[] = {
+    {"and", EXPR_SQL_AND},  {"or", EXPR_SQL_OR},     {"not", EXPR_SQL_NOT},
+    {"=", EXPR_SQL_EQ},     {"!=", EXPR_SQL_NE},     {"<", EXPR_SQL_LT},
+    {"<=", EXPR_SQL_LE},    {">", EXPR_SQL_GT},      {">=", EXPR_SQL_GE},
+    {"in", EXPR_SQL_IN},    {"like", EXPR_SQL_LIKE}, {"null", EXPR_SQL_IS_NULL},
+    {"+", EXPR_SQL_ADD},    {"-", EXPR_SQL_SUB},     {"*", EXPR_SQL_MUL},
+    {"/", EXPR_SQL_DIVIDE}, {"%", EXPR_SQL_REM},     {"neg", EXPR_SQL_NEGATE},
+};
+
+static struct expr nodes[4096];
+static struct expr *args[4096];
+static struct value parts[256];
+static uint32_t node_count, arg_count, part_count;
+
+static struct expr *tree(struct value v) {
+    struct expr *e = &nodes[node_count++];
+    struct value_iter it;
+    struct value element;
+    int64_t n;
+
+    memset(e, 0, sizeof *e);
+    if (value_get_i64(v, &n)) {
+        e->op = EXPR_FIELD;
+        e->position = (uint16_t) n;
+        return e;
+    }
+    it = value_iter_of(v);
+    cr_assert(value_iter_next(&it, &element));
+    if (value_kind_of(v) == VALUE_MAP && value_is_string(element, "x")) {
+        e->op = EXPR_LITERAL;
+        cr_assert(value_iter_next(&it, &e->literal));
+        return e;
+    }
+    if (value_kind_of(v) == VALUE_MAP) {
+        cr_assert(value_iter_next(&it, &element));
+        it = value_iter_of(element);
+        cr_assert(value_iter_next(&it, &element));
+        cr_assert(value_get_i64(element, &n));
+        e->op = EXPR_FIELD;
+        e->position = (uint16_t) n;
+        e->path = &parts[part_count];
+        e->path_count = (uint16_t) it.left;
+        while (value_iter_next(&it, &parts[part_count]))
+            part_count++;
+        return e;
+    }
+    for (size_t i = 0; i < EG_COUNTOF(names); i++)
+        if (value_is_string(element, names[i].name))
+            e->op = names[i].op;
+    e->count = (uint16_t) it.left;
+    e->arg = &args[arg_count];
+    arg_count += e->count;
+    for (uint16_t i = 0; value_iter_next(&it, &element); i++) {
+        struct expr **arg = (struct expr **) e->arg;
+        arg[i] = tree(element);
+    }
+    return e;
+}
+
+static const struct expr *tree_of(const char *text) {
+    static uint8_t bytes[8][65536];
+    static unsigned next;
+    unsigned i = next++ % 8;
+
+    return tree(text_value(bytes[i], sizeof bytes[i], text));
+}
+
+enum { ARITY = 6 };
+static const char *const RECORD = "[1, 'anna', 31, {'town': ['Kiel', 'x']}, nil, 2.5]";
+
+static void reset(void) {
+    node_count = arg_count = part_count = 0;
+}
+
+/* What a column of the record is. */
+static const char *column(const char *text) {
+    static uint8_t record_bytes[1024];
+    static char shown[4096];
+    struct fail_alloc memory = fail_alloc_after(INT_MAX);
+    struct predicate_machine m;
+    struct predicate *p = NULL;
+    struct err_note note;
+    struct buffer out;
+    const struct expr *e;
+    bool matched;
+    struct value_iter it;
+    struct value v;
+
+    reset();
+    e = tree_of(text);
+    cr_assert_eq(predicate_open_exprs(&p, &memory.base, NULL, &e, 1, ARITY, &note), EG_OK, "%s",
+                 note.text);
+    predicate_machine_init(&m, &memory.base);
+    buffer_init(&out, &memory.base, 1 << 20);
+    v = text_value(record_bytes, sizeof record_bytes, RECORD);
+    cr_assert_eq(predicate_run(&m, p, v, &out, &matched), EG_OK);
+    cr_assert(matched);
+    it = value_iter_of((struct value){out.at, (uint32_t) out.size_bytes});
+    cr_assert(value_iter_next(&it, &v) && it.left == 0);
+    value_text(v, shown, sizeof shown);
+    buffer_fini(&out);
+    predicate_machine_fini(&m);
+    predicate_close(p);
+    cr_assert_eq(memory.live, 0);
+    return shown;
+}
+
+static bool selects(const char *text) {
+    static uint8_t record_bytes[1024];
+    struct predicate_machine m;
+    struct predicate *p = NULL;
+    bool matched;
+
+    reset();
+    cr_assert_eq(predicate_open_exprs(&p, alloc_system(), tree_of(text), NULL, 0, ARITY, NULL),
+                 EG_OK);
+    cr_assert(predicate_yields_record(p));
+    predicate_machine_init(&m, alloc_system());
+    cr_assert_eq(
+        predicate_run(&m, p, text_value(record_bytes, sizeof record_bytes, RECORD), NULL, &matched),
+        EG_OK);
+    predicate_machine_fini(&m);
+    predicate_close(p);
+    return matched;
+}
+
+#define IS(text, want)                                                                             \
+    do {                                                                                           \
+        const char *got_ = column(text);                                                           \
+        cr_expect_str_eq(got_, (want), "%s: %s, not %s", (text), got_, (want));                    \
+    } while (0)
+
+#define T "{'x': true}"
+#define F "{'x': false}"
+#define U "{'x': nil}"
+
+Test(predicate_text, logic_has_three_values) {
+    IS("['and', " T ", " U "]", "nil");
+    IS("['and', " F ", " U "]", "false");
+    IS("['and', " U ", " F "]", "false");
+    IS("['and', " U ", " U "]", "nil");
+    IS("['and', " T ", " T ", " F "]", "false");
+    IS("['or', " T ", " U "]", "true");
+    IS("['or', " U ", " T "]", "true");
+    IS("['or', " F ", " U "]", "nil");
+    IS("['or', " F ", " F ", " T "]", "true");
+    IS("['not', " U "]", "nil");
+    IS("['not', " T "]", "false");
+    IS("['not', {'x': 5}]", "false");
+    IS("['null', 4]", "true");
+    IS("['null', 0]", "false");
+}
+
+Test(predicate_text, comparisons_with_nil_are_unknown) {
+    IS("['=', 4, 4]", "nil");
+    IS("['!=', 4, 0]", "nil");
+    IS("['<', 0, 4]", "nil");
+    IS("['=', 0, {'x': 1.0}]", "true");
+    IS("['<', 0, 1]", "true");
+    IS("['in', 0, {'x': 3}, {'x': 1}]", "true");
+    IS("['in', 0, {'x': 3}, {'x': nil}]", "nil");
+    IS("['in', 0, {'x': 3}, 2]", "false");
+    IS("['in', 4, {'x': 3}]", "nil");
+    IS("['in', 4]", "false");
+}
+
+Test(predicate_text, arithmetic_is_that_of_SQLite) {
+    IS("['+', 0, 2]", "32");
+    IS("['+', 0, 4]", "nil");
+    IS("['+', 0, 1]", "nil");
+    IS("['/', 2, {'x': 2}]", "15");
+    IS("['/', 2, {'x': 0}]", "nil");
+    IS("['/', 2, {'x': 0.0}]", "nil");
+    IS("['/', 2, {'x': 2.0}]", "15.5");
+    IS("['%', {'x': -7}, {'x': 2}]", "-1");
+    IS("['%', {'x': 7}, {'x': 0}]", "nil");
+    IS("['%', {'x': 5.5}, {'x': 2}]", "1.0");
+    IS("['+', {'x': 9223372036854775807}, {'x': 1}]", "9.2233720368547758e+18");
+    IS("['*', {'x': 9223372036854775807}, {'x': 9223372036854775807}]", "8.5070591730234616e+37");
+    IS("['+', {'x': 18446744073709551614}, {'x': 1}]", "18446744073709551615");
+    IS("['neg', {'x': -9223372036854775808}]", "9.2233720368547758e+18");
+    IS("['neg', 5]", "-2.5");
+    IS("['neg', 1]", "nil");
+}
+
+Test(predicate_text, paths_lead_into_fields) {
+    IS("{'path': [3, 'town', 0]}", "'Kiel'");
+    IS("{'path': [3, 'town', 1]}", "'x'");
+    IS("{'path': [3, 'town', 2]}", "nil");
+    IS("{'path': [3, 'street']}", "nil");
+    IS("{'path': [1, 'a']}", "nil");
+    IS("['=', {'path': [3, 'town', 0]}, {'x': 'Kiel'}]", "true");
+}
+
+Test(predicate_text, like_is_by_character) {
+    IS("['like', 1, {'x': 'a%'}]", "true");
+    IS("['like', 1, {'x': 'A%'}]", "false");
+    IS("['like', 1, {'x': '_nn_'}]", "true");
+    IS("['like', 1, {'x': 'ann'}]", "false");
+    IS("['like', 1, {'x': '%n%a'}]", "true");
+    IS("['like', 1, {'x': '%%%'}]", "true");
+    IS("['like', {'x': ''}, {'x': '%'}]", "true");
+    IS("['like', {'x': ''}, {'x': '_'}]", "false");
+    IS("['like', {'x': '\xc3\xa4x'}, {'x': '_x'}]", "true");
+    IS("['like', {'x': '\xc3\xa4x'}, {'x': '__x'}]", "false");
+    IS("['like', {'x': '\xc3\xa4x'}, {'x': '%\xa4x'}]", "false");
+    IS("['like', 4, {'x': '%'}]", "nil");
+    IS("['like', 0, {'x': '%'}]", "false");
+    IS("['like', {'x': 'abcabcabd'}, {'x': '%abc%abd'}]", "true");
+}
+
+Test(predicate_text, filters_select_where_they_are_true) {
+    cr_assert(selects("['and', ['>', 2, {'x': 30}], ['like', 1, {'x': '%nn%'}]]"));
+    cr_assert_not(selects("['and', ['>', 2, {'x': 30}], ['=', 4, {'x': 1}]]"));
+    cr_assert(selects("['or', ['=', 4, {'x': 1}], ['<', 0, {'x': 2}]]"));
+    cr_assert_not(selects("['not', ['=', 4, {'x': 1}]]"));
+    cr_assert(selects("['+', 0, {'x': 1}]"));
+    cr_assert_not(selects("['-', 0, {'x': 1}]"));
+    cr_assert_not(selects("4"));
+    cr_assert_not(selects("1"));
+}
+
+Test(predicate_text, trees_too_deep_or_too_large_are_refused) {
+    struct expr literal = {.op = EXPR_FIELD};
+    static struct expr deep[EXPR_DEPTH_MAX + 2];
+    static struct expr *below[EXPR_DEPTH_MAX + 2];
+    static struct expr *wide[20000];
+    struct expr many = {.op = EXPR_SQL_IN, .count = 20000, .arg = wide};
+    struct predicate *p = NULL;
+    struct err_note note;
+
+    for (size_t i = 0; i < EG_COUNTOF(deep); i++) {
+        below[i] = i == 0 ? &literal : &deep[i - 1];
+        deep[i] = (struct expr){.op = EXPR_SQL_NOT, .count = 1, .arg = &below[i]};
+    }
+    for (size_t i = 0; i < EG_COUNTOF(wide); i++)
+        wide[i] = &literal;
+    cr_assert_eq(
+        predicate_open_exprs(&p, alloc_system(), &deep[EXPR_DEPTH_MAX - 2], NULL, 0, 1, &note),
+        EG_OK);
+    predicate_close(p);
+    cr_assert_eq(
+        predicate_open_exprs(&p, alloc_system(), &deep[EXPR_DEPTH_MAX + 1], NULL, 0, 1, &note),
+        EG_TOO_LARGE);
+    cr_assert_eq(predicate_open_exprs(&p, alloc_system(), &many, NULL, 0, 1, &note), EG_TOO_LARGE);
+    literal.position = 1;
+    cr_assert_eq(predicate_open_exprs(&p, alloc_system(), &deep[0], NULL, 0, 1, &note),
+                 EG_BAD_REQUEST);
+}
+
+/* ---- ranges ------------------------------------------------------------------------ */
+
+static const char *show_range(const struct predicate *p, uint32_t position) {
+    static char text[1024];
+    char low[256] = "";
+    char high[256] = "";
+    struct range r;
+
+    if (!predicate_range(p, position, &r))
+        return "anywhere";
+    if (r.low.given)
+        value_text(r.low.value, low, sizeof low);
+    if (r.high.given)
+        value_text(r.high.value, high, sizeof high);
+    if (r.exact)
+        snprintf(text, sizeof text, "%s", low);
+    else
+        snprintf(text, sizeof text, "%c%s .. %s%s%c", r.low.open ? '(' : '[', low, high,
+                 r.high.prefix ? "*" : "", r.high.open ? ')' : ']');
+    return text;
+}
+
+static const char *range_of_filter(const char *text, uint32_t position) {
+    struct predicate *p = NULL;
+    const char *shown;
+
+    reset();
+    cr_assert_eq(predicate_open_exprs(&p, alloc_system(), tree_of(text), NULL, 0, ARITY, NULL),
+                 EG_OK);
+    shown = show_range(p, position);
+    predicate_close(p);
+    return shown;
+}
+
+static const char *range_of_spec(const char *text, uint32_t position) {
+    static uint8_t bytes[65536];
+    struct predicate *p = NULL;
+    struct err_note note;
+    const char *shown;
+
+    cr_assert_eq(
+        predicate_open(&p, alloc_system(), text_value(bytes, sizeof bytes, text), 2, &note), EG_OK,
+        "%s", note.text);
+    memset(bytes, 0xc1, sizeof bytes); /* the program owns what it says */
+    shown = show_range(p, position);
+    predicate_close(p);
+    return shown;
+}
+
+Test(predicate_range, a_filter_says_where_its_fields_lie) {
+    cr_expect_str_eq(range_of_filter("['=', 2, {'x': 5}]", 2), "5");
+    cr_expect_str_eq(range_of_filter("['=', {'x': 5}, 2]", 2), "5");
+    cr_expect_str_eq(range_of_filter("['=', 2, {'x': 5}]", 1), "anywhere");
+    cr_expect_str_eq(range_of_filter("['>', 2, {'x': 5}]", 2), "(5 .. ]");
+    cr_expect_str_eq(range_of_filter("['>', {'x': 5}, 2]", 2), "(nil .. 5)");
+    cr_expect_str_eq(range_of_filter("['and', ['>=', 2, {'x': 5}], ['<=', 2, {'x': 9}]]", 2),
+                     "[5 .. 9]");
+    cr_expect_str_eq(range_of_filter("['in', 2, {'x': 7}, {'x': 3}, {'x': 5}]", 2), "[3 .. 7]");
+    cr_expect_str_eq(range_of_filter("['in', 2, {'x': 7}, 1]", 2), "anywhere");
+    cr_expect_str_eq(range_of_filter("['or', ['=', 2, {'x': 5}], ['=', 2, {'x': 1}]]", 2),
+                     "[1 .. 5]");
+    cr_expect_str_eq(range_of_filter("['or', ['=', 2, {'x': 5}], ['=', 1, {'x': 1}]]", 2),
+                     "anywhere");
+    cr_expect_str_eq(range_of_filter("['not', ['=', 2, {'x': 5}]]", 2), "anywhere");
+    cr_expect_str_eq(range_of_filter("['=', {'path': [2, 'a']}, {'x': 5}]", 2), "anywhere");
+}
+
+Test(predicate_range, a_specification_says_it_by_head_and_guards) {
+    cr_expect_str_eq(range_of_spec("[[['a', '_'], [], ['$_']]]", 0), "'a'");
+    cr_expect_str_eq(range_of_spec("[[['a', '_'], [], ['$_']]]", 1), "anywhere");
+    cr_expect_str_eq(range_of_spec("[[[['a', 1, '_'], '_'], [], ['$_']]]", 0),
+                     "[['a', 1] .. ['a', 1]*]");
+    cr_expect_str_eq(range_of_spec("[[[['_', 1], '_'], [], ['$_']]]", 0), "anywhere");
+    cr_expect_str_eq(range_of_spec("[[['$1', '_'], [['>', '$1', 3], ['<', '$1', 9]], ['$_']]]", 0),
+                     "(3 .. 9)");
+    cr_expect_str_eq(
+        range_of_spec("[[['$1', '_'], [['andalso', ['=:=', '$1', 3], ['is_integer', '$1']]], [1]]]",
+                      0),
+        "3");
+    cr_expect_str_eq(
+        range_of_spec("[[['$1', '_'], [['orelse', ['==', '$1', 3], ['<', '$1', 1]]], [1]]]", 0),
+        "[ .. 3]");
+    cr_expect_str_eq(range_of_spec("[[['a', '_'], [], [1]], [['c', '_'], [], [1]]]", 0),
+                     "['a' .. 'c']");
+    cr_expect_str_eq(range_of_spec("[[['a', '_'], [], [1]], [['_', '_'], [], [1]]]", 0),
+                     "anywhere");
+    cr_expect_str_eq(range_of_spec("[[[['a', '_'], '_'], [], [1]], [[['b', 5], '_'], [], [1]]]", 0),
+                     "[['a'] .. ['b', 5]]");
+    cr_expect_str_eq(range_of_spec("[[[['b', '_'], '_'], [], [1]], [[['b', 5], '_'], [], [1]]]", 0),
+                     "[['b'] .. ['b']*]");
+}
