@@ -149,6 +149,40 @@ EG_API eg_err eg_update(eg_table *table, eg_span key, eg_span changes); /* {attr
 EG_API eg_err eg_update_counter(eg_table *table, eg_span key, const char *attribute, int64_t delta,
                                 int64_t *value);
 
+/* ---- events ------------------------------------------------------------- */
+
+typedef struct eg_subscription eg_subscription;
+
+typedef struct eg_event {
+    const char *kind;  /* "write", "delete", "expire", "clear", "schema", "gap", or of the node */
+    const char *table; /* "" where it is of no table                                   */
+    eg_span record;    /* what was written; of what is gone the key, in a bag itself   */
+    eg_span old;       /* where asked for: what was there before; else empty           */
+    eg_span details;   /* a map, or empty                                              */
+    uint64_t missing;  /* of a gap: how many events could not be kept                  */
+} eg_event;
+
+typedef struct eg_subscribe_options {
+    bool old;      /* tell the record that was there before                       */
+    eg_span where; /* a match specification that records must match; empty: all are told */
+} eg_subscribe_options;
+
+/* Call `see` for every change of a table, or, where `table` is NULL, for what happens to
+ * the node.  Changes of one key come in their order; a function that is too slow finds
+ * a "gap" where events are missing.  After the "schema" event that says {"change": "drop"}
+ * none comes.
+ *
+ * `see` runs on one of the node's schedulers, one call at a time: it must not block, and
+ * what it is given lives until it returns.  It may call eg_unsubscribe() and whatever does
+ * not wait.  EG_NO_TABLE, EG_BAD_REQUEST, EG_MEMORY, EG_BUSY: it is never called. */
+EG_API eg_err eg_subscribe(eg_node *node, const char *table, const eg_subscribe_options *options,
+                           void (*see)(void *context, const eg_event *event), void *context,
+                           eg_subscription **out, eg_note *note);
+
+/* After this returns `see` is not called any more, but for one call that may still be
+ * under way where this is called on another scheduler.  Before eg_close().  May wait. */
+EG_API void eg_unsubscribe(eg_subscription *subscription);
+
 /* ---- MessagePack, for those who bring no library ------------------------ */
 
 /* Writes into the caller's memory and never past it; after the last put,

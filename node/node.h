@@ -48,7 +48,8 @@ struct eg_node {
     struct runtime *runtime;
     struct disc *disc; /* NULL: RAM only */
     struct catalog *catalog;
-    struct server *server; /* NULL: it does not listen */
+    struct server *server;            /* NULL: it does not listen */
+    _Atomic uint32_t next_subscriber; /* deals schedulers out */
     struct thread_slot *threads;
     struct list_node all_threads; /* what threads hold, under the lock */
     atomic_flag threads_lock;     /* held for a few instructions       */

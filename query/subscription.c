@@ -5,14 +5,17 @@
 #include "query/server_private.h"
 #include "query/session.h"
 
+#include "engine/env.h"
+#include "engine/runtime.h"
 #include "tables/catalog.h"
-#include "tables/watch.h"
+#include "tables/watch_filter.h"
 
 struct subscription {
     struct list_node in_session;
     struct list_node eventful; /* of its worker, or by itself */
     struct session *session;
     struct watcher *watcher;
+    struct watch_filter filter;
     uint64_t number;
     bool old;
     bool disconnect; /* at the first event that does not fit */
@@ -26,6 +29,7 @@ static void subscription_end(struct subscription *u) {
     struct session *s = u->session;
 
     watcher_close(u->watcher);
+    watch_filter_close(&u->filter);
     list_remove(&u->in_session);
     list_remove(&u->eventful);
     s->subscription_count--;
@@ -75,16 +79,21 @@ static eg_err put_event(struct subscription *u, const struct watch_event *e) {
     return err;
 }
 
-/* Send some of what waits; *bytes is what it came to.  False: the subscription is gone. */
-static bool send_slice(struct subscription *u, uint32_t *events, size_t *bytes) {
+static uint64_t now_ns(const struct worker *w) {
+    return env_now_ns(runtime_env(w->server->opts.runtime));
+}
+
+/* Send some of what waits.  False: the subscription is gone. */
+static bool send_slice(struct subscription *u, uint64_t deadline_ns) {
     struct session *s = u->session;
-    size_t before_bytes = s->out.size_bytes;
     struct watch_event e;
 
-    while (*events < SUBSCRIPTION_SLICE_EVENTS && !output_is_full(s)) {
-        if (!watcher_next(u->watcher, &e))
+    for (uint32_t i = 1; i <= SUBSCRIPTION_SLICE_EVENTS && !output_is_full(s); i++) {
+        if ((i % SUBSCRIPTION_LOOK_EVENTS == 0 && now_ns(s->worker) >= deadline_ns) ||
+            !watcher_next(u->watcher, &e))
             break;
-        ++*events;
+        if (!watch_filter_takes(&u->filter, &e))
+            continue;
         if (put_event(u, &e) != EG_OK) { /* neither it nor a word that it is missing */
             session_close(s);
             return false;
@@ -94,29 +103,23 @@ static bool send_slice(struct subscription *u, uint32_t *events, size_t *bytes) 
             return false;
         }
     }
-    *bytes = s->out.size_bytes - before_bytes;
     return true;
 }
 
 bool subscription_run_all(struct worker *w) {
-    uint32_t events = 0;
-    size_t bytes = 0;
+    uint64_t deadline_ns;
 
-    while (!list_is_empty(&w->eventful) && events < SUBSCRIPTION_TURN_EVENTS &&
-           bytes < SUBSCRIPTION_TURN_BYTES) {
+    if (list_is_empty(&w->eventful))
+        return false;
+    deadline_ns = now_ns(w) + SUBSCRIPTION_TURN_NS;
+    while (!list_is_empty(&w->eventful) && now_ns(w) < deadline_ns) {
         struct subscription *u = EG_CONTAINER_OF(w->eventful.next, struct subscription, eventful);
-        uint32_t slice_events = 0;
-        size_t slice_bytes = 0;
 
         list_remove(&u->eventful);
-        if (output_is_full(u->session)) {
+        if (output_is_full(u->session))
             u->session->events_stalled = true;
-            continue;
-        }
-        if (send_slice(u, &slice_events, &slice_bytes) && watcher_waits(u->watcher))
+        else if (send_slice(u, deadline_ns) && watcher_waits(u->watcher))
             list_push_back(&w->eventful, &u->eventful);
-        events += slice_events + 1;
-        bytes += slice_bytes;
     }
     return !list_is_empty(&w->eventful);
 }
@@ -137,6 +140,7 @@ void subscription_resume(struct session *s) {
 /* What `subscribe` asks for. */
 struct wish {
     struct value table; /* size 0: not said */
+    struct value where; /* likewise         */
     bool system;
     bool old;
     bool disconnect;
@@ -157,6 +161,10 @@ static eg_err take_option(struct rpc_call *c, struct value name, struct value v,
         return value_kind_of(v) == VALUE_STRING
                    ? EG_OK
                    : err_note(c->note, EG_BAD_REQUEST, "a table's name is a string");
+    }
+    if (value_is_string(name, "where")) {
+        wish->where = v;
+        return EG_OK;
     }
     if (value_is_string(name, "system"))
         return get_bool(c, v, "system", &wish->system);
@@ -189,8 +197,8 @@ static eg_err read_wish(struct rpc_call *c, struct wish *wish) {
     }
     if (err == EG_OK && wish->system == (wish->table.size_bytes > 0))
         err = err_note(c->note, EG_BAD_REQUEST, "say either {table: name} or {system: true}");
-    if (err == EG_OK && wish->system && wish->old)
-        err = err_note(c->note, EG_BAD_REQUEST, "what happens to the node has no old record");
+    if (err == EG_OK && wish->system && (wish->old || wish->where.size_bytes > 0))
+        err = err_note(c->note, EG_BAD_REQUEST, "what happens to the node has no records");
     return err;
 }
 
@@ -205,6 +213,7 @@ static eg_err open_watcher(struct rpc_call *c, const struct wish *wish, struct s
     const uint8_t *at;
     uint32_t size_bytes;
     struct table *table;
+    eg_err err;
 
     if (wish->system)
         return watch_system(&u->watcher, catalog_watch(catalog), &o);
@@ -213,7 +222,14 @@ static eg_err open_watcher(struct rpc_call *c, const struct wish *wish, struct s
     if (table == NULL)
         return err_note(c->note, EG_NO_TABLE, "no table %.*s", (int) EG_MIN(size_bytes, 64u),
                         (const char *) at);
-    return watch_table(&u->watcher, table, &o);
+    err = watch_filter_open(&u->filter, c->worker->server->opts.alloc, wish->where,
+                            table_schema(table)->attribute_count, c->note);
+    if (err != EG_OK)
+        return err;
+    err = watch_table(&u->watcher, table, &o);
+    if (err != EG_OK)
+        watch_filter_close(&u->filter);
+    return err;
 }
 
 static eg_err subscription_new(struct rpc_call *c, const struct wish *wish,

@@ -19,9 +19,9 @@
 enum {
     SUBSCRIPTIONS_SESSION_MAX = 256,    /* of one connection; then EG_BUSY          */
     SUBSCRIPTIONS_NODE_MAX = 16 * 1024, /* of all; then EG_BUSY                     */
-    SUBSCRIPTION_SLICE_EVENTS = 256,    /* of one subscription before the next      */
-    SUBSCRIPTION_TURN_EVENTS = 4096,    /* of one turn: about half a millisecond    */
-    SUBSCRIPTION_TURN_BYTES = 4 << 20,  /* likewise, where records are large        */
+    SUBSCRIPTION_SLICE_EVENTS = 256,    /* of one subscription before the next */
+    SUBSCRIPTION_LOOK_EVENTS = 32,      /* between two looks at the clock */
+    SUBSCRIPTION_TURN_NS = 500 * 1000,  /* of one turn, for all together */
 };
 
 /* Send what can be sent.  True: there is more to do. */

@@ -168,11 +168,10 @@ eg_err watch_table(struct watcher **out, struct table *t, const struct watch_opt
         return EG_MEMORY;
     w->name = t->name;
     w->bag = t->type == TABLE_BAG;
+    *out = w; /* it may be ready before this returns */
     err = enter(w, t, &t->watchers);
     if (err != EG_OK)
         watcher_unref(w);
-    else
-        *out = w;
     return err;
 }
 
@@ -182,11 +181,10 @@ eg_err watch_system(struct watcher **out, struct watch_hub *hub, const struct wa
 
     if (w == NULL)
         return EG_MEMORY;
+    *out = w;
     err = enter(w, NULL, &hub->system);
     if (err != EG_OK)
         watcher_unref(w);
-    else
-        *out = w;
     return err;
 }
 

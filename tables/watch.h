@@ -79,7 +79,8 @@ struct watch_opts {
     void *user;
 };
 
-/* Watch a table, or the node.  EG_NO_TABLE: it has been dropped.  EG_MEMORY. */
+/* Watch a table, or the node.  *out is there before ready() is called.  EG_NO_TABLE: it has been
+ * dropped.  EG_MEMORY. */
 EG_MUST_USE eg_err watch_table(struct watcher **out, struct table *t, const struct watch_opts *o);
 EG_MUST_USE eg_err watch_system(struct watcher **out, struct watch_hub *hub,
                                 const struct watch_opts *o);
@@ -94,6 +95,14 @@ bool watcher_waits(const struct watcher *w);
 /* Has an event not fit since it was opened? */
 bool watcher_was_full(const struct watcher *w);
 const char *watcher_table(const struct watcher *w); /* its name, "" of the system's */
+
+/* What an event is about: the record that was written; of one that is gone its key, in a
+ * bag itself; size 0: the table or the node. */
+struct value watch_event_subject(const struct watch_event *e);
+/* The record that was there before; size 0: none. */
+static inline struct value watch_event_old(const struct watch_event *e) {
+    return e->kind == WATCH_WRITE ? e->old : e->record;
+}
 
 /* Append [number, kind, table, record or key, details] of an event.  `old` says whether
  * that was asked for.  EG_TOO_LARGE: no room, and nothing was appended. */

@@ -17,30 +17,29 @@ const char *watch_kind_name(enum watch_kind kind) {
     return names[kind];
 }
 
-/* What was written, or what is gone: its key, in a bag itself. */
-static void put_subject(struct value_writer *w, const struct watch_event *e) {
+struct value watch_event_subject(const struct watch_event *e) {
     struct value key;
 
-    if (e->record.size_bytes == 0)
-        value_put_nil(w);
-    else if (e->kind == WATCH_WRITE || e->bag || !array_element(e->record, 0, &key))
-        value_put_raw(w, e->record);
+    if (e->record.size_bytes == 0 || e->kind == WATCH_WRITE || e->bag ||
+        !array_element(e->record, 0, &key))
+        return e->record;
+    return key;
+}
+
+static void put_value_or_nil(struct value_writer *w, struct value v) {
+    if (v.size_bytes > 0)
+        value_put_raw(w, v);
     else
-        value_put_raw(w, key);
+        value_put_nil(w);
 }
 
 static void put_details(struct value_writer *w, const struct watch_event *e, bool old) {
-    struct value was = e->kind == WATCH_WRITE ? e->old : e->record;
-
     if (e->details.size_bytes > 0) {
         value_put_raw(w, e->details);
     } else if (old && e->kind <= WATCH_EXPIRE) {
         value_put_map(w, 1);
         value_put_text(w, "old");
-        if (was.size_bytes > 0)
-            value_put_raw(w, was);
-        else
-            value_put_nil(w);
+        put_value_or_nil(w, watch_event_old(e));
     } else {
         value_put_map(w, 0);
     }
@@ -62,7 +61,7 @@ eg_err watch_event_put(const struct watch_event *e, uint64_t number, bool old, s
         value_put_text(&w, e->table);
     else
         value_put_nil(&w);
-    put_subject(&w, e);
+    put_value_or_nil(&w, watch_event_subject(e));
     put_details(&w, e, old);
     EG_ASSERT(!w.overflow);
     out->size_bytes += w.need_bytes;

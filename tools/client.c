@@ -253,26 +253,79 @@ static eg_err reply_parse(struct value frame, struct client_reply *reply, struct
     return EG_OK;
 }
 
+/* Take the next frame from what has been read.  EG_AGAIN: more must come. */
+static eg_err next_frame(struct client *c, struct value_scanner *scanner, struct value *frame,
+                         struct err_note *note) {
+    size_t there_bytes = c->in.size_bytes - c->start;
+    eg_err err = EG_AGAIN;
+
+    if (there_bytes > 0)
+        err = value_scanner_run(scanner, c->in.at + c->start, there_bytes);
+    if (err == EG_OK) {
+        *frame = (struct value){c->in.at + c->start, (uint32_t) scanner->next_bytes};
+        c->start += scanner->next_bytes;
+    }
+    return err == EG_OK || err == EG_AGAIN
+               ? err
+               : err_note(note, err, "the other side does not speak MessagePack-RPC");
+}
+
 eg_err client_receive(struct client *c, struct client_reply *reply, struct err_note *note) {
     struct value_scanner scanner;
+    struct value frame;
     eg_err err = flush(c, note);
 
     value_scanner_init(&scanner, ANSWER_BYTES_MAX);
     while (err == EG_OK) {
-        size_t there_bytes = c->in.size_bytes - c->start;
-        err = EG_AGAIN;
-        if (there_bytes > 0)
-            err = value_scanner_run(&scanner, c->in.at + c->start, there_bytes);
-        if (err == EG_OK) {
-            struct value frame = {c->in.at + c->start, (uint32_t) scanner.next_bytes};
-            c->start += scanner.next_bytes;
+        err = next_frame(c, &scanner, &frame, note);
+        if (err == EG_OK)
             return reply_parse(frame, reply, note);
-        }
-        err = err == EG_AGAIN
-                  ? fill(c, note)
-                  : err_note(note, err, "the other side does not speak MessagePack-RPC");
+        if (err == EG_AGAIN)
+            err = fill(c, note);
     }
     return err;
+}
+
+/* [2, "event", params] */
+static eg_err event_parse(struct value frame, struct value *event, struct err_note *note) {
+    struct value part[3] = {{NULL, 0}};
+    struct value_iter it;
+    bool good = value_kind_of(frame) == VALUE_ARRAY && value_count(frame) == 3;
+
+    if (good)
+        it = value_iter_of(frame);
+    for (int i = 0; good && i < 3; i++)
+        good = value_iter_next(&it, &part[i]);
+    if (!good || !value_is_string(part[1], "event"))
+        return err_note(note, EG_BAD_REQUEST, "the other side sends what is no event");
+    *event = part[2];
+    return EG_OK;
+}
+
+eg_err client_event(struct client *c, const sigset_t *during, struct value *event,
+                    struct err_note *note) {
+    struct value_scanner scanner;
+    struct value frame;
+    eg_err err;
+
+    value_scanner_init(&scanner, ANSWER_BYTES_MAX);
+    while ((err = next_frame(c, &scanner, &frame, note)) == EG_AGAIN) {
+        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+
+        if (ppoll(&p, 1, NULL, during) < 0)
+            return errno == EINTR ? EG_AGAIN
+                                  : err_note(note, EG_CLOSED, "poll: %s", strerror(errno));
+        err = fill(c, note);
+        if (err != EG_OK)
+            return err;
+    }
+    return err == EG_OK ? event_parse(frame, event, note) : err;
+}
+
+bool client_has_event(const struct client *c) {
+    size_t used_bytes;
+
+    return value_scan(c->in.at + c->start, c->in.size_bytes - c->start, &used_bytes) == EG_OK;
 }
 
 eg_err client_call(struct client *c, const char *method, struct value params,

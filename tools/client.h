@@ -19,6 +19,8 @@
 #include "engine/err.h"
 #include "tables/value.h"
 
+#include <signal.h>
+
 struct alloc;
 struct client;
 
@@ -47,5 +49,12 @@ EG_MUST_USE eg_err client_receive(struct client *c, struct client_reply *reply,
 /* Both.  Only while no other answer is owed. */
 EG_MUST_USE eg_err client_call(struct client *c, const char *method, struct value params,
                                struct client_reply *reply, struct err_note *note);
+
+/* Wait, as long as it takes, for the next event of a subscription: its params.  No answer
+ * is owed.  `during` is the signal mask of the wait; EG_AGAIN: a signal came. */
+EG_MUST_USE eg_err client_event(struct client *c, const sigset_t *during, struct value *event,
+                                struct err_note *note);
+/* Would client_event() return at once?  A guess: part of one may be there. */
+bool client_has_event(const struct client *c);
 
 #endif /* TOOLS_CLIENT_H */

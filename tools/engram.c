@@ -28,6 +28,7 @@ static const struct command commands[] = {
     {"delete", "TABLE KEY ...", "remove records by key", command_delete},
     {"import", "TABLE FILE [options]", "records from CSV or JSON lines", command_import},
     {"export", "TABLE FILE", "records to CSV, or to JSON lines (.jsonl)", command_export},
+    {"watch", "TABLE [options]", "what changes in a table, as it changes", command_watch},
     {"top", "", "counters and how fast they move", command_top},
     {"processes", "", "the node's actors", command_processes},
     {"call", "METHOD [JSON ...]", "any method of the wire protocol", command_call},

@@ -5,6 +5,7 @@
  *     shell.c          asking the node, arguments, values on a command line
  *     shell_command.c  status tables info create drop read write delete call
  *     shell_watch.c    top processes
+ *     shell_events.c   watch
  *     shell_import.c   import, from rows.c           shell_export.c   export
  *     shell_print.c    tables, plain lines, CSV, JSON
  *     shell_line.c     interactive: editing, history, completion
@@ -133,6 +134,7 @@ int command_delete(struct shell *s, struct args *a);
 int command_call(struct shell *s, struct args *a);
 int command_import(struct shell *s, struct args *a);
 int command_export(struct shell *s, struct args *a);
+int command_watch(struct shell *s, struct args *a);
 int command_top(struct shell *s, struct args *a);
 int command_processes(struct shell *s, struct args *a);
 

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Subscriptions: what changes in a table is told, once, in the order of each key; what
 changes nothing is not; a slow reader costs the node a bounded amount of memory."""
+import json
 import random
+import select
+import signal
+import subprocess
 import threading
 import time
 
-from harness import KINDS, QUICK, ClusterTest, Refused, eventually, main
+from harness import BIN, KINDS, QUICK, ClusterTest, Refused, eventually, main
 
 MIB = 1 << 20
 
@@ -222,6 +226,22 @@ class Watch(ClusterTest):
         self.assertEqual(reader.event()[1:], ["schema", "t", None, {"change": "drop"}])
         self.assertEqual(reader.event()[1:], ["memory", None, None, {"state": "free"}])
 
+    def test_only_records_that_match(self):
+        self.call("create_table", "t", {"attributes": ["k", "n"]})
+        for bad in (5, [], "x", [[["_"], [], ["$_"]]], [[["_", "$1"], [["nonsense", 1]], ["$_"]]], [[["_", "_"], [], []]]):
+            self.refused("bad_request", "subscribe", {"table": "t", "where": bad})
+        self.refused("bad_request", "subscribe", {"system": True, "where": [[["_", "_"], [], ["$_"]]]})
+        self.reader.call("subscribe", {"table": "t", "where": [[["_", "$1"], [[">", "$1", 10]], ["$1"]]]})
+        for n in range(9, 13):
+            self.call("write", "t", [n % 2, n])
+        self.call("delete", "t", 0)
+        self.call("write", "t", [0, 5])
+        self.call("delete", "t", 0)
+        self.call("add_index", "t", "n")
+        self.call("clear_table", "t")
+        self.assertEqual(self.told(5), [["write", [1, 11], {}], ["write", [0, 12], {}], ["delete", 0, {}],
+                                        ["schema", None, {"change": "add_index", "attribute": "n"}], ["clear", None, {}]])
+
     # ---- order
 
     def test_a_mirror_that_follows_the_events_is_the_table(self):
@@ -366,6 +386,85 @@ class Watch(ClusterTest):
             client.call("subscribe", {"table": "t"})
         self.call("write", "t", [1, 1])
         self.assertEqual(self.served.stop(), 0)
+
+
+class Shell(ClusterTest):
+    def watch(self, node, *words):
+        command = [BIN / "engram", "--connect", node.address, *words]
+        process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        return process
+
+    def subscribed(self, node, client, process, table):
+        """It is once an event comes: write until one does."""
+        def tried():
+            client.call("write", table, [0, "hello"])
+            return select.select([process.stdout], [], [], 0.05)[0]
+        eventually(tried, "it hears something")
+        client.call("write", table, ["begin", 0])
+        while "begin" not in process.stdout.readline():
+            pass
+
+    def test_watch(self):
+        node = self.node()
+        client = node.client()
+        client.call("create_table", "t")
+        for how in (signal.SIGINT, signal.SIGTERM):
+            plain = self.watch(node, "watch", "t")
+            lines = self.watch(node, "--output", "json", "watch", "t", "--old")
+            some = self.watch(node, "watch", "t", "--where", '[[["_", "$1"], [["is_binary", "$1"]], ["$_"]], [["begin", "_"], [], ["$_"]],'
+                                                             ' [[0, "_"], [], ["$_"]]]')
+            for process in (plain, lines, some):
+                self.subscribed(node, client, process, "t")
+            client.call("write", "t", [1, "a"])
+            client.call("write", "t", [1, b"b"])
+            client.call("delete", "t", 1)
+            got = [plain.stdout.readline() for _ in range(3)]
+            while "a" not in got[0] or "begin" in got[0] or "hello" in got[0]:
+                got = got[1:] + [plain.stdout.readline()]
+            self.assertEqual(got, ['write\t"t"\t[1, "a"]\n', 'write\t"t"\t[1, "62"]\n', 'delete\t"t"\t1\n'])
+            got = [json.loads(lines.stdout.readline())]
+            while got[0]["record"] != [1, "a"]:
+                got = [json.loads(lines.stdout.readline())]
+            self.assertEqual(got[0], {"kind": "write", "table": "t", "record": [1, "a"], "details": {"old": None}})
+            self.assertEqual(json.loads(lines.stdout.readline())["details"], {"old": [1, "a"]})
+            self.assertEqual(json.loads(lines.stdout.readline())["kind"], "delete")
+            line = some.stdout.readline()
+            while "hello" in line or "begin" in line:
+                line = some.stdout.readline()
+            self.assertEqual(line, 'write\t"t"\t[1, "62"]\n')
+            for process in (plain, lines, some):
+                process.send_signal(how)
+                self.assertEqual(process.wait(60), 0, process.stderr.read())
+
+    def test_watch_ends_with_its_table_or_its_node(self):
+        node = self.node()
+        client = node.client()
+        client.call("create_table", "t")
+        client.call("create_table", "u")
+        first, second, system = self.watch(node, "watch", "t"), self.watch(node, "watch", "u"), self.watch(node, "watch", "--system")
+        self.subscribed(node, client, first, "t")
+        self.subscribed(node, client, second, "u")
+        client.call("drop_table", "t")
+        self.assertIn('{"change": "drop"}', first.communicate(timeout=60)[0])
+        self.assertEqual(first.returncode, 0)
+        eventually(lambda: [client.call("create_table", "v"), client.call("drop_table", "v")] and
+                   select.select([system.stdout], [], [], 0.05)[0], "the system's watcher hears something")
+        self.assertIn("schema", system.stdout.readline())
+        node.kill()
+        self.assertEqual(second.wait(60), 3)
+        self.assertEqual(system.wait(60), 3)
+
+    def test_watch_what_cannot_be_watched(self):
+        node = self.node()
+        node.client().call("create_table", "t")
+        for code, words in ((1, ["watch", "nope"]), (2, ["watch"]), (2, ["watch", "t", "u"]), (2, ["watch", "t", "--nonsense"]),
+                            (2, ["watch", "t", "--system"]), (1, ["watch", "t", "--where", "5"])):
+            process = self.watch(node, *words)
+            self.assertEqual(process.wait(60), code, words)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 _engram() {
     local word=$2 previous=$3 command='' i
     local options='--connect --user --output --timeout --version --help'
-    local commands='status tables info create drop read write delete import export top processes call help'
+    local commands='status tables info create drop read write delete import export watch top processes call help'
     local -a connect=()
 
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -23,7 +23,7 @@ _engram() {
     esac
     case $command in
     '') mapfile -t COMPREPLY < <(compgen -W "$options $commands" -- "$word") ;;
-    info | drop | read | write | delete | import | export)
+    info | drop | read | write | delete | import | export | watch)
         if ((COMP_CWORD == i + 1)); then
             mapfile -t COMPREPLY < <(compgen -W "$(engram "${connect[@]}" --timeout 1 tables 2>/dev/null)" -- "$word")
         else
