@@ -30,7 +30,7 @@ struct select {
     struct alloc *alloc;
     enum select_kind kind;
     uint64_t table_id;
-    bool bag;
+    uint64_t version; /* of the schema, whose index the path may use */
     uint32_t arity;
     struct predicate *predicate; /* NULL: a pattern */
     struct predicate_machine machine;
@@ -58,6 +58,10 @@ struct select {
     struct err_note why;
 };
 
+static bool by_index(const struct select *s) {
+    return s->path.kind == SCAN_INDEX || s->path.kind == SCAN_INDEX_RANGE;
+}
+
 /* ---- open and close ------------------------------------------------------------- */
 
 static eg_err open_question(struct select *s, struct table *t, struct reader *r,
@@ -68,7 +72,7 @@ static eg_err open_question(struct select *s, struct table *t, struct reader *r,
     if (o->kind != SELECT_MATCH) {
         err = predicate_open(&s->predicate, s->alloc, o->question, s->arity, note);
         if (err == EG_OK)
-            scan_choose(&s->path, t, r, s->predicate, o->reverse);
+            scan_choose(&s->path, t, r, s->predicate, o->reverse || o->kind == SELECT_REPLACE);
         return err;
     }
     err = pattern_check(o->question, s->arity, note);
@@ -95,8 +99,8 @@ eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct
     s->kind = o->kind;
     s->limit = o->limit;
     s->table_id = schema->id;
+    s->version = schema->version;
     s->arity = schema->attribute_count;
-    s->bag = schema->type == TABLE_BAG;
     s->rehearsed = o->kind != SELECT_REPLACE;
     predicate_machine_init(&s->machine, a);
     buffer_init(&s->pattern, a, SIZE_MAX);
@@ -104,8 +108,8 @@ eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct
     buffer_init(&s->judged, a, CHANGED_BYTES_MAX);
     err = open_question(s, t, r, o, note);
     /* A record that is replaced may move on in an index, and be met again. */
-    if (err == EG_OK && o->kind == SELECT_REPLACE && s->path.kind == SCAN_INDEX_RANGE)
-        s->path.kind = SCAN_ALL;
+    if (err == EG_OK && o->kind == SELECT_REPLACE && by_index(s))
+        s->path = (struct scan_path){.kind = SCAN_ALL};
     if (err != EG_OK) {
         select_close(s);
         return err;
@@ -398,6 +402,10 @@ static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
         place.at = copy;
     }
     err = scan_open(&scan, t, r, &s->path, place);
+    if (err == EG_BAD_REQUEST && place.size_bytes == 0) { /* its index is just going */
+        s->path = (struct scan_path){.kind = SCAN_ALL};
+        err = scan_open(&scan, t, r, &s->path, place);
+    }
     if (err == EG_BAD_REQUEST)
         return err_note(note, EG_ABORTED, "the index that was used has gone: ask again");
     return err == EG_OK ? look_on(s, t, r, scan, pace, result, note) : err;
@@ -431,6 +439,8 @@ static eg_err check_table(const struct select *s, struct table *t, struct err_no
         return err_note(note, EG_NO_TABLE, "the table was dropped meanwhile");
     if (schema->attribute_count != s->arity)
         return err_note(note, EG_ABORTED, "the table's attributes were changed meanwhile");
+    if (schema->version != s->version && by_index(s))
+        return err_note(note, EG_ABORTED, "the table's indexes were changed meanwhile");
     return EG_OK;
 }
 
@@ -477,12 +487,13 @@ eg_err select_ask(struct select *s, struct table *t, eg_pid *to, struct message 
     return err;
 }
 
-/* The change was made: its record needs not be looked at again. */
+/* What was put must not be judged again; what was removed is gone. */
 static eg_err pass_changed(struct select *s) {
     struct value v = {s->judged.at, (uint32_t) s->judged.size_bytes};
 
-    if (!s->bag)
-        EG_ASSERT(array_element(v, 0, &v));
+    if (s->kind == SELECT_DELETE)
+        return EG_OK;
+    EG_ASSERT(array_element(v, 0, &v));
     buffer_clear(&s->place);
     return buffer_append(&s->place, v.at, v.size_bytes) ? EG_OK : EG_MEMORY;
 }

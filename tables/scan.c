@@ -1,11 +1,12 @@
 /* scan.c -- going through the records that a question may mean.
  *
  * A place is one value: the key of the record given last, or in a bag that record, since
- * its key alone does not say which of several was given. */
+ * its key alone does not say which of several was given; that of an index is index_place()'s. */
 #include "tables/scan.h"
 
 #include "engine/env.h"
 #include "tables/pattern.h"
+#include "tables/shard_index.h"
 #include "tables/table_private.h"
 #include "tables/table_walk.h"
 
@@ -31,6 +32,9 @@ struct scan {
     const struct record *only;  /* of SCAN_KEY: the one there is  */
     struct store *store;        /* of SCAN_KEY in a bag           */
     struct store_cursor cursor; /* likewise                       */
+    uint32_t shard;             /* of SCAN_INDEX*, as what follows */
+    struct index_bounds bounds;
+    struct shard_index_scan index;
 };
 
 /* ---- which path ------------------------------------------------------------------ */
@@ -53,9 +57,15 @@ static uint64_t count_of(struct table *t) {
 }
 
 /* Nobody counts what lies in a range.  One with two ends is taken for a sixteenth of the
- * table, one with a single end for a quarter. */
+ * table, one with a single end for a quarter, and one value of an index for a 64th. */
+enum { SHIFT_BOTH_ENDS = 4, SHIFT_ONE_END = 2, SHIFT_VALUE = 6 };
+
+static uint64_t fewer(uint64_t count, uint32_t shift) {
+    return EG_MAX(count >> EG_MIN(shift, 63u), (uint64_t) 1);
+}
+
 static uint64_t guess(uint64_t count, const struct range *range) {
-    return EG_MAX(count >> (range->low.given && range->high.given ? 4 : 2), (uint64_t) 1);
+    return fewer(count, range->low.given && range->high.given ? SHIFT_BOTH_ENDS : SHIFT_ONE_END);
 }
 
 /* What is known of the field at `position` of all that is meant; false: nothing. */
@@ -101,14 +111,45 @@ static bool choose_key(struct scan_path *out, struct table *t, const struct fact
     return true;
 }
 
+/* By an index: the leading parts of which one value is known, and a range of the next. */
+static void choose_index(struct scan_path *best, const struct index_spec *x,
+                         const struct facts *facts, uint64_t count) {
+    struct scan_path path = {.kind = SCAN_INDEX, .index = x->id, .shards = best->shards};
+    uint32_t i = 0;
+
+    while (i < x->part_count && x->part[i].step_count == 0 &&
+           facts->range(facts->of, x->part[i].position, &path.range) && path.range.exact)
+        path.equal[i++] = path.range.low.value;
+    path.equal_count = i;
+    path.rows = x->unique && i == x->part_count ? 1 : fewer(count, SHIFT_VALUE * i);
+    if (i < x->part_count && x->part[i].step_count == 0 &&
+        facts->range(facts->of, x->part[i].position, &path.range)) {
+        path.kind = SCAN_INDEX_RANGE;
+        path.rows = guess(path.rows, &path.range);
+    } else if (i == 0) {
+        return;
+    }
+    if (path.kind == SCAN_INDEX)
+        path.range = (struct range){0};
+    if (path.rows < best->rows)
+        *best = path;
+}
+
 static void choose(struct scan_path *out, struct table *t, const struct facts *facts,
                    bool reverse) {
+    const struct schema *schema = table_schema(t);
+    uint64_t count = count_of(t);
+
     *out = (struct scan_path){.kind = SCAN_ALL,
                               .reverse = reverse && t->type == TABLE_ORDERED_SET,
-                              .rows = count_of(t),
+                              .rows = count,
                               .shards = t->shard_count};
     if (!choose_key(out, t, facts))
         out->range = (struct range){0};
+    if (out->reverse) /* the order was asked for */
+        return;
+    for (uint32_t i = 0; i < schema->index_count; i++)
+        choose_index(out, schema->index[i], facts, count);
 }
 
 void scan_choose(struct scan_path *out, struct table *t, struct reader *r,
@@ -125,11 +166,15 @@ void scan_choose_pattern(struct scan_path *out, struct table *t, struct reader *
 
 /* ---- places ------------------------------------------------------------------------ */
 
+static bool by_index(const struct scan_path *path) {
+    return path->kind == SCAN_INDEX || path->kind == SCAN_INDEX_RANGE;
+}
+
 /* A place from outside may be any value. */
 static eg_err check_place(const struct scan *s) {
     struct value key;
 
-    if (s->place.size_bytes == 0)
+    if (s->place.size_bytes == 0 || by_index(s->path))
         return EG_OK;
     if (s->table->type == TABLE_BAG &&
         (value_kind_of(s->place) != VALUE_ARRAY || !array_element(s->place, 0, &key)))
@@ -150,6 +195,10 @@ static const struct record *record_of_place(const struct scan *s) {
 static eg_err put_place(const struct scan *s, const struct record *last, struct buffer *place) {
     struct value v = s->place;
 
+    if (last != NULL && by_index(s->path)) {
+        buffer_clear(place);
+        return shard_index_place(&s->index, last, place);
+    }
     if (last != NULL)
         v = s->table->type == TABLE_BAG ? record_value(last) : record_key(last);
     else if (v.at == place->at)
@@ -324,6 +373,64 @@ static eg_err open_all(struct scan *s) {
     return err;
 }
 
+/* ---- an index ------------------------------------------------------------------------------- */
+
+static eg_err seek_index(struct scan *s, struct value place) {
+    return shard_index_seek(&s->index, &s->table->shard[s->shard], s->reader, s->path->index,
+                            &s->bounds, place);
+}
+
+/* The shard that a place is in is that of its key. */
+static eg_err shard_of_place(struct scan *s) {
+    const struct index_spec *spec = s->index.spec;
+    struct value values[INDEX_PLACE_MAX];
+    struct key k;
+    eg_err err;
+
+    if (!index_place_values(spec, s->table->type == TABLE_BAG, s->place, values))
+        return EG_BAD_REQUEST;
+    err = table_key(s->table, &k, values[spec->part_count]);
+    if (err != EG_OK)
+        return err == EG_MEMORY ? err : EG_BAD_REQUEST;
+    s->shard = shard_of(s->table, k.hash)->number;
+    key_release(&k);
+    return EG_OK;
+}
+
+static eg_err open_index(struct scan *s) {
+    eg_err err;
+
+    s->bounds = (struct index_bounds){
+        .equal = s->path->equal,
+        .equal_count = s->path->equal_count,
+        .range = s->path->kind == SCAN_INDEX_RANGE ? &s->path->range : NULL,
+    };
+    err = seek_index(s, (struct value){0});
+    if (err != EG_OK || s->place.size_bytes == 0)
+        return err;
+    err = shard_of_place(s);
+    return err == EG_OK ? seek_index(s, s->place) : err;
+}
+
+static const struct record *next_of_index(struct scan *s) {
+    const struct record *rec;
+
+    for (;;) {
+        do
+            rec = shard_index_next(&s->index);
+        while (rec != NULL && shard_expired(rec, s->now_ms));
+        if (rec != NULL || s->shard + 1 == s->table->shard_count)
+            break;
+        s->shard++;
+        if (seek_index(s, (struct value){0}) != EG_OK) { /* dropped at this moment */
+            reader_set_fault(s->reader, EG_ABORTED);
+            break;
+        }
+    }
+    s->over = rec == NULL;
+    return rec;
+}
+
 /* ---- open and next -----------------------------------------------------------------------------
  */
 
@@ -356,7 +463,7 @@ eg_err scan_open(struct scan **out, struct table *t, struct reader *r, const str
         err = open_all(s);
         break;
     default:
-        err = EG_BAD_REQUEST; /* an index that is not there */
+        err = open_index(s);
     }
     if (err == EG_OK)
         *out = s;
@@ -374,6 +481,10 @@ const struct record *scan_next(struct scan *s) {
         break;
     case SCAN_KEY_RANGE:
         rec = next_in_range(s);
+        break;
+    case SCAN_INDEX:
+    case SCAN_INDEX_RANGE:
+        rec = next_of_index(s);
         break;
     default:
         rec = table_walk_next(s->walk);

@@ -24,19 +24,21 @@
 enum scan_kind {
     SCAN_NOTHING, /* no record can match */
     SCAN_KEY,
-    SCAN_KEY_RANGE, /* ordered_set */
-    SCAN_INDEX,     /* one value   */
-    SCAN_INDEX_RANGE,
+    SCAN_KEY_RANGE,   /* ordered_set */
+    SCAN_INDEX,       /* its leading parts have one value each   */
+    SCAN_INDEX_RANGE, /* and the next one, or the first, a range */
     SCAN_ALL,
 };
 
 struct scan_path {
     enum scan_kind kind;
-    bool reverse;       /* ordered_set by key only                       */
-    uint32_t index;     /* of SCAN_INDEX*: which of the schema's indexes */
-    struct range range; /* of the key or the indexed value; borrowed     */
-    uint64_t rows;      /* expected to be looked at                      */
-    uint32_t shards;    /* to be asked                                   */
+    bool reverse;       /* ordered_set by key only                                  */
+    uint32_t index;     /* of SCAN_INDEX*: its id in the schema                     */
+    struct range range; /* of the key, or of the index's part [equal_count]; borrowed */
+    struct value equal[INDEX_PARTS_MAX]; /* of SCAN_INDEX*: its leading parts; borrowed */
+    uint32_t equal_count;
+    uint64_t rows;   /* expected to be looked at */
+    uint32_t shards; /* to be asked              */
 };
 
 /* The path that looks at fewest records. */

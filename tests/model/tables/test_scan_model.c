@@ -1,0 +1,307 @@
+/* Goal: whatever is asked, a scan meets every record that stays and may match exactly once,
+ * however often it is left and taken up again, while others come, go and are replaced;
+ * what it gives lies where its path says, and in key order where the table has one.
+ * Method: tables of every type and storage, questions that lead to each path, a few records a
+ * piece, writes between the pieces; a list of the records that stay says what must come. */
+#include "tables/scan.h"
+#include "tests/support/rng.h"
+#include "tests/support/table_world.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum { STAY = 120, GUESTS = 200, QUESTIONS = 60, WRITES_BETWEEN = 12, GROUPS = 6, BYTES = 256 };
+
+static struct model {
+    struct table_world w;
+    struct rng rng;
+    uint64_t seed;
+    enum table_type type;
+    uint32_t kinds_seen[SCAN_ALL + 1];
+} m;
+
+#define AGREE(condition) cr_assert((condition), "EG_SEED=%llu", (unsigned long long) m.seed)
+
+struct made {
+    uint8_t at[BYTES];
+    struct value_writer w;
+};
+
+static struct value_writer *made_begin(struct made *b) {
+    b->w = value_writer_init(b->at, sizeof b->at);
+    return &b->w;
+}
+
+static struct value made_value(const struct made *b) {
+    cr_assert(!b->w.overflow);
+    return (struct value){b->at, (uint32_t) b->w.need_bytes};
+}
+
+/* ---- records ---------------------------------------------------------------------- */
+
+/* Record n: in a bag four share a key.  Every third key is an array. */
+static void put_key(struct value_writer *w, uint32_t n) {
+    if (m.type == TABLE_BAG)
+        n /= 4;
+    if (n % 3 != 0) {
+        value_put_u64(w, n);
+        return;
+    }
+    value_put_array(w, 2);
+    value_put_u64(w, n % GROUPS);
+    value_put_u64(w, n);
+}
+
+/* [key, group, {many}, n]; `turn` changes when it is replaced, and is in no index. */
+static void put_record(struct value_writer *w, uint32_t n, uint32_t turn) {
+    value_put_array(w, 4);
+    put_key(w, n);
+    value_put_u64(w, n % GROUPS);
+    value_put_u64(w, n % 37);
+    value_put_u64(w, m.type == TABLE_BAG ? n : (uint64_t) turn << 32 | n);
+}
+
+static uint32_t number_of(const struct record *rec) {
+    uint64_t n;
+
+    AGREE(value_get_u64(record_field(rec, 3), &n));
+    return (uint32_t) n;
+}
+
+static struct table *table_of(void) {
+    struct table *t = table_world_find(&m.w, "t");
+    AGREE(t != NULL);
+    return t;
+}
+
+static void change(enum shard_op op, uint32_t n) {
+    struct made b;
+    struct shard_request q = {.op = op};
+
+    put_record(made_begin(&b), n, (uint32_t) rng_below(&m.rng, 1000));
+    if (op == SHARD_DELETE)
+        AGREE(array_element(made_value(&b), 0, &q.key));
+    else
+        q.value = made_value(&b);
+    AGREE(table_world_run(&m.w, table_of(), &q) == EG_OK);
+}
+
+/* Guests come and go by the dozen, so that a hash store splits and merges; those that stay
+ * are replaced. */
+static void writes(void) {
+    reader_enter(&m.w.reader);
+    for (int i = 0; i < WRITES_BETWEEN; i++) {
+        uint32_t guest = STAY + (uint32_t) rng_below(&m.rng, GUESTS);
+        if (rng_one_in(&m.rng, 3))
+            change(SHARD_WRITE, (uint32_t) rng_below(&m.rng, STAY));
+        else
+            change(rng_one_in(&m.rng, 2) ? SHARD_WRITE : SHARD_DELETE, guest);
+    }
+    reader_exit(&m.w.reader);
+}
+
+/* ---- questions ------------------------------------------------------------------------ */
+
+static void put_guard(struct value_writer *w, const char *op, uint32_t number) {
+    value_put_array(w, 3);
+    value_put_text(w, op);
+    value_put_text(w, "$1");
+    value_put_u64(w, number);
+}
+
+/* [[head, guards, ["$_"]]] with "$1" at one place of the head and guards on it. */
+static void put_question(struct value_writer *w) {
+    static const char *const low[] = {">", ">="}, *const high[] = {"<", "=<"};
+    uint32_t form = (uint32_t) rng_below(&m.rng, 8), from = (uint32_t) rng_below(&m.rng, STAY);
+    uint32_t at = form < 4 ? 0 : 1 + (uint32_t) rng_below(&m.rng, 2);
+    uint32_t span = at == 0 ? 60 : 3;
+
+    from = at == 0 ? from : from % GROUPS;
+    value_put_array(w, 1);
+    value_put_array(w, 3);
+    value_put_array(w, 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        if (i == at && (form == 1 || form == 5))
+            at == 0 ? put_key(w, from) : value_put_u64(w, from);
+        else if (i == at && form == 3) { /* the beginning of an array */
+            value_put_array(w, 2);
+            value_put_u64(w, from % GROUPS / 3 * 3);
+            value_put_text(w, "_");
+        } else
+            value_put_text(w, i == at ? "$1" : "_");
+    }
+    if (form == 2 || form == 6 || form == 7) {
+        value_put_array(w, form == 7 ? 1 : 2);
+        put_guard(w, low[rng_below(&m.rng, 2)], from);
+        if (form != 7)
+            put_guard(w, high[rng_below(&m.rng, 2)], from + span);
+    } else {
+        value_put_array(w, 0);
+    }
+    value_put_array(w, 1);
+    value_put_text(w, "$_");
+}
+
+static bool is_meant(const struct predicate *p, struct value record) {
+    struct predicate_machine machine;
+    bool meant = false;
+
+    predicate_machine_init(&machine, alloc_system());
+    AGREE(predicate_run(&machine, p, record, NULL, &meant) == EG_OK);
+    predicate_machine_fini(&machine);
+    return meant;
+}
+
+/* ---- a scan in pieces ------------------------------------------------------------------ */
+
+struct seen {
+    uint32_t times[STAY + GUESTS];
+    struct made last_key;
+    bool any;
+};
+
+static void see(struct seen *seen, const struct scan_path *path, const struct record *rec) {
+    uint32_t n = number_of(rec);
+    int order;
+
+    AGREE(n < STAY + GUESTS);
+    seen->times[n]++;
+    if (m.type != TABLE_ORDERED_SET || path->kind == SCAN_INDEX || path->kind == SCAN_INDEX_RANGE)
+        return;
+    if (seen->any) {
+        order = value_compare(made_value(&seen->last_key), record_key(rec));
+        AGREE(path->reverse ? order > 0 : order < 0);
+    }
+    value_put_raw(made_begin(&seen->last_key), record_key(rec));
+    seen->any = true;
+}
+
+/* Up to `most` records; true: that was the end. */
+static bool piece(const struct scan_path *path, struct buffer *place, uint32_t most,
+                  struct seen *seen) {
+    struct value from = {place->at, (uint32_t) place->size_bytes};
+    uint8_t copy[1024];
+    const struct record *rec = NULL;
+    struct scan *scan;
+
+    AGREE(from.size_bytes <= sizeof copy);
+    if (from.size_bytes != 0)
+        from.at = memcpy(copy, from.at, from.size_bytes);
+    reader_enter(&m.w.reader);
+    AGREE(scan_open(&scan, table_of(), &m.w.reader, path, from) == EG_OK);
+    for (uint32_t i = 0; i < most && (rec = scan_next(scan)) != NULL; i++) {
+        see(seen, path, rec);
+        if (rng_one_in(&m.rng, 8)) { /* it is looked at again */
+            AGREE(scan_place_before(scan, place) == EG_OK);
+            seen->times[number_of(rec)]--;
+            seen->any = false;
+            break;
+        }
+        AGREE(scan_place(scan, place) == EG_OK);
+    }
+    AGREE(reader_take_fault(&m.w.reader) == EG_OK);
+    reader_exit(&m.w.reader);
+    return rec == NULL && most != 0;
+}
+
+static void compare(const struct predicate *p, const struct seen *seen) {
+    for (uint32_t n = 0; n < STAY; n++) {
+        struct made b;
+        put_record(made_begin(&b), n, 0);
+        AGREE(seen->times[n] <= 1);
+        AGREE(seen->times[n] == 1 || !is_meant(p, made_value(&b)));
+    }
+}
+
+static void ask(void) {
+    struct err_note note = {""};
+    struct predicate *p;
+    struct scan_path path;
+    struct seen seen = {.any = false};
+    struct buffer place;
+    struct made question;
+
+    put_question(made_begin(&question));
+    AGREE(predicate_open(&p, alloc_system(), made_value(&question), 4, &note) == EG_OK);
+    reader_enter(&m.w.reader);
+    scan_choose(&path, table_of(), &m.w.reader, p, rng_one_in(&m.rng, 3));
+    reader_exit(&m.w.reader);
+    m.kinds_seen[path.kind]++;
+    buffer_init(&place, alloc_system(), 4096);
+    while (!piece(&path, &place, (uint32_t) rng_below(&m.rng, 20), &seen))
+        writes();
+    compare(p, &seen);
+    buffer_fini(&place);
+    predicate_close(p);
+}
+
+/* ---- tables ------------------------------------------------------------------------------ */
+
+static void create(const char *type, const char *storage, uint32_t shards) {
+    struct made b;
+    struct value_writer *w = made_begin(&b);
+
+    value_put_map(w, 5);
+    value_put_text(w, "type");
+    value_put_text(w, type);
+    value_put_text(w, "storage");
+    value_put_text(w, storage);
+    value_put_text(w, "shards");
+    value_put_u64(w, shards);
+    value_put_text(w, "attributes");
+    value_put_array(w, 4);
+    value_put_text(w, "k");
+    value_put_text(w, "group");
+    value_put_text(w, "many");
+    value_put_text(w, "n");
+    value_put_text(w, "index");
+    value_put_array(w, 2);
+    value_put_text(w, "group");
+    value_put_text(w, "many");
+    AGREE(table_world_ask(&m.w, CATALOG_CREATE, "t", made_value(&b)) == EG_OK);
+}
+
+static void try_table(const char *type, const char *storage, uint32_t shards) {
+    create(type, storage, shards);
+    reader_enter(&m.w.reader);
+    for (uint32_t n = 0; n < STAY; n++)
+        change(SHARD_WRITE, n);
+    reader_exit(&m.w.reader);
+    for (int i = 0; i < QUESTIONS; i++)
+        ask();
+    AGREE(table_world_ask(&m.w, CATALOG_DROP, "t", (struct value){0}) == EG_OK);
+}
+
+static void try_type(enum table_type type, const char *name) {
+    static const char *const storages[] = {"ram", "disc", "disc_only"};
+
+    for (size_t i = 0; i < EG_COUNTOF(storages); i++) {
+        m.seed = rng_test_seed(700 + 10 * (uint64_t) type + i);
+        m.rng = rng_of(m.seed);
+        m.type = type;
+        table_world_open(&m.w, alloc_system(), m.seed);
+        try_table(name, storages[i], 1);
+        try_table(name, storages[i], 5);
+        table_world_close(&m.w);
+    }
+}
+
+TestSuite(scan_model, .timeout = 280);
+
+Test(scan_model, set) {
+    try_type(TABLE_SET, "set");
+    cr_assert(m.kinds_seen[SCAN_KEY] > 0 && m.kinds_seen[SCAN_INDEX] > 0 &&
+              m.kinds_seen[SCAN_INDEX_RANGE] > 0 && m.kinds_seen[SCAN_ALL] > 0);
+}
+
+Test(scan_model, ordered_set) {
+    try_type(TABLE_ORDERED_SET, "ordered_set");
+    for (uint32_t kind = SCAN_KEY; kind <= SCAN_ALL; kind++)
+        cr_assert(m.kinds_seen[kind] > 0, "%u", kind);
+}
+
+Test(scan_model, bag) {
+    try_type(TABLE_BAG, "bag");
+    cr_assert(m.kinds_seen[SCAN_KEY] > 0 && m.kinds_seen[SCAN_INDEX] > 0 &&
+              m.kinds_seen[SCAN_INDEX_RANGE] > 0 && m.kinds_seen[SCAN_ALL] > 0);
+}
