@@ -12,6 +12,7 @@
 eg_err rpc_create_table(struct rpc_call *c);
 eg_err rpc_drop_table(struct rpc_call *c);
 eg_err rpc_clear_table(struct rpc_call *c);
+eg_err rpc_sync_table(struct rpc_call *c);
 eg_err rpc_add_index(struct rpc_call *c);
 eg_err rpc_drop_index(struct rpc_call *c);
 eg_err rpc_alter(struct rpc_call *c); /* what the method is called says to what end */
@@ -38,6 +39,11 @@ eg_err rpc_select_next(struct rpc_call *c);
 /* subscription.c */
 eg_err rpc_subscribe(struct rpc_call *c);
 eg_err rpc_unsubscribe(struct rpc_call *c);
+
+/* rpc_backup.c: one moment, piece by piece */
+eg_err rpc_backup_open(struct rpc_call *c);
+eg_err rpc_backup_read(struct rpc_call *c);
+eg_err rpc_backup_close(struct rpc_call *c);
 
 /* rpc_admin.c: the node itself */
 eg_err rpc_ping(struct rpc_call *c);

@@ -53,6 +53,10 @@ eg_err rpc_clear_table(struct rpc_call *c) {
     return ask_catalog(c, CATALOG_CLEAR, (struct value){0});
 }
 
+eg_err rpc_sync_table(struct rpc_call *c) {
+    return ask_catalog(c, CATALOG_SYNC, (struct value){0});
+}
+
 eg_err rpc_add_index(struct rpc_call *c) {
     return ask_catalog(c, CATALOG_ADD_INDEX, c->param[1]);
 }

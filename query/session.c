@@ -11,6 +11,7 @@
 #include "query/session.h"
 
 #include "query/cursor.h"
+#include "query/rpc_backup.h"
 #include "query/server_private.h"
 #include "query/subscription.h"
 
@@ -262,6 +263,7 @@ void session_close(struct session *s) {
     task_end_all(s);
     subscription_end_all(s);
     cursor_end_all(s);
+    backup_end_all(s);
     if (s->stream != NULL)
         stream_close(s->stream);
     if (!eg_pid_is_none(s->pid))
@@ -622,8 +624,8 @@ bool session_tick(struct session *s, uint64_t now) {
                    server->opts.input_max_bytes / 4 * 3) {
         shed(s); /* its worker may not be the one that is short of memory */
     }
-    return s->writing || s->unwelcome || s->state == SESSION_LINGER || s->held.size_bytes > 0 ||
-           s->cursor_count > 0;
+    return backup_expire(s, now) || s->writing || s->unwelcome || s->state == SESSION_LINGER ||
+           s->held.size_bytes > 0 || s->cursor_count > 0;
 }
 
 void session_drain(struct session *s) {
@@ -656,6 +658,7 @@ void session_open(struct worker *w, struct stream_accepted accepted, bool unwelc
     list_init(&s->tasks);
     list_init(&s->subscriptions);
     list_init(&s->cursors);
+    list_init(&s->backups);
     buffer_init(&s->held, server->opts.alloc, server->opts.frame_max_bytes + STREAM_TURN_BYTES);
     rpc_splitter_init(&s->splitter, server->opts.frame_max_bytes);
     if (stream_adopt(w->net, accepted, &events, s, &s->stream) != EG_OK) {

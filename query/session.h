@@ -78,6 +78,8 @@ struct session {
     struct list_node cursors; /* oldest first */
     uint32_t cursor_count;
     size_t cursors_bytes;
+    struct list_node backups; /* being read: rpc_backup.h              */
+    uint32_t backup_count;
 
     uint32_t underway;
     uint16_t underway_keys[SESSION_KEY_SLOTS]; /* by low bits of the key's hash */

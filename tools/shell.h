@@ -7,6 +7,7 @@
  *     shell_watch.c    top processes
  *     shell_events.c   watch
  *     shell_import.c   import, from rows.c           shell_export.c   export
+ *     shell_backup.c   backup restore verify       loader.c         records by the thousand
  *     shell_print.c    tables, plain lines, CSV, JSON
  *     shell_line.c     interactive: editing, history, completion
  *
@@ -135,6 +136,9 @@ int command_call(struct shell *s, struct args *a);
 int command_import(struct shell *s, struct args *a);
 int command_export(struct shell *s, struct args *a);
 int command_watch(struct shell *s, struct args *a);
+int command_backup(struct shell *s, struct args *a);
+int command_restore(struct shell *s, struct args *a);
+int command_verify(struct shell *s, struct args *a);
 int command_top(struct shell *s, struct args *a);
 int command_processes(struct shell *s, struct args *a);
 

@@ -3,7 +3,7 @@
 _engram() {
     local word=$2 previous=$3 command='' i
     local options='--connect --user --output --timeout --version --help'
-    local commands='status tables info create drop read write delete import export watch top processes call help'
+    local commands='status tables info create drop read write delete import export watch backup restore verify top processes call help'
     local -a connect=()
 
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -19,6 +19,7 @@ _engram() {
     --type) mapfile -t COMPREPLY < <(compgen -W 'set ordered_set bag' -- "$word") && return ;;
     --storage) mapfile -t COMPREPLY < <(compgen -W 'ram disc disc_only' -- "$word") && return ;;
     --durability) mapfile -t COMPREPLY < <(compgen -W 'async sync' -- "$word") && return ;;
+    --mode) mapfile -t COMPREPLY < <(compgen -W 'skip replace clear' -- "$word") && return ;;
     --format) mapfile -t COMPREPLY < <(compgen -W 'csv jsonl' -- "$word") && return ;;
     esac
     case $command in
@@ -30,6 +31,7 @@ _engram() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
         fi
         ;;
+    backup | restore | verify) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     create)
         mapfile -t COMPREPLY < <(compgen -W '--type --storage --attributes --index --durability
             --shards --ttl --cache --max-bytes' -- "$word")
