@@ -11,6 +11,8 @@ SETS = tuple(kind for kind in KINDS if kind[1] != "bag")
 BAGS = tuple(kind for kind in KINDS if kind[1] == "bag")
 MIB = 1 << 20
 
+EVERY = [[["_", "_"], [], ["$_"]]]
+
 # Methods of one table with parameters that are right for ["key", "value"], and
 # whether options may follow.
 RIGHT = (
@@ -20,6 +22,8 @@ RIGHT = (
     ("delete_object", ("t", [1, 2]), True), ("take", ("t", 1), True), ("update", ("t", 1, {"value": 3}), True),
     ("update_counter", ("t", 1, "value", 1), True), ("size", ("t",), True), ("first", ("t",), True), ("last", ("t",), True),
     ("next", ("t", 1), True), ("prev", ("t", 1), True), ("index_read", ("t", "value", 1), True), ("match", ("t", ["_", "_"]), True),
+    ("select", ("t", EVERY), True), ("select_reverse", ("t", EVERY), True), ("select_count", ("t", EVERY), True),
+    ("select_delete", ("t", EVERY), True), ("select_replace", ("t", EVERY), True),
     ("drop_table", ("t",), False),
 )
 NO_TABLE = (("ping", (), False), ("tables", (), False), ("stats", (), False), ("processes", (), False), ("hello", (), True))
