@@ -163,8 +163,9 @@ typedef struct eg_event {
 } eg_event;
 
 typedef struct eg_subscribe_options {
-    bool old;      /* tell the record that was there before                       */
-    eg_span where; /* a match specification that records must match; empty: all are told */
+    bool old;              /* tell the record that was there before                       */
+    eg_span where;         /* a match specification that records must match; empty: all are told */
+    uint32_t queue_events; /* kept for a function that is behind; 0: 131,072              */
 } eg_subscribe_options;
 
 /* Call `see` for every change of a table, or, where `table` is NULL, for what happens to

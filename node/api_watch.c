@@ -121,9 +121,12 @@ static void on_close(struct scheduler *s, void *arg) {
 }
 
 static eg_err watch(eg_subscription *u, const char *table, struct value where,
-                    struct err_note *note) {
-    const struct watch_opts o = {
-        .scheduler = u->scheduler, .old = u->old, .ready = on_ready, .user = u};
+                    uint32_t queue_events, struct err_note *note) {
+    const struct watch_opts o = {.scheduler = u->scheduler,
+                                 .old = u->old,
+                                 .bound_events = queue_events,
+                                 .ready = on_ready,
+                                 .user = u};
     struct node_thread *t;
     struct table *found;
     eg_err err;
@@ -174,7 +177,7 @@ eg_err eg_subscribe(eg_node *node, const char *table, const eg_subscribe_options
     u->context = context;
     u->old = options != NULL && options->old;
     *out = u; /* its first event may come before this returns */
-    err = watch(u, table, where, &why);
+    err = watch(u, table, where, options != NULL ? options->queue_events : 0, &why);
     if (err != EG_OK) {
         *out = NULL;
         if (note != NULL)

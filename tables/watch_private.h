@@ -75,12 +75,15 @@ struct watcher {
     _Atomic bool unwaked; /* there was no memory for the wake-up */
     _Atomic bool full;    /* an event did not fit                */
 
-    _Alignas(EG_CACHE_LINE) _Atomic(struct watch_link *) top;
+    uint8_t apart[EG_CACHE_LINE]; /* what publishers change has a line of its own */
+    _Atomic(struct watch_link *) top;
     _Atomic uint64_t queued_bytes;
     _Atomic uint32_t queued_events;
 
+    uint8_t apart_too[EG_CACHE_LINE];
+
     /* The reader's. */
-    _Alignas(EG_CACHE_LINE) struct watch_link *oldest; /* taken, in order */
+    struct watch_link *oldest;             /* taken, in order */
     struct watch_link *held, *held_newest; /* what came after a clear that is not complete */
     bool clearing;
     bool clear_counts; /* there was something in a part */
