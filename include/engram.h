@@ -134,6 +134,32 @@ EG_API eg_err eg_prev(eg_table *table, eg_span key, eg_result *out);
 EG_API eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
                       bool (*see)(void *context, eg_span record), void *context);
 
+/* ---- match specifications ------------------------------------------------ */
+
+/* `spec` is [[head, guards, body], ...] as the wire method select takes it.
+ * EG_BAD_REQUEST and EG_TOO_LARGE: the note says what is wrong with it. */
+
+/* [result, ...], at most `limit` (0: all). */
+EG_API eg_err eg_select(eg_table *table, eg_span spec, uint64_t limit, eg_result *out,
+                        eg_note *note);
+
+/* Page by page, `limit` results each; `reverse` is for ordered_set.  Writes may go on: a record
+ * that is there throughout comes once.  Between pages nothing of the table is held.  EG_NOT_FOUND:
+ * the last page has been given.  A cursor is closed before its table, and used by one thread
+ * at a time. */
+typedef struct eg_cursor eg_cursor;
+EG_API eg_err eg_cursor_open(eg_table *table, eg_span spec, uint64_t limit, bool reverse,
+                             eg_cursor **out, eg_note *note);
+EG_API eg_err eg_cursor_next(eg_cursor *cursor, eg_result *page, eg_note *note);
+EG_API void eg_cursor_close(eg_cursor *cursor);
+
+/* How many records there are whose body yields true; remove those (may wait); put the body's
+ * result, a record with the same key, in place of each that matches (may wait).  After an
+ * error of the last two, what was changed stays changed. */
+EG_API eg_err eg_select_count(eg_table *table, eg_span spec, uint64_t *count, eg_note *note);
+EG_API eg_err eg_select_delete(eg_table *table, eg_span spec, uint64_t *count, eg_note *note);
+EG_API eg_err eg_select_replace(eg_table *table, eg_span spec, uint64_t *count, eg_note *note);
+
 /* ---- writing ------------------------------------------------------------ */
 
 /* A write runs on the calling thread where the shard is idle; else it waits for the

@@ -2,22 +2,16 @@
  *
  * Spans from the program are scanned before anything looks at them. */
 #include "engine/runtime.h"
-#include "node/node.h"
+#include "node/api_private.h"
 #include "tables/catalog.h"
 #include "tables/table.h"
 
 #include <stdio.h>
 #include <string.h>
 
-struct eg_table {
-    eg_node *node;
-    struct table *table;
-};
-
 /* ---- spans and results -------------------------------------------------------------- */
 
-/* EG_BAD_REQUEST: not exactly one MessagePack value. */
-static eg_err value_of_span(eg_span s, struct value *out) {
+eg_err api_value_of_span(eg_span s, struct value *out) {
     size_t used_bytes;
     eg_err err;
 
@@ -46,8 +40,7 @@ void eg_result_free(eg_result *r) {
     *r = (eg_result){0};
 }
 
-/* Hand a buffer over as a result, or free it. */
-static eg_err result_of(struct buffer *b, eg_err err, eg_result *out) {
+eg_err api_result_of(struct buffer *b, eg_err err, eg_result *out) {
     if (err == EG_OK && out != NULL)
         *out = (eg_result){{b->at, b->size_bytes}, b->at, b->room_bytes};
     else
@@ -55,17 +48,15 @@ static eg_err result_of(struct buffer *b, eg_err err, eg_result *out) {
     return err;
 }
 
-static void copy_note(eg_note *to, const struct err_note *from) {
+void api_copy_note(eg_note *to, const struct err_note *from) {
     if (to != NULL)
         snprintf(to->text, sizeof to->text, "%s", from->text);
 }
 
 /* ---- waiting for an answer ------------------------------------------------------------ */
 
-/* Send `m` and wait; the answer's payload is appended to `result` on EG_OK, else
- * said in the note. */
-static eg_err call(eg_node *n, eg_pid to, struct message *m, uint64_t timeout_ms,
-                   struct buffer *result, struct err_note *note) {
+eg_err api_call(eg_node *n, eg_pid to, struct message *m, uint64_t timeout_ms,
+                struct buffer *result, struct err_note *note) {
     struct message *reply;
     struct node_thread *t;
     struct foreign *f = NULL;
@@ -98,9 +89,9 @@ static eg_err change(eg_node *n, const struct catalog_request *q, eg_note *note)
     eg_err err = catalog_message(n->catalog, q, &to, &m);
 
     if (err == EG_OK)
-        err = call(n, to, m, NODE_CALL_LONG_MS, NULL, &why);
+        err = api_call(n, to, m, NODE_CALL_LONG_MS, NULL, &why);
     if (err != EG_OK)
-        copy_note(note, &why);
+        api_copy_note(note, &why);
     return err == EG_NOPROC ? EG_BUSY : err; /* the catalog's actor is just being replaced */
 }
 
@@ -111,7 +102,7 @@ eg_err eg_create_table(eg_node *node, const char *name, const eg_span *options, 
         return EG_BAD_REQUEST;
     q.name = value_of_text(name);
     if (options != NULL && options->size_bytes != 0) {
-        eg_err err = value_of_span(*options, &q.value);
+        eg_err err = api_value_of_span(*options, &q.value);
         if (err != EG_OK)
             return err;
     }
@@ -225,7 +216,7 @@ eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
     const struct record *rec;
     struct value v;
     struct key k;
-    eg_err err = table == NULL || record == NULL ? EG_BAD_REQUEST : value_of_span(key, &v);
+    eg_err err = table == NULL || record == NULL ? EG_BAD_REQUEST : api_value_of_span(key, &v);
 
     if (err != EG_OK)
         return err;
@@ -262,7 +253,7 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
 
         for (; made < count && err == EG_OK; made += err == EG_OK) {
             struct value v;
-            err = value_of_span(keys[from + made], &v);
+            err = api_value_of_span(keys[from + made], &v);
             if (err == EG_OK)
                 err = table_key(table->table, &k[made], v);
             pointer[made] = &k[made];
@@ -303,14 +294,14 @@ static eg_err copy_begin(struct copy *c, eg_table *table) {
 
 static eg_err copy_end(struct copy *c, eg_err err, eg_result *out) {
     reader_exit(&c->thread->reader);
-    return result_of(&c->buffer, err, out);
+    return api_result_of(&c->buffer, err, out);
 }
 
 eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
     struct copy c;
     struct value v;
     struct key k;
-    eg_err err = value_of_span(key, &v);
+    eg_err err = api_value_of_span(key, &v);
 
     if (err == EG_OK)
         err = copy_begin(&c, table);
@@ -328,7 +319,7 @@ eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_r
     struct copy c;
     struct value v;
     struct err_note note; /* no room for it in the call */
-    eg_err err = attribute == NULL ? EG_BAD_REQUEST : value_of_span(value, &v);
+    eg_err err = attribute == NULL ? EG_BAD_REQUEST : api_value_of_span(value, &v);
 
     if (err == EG_OK)
         err = copy_begin(&c, table);
@@ -343,7 +334,7 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
     struct err_note why = {""};
     struct copy c;
     struct value v;
-    eg_err err = value_of_span(pattern, &v);
+    eg_err err = api_value_of_span(pattern, &v);
 
     if (err == EG_OK)
         err = copy_begin(&c, table);
@@ -351,7 +342,7 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
         return err;
     err = table_match(table->table, &c.thread->reader, v, limit, &c.buffer, &why);
     if (err != EG_OK)
-        copy_note(note, &why);
+        api_copy_note(note, &why);
     return copy_end(&c, err, out);
 }
 
@@ -382,7 +373,7 @@ static eg_err next_or_prev(eg_table *table, eg_span key, bool prev, eg_result *o
     struct copy c;
     struct value v;
     struct key k;
-    eg_err err = value_of_span(key, &v);
+    eg_err err = api_value_of_span(key, &v);
 
     if (err == EG_OK)
         err = copy_begin(&c, table);
@@ -439,7 +430,7 @@ eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
     if (t == NULL)
         return err;
     if (from != NULL)
-        err = value_of_span(*from, &v);
+        err = api_value_of_span(*from, &v);
     if (err == EG_OK && from != NULL)
         err = table_key(table->table, &k, v);
     if (err != EG_OK)
@@ -472,7 +463,7 @@ static eg_err run(eg_table *table, const struct shard_request *q, struct buffer 
     reader_exit(&t->reader);
     if (m == NULL)
         return err;
-    err = call(table->node, to, m, NODE_CALL_MS, result, NULL);
+    err = api_call(table->node, to, m, NODE_CALL_MS, result, NULL);
     return err == EG_NOPROC ? table_lost(table->table) : err;
 }
 
@@ -498,7 +489,7 @@ static eg_err run_small(eg_table *table, const struct shard_request *q, struct s
 static eg_err run_record(eg_table *table, enum shard_op op, eg_span record, uint64_t ttl_ms,
                          struct small *out) {
     struct shard_request q = {.op = op, .ttl_ms = ttl_ms};
-    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(record, &q.value);
+    eg_err err = table == NULL ? EG_BAD_REQUEST : api_value_of_span(record, &q.value);
 
     return err != EG_OK ? err : run_small(table, &q, out);
 }
@@ -530,7 +521,7 @@ eg_err eg_delete_object(eg_table *table, eg_span record) {
 eg_err eg_delete(eg_table *table, eg_span key) {
     struct shard_request q = {.op = SHARD_DELETE};
     struct small result;
-    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(key, &q.key);
+    eg_err err = table == NULL ? EG_BAD_REQUEST : api_value_of_span(key, &q.key);
 
     return err != EG_OK ? err : run_small(table, &q, &result);
 }
@@ -538,22 +529,22 @@ eg_err eg_delete(eg_table *table, eg_span key) {
 eg_err eg_take(eg_table *table, eg_span key, eg_result *out) {
     struct shard_request q = {.op = SHARD_TAKE};
     struct buffer b;
-    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(key, &q.key);
+    eg_err err = table == NULL ? EG_BAD_REQUEST : api_value_of_span(key, &q.key);
 
     if (err != EG_OK)
         return err;
     buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
     err = run(table, &q, &b);
-    return result_of(&b, err, out);
+    return api_result_of(&b, err, out);
 }
 
 eg_err eg_update(eg_table *table, eg_span key, eg_span changes) {
     struct shard_request q = {.op = SHARD_UPDATE};
     struct small result;
-    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(key, &q.key);
+    eg_err err = table == NULL ? EG_BAD_REQUEST : api_value_of_span(key, &q.key);
 
     if (err == EG_OK)
-        err = value_of_span(changes, &q.value);
+        err = api_value_of_span(changes, &q.value);
     return err != EG_OK ? err : run_small(table, &q, &result);
 }
 
@@ -580,7 +571,7 @@ eg_err eg_update_counter(eg_table *table, eg_span key, const char *attribute, in
     q.attribute = (uint16_t) position;
     value_put_i64(&w, delta);
     q.value = (struct value){encoded, (uint32_t) w.need_bytes};
-    err = value_of_span(key, &q.key);
+    err = api_value_of_span(key, &q.key);
     if (err == EG_OK)
         err = run_small(table, &q, &result);
     if (err == EG_OK && value != NULL && !value_get_i64(result.value, value))
@@ -592,7 +583,7 @@ eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count) {
     struct node_thread *t;
     struct buffer b;
     struct value v;
-    eg_err err = table == NULL ? EG_BAD_REQUEST : value_of_span(records, &v);
+    eg_err err = table == NULL ? EG_BAD_REQUEST : api_value_of_span(records, &v);
 
     if (err != EG_OK)
         return err;

@@ -1,0 +1,30 @@
+/* api_private.h -- what the files of the public calls share. */
+#ifndef NODE_API_PRIVATE_H
+#define NODE_API_PRIVATE_H
+
+#include "engine/err.h"
+#include "node/node.h"
+#include "tables/value.h"
+
+struct message;
+struct table;
+
+struct eg_table {
+    eg_node *node;
+    struct table *table; /* held */
+};
+
+/* EG_BAD_REQUEST: not exactly one MessagePack value. */
+EG_MUST_USE eg_err api_value_of_span(eg_span s, struct value *out);
+
+/* Hand a buffer (the system's memory) over as a result, or free it where `err` says so. */
+EG_MUST_USE eg_err api_result_of(struct buffer *b, eg_err err, eg_result *out);
+
+void api_copy_note(eg_note *to, const struct err_note *from);
+
+/* Send `m` and wait; the answer's payload is appended to `result` on EG_OK, else
+ * said in the note.  EG_BUSY on a scheduler, which must not wait for itself. */
+EG_MUST_USE eg_err api_call(eg_node *n, eg_pid to, struct message *m, uint64_t timeout_ms,
+                            struct buffer *result, struct err_note *note);
+
+#endif /* NODE_API_PRIVATE_H */
