@@ -45,6 +45,10 @@ eg_err rpc_backup_open(struct rpc_call *c);
 eg_err rpc_backup_read(struct rpc_call *c);
 eg_err rpc_backup_close(struct rpc_call *c);
 
+/* rpc_query.c: the text language */
+eg_err rpc_query(struct rpc_call *c);
+eg_err rpc_explain(struct rpc_call *c);
+
 /* rpc_admin.c: the node itself */
 eg_err rpc_ping(struct rpc_call *c);
 eg_err rpc_hello(struct rpc_call *c);

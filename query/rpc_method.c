@@ -44,6 +44,9 @@ static const struct rpc_method methods[] = {
     TABLE("select_count", 2, TX, RPC_BEHIND, rpc_select_count),
     TABLE("select_delete", 2, TX, RPC_ALONE, rpc_select_delete),
     TABLE("select_replace", 2, TX, RPC_ALONE, rpc_select_replace),
+    {NAME("query"), .params = 1, .optional = 1, .options = TX | RPC_OPTION_LIMIT,
+     .order = RPC_BEHIND, .run = rpc_query},
+    {NAME("explain"), .params = 1, .optional = 1, .order = RPC_BEHIND, .run = rpc_explain},
     {NAME("select_next"), .params = 1, .order = RPC_BEHIND, .run = rpc_select_next},
     TABLE("table_info", 1, 0, RPC_BEHIND, rpc_table_info),
     TABLE("clear_table", 1, 0, RPC_ALONE, rpc_clear_table),
@@ -204,11 +207,19 @@ static eg_err check_options(struct rpc_call *c, struct value options) {
 
 /* ---- parameters ------------------------------------------------------------ */
 
+/* The options, behind which nothing stands. */
+static eg_err check_last(struct rpc_call *c, struct value_iter rest, struct value options) {
+    if (rest.left > 0)
+        return err_note(c->note, EG_BAD_REQUEST, "the options of %s come last", c->method->name);
+    return check_options(c, options);
+}
+
 eg_err rpc_call_check(struct rpc_call *c, struct value params) {
     const struct rpc_method *m = c->method;
-    uint32_t count = value_count(params), most = m->params + (m->options != 0);
+    uint32_t count = value_count(params), most = m->params + m->optional + (m->options != 0);
     struct value_iter it = value_iter_of(params);
-    struct value options;
+    struct value v;
+    uint32_t i;
 
     c->options = (struct rpc_options){0};
     c->free_options = (struct value){0};
@@ -217,10 +228,17 @@ eg_err rpc_call_check(struct rpc_call *c, struct value params) {
                         m->options != 0 ? "%s takes %u parameters and options, not %u"
                                         : "%s takes %u parameters, not %u",
                         m->name, m->params, count);
-    for (uint32_t i = 0; i < m->params; i++)
+    for (i = 0; i < m->params; i++)
         EG_ASSERT(value_iter_next(&it, &c->param[i]));
+    for (; i < (uint32_t) m->params + m->optional; i++)
+        c->param[i] = (struct value){0};
     if (m->params != 0 && (m->names_table || m->options & RPC_OPTION_FREE) &&
         value_kind_of(c->param[0]) != VALUE_STRING)
         return err_note(c->note, EG_BAD_REQUEST, "a table's name is a string");
-    return value_iter_next(&it, &options) ? check_options(c, options) : EG_OK;
+    if (!value_iter_next(&it, &v))
+        return EG_OK;
+    if (m->optional == 0 || (m->options != 0 && value_kind_of(v) == VALUE_MAP))
+        return check_last(c, it, v);
+    c->param[m->params] = v;
+    return value_iter_next(&it, &v) ? check_last(c, it, v) : EG_OK;
 }

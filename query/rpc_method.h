@@ -47,6 +47,7 @@ struct rpc_method {
     const char *name;
     uint8_t name_bytes;
     uint8_t params;   /* that must be there                      */
+    uint8_t optional; /* one that may follow; 0: none            */
     uint8_t options;  /* set of enum rpc_option; 0: none allowed */
     uint8_t order;    /* enum rpc_order                          */
     bool names_table; /* the first parameter is a table's name   */
@@ -84,6 +85,7 @@ struct rpc_call {
     const struct rpc_method *method;
     uint32_t id;
     bool notification; /* nobody waits for an answer                    */
+    bool alone;        /* as RPC_ALONE, though its method needs not be */
     bool has_key;      /* `key` is prepared and must be released        */
     uint8_t params;    /* how many there are, without options           */
     size_t offset;     /* of its frame in the session's input */

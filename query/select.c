@@ -69,6 +69,11 @@ static eg_err open_question(struct select *s, struct table *t, struct reader *r,
     struct value pattern;
     eg_err err;
 
+    if (o->compiled != NULL) {
+        s->predicate = o->compiled;
+        scan_choose(&s->path, t, r, s->predicate, o->reverse);
+        return EG_OK;
+    }
     if (o->kind != SELECT_MATCH) {
         err = predicate_open(&s->predicate, s->alloc, o->question, s->arity, note);
         if (err == EG_OK)
@@ -259,8 +264,8 @@ static eg_err judge_change(struct select *s, const struct record *rec, bool *cha
                            struct err_note *note) {
     eg_err err;
 
-    if (s->kind == SELECT_DELETE) {
-        err = judge_true(s, rec, change);
+    if (s->kind == SELECT_DELETE || s->kind == SELECT_REMOVE) {
+        err = s->kind == SELECT_DELETE ? judge_true(s, rec, change) : judge(s, rec, NULL, change);
         buffer_clear(&s->judged);
         if (err == EG_OK && *change &&
             !buffer_append(&s->judged, record_array(rec), record_array_bytes(rec)))
@@ -278,7 +283,7 @@ static eg_err judge_change(struct select *s, const struct record *rec, bool *cha
 
 static struct shard_request change_request(const struct select *s) {
     return (struct shard_request){
-        .op = s->kind == SELECT_DELETE ? SHARD_REMOVE_SEEN : SHARD_REPLACE_SEEN,
+        .op = s->kind == SELECT_REPLACE ? SHARD_REPLACE_SEEN : SHARD_REMOVE_SEEN,
         .sync_later = true,
         .value = {s->judged.at, (uint32_t) s->judged.size_bytes},
         .seen = s->seen,

@@ -29,14 +29,17 @@ enum select_kind {
     SELECT_MATCH,   /* the same for a pattern in place of a specification             */
     SELECT_COUNT,   /* how many records there are whose body yields true              */
     SELECT_DELETE,  /* remove those; how many                                         */
+    SELECT_REMOVE,  /* remove what matches, whatever the result; how many             */
     SELECT_REPLACE, /* put the body's result in place of each that matches; how many  */
 };
 
 struct select_opts {
     enum select_kind kind;
     struct value question; /* specification or pattern               */
-    uint64_t limit;        /* of a page; 0: all                      */
-    bool reverse;          /* of an ordered_set; others have no order */
+    /* In its place a compiled question, the select's own after EG_OK. */
+    struct predicate *compiled;
+    uint64_t limit; /* of a page; 0: all                      */
+    bool reverse;   /* of an ordered_set; others have no order */
 };
 
 /* In a section in which `t` was found.  EG_BAD_REQUEST and EG_TOO_LARGE with a note:

@@ -111,7 +111,7 @@ eg_ref session_begin(struct session *s, const struct rpc_call *c) {
 
     if (c->notification)
         ref |= REF_NOTIFICATION;
-    if (c->method->order == RPC_ALONE) {
+    if (c->method->order == RPC_ALONE || c->alone) {
         ref |= REF_ALONE;
         s->alone = true;
     }
@@ -416,7 +416,7 @@ static void take_frame(struct session *s, const uint8_t *at, size_t size_bytes, 
     c->worker = w;
     c->id = frame.msgid;
     c->notification = frame.kind == RPC_NOTIFICATION;
-    c->has_key = false;
+    c->has_key = c->alone = false;
     c->offset = offset;
     c->note = &w->note;
     w->note.text[0] = '\0';

@@ -85,12 +85,13 @@ static struct text_node *number(struct text_parser *p, const struct token *t, bo
     const char *text = p->lexer.text + t->at;
     char digits[NUMBER_TEXT_MAX + 2];
     uint8_t *room = text_get(p, LITERAL_BYTES);
-    struct value_writer w = value_writer_init(room, LITERAL_BYTES);
+    struct value_writer w;
     uint64_t n = 0;
     bool fits = t->kind == TOKEN_INTEGER;
 
     if (room == NULL)
         return NULL;
+    w = value_writer_init(room, LITERAL_BYTES);
     for (uint32_t i = 0; i < t->size_bytes && fits; i++)
         fits = !__builtin_mul_overflow(n, (uint64_t) 10, &n) &&
                !__builtin_add_overflow(n, (uint64_t) (text[i] - '0'), &n);
@@ -139,10 +140,11 @@ static struct text_node *string(struct text_parser *p, const struct token *t) {
     uint32_t size_bytes = 0;
     const char *text = unquote(p, t, &size_bytes);
     uint8_t *room = text == NULL ? NULL : text_get(p, size_bytes + 5);
-    struct value_writer w = value_writer_init(room, room == NULL ? 0 : size_bytes + 5);
+    struct value_writer w;
 
     if (room == NULL)
         return NULL;
+    w = value_writer_init(room, size_bytes + 5);
     value_put_string(&w, text, size_bytes);
     return literal_of(p, t->at, room, w.need_bytes);
 }
@@ -159,10 +161,11 @@ static struct text_node *binary(struct text_parser *p, const struct token *t) {
     uint32_t digits = t->size_bytes - 3;
     uint8_t *bytes = text_get(p, digits / 2 + 1);
     uint8_t *room = text_get(p, digits / 2 + 5);
-    struct value_writer w = value_writer_init(room, digits / 2 + 5);
+    struct value_writer w;
 
     if (room == NULL || bytes == NULL)
         return NULL;
+    w = value_writer_init(room, digits / 2 + 5);
     for (uint32_t i = 0; i < digits; i++)
         if (digits % 2 != 0 || hex_digit(text[i]) < 0) {
             text_fail(p, t->at, EG_BAD_REQUEST, "a binary is pairs of hex digits");

@@ -27,6 +27,7 @@ Test(rpc_method, every_name_that_users_were_promised_is_found) {
         "unsubscribe",    "select",      "select_reverse", "select_count",   "select_delete",
         "select_replace", "select_next", "add_attribute",  "drop_attribute", "rename_attribute",
         "change_storage", "sync_table",  "backup_open",    "backup_read",    "backup_close",
+        "query",          "explain",
     };
 
     cr_assert_eq(rpc_method_count(), EG_COUNTOF(names));

@@ -1,0 +1,342 @@
+/* text_run.c -- a select under way. */
+#include "query/text_run.h"
+
+#include <string.h>
+
+enum {
+    CLOCK_ROWS = 16,          /* records between looks at the clock */
+    CLOCK_ROWS_DIRECT = 64,   /* where little is done for each      */
+    ROW_BYTES_MAX = 48 << 20, /* of one row */
+    HEADER_BYTES = 5,
+};
+
+/* No more rows are wanted: not an error, but a way out of the loops. */
+#define STOP EG_NOT_FOUND
+
+static struct value bytes_of(const struct buffer *b) {
+    return (struct value){b->at, (uint32_t) b->size_bytes};
+}
+
+eg_err text_run_open(struct text_run **out, struct text_plan *plan) {
+    struct text_run *r = alloc_zero(plan->alloc, sizeof *r);
+    uint64_t most;
+    eg_err err = EG_OK;
+
+    if (r == NULL)
+        return EG_MEMORY;
+    r->plan = plan;
+    r->memory.alloc = plan->alloc;
+    predicate_machine_init(&r->machine, plan->alloc);
+    buffer_init(&r->place, plan->alloc, RECORD_SIZE_MAX);
+    buffer_init(&r->resume, plan->alloc, RECORD_SIZE_MAX);
+    buffer_init(&r->values, plan->alloc, ROW_BYTES_MAX);
+    buffer_init(&r->group, plan->alloc, ROW_BYTES_MAX);
+    text_joiner_init(&r->joiner, plan, &r->memory, &r->machine);
+    if (__builtin_add_overflow(plan->limit, plan->offset, &most) || plan->limit == TEXT_NO_LIMIT)
+        most = UINT64_MAX;
+    text_rows_init(&r->rows, &r->memory, plan->order_count, plan->descending, most);
+    if (plan->grouped)
+        err = text_groups_init(&r->groups, plan, &r->memory);
+    if (err != EG_OK) {
+        r->plan = NULL; /* it stays the caller's */
+        text_run_close(r);
+        return err;
+    }
+    *out = r;
+    return EG_OK;
+}
+
+void text_run_close(struct text_run *r) {
+    struct alloc *alloc = r->memory.alloc;
+
+    if (r->groups.plan != NULL)
+        text_groups_fini(&r->groups);
+    text_rows_fini(&r->rows);
+    text_joiner_fini(&r->joiner);
+    buffer_fini(&r->place);
+    buffer_fini(&r->resume);
+    buffer_fini(&r->values);
+    buffer_fini(&r->group);
+    predicate_machine_fini(&r->machine);
+    if (r->plan != NULL)
+        text_plan_close(r->plan);
+    alloc_put(alloc, r, sizeof *r);
+}
+
+size_t text_run_bytes(const struct text_run *r) {
+    return sizeof *r + r->memory.used_bytes + r->values.room_bytes + r->group.room_bytes +
+           r->place.room_bytes + r->resume.room_bytes + arena_bytes(r->plan->arena) +
+           predicate_bytes(r->plan->input);
+}
+
+void text_run_page(struct text_run *r, uint64_t most) {
+    r->page_most = most == 0 ? UINT64_MAX : most;
+    r->page_rows = 0;
+    r->full = r->more = false;
+    /* A join has no place to go on from: what is behind the page is kept too. */
+    if (r->plan->order_count > 0 || (r->plan->join != TEXT_JOIN_NONE && most != 0))
+        r->keeps = true;
+}
+
+/* ---- the page -------------------------------------------------------------------------- */
+
+/* Another row has come: is it for the page?  STOP: no, and no other will be. */
+static eg_err admit(struct text_run *r, bool *shown) {
+    *shown = false;
+    if (r->given >= r->plan->limit)
+        return STOP;
+    if (r->skipped < r->plan->offset) {
+        r->skipped++;
+        return EG_OK;
+    }
+    if (r->full) {
+        r->more = true;
+        return STOP;
+    }
+    *shown = true;
+    r->given++;
+    r->page_rows++;
+    r->full = r->page_rows == r->page_most;
+    return EG_OK;
+}
+
+static eg_err page_bound(const struct text_run *r) {
+    return r->page->size_bytes <= TEXT_PAGE_BYTES_MAX ? EG_OK : EG_TOO_LARGE;
+}
+
+/* The program makes the row in the page itself, and what is not shown is taken back. */
+static eg_err show(struct text_run *r, const struct predicate *p, struct value record) {
+    size_t before_bytes = r->page->size_bytes;
+    bool matched = false, shown = false;
+    bool blind = r->full || r->skipped < r->plan->offset;
+    eg_err err = predicate_run(&r->machine, p, record, blind ? NULL : r->page, &matched);
+
+    if (err == EG_OK && matched)
+        err = admit(r, &shown);
+    if (!shown)
+        r->page->size_bytes = before_bytes;
+    return err == EG_OK ? page_bound(r) : err;
+}
+
+/* ---- rows from the tables ----------------------------------------------------------------- */
+
+static eg_err take_direct(struct text_run *r, struct value row) {
+    const struct text_plan *p = r->plan;
+    struct value values[TEXT_GROUPS_MAX + TEXT_AGGREGATES_MAX];
+    bool matched = true;
+
+    if (p->filtered) {
+        eg_err err = predicate_run(&r->machine, p->input, row, NULL, &matched);
+        if (err != EG_OK || !matched)
+            return err;
+    }
+    for (uint32_t i = 0; i < p->value_count; i++)
+        EG_ASSERT(array_element(row, p->fields[i], &values[i])); /* the arity was checked */
+    return text_groups_add(&r->groups, values);
+}
+
+static eg_err make_values(struct text_run *r, const struct predicate *p, struct value row,
+                          bool *matched) {
+    buffer_clear(&r->values);
+    return predicate_run(&r->machine, p, row, &r->values, matched);
+}
+
+static eg_err take_grouped(struct text_run *r, struct value row) {
+    struct value values[TEXT_GROUPS_MAX + TEXT_AGGREGATES_MAX];
+    struct value_iter it;
+    bool matched = false;
+    eg_err err = make_values(r, r->plan->input, row, &matched);
+
+    if (err != EG_OK || !matched)
+        return err;
+    it = value_iter_of(bytes_of(&r->values));
+    for (uint32_t i = 0; i < r->plan->value_count; i++)
+        EG_ASSERT(value_iter_next(&it, &values[i]));
+    return text_groups_add(&r->groups, values);
+}
+
+static eg_err take_ordered(struct text_run *r, const struct predicate *p, struct value row) {
+    bool matched = false;
+    eg_err err = make_values(r, p, row, &matched);
+
+    return err == EG_OK && matched ? text_rows_push(&r->rows, bytes_of(&r->values)) : err;
+}
+
+/* text_row_fn */
+static eg_err take(void *context, struct value row) {
+    struct text_run *r = context;
+    const struct text_plan *p = r->plan;
+
+    if (p->grouped)
+        return p->direct ? take_direct(r, row) : take_grouped(r, row);
+    return r->keeps ? take_ordered(r, p->input, row) : show(r, p->input, row);
+}
+
+/* How many records there are is known without looking at them. */
+static bool counts_all(const struct text_plan *p) {
+    return p->grouped && p->group_count == 0 && p->value_count == 0 && !p->filtered &&
+           p->source_count == 1 && p->source[0].path.kind == SCAN_ALL;
+}
+
+static eg_err count_all(struct text_run *r, struct reader *reader) {
+    uint64_t size = table_size(r->plan->source[0].table, reader);
+
+    for (uint32_t i = 0; i < r->plan->aggregate_count; i++)
+        r->groups.all->tally[i].count = size;
+    return reader_take_fault(reader);
+}
+
+/* EG_AGAIN: the step is over; STOP: no more are wanted; EG_OK: that were all. */
+static eg_err read_one_table(struct text_run *r, struct reader *reader,
+                             const struct select_pace *pace) {
+    const struct text_source *s = &r->plan->source[0];
+    uint32_t clock_rows = r->plan->direct ? CLOCK_ROWS_DIRECT : CLOCK_ROWS;
+    const struct record *rec;
+    struct scan *scan;
+    bool was_full = r->full;
+    eg_err err = scan_open(&scan, s->table, reader, &s->path, bytes_of(&r->place));
+
+    for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
+        struct value row = record_value(rec);
+        err = value_count(row) == s->arity ? take(r, row) : EG_ABORTED;
+        if (err == EG_OK && r->full && !was_full) {
+            err = scan_place(scan, &r->resume);
+            was_full = true;
+        }
+        if (err == EG_OK && n % clock_rows == 0 && pace->is_over(pace->context)) {
+            err = scan_place(scan, &r->place);
+            return err != EG_OK ? err : EG_AGAIN;
+        }
+    }
+    return err == EG_OK ? reader_take_fault(reader) : err;
+}
+
+static eg_err read_rows(struct text_run *r, struct reader *reader, const struct select_pace *pace) {
+    const struct text_plan *p = r->plan;
+    eg_err err;
+
+    if (!p->grouped && r->given >= p->limit)
+        return EG_OK;
+    if (counts_all(p))
+        err = count_all(r, reader);
+    else if (p->join != TEXT_JOIN_NONE)
+        err = text_joiner_step(&r->joiner, reader, pace, take, r);
+    else
+        err = read_one_table(r, reader, pace);
+    return err == STOP ? EG_OK : err;
+}
+
+/* ---- rows from groups, rows from the heap --------------------------------------------------- */
+
+static eg_err read_groups(struct text_run *r, const struct select_pace *pace,
+                          struct err_note *note) {
+    eg_err err = EG_OK;
+
+    while (err == EG_OK && r->next_group < r->groups.count) {
+        buffer_clear(&r->group);
+        err = text_groups_put(&r->groups, r->next_group, &r->group, note);
+        if (err == EG_OK && r->keeps)
+            err = take_ordered(r, r->plan->output, bytes_of(&r->group));
+        else if (err == EG_OK)
+            err = show(r, r->plan->output, bytes_of(&r->group));
+        if (err == STOP)
+            return EG_OK; /* this group is the next page's first */
+        r->next_group++;
+        if (err == EG_OK && r->next_group % CLOCK_ROWS == 0 && pace->is_over(pace->context))
+            return EG_AGAIN;
+    }
+    return err;
+}
+
+/* A sorted row's columns, behind its keys. */
+static eg_err show_columns(struct text_run *r, struct value row) {
+    struct value_iter it = value_iter_of(row);
+    uint8_t *room = buffer_room(r->page, row.size_bytes + HEADER_BYTES);
+    struct value_writer w;
+    struct value key;
+
+    if (room == NULL)
+        return EG_TOO_LARGE;
+    for (uint32_t i = 0; i < r->plan->order_count; i++)
+        EG_ASSERT(value_iter_next(&it, &key));
+    w = value_writer_init(room, row.size_bytes + HEADER_BYTES);
+    value_put_array(&w, r->plan->column_count);
+    value_put_raw(&w, (struct value){it.at, (uint32_t) (row.at + row.size_bytes - it.at)});
+    r->page->size_bytes += w.need_bytes;
+    return page_bound(r);
+}
+
+static eg_err emit(struct text_run *r, const struct select_pace *pace) {
+    struct value row;
+    bool shown;
+    eg_err err = EG_OK;
+
+    for (uint32_t n = 1; err == EG_OK && r->rows.count > 0; n++) {
+        err = admit(r, &shown);
+        if (err == STOP)
+            return EG_OK;
+        EG_ASSERT(text_rows_pop(&r->rows, &row));
+        if (err == EG_OK && shown)
+            err = show_columns(r, row);
+        if (err == EG_OK && n % CLOCK_ROWS == 0 && pace->is_over(pace->context))
+            return EG_AGAIN;
+    }
+    return err;
+}
+
+/* ---- a step ---------------------------------------------------------------------------------- */
+
+static eg_err explain_bound(const struct text_run *r, eg_err err, struct err_note *note) {
+    if (err != EG_TOO_LARGE || note == NULL || note->text[0] != '\0')
+        return err;
+    if (r->page->size_bytes > TEXT_PAGE_BYTES_MAX / 2)
+        return err_note(note, err, "the result is larger than 64 MiB: ask for pages by limit");
+    return err_note(note, err, "what has to be sorted, grouped or joined is larger than 64 MiB");
+}
+
+static eg_err run(struct text_run *r, struct reader *reader, const struct select_pace *pace,
+                  struct err_note *note) {
+    eg_err err = EG_OK;
+
+    if (r->state == TEXT_RUN_READ) {
+        err = read_rows(r, reader, pace);
+        if (err == EG_OK && !r->more)
+            r->state = r->plan->grouped ? TEXT_RUN_GROUPS
+                       : r->keeps       ? TEXT_RUN_TURN
+                                        : TEXT_RUN_READ;
+        if (err != EG_OK || r->state == TEXT_RUN_READ)
+            return err;
+    }
+    if (r->state == TEXT_RUN_GROUPS) {
+        err = read_groups(r, pace, note);
+        if (err != EG_OK || !r->keeps)
+            return err;
+        r->state = TEXT_RUN_TURN;
+    }
+    if (r->state == TEXT_RUN_TURN) {
+        while ((err = text_rows_turn(&r->rows)) == EG_AGAIN)
+            if (pace->is_over(pace->context))
+                return EG_AGAIN;
+        if (err != EG_OK)
+            return err;
+        r->state = TEXT_RUN_EMIT;
+    }
+    return emit(r, pace);
+}
+
+eg_err text_run_step(struct text_run *r, struct catalog *catalog, struct reader *reader,
+                     const struct select_pace *pace, struct buffer *page, struct err_note *note) {
+    eg_err err = text_plan_check(r->plan, catalog, note);
+
+    r->page = page;
+    if (err == EG_OK)
+        err = run(r, reader, pace, note);
+    if (err == EG_ABORTED && note != NULL && note->text[0] == '\0')
+        return err_note(note, err, "the attributes of the table were changed meanwhile");
+    if (err == EG_OK && r->more && r->state == TEXT_RUN_READ && r->plan->join == TEXT_JOIN_NONE) {
+        struct buffer place = r->place; /* the next page begins behind this one's last row */
+        r->place = r->resume;
+        r->resume = place;
+    }
+    return explain_bound(r, err, note);
+}
