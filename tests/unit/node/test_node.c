@@ -258,6 +258,24 @@ Test(node, a_full_table_refuses_growth_but_not_reads_and_deletes) {
     eg_table_close(t);
 }
 
+Test(node, replacing_records_where_there_is_room_is_not_refused) {
+    static const char text[201] = "";
+    struct bytes b;
+    eg_span o = one_option(&b, "max_bytes", 200000, false);
+    eg_table *t;
+
+    cr_assert_eq(eg_create_table(node, "m", &o, NULL), EG_OK);
+    cr_assert_eq(eg_table_open(node, "m", &t), EG_OK);
+    for (int i = 0; i < 20000; i++) { /* what is replaced waits for readers: 3 MB in all */
+        b.w = eg_writer_init(b.at, sizeof b.at);
+        eg_put_array(&b.w, 2);
+        eg_put_int(&b.w, i % 100);
+        eg_put_bytes(&b.w, text, i / 100 % 2 == 0 ? 100 : 200);
+        cr_assert_eq(eg_write(t, eg_written(&b.w)), EG_OK, "write %d", i);
+    }
+    eg_table_close(t);
+}
+
 Test(node, bad_bytes_are_refused_and_nothing_is_written) {
     struct bytes b;
     eg_table *t;
