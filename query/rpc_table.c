@@ -153,7 +153,7 @@ static eg_err read_chunk(struct rpc_call *c, struct value_iter *it) {
     eg_err err = EG_OK;
 
     while (err == EG_OK && count < READ_MANY_KEYS && value_iter_next(it, &v)) {
-        err = table_key(c->table, &key[count], v);
+        err = table_key_checked(c->table, &key[count], v, c->note);
         if (err == EG_OK) {
             keys[count] = &key[count];
             count++;
@@ -193,7 +193,7 @@ eg_err rpc_last(struct rpc_call *c) {
 
 static eg_err neighbour(struct rpc_call *c, bool prev) {
     struct key key;
-    eg_err err = table_key(c->table, &key, c->param[1]);
+    eg_err err = table_key_checked(c->table, &key, c->param[1], c->note);
 
     if (err != EG_OK)
         return err;

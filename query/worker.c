@@ -189,7 +189,7 @@ static eg_err prepare_keyed(struct rpc_call *c) {
                             (int) EG_MIN(size_bytes, 64u), (const char *) at);
         c->attribute = (uint16_t) position;
     }
-    err = table_key(c->table, &c->key, key);
+    err = table_key_checked(c->table, &c->key, key, c->note);
     if (err == EG_OK) {
         c->has_key = true;
         table_prefetch(c->table, &c->worker->reader, &c->key);

@@ -70,6 +70,17 @@ eg_err table_key(const struct table *t, struct key *k, struct value v) {
     return key_prepare(k, v, t->seed, t->world->o.alloc);
 }
 
+eg_err table_key_checked(const struct table *t, struct key *k, struct value v,
+                         struct err_note *note) {
+    eg_err err = table_key(t, k, v);
+
+    if (err == EG_BAD_RECORD)
+        return err_note(note, err, "NaN cannot be a key");
+    if (err == EG_TOO_LARGE)
+        return err_note(note, err, "a key is at most 64 KiB");
+    return err;
+}
+
 /* ---- checks ------------------------------------------------------------------- */
 
 static eg_err check_record(const struct schema *s, struct value record, struct err_note *note) {
@@ -135,15 +146,9 @@ static eg_err check(const struct table *t, const struct shard_request *q, struct
 static eg_err key_of_request(const struct table *t, const struct shard_request *q, struct key *k,
                              struct err_note *note) {
     struct value v;
-    eg_err err;
 
     EG_ASSERT(shard_request_key(q, &v)); /* others go through the catalog */
-    err = table_key(t, k, v);
-    if (err == EG_BAD_RECORD)
-        return err_note(note, err, "NaN cannot be a key");
-    if (err == EG_TOO_LARGE)
-        return err_note(note, err, "a key is at most 64 KiB");
-    return err;
+    return table_key_checked(t, k, v, note);
 }
 
 /* ---- one shard ------------------------------------------------------------------ */
@@ -274,9 +279,9 @@ static eg_err aim_all(struct table *t, struct value records, struct aimed *aimed
         if (err != EG_OK)
             return err;
         EG_ASSERT(array_element(array, 0, &key_value)); /* it has attributes: checked */
-        err = table_key(t, &k, key_value);
+        err = table_key_checked(t, &k, key_value, note);
         if (err != EG_OK)
-            return err_note(note, err, "NaN or more than 64 KiB cannot be a key");
+            return err;
         aimed[i] = (struct aimed){array, shard_of(t, k.hash)};
         wanted[aimed[i].shard->number] = true;
         key_release(&k);

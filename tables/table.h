@@ -49,6 +49,9 @@ bool table_settling(const struct table *t);
 
 /* Make `k` ready for table_get(): canonical form and hash.  See key_prepare(). */
 EG_MUST_USE eg_err table_key(const struct table *t, struct key *k, struct value v);
+/* Likewise, and says what is wrong with a key that is refused. */
+EG_MUST_USE eg_err table_key_checked(const struct table *t, struct key *k, struct value v,
+                                     struct err_note *note);
 
 /* The record under `k`; in a bag the first; NULL: absent or expired. */
 const struct record *table_get(struct table *t, struct reader *r, const struct key *k);

@@ -6,7 +6,7 @@ import random
 
 import msgpack
 
-from harness import KINDS, STORAGES, TYPES, Client, ClusterTest, main
+from harness import KINDS, STORAGES, TYPES, Client, ClusterTest, Refused, main
 
 TEXT = {"use_bin_type": True, "unicode_errors": "surrogateescape"}
 MIB = 1 << 20
@@ -127,6 +127,15 @@ class Values(ClusterTest):
                 self.assert_refused("bad_record", self.call, "read", table, key)
                 self.assert_refused("bad_record", self.call, "delete", table, key)
             self.assertEqual(self.call("size", table), 0)
+
+    def test_a_refused_key_is_told_why(self):
+        self.call("create_table", "t")
+        for key, why in ((float("nan"), "NaN cannot be a key"), ("x" * 70000, "a key is at most 64 KiB")):
+            for method, what in (("write", [key, 1]), ("write_many", [[key, 1]]), ("read", key), ("read_many", [key]),
+                                 ("delete", key), ("next", key)):
+                with self.subTest(method), self.assertRaises(Refused) as refused:
+                    self.call(method, "t", what)
+                self.assertIn(why, str(refused.exception))
 
     def test_a_bag_keeps_equal_records_once(self):
         for table in self.each_kind(kinds=[(s, "bag") for s in STORAGES]):
