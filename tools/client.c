@@ -1,6 +1,7 @@
 /* client.c -- sockets with a deadline, frames in and out of two buffers. */
 #include "tools/client.h"
 
+#include "engine/address.h"
 #include "engine/buffer.h"
 
 #include <errno.h>
@@ -75,35 +76,21 @@ static int socket_connect(struct client *c, int family, const struct sockaddr *t
 static int connect_unix(struct client *c, const char *path) {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
 
-    if (strlen(path) >= sizeof to.sun_path)
-        return ENAMETOOLONG;
-    memcpy(to.sun_path, path, strlen(path) + 1);
+    memcpy(to.sun_path, path, strlen(path) + 1); /* address_parse() has measured it */
     return socket_connect(c, AF_UNIX, (struct sockaddr *) &to, sizeof to);
 }
 
-static int connect_tcp(struct client *c, const char *address, const char **why) {
+static int connect_tcp(struct client *c, const struct address *to, const char **why) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    const char *colon = strrchr(address, ':');
-    char host[256];
-    size_t length;
+    char port[8];
     int failure, one = 1;
 
-    *why = "expected HOST:PORT or unix:PATH";
-    if (colon == NULL || colon == address || (size_t) (colon - address) >= sizeof host)
-        return EINVAL;
-    length = (size_t) (colon - address);
-    memcpy(host, address, length);
-    host[length] = '\0';
-    if (host[0] == '[' && host[length - 1] == ']') { /* [::1]:7340 */
-        host[length - 1] = '\0';
-        memmove(host, host + 1, length - 1);
-    }
-    failure = getaddrinfo(host, colon + 1, &hints, &found);
+    snprintf(port, sizeof port, "%u", (unsigned) to->port);
+    failure = getaddrinfo(to->host, port, &hints, &found);
     if (failure != 0) {
         *why = gai_strerror(failure);
         return EINVAL;
     }
-    *why = NULL;
     failure = ECONNREFUSED;
     for (struct addrinfo *a = found; a != NULL && failure != 0; a = a->ai_next)
         failure = socket_connect(c, a->ai_family, a->ai_addr, a->ai_addrlen);
@@ -115,20 +102,26 @@ static int connect_tcp(struct client *c, const char *address, const char **why) 
 
 eg_err client_open(struct client **out, struct alloc *a, const char *address, int timeout_ms,
                    struct err_note *note) {
-    struct client *c = alloc_zero(a, sizeof *c);
+    struct client *c;
+    struct address to;
     const char *why = NULL;
     int failure;
 
+    if (address_parse(address, &to, note) != EG_OK) {
+        err_note_prefix(note, "cannot connect to");
+        return EG_CLOSED;
+    }
+    c = alloc_zero(a, sizeof *c);
     if (c == NULL)
         return err_note(note, EG_MEMORY, "out of memory");
     c->alloc = a;
     c->timeout_ms = timeout_ms;
     buffer_init(&c->out, a, ANSWER_BYTES_MAX);
     buffer_init(&c->in, a, ANSWER_BYTES_MAX);
-    if (strncmp(address, "unix:", 5) == 0)
-        failure = connect_unix(c, address + 5);
+    if (to.local)
+        failure = connect_unix(c, to.path);
     else
-        failure = connect_tcp(c, address, &why);
+        failure = connect_tcp(c, &to, &why);
     if (failure != 0) {
         alloc_put(a, c, sizeof *c);
         return err_note(note, EG_CLOSED, "cannot connect to %s: %s", address,

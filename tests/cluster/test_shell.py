@@ -116,6 +116,12 @@ class Shell(ClusterTest):
             self.assertEqual(done.returncode, 3, done.stderr)
             self.assertEqual(len(done.stderr.strip().splitlines()), 1)
 
+    def test_a_port_is_never_cut_to_another(self):
+        port = int(self.served.address.rsplit(":")[-1])
+        done = shell("--connect", f"127.0.0.1:{port + 65536}", "tables")
+        self.assertEqual((done.returncode, done.stdout), (3, ""))
+        self.assertIn("a port is a number from 0 to 65535", done.stderr)
+
     def fake_node(self, behave):
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
