@@ -100,6 +100,8 @@ EG_API eg_err eg_drop_index(eg_node *node, const char *table, const char *attrib
                             eg_note *note); /* may wait */
 
 EG_API eg_err eg_table_open(eg_node *node, const char *name, eg_table **out);
+/* A handle of a table that is dropped stays valid until it is closed, and everything
+ * asked of it is EG_NO_TABLE, also where another table has the name by now. */
 EG_API void eg_table_close(eg_table *table);
 
 /* ---- reading ------------------------------------------------------------ */

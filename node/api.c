@@ -53,6 +53,12 @@ void api_copy_note(eg_note *to, const struct err_note *from) {
         snprintf(to->text, sizeof to->text, "%s", from->text);
 }
 
+/* A call that says nothing leaves nothing of an earlier one either. */
+static void clear_note(eg_note *note) {
+    if (note != NULL)
+        note->text[0] = '\0';
+}
+
 /* ---- waiting for an answer ------------------------------------------------------------ */
 
 eg_err api_call(eg_node *n, eg_pid to, struct message *m, uint64_t timeout_ms,
@@ -98,6 +104,7 @@ static eg_err change(eg_node *n, const struct catalog_request *q, eg_note *note)
 eg_err eg_create_table(eg_node *node, const char *name, const eg_span *options, eg_note *note) {
     struct catalog_request q = {.op = CATALOG_CREATE};
 
+    clear_note(note);
     if (node == NULL || name == NULL)
         return EG_BAD_REQUEST;
     q.name = value_of_text(name);
@@ -132,6 +139,7 @@ static eg_err change_index(eg_node *node, enum catalog_op op, const char *table,
     uint8_t encoded[SCHEMA_NAME_MAX + 8];
     struct value_writer w = value_writer_init(encoded, sizeof encoded);
 
+    clear_note(note);
     if (node == NULL || table == NULL || attribute == NULL)
         return EG_BAD_REQUEST;
     value_put_text(&w, attribute);
@@ -203,7 +211,7 @@ void eg_read_end(eg_node *node) {
     eg_err err;
     struct node_thread *t = node == NULL ? NULL : node_thread(node, &err);
 
-    if (t != NULL)
+    if (t != NULL && t->reader.slot->depth > 0)
         reader_exit(&t->reader);
 }
 
@@ -220,6 +228,8 @@ eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
 
     if (err != EG_OK)
         return err;
+    if (EG_UNLIKELY(table_dropped(table->table)))
+        return EG_NO_TABLE;
     t = node_thread(table->node, &err);
     if (t == NULL)
         return err;
@@ -247,6 +257,8 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
 
     if (table == NULL || keys == NULL || records == NULL)
         return EG_BAD_REQUEST;
+    if (table_dropped(table->table))
+        return EG_NO_TABLE;
     t = node_thread(table->node, &err);
     for (size_t from = 0; err == EG_OK && from < n; from += WINDOW) {
         size_t count = EG_MIN(n - from, (size_t) WINDOW), made = 0;
@@ -284,6 +296,8 @@ static eg_err copy_begin(struct copy *c, eg_table *table) {
 
     if (table == NULL)
         return EG_BAD_REQUEST;
+    if (table_dropped(table->table))
+        return EG_NO_TABLE;
     c->thread = node_thread(table->node, &err);
     if (c->thread == NULL)
         return err;
@@ -336,6 +350,7 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
     struct value v;
     eg_err err = api_value_of_span(pattern, &v);
 
+    clear_note(note);
     if (err == EG_OK)
         err = copy_begin(&c, table);
     if (err != EG_OK)
@@ -351,7 +366,7 @@ uint64_t eg_size(eg_table *table) {
     uint64_t size;
     eg_err err;
 
-    t = table == NULL ? NULL : node_thread(table->node, &err);
+    t = table == NULL || table_dropped(table->table) ? NULL : node_thread(table->node, &err);
     if (t == NULL)
         return 0;
     reader_enter(&t->reader);
@@ -424,6 +439,8 @@ eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
 
     if (table == NULL || see == NULL)
         return EG_BAD_REQUEST;
+    if (table_dropped(table->table))
+        return EG_NO_TABLE;
     if (reverse && table_type(table->table) != TABLE_ORDERED_SET)
         return EG_BAD_REQUEST;
     t = node_thread(table->node, &err);

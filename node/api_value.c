@@ -52,14 +52,27 @@ void eg_put_double(eg_writer *w, double d) {
     close_writer(w, &v);
 }
 
+/* What cannot be written makes the span empty, as what does not fit. */
+static void refuse(eg_writer *w) {
+    w->need_bytes = SIZE_MAX / 2;
+}
+
 void eg_put_string(eg_writer *w, const char *text) {
     struct value_writer v = open_writer(w);
+    if (text == NULL || strlen(text) > UINT32_MAX) {
+        refuse(w);
+        return;
+    }
     value_put_text(&v, text);
     close_writer(w, &v);
 }
 
 void eg_put_bytes(eg_writer *w, const void *at, size_t size_bytes) {
     struct value_writer v = open_writer(w);
+    if ((at == NULL && size_bytes != 0) || size_bytes > UINT32_MAX) {
+        refuse(w);
+        return;
+    }
     value_put_binary(&v, at, size_bytes);
     close_writer(w, &v);
 }

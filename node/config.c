@@ -150,7 +150,7 @@ static bool is_unix(const char *address) {
     return strncmp(address, "unix:", 5) == 0;
 }
 
-static bool is_name(const char *text) {
+bool config_is_name(const char *text) {
     size_t length = strlen(text);
     return length >= 1 && length <= 63 &&
            strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
@@ -198,9 +198,7 @@ static eg_err value_check(const struct config_row *row, const char *value, uint6
     case TEXT:
         return *value == '\0' ? refuse(note, key, value, "a path") : EG_OK;
     case NAME:
-        return is_name(value)
-                   ? EG_OK
-                   : refuse(note, key, value, "a name (1 to 63 letters, digits, dots, dashes, _)");
+        return config_is_name(value) ? EG_OK : refuse(note, key, value, CONFIG_NAME_IS);
     case ADDRESS_OR_OFF:
         if (strcmp(value, "off") == 0)
             return EG_OK;

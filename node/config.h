@@ -69,6 +69,10 @@ void config_init(struct config *c);
 /* What stands at `number` (0, 1, ...), or NULL past the last key. */
 const struct config_key_help *config_key(uint32_t number);
 
+/* What a node may be called. */
+#define CONFIG_NAME_IS "a name (1 to 63 letters, digits, dots, dashes, _)"
+bool config_is_name(const char *text);
+
 /* Set one key.  Unknown keys and bad values are refused. */
 EG_MUST_USE eg_err config_set(struct config *c, const char *key, const char *value,
                               enum config_source source, struct err_note *note);

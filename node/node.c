@@ -6,6 +6,7 @@
 #include "engine/loop_uv.h"
 #include "engine/runtime.h"
 #include "engine/stream.h"
+#include "node/config.h"
 #include "query/server.h"
 #include "tables/catalog.h"
 #include "tables/disc.h"
@@ -147,6 +148,12 @@ static void set_limit(eg_node *n) {
     atomic_init(&n->budget.limit_bytes, (int64_t) limit);
 }
 
+static eg_err check_options(const eg_options *o, struct err_note *note) {
+    if (o->name != NULL && !config_is_name(o->name))
+        return err_note(note, EG_BAD_REQUEST, "name: \"%s\" is not " CONFIG_NAME_IS, o->name);
+    return EG_OK;
+}
+
 static eg_err open_parts(eg_node *n, struct err_note *note) {
     eg_err err = thread_slot_open(&n->threads);
 
@@ -204,6 +211,8 @@ eg_err node_open(const eg_options *options, struct alloc *a, eg_node **out, eg_n
     eg_node *n = alloc_zero(a, sizeof *n);
     eg_err err;
 
+    if (note != NULL)
+        note->text[0] = '\0';
     if (n == NULL)
         return EG_MEMORY;
     n->alloc = a;
@@ -213,7 +222,9 @@ eg_err node_open(const eg_options *options, struct alloc *a, eg_node **out, eg_n
     atomic_flag_clear(&n->threads_lock);
     open_env(n);
     set_limit(n);
-    err = open_parts(n, &why);
+    err = check_options(&n->options, &why);
+    if (err == EG_OK)
+        err = open_parts(n, &why);
     if (err != EG_OK) {
         if (note != NULL)
             snprintf(note->text, sizeof note->text, "%s",
@@ -231,9 +242,9 @@ void eg_close(eg_node *node) {
 }
 
 const char *eg_node_name(const eg_node *node) {
-    return node->name;
+    return node == NULL ? NULL : node->name;
 }
 
 const char *eg_node_address(const eg_node *node, uint32_t number) {
-    return node->server == NULL ? NULL : server_address(node->server, number);
+    return node == NULL || node->server == NULL ? NULL : server_address(node->server, number);
 }

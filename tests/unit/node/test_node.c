@@ -276,6 +276,62 @@ Test(node, replacing_records_where_there_is_room_is_not_refused) {
     eg_table_close(t);
 }
 
+Test(node, a_handle_of_a_dropped_table_finds_no_table_though_another_has_its_name) {
+    struct bytes b;
+    eg_result r;
+    eg_span rec, key;
+    eg_table *t;
+
+    cr_assert_eq(eg_create_table(node, "t", NULL, NULL), EG_OK);
+    cr_assert_eq(eg_table_open(node, "t", &t), EG_OK);
+    cr_assert_eq(eg_write(t, record(&b, 1, 1)), EG_OK);
+    cr_assert_eq(eg_drop_table(node, "t"), EG_OK);
+    cr_assert_eq(eg_create_table(node, "t", NULL, NULL), EG_OK);
+    cr_assert_eq(eg_write(t, record(&b, 1, 1)), EG_NO_TABLE);
+    key = number(&b, 1);
+    cr_assert_eq(eg_read_begin(node), EG_OK);
+    cr_assert_eq(eg_get(t, key, &rec), EG_NO_TABLE);
+    cr_assert_eq(eg_get_many(t, &key, 1, &rec), EG_NO_TABLE);
+    eg_read_end(node);
+    cr_assert_eq(eg_read(t, key, &r), EG_NO_TABLE);
+    cr_assert_eq(eg_first(t, &r), EG_NO_TABLE);
+    cr_assert_eq(eg_next(t, key, &r), EG_NO_TABLE);
+    cr_assert_eq(eg_size(t), 0);
+    eg_table_close(t);
+}
+
+Test(node, a_note_says_nothing_of_an_earlier_call) {
+    static const uint8_t cut[] = {0x81};
+    eg_note note = {""};
+    eg_span bad = {cut, sizeof cut};
+    eg_node *other;
+
+    cr_assert_eq(eg_create_table(node, "", NULL, &note), EG_BAD_REQUEST);
+    cr_assert_str_neq(note.text, "");
+    cr_assert_eq(eg_create_table(node, "t", &bad, &note), EG_BAD_REQUEST);
+    cr_assert_str_eq(note.text, "");
+    cr_assert_eq(eg_open(&(eg_options){.name = "a b"}, &other, &note), EG_BAD_REQUEST);
+    cr_assert_neq(strstr(note.text, "a b"), NULL, "%s", note.text);
+    cr_assert_eq(eg_open(&(eg_options){.schedulers = 1}, &other, &note), EG_OK);
+    cr_assert_str_eq(note.text, "");
+    eg_close(other);
+}
+
+Test(node, what_cannot_be_written_makes_an_empty_span) {
+    uint8_t memory[64];
+    eg_writer w = eg_writer_init(memory, sizeof memory);
+
+    eg_put_string(&w, NULL);
+    eg_put_int(&w, 1);
+    cr_assert_eq(eg_written(&w).size_bytes, 0);
+    w = eg_writer_init(memory, sizeof memory);
+    eg_put_bytes(&w, NULL, 1);
+    cr_assert_eq(eg_written(&w).size_bytes, 0);
+    w = eg_writer_init(memory, sizeof memory);
+    eg_put_bytes(&w, memory, (size_t) UINT32_MAX + 1);
+    cr_assert_eq(eg_written(&w).size_bytes, 0);
+}
+
 Test(node, bad_bytes_are_refused_and_nothing_is_written) {
     struct bytes b;
     eg_table *t;
@@ -298,7 +354,10 @@ Test(node, bad_bytes_are_refused_and_nothing_is_written) {
     cr_assert_eq(eg_read_begin(NULL), EG_BAD_REQUEST);
     cr_assert_eq(eg_create_table(node, NULL, NULL, NULL), EG_BAD_REQUEST);
     cr_assert_eq(eg_open(NULL, NULL, NULL), EG_BAD_REQUEST);
+    cr_assert_eq(eg_node_name(NULL), NULL);
+    cr_assert_eq(eg_node_address(NULL, 0), NULL);
     eg_read_end(NULL);
+    eg_read_end(node); /* none was begun */
     eg_table_close(NULL);
     eg_close(NULL);
     eg_table_close(t);
