@@ -12,11 +12,14 @@
 
 #include "engine/env.h"
 #include "engine/runtime.h"
+#include "tables/catalog.h"
+#include "tables/watch.h"
 
 enum {
     STEP_WAIT_MS = 1000, /* a missed wake must not hang a stop for ever */
     UNWELCOME_MAX = 64,  /* a worker's; past it a connection is just closed */
     POST_RETRY_NS = 10 * 1000 * 1000,
+    OVERLOAD_QUIET_NS = 1000 * 1000 * 1000,
 };
 
 /* ---- steps ------------------------------------------------------------------ */
@@ -72,6 +75,15 @@ static void post_to_first(struct server *s, uint32_t steps,
     post(s, &s->worker[0], fn);
 }
 
+void server_tell_overload(struct server *s, const char *what, const char *reason) {
+    uint64_t now_ns = env_now_ns(env_of(s));
+    uint64_t told_ns = atomic_load_explicit(&s->overload_told_ns, memory_order_relaxed);
+
+    if ((told_ns == 0 || now_ns - told_ns >= OVERLOAD_QUIET_NS) &&
+        atomic_compare_exchange_strong(&s->overload_told_ns, &told_ns, now_ns))
+        watch_tell_state(catalog_watch(s->opts.catalog), WATCH_OVERLOAD, what, reason);
+}
+
 /* ---- connections --------------------------------------------------------------- */
 
 struct delivery {
@@ -108,6 +120,7 @@ static void on_accept(void *user, struct stream_accepted accepted) {
     if (unwelcome) {
         atomic_fetch_sub(&s->connections, 1);
         counter_add(&s->worker[0].counters.refused, 1);
+        server_tell_overload(s, "connections", "there are as many as the node takes");
     }
     if (w == &s->worker[0]) {
         receive(w, accepted, unwelcome);

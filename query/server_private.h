@@ -19,6 +19,7 @@ struct server {
     _Atomic uint64_t unread_bytes; /* of answers with streams that do not take them */
     _Atomic uint64_t tasks_bytes;  /* of results in the making */
     _Atomic uint32_t subscriptions;
+    _Atomic uint64_t overload_told_ns;
     _Atomic uint32_t workers_open;
     uint64_t started_ns;
     uint32_t next_worker; /* where the next connection goes */
@@ -36,6 +37,8 @@ struct server {
 
 /* One step of open or close is done. */
 void server_step_done(struct server *s);
+/* Tell those who watch the node that clients are turned away, once a second at most. */
+void server_tell_overload(struct server *s, const char *what, const char *reason);
 /* A worker that drains has no session left. */
 void server_worker_empty(struct server *s, struct worker *w);
 

@@ -284,6 +284,7 @@ static void shed(struct session *s) {
     bool has_id = rpc_msgid_of_prefix(s->held.at, s->held.size_bytes, &id);
 
     counter_add(&s->worker->counters.shed, 1);
+    server_tell_overload(server_of(s), "input", "unfinished requests fill their memory");
     last_words(s, has_id, id, EG_BUSY, "unfinished requests fill the memory there is for them");
     give_back_input(s);
 }
@@ -545,6 +546,7 @@ static void send_later(struct session *s, size_t sent_bytes) {
     if (atomic_fetch_add_explicit(&server->unread_bytes, s->sending.size_bytes,
                                   memory_order_relaxed) > SERVER_OUTPUT_MAX) {
         counter_add(&s->worker->counters.unread, 1);
+        server_tell_overload(server, "output", "answers that nobody reads fill their memory");
         session_close(s);
         return;
     }

@@ -12,7 +12,9 @@
 
 #include "tables/table_private.h"
 
+/* After the change has been stored: see who else pays for that order in watch.c. */
 static inline bool shard_is_watched(const struct shard *s) {
+    atomic_signal_fence(memory_order_seq_cst);
     return EG_UNLIKELY(atomic_load_explicit(&s->table->watchers, memory_order_relaxed) != NULL);
 }
 

@@ -6,6 +6,7 @@
  * the old list, unheard, until somebody else comes or goes. */
 #include "tables/watch.h"
 
+#include "engine/fence.h"
 #include "tables/table_private.h"
 #include "tables/watch_private.h"
 
@@ -32,6 +33,7 @@ eg_err watch_hub_open(struct watch_hub **out, struct alloc *a, struct epoch *epo
     h->alloc = a;
     atomic_flag_clear(&h->lock);
     epoch_bin_init(&h->bin, epoch, a);
+    h->fence = fence_kind_here();
     *out = h;
     return EG_OK;
 }
@@ -157,6 +159,9 @@ static eg_err enter(struct watcher *w, struct table *t, _Atomic(struct watch_lis
         w->at = at;
     epoch_sweep(&h->bin);
     unlock(h);
+    /* A change under way either sees the new list, or has been stored before this returns:
+     * who reads the table now, or hears of the change, misses none (shard_is_watched()). */
+    fence_heavy(h->fence);
     return err;
 }
 

@@ -48,7 +48,7 @@ enum watch_kind {
     WATCH_GAP,      /* details: {"missing": n}                               */
     WATCH_DISC,     /* system: details {"state": "failed" | "well", "reason": text} */
     WATCH_MEMORY,   /* system: details {"state": "full" | "free"}            */
-    WATCH_OVERLOAD, /* system: details {"reason": text}                      */
+    WATCH_OVERLOAD, /* system: details {"state": what is full, "reason": text} */
     WATCH_NODE,     /* system: a member's coming and going                   */
     WATCH_PUBLIC_KINDS,
     WATCH_CLEAR_PART = WATCH_PUBLIC_KINDS, /* one shard's; never read */

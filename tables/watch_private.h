@@ -14,6 +14,7 @@
 
 #include "engine/buffer.h"
 #include "engine/epoch.h"
+#include "engine/fence.h"
 #include "tables/schema.h"
 #include "tables/watch.h"
 
@@ -97,7 +98,8 @@ struct watcher {
 
 struct watch_hub {
     struct alloc *alloc;
-    atomic_flag lock;     /* held for a few instructions: lists and the bin */
+    atomic_flag lock; /* held for a few instructions: lists and the bin */
+    enum fence_kind fence;
     struct epoch_bin bin; /* lists and watchers that publishers may still see */
     _Atomic(struct watch_list *) system;
     _Atomic uint64_t held_bytes;   /* of all chunks */

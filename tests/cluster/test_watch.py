@@ -242,6 +242,16 @@ class Watch(ClusterTest):
         self.assertEqual(self.told(5), [["write", [1, 11], {}], ["write", [0, 12], {}], ["delete", 0, {}],
                                         ["schema", None, {"change": "add_index", "attribute": "n"}], ["clear", None, {}]])
 
+    def test_the_system_tells_that_clients_are_turned_away(self):
+        node = self.node("--max-connections", "2")
+        reader = node.client()
+        reader.call("subscribe", {"system": True})
+        others = [node.client() for _ in range(4)]
+        what, kind, table, key, details = reader.event()
+        self.assertEqual((kind, table, key, details["state"]), ("overload", None, None, "connections"))
+        for other in others:
+            other.close()
+
     # ---- order
 
     def test_a_mirror_that_follows_the_events_is_the_table(self):
