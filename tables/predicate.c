@@ -134,7 +134,6 @@ static eg_err program_open(struct predicate **out, const struct compiler *c) {
         predicate_close(p);
         return err_note(c->note, err, "the compiled program was refused");
     }
-    p->machine_bytes = p->depth * sizeof(struct slot) + p->places * sizeof(const uint8_t *);
     *out = p;
     return EG_OK;
 }

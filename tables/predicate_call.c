@@ -433,25 +433,7 @@ static struct slot like(struct run *r, const struct slot *x, const struct slot *
 }
 
 static bool order_holds(unsigned op, int order) {
-    switch (op) {
-    case EXPR_EQ:
-    case EXPR_SQL_EQ:
-        return order == 0;
-    case EXPR_NE:
-    case EXPR_SQL_NE:
-        return order != 0;
-    case EXPR_LT:
-    case EXPR_SQL_LT:
-        return order < 0;
-    case EXPR_LE:
-    case EXPR_SQL_LE:
-        return order <= 0;
-    case EXPR_GT:
-    case EXPR_SQL_GT:
-        return order > 0;
-    default:
-        return order >= 0;
-    }
+    return (predicate_order_bits(op) & order_bit(order)) != 0;
 }
 
 static bool binary_number(struct run *r, unsigned op, const struct slot *x, const struct slot *y,

@@ -31,6 +31,7 @@ static struct operand emit_call(struct compiler *c, unsigned op, struct operand 
                           .x_from = x.from,
                           .y_from = y.from,
                           .count = (uint16_t) count,
+                          .holds = (uint16_t) predicate_order_bits(op),
                           .x = x.index,
                           .y = y.index});
     return ON_STACK;
@@ -80,6 +81,14 @@ static struct operand add_literal(struct compiler *c, struct value v) {
 }
 
 /* ---- expressions ----------------------------------------------------------------- */
+
+/* Trees may share branches; what is made of them is bounded all the same. */
+static bool count_visit(struct compiler *c) {
+    if (c->visits++ < EXPR_NODES_MAX)
+        return true;
+    compiler_fail(c, EG_TOO_LARGE, "more than %d terms", EXPR_NODES_MAX);
+    return false;
+}
 
 static struct operand gen(struct compiler *c, const struct expr *e, unsigned depth);
 
@@ -183,7 +192,7 @@ static struct operand gen_call(struct compiler *c, const struct expr *e, unsigne
 }
 
 static struct operand gen(struct compiler *c, const struct expr *e, unsigned depth) {
-    if (c->err != EG_OK || !compiler_count_node(c))
+    if (c->err != EG_OK || !count_visit(c))
         return ON_STACK;
     if (depth >= EXPR_DEPTH_MAX) {
         compiler_fail(c, EG_TOO_LARGE, "an expression is nested deeper than %d levels",
@@ -219,13 +228,25 @@ static bool is_test(enum expr_op op) {
            (op >= EXPR_SQL_NOT && op <= EXPR_SQL_IS_NULL);
 }
 
+/* What most questions ask, a field compared with an integer, is one step. */
+static void fuse_test(struct compiler *c, struct code *test) {
+    const struct slot *literal = (const struct slot *) (const void *) c->literals.at;
+
+    test->tests = true;
+    if (test->holds != 0 && test->x_from == FROM_FIELD && test->y_from == FROM_LITERAL &&
+        slot_is_integer(&literal[test->y])) {
+        test->count = test->op;
+        test->op = CODE_FIELD_INTEGER;
+    }
+}
+
 static void gen_test(struct compiler *c, const struct expr *e, bool sql, unsigned depth) {
     bool conjunction = e->op == EXPR_SQL_AND || e->op == EXPR_AND || e->op == EXPR_ANDALSO;
     struct operand x;
 
     if (conjunction && e->count > 0 && depth < EXPR_DEPTH_MAX) {
         for (uint16_t i = 0; i < e->count && c->err == EG_OK; i++)
-            if (compiler_count_node(c))
+            if (count_visit(c))
                 gen_test(c, e->arg[i], sql || e->op == EXPR_SQL_AND, depth + 1);
         return;
     }
@@ -233,7 +254,7 @@ static void gen_test(struct compiler *c, const struct expr *e, bool sql, unsigne
     if (c->err != EG_OK)
         return;
     if (is_test(e->op))
-        last_code(c)->tests = true;
+        fuse_test(c, last_code(c));
     else
         emit_call(c, sql ? CODE_TEST_SQL : CODE_TEST, x, ON_STACK, 0);
 }
@@ -254,8 +275,10 @@ static unsigned levels(const struct expr *e, uint32_t arity, unsigned depth) {
     default:
         break;
     }
-    for (uint16_t i = 0; i < e->count; i++)
-        most = EG_MAX(most, levels(e->arg[i], arity, depth + 1));
+    for (uint16_t i = 0; i < e->count; i++) {
+        unsigned below = levels(e->arg[i], arity, depth + 1);
+        most = EG_MAX(most, below);
+    }
     return most + (e->op == EXPR_ARRAY || e->op == EXPR_MAP);
 }
 
@@ -264,6 +287,8 @@ static void gen_body(struct compiler *c, const struct expr *e) {
 
     c->yields_record = c->yields_record && e->op == EXPR_RECORD;
     c->may_be_deep = c->may_be_deep || levels(e, c->arity, 0) > VALUE_DEPTH_MAX;
+    if (e->op != EXPR_RECORD && e->op != EXPR_LITERAL) /* those cannot fail */
+        emit_call(c, CODE_BODY, ON_STACK, ON_STACK, 0);
     if (e->op == EXPR_ARRAY) {
         for (uint16_t i = 0; i < e->count && c->err == EG_OK; i++)
             gen_pushed(c, e->arg[i], 1);
@@ -291,7 +316,6 @@ void compiler_add_clause(struct compiler *c, const struct clause *clause) {
         gen_head(c, &clause->step[i]);
     for (uint32_t i = 0; i < clause->guard_count && c->err == EG_OK; i++)
         gen_test(c, clause->guard[i], clause->sql, 0);
-    emit_call(c, CODE_BODY, ON_STACK, ON_STACK, 0);
     if (c->err == EG_OK)
         gen_body(c, clause->body);
     jump_land(c, begin);

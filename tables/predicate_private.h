@@ -33,6 +33,7 @@ enum code_op {
     CODE_PUSH,           /* x                                                            */
     CODE_PATH,           /* x, then the `count` literals from y: keys, positions         */
     CODE_TEST,           /* x is true                                                    */
+    CODE_FIELD_INTEGER,  /* test: field x compared (call `count`) with the integer literal y */
     CODE_TEST_SQL,       /* x is true, or a number that is not 0                         */
     CODE_ANDALSO,        /* top is false: keep it, go to x; true: drop it                */
     CODE_ORELSE,         /* top is true: keep it, go to x; false: drop it                */
@@ -43,13 +44,21 @@ enum code_op {
     CODE_OPS,
 };
 
+/* A comparison holds for some of the three. */
+enum order_bit { ORDER_LESS = 1, ORDER_EQUAL = 2, ORDER_GREATER = 4 };
+static inline unsigned order_bit(int order) {
+    return 1u << ((order > 0) - (order < 0) + 1);
+}
+/* Of == /= < =< > >= in both languages; 0: no such call. */
+unsigned predicate_order_bits(unsigned op);
+
 struct code {
     uint8_t op;
     uint8_t x_from; /* enum code_from */
     uint8_t y_from;
     bool tests; /* yields nothing: the clause fails unless it is true */
     uint16_t count;
-    uint16_t unused;
+    uint16_t holds; /* of a comparison: for which orders, enum order_bit */
     uint32_t x;
     uint32_t y;
 };
@@ -93,13 +102,14 @@ struct predicate {
     uint32_t range_count;
     bool yields_record;
     bool may_be_deep; /* a result may nest past VALUE_DEPTH_MAX */
+    bool screens;     /* one clause that begins with CODE_FIELD_INTEGER */
     struct code *code;
     struct slot *literal;
     struct position_range *range;
     uint8_t *bytes; /* of literals and ranges */
 };
 
-/* Check every promise that the machine relies on, and find `depth`.
+/* Check every promise that the machine relies on, and find what it needs (depth, bytes).
  * EG_INTERNAL: one does not hold, and the program must not be run.  EG_MEMORY. */
 EG_MUST_USE eg_err predicate_verify(struct predicate *p, struct alloc *a);
 
@@ -130,7 +140,8 @@ struct compiler {
     struct err_note *note;
     eg_err err;
     uint32_t arity;
-    uint32_t nodes;
+    uint32_t nodes;  /* of trees that were made here */
+    uint32_t visits; /* of nodes, in making code     */
     uint32_t clauses;
     uint32_t places;     /* of this clause */
     uint32_t places_max; /* of any         */
@@ -193,6 +204,11 @@ static inline struct slot slot_of_number(struct value_number n) {
         s.d = n.d;
     }
     return s;
+}
+
+/* An integer that 64 bits with a sign hold. */
+static inline bool slot_is_integer(const struct slot *s) {
+    return s->form == SLOT_NEGATIVE || (s->form == SLOT_UNSIGNED && s->u <= INT64_MAX);
 }
 
 enum { SLOT_ROOM_BYTES = 9 };

@@ -34,11 +34,18 @@ static inline const uint8_t *skip(const uint8_t *at) {
 }
 
 static inline const uint8_t *field(struct run *r, uint32_t position) {
-    while (r->known < position) {
-        r->place[r->known + 1] = skip(r->place[r->known]);
-        r->known++;
-    }
-    return r->place[position];
+    uint32_t known = r->known;
+    const uint8_t *at;
+
+    if (position <= known)
+        return r->place[position];
+    at = r->place[known];
+    do {
+        at = skip(at);
+        r->place[++known] = at;
+    } while (known < position);
+    r->known = known;
+    return at;
 }
 
 static inline struct slot fetch(struct run *r, uint8_t from, uint32_t index) {
@@ -63,18 +70,8 @@ static inline const uint8_t *bytes_of(const struct run *r, const struct slot *s,
 
 /* ---- comparisons ------------------------------------------------------------------ */
 
-/* The integer in the slot, where 63 bits and a sign hold it. */
-static inline bool get_integer(const struct slot *s, int64_t *out) {
-    const uint8_t *at = s->at;
-
-    if (s->form != SLOT_AT) {
-        *out = s->i;
-        return s->form == SLOT_NEGATIVE || (s->form == SLOT_UNSIGNED && s->i >= 0);
-    }
-    if (at[0] < 0x80 || at[0] >= 0xe0) {
-        *out = (int8_t) at[0];
-        return true;
-    }
+/* The integer at `at`, where 63 bits and a sign hold it. */
+static bool get_wide_integer(const uint8_t *at, int64_t *out) {
     switch (at[0]) {
     case 0xcc:
         *out = at[1];
@@ -99,17 +96,25 @@ static inline bool get_integer(const struct slot *s, int64_t *out) {
         *out = (int64_t) load_be64(at + 1);
         return at[0] == 0xd3 || *out >= 0;
     default:
-        return false;
+        *out = (int8_t) at[0];
+        return at[0] < 0x80 || at[0] >= 0xe0;
     }
 }
 
-static inline int order_of(const struct run *r, const struct slot *x, const struct slot *y) {
-    int64_t a;
-    int64_t b;
+static inline bool get_integer_at(const uint8_t *at, int64_t *out) {
+    *out = at[0];
+    return EG_LIKELY(at[0] < 0x80) || get_wide_integer(at, out);
+}
 
-    if (EG_LIKELY(get_integer(x, &a) && get_integer(y, &b)))
-        return (a > b) - (a < b);
-    return slots_order(r, x, y);
+static inline bool get_integer(const struct slot *s, int64_t *out) {
+    if (s->form == SLOT_AT)
+        return get_integer_at(s->at, out);
+    *out = s->i;
+    return slot_is_integer(s);
+}
+
+static inline unsigned order_of_integers(int64_t a, int64_t b) {
+    return a == b ? ORDER_EQUAL : a < b ? ORDER_LESS : ORDER_GREATER;
 }
 
 static inline bool is_nil(const struct slot *s) {
@@ -122,35 +127,37 @@ static inline void fetch_two(struct run *r, const struct code *c, struct slot *x
     *x = fetch(r, c->x_from, c->x);
 }
 
-/* 1 true, 0 false, -1 unknown (text). */
-static inline int compare(struct run *r, const struct code *c) {
+enum truth { NO, YES, NOT_KNOWN };
+
+static enum truth compare_slots(const struct run *r, unsigned op, unsigned holds,
+                                const struct slot *x, const struct slot *y) {
+    if (op >= EXPR_SQL_EQ && (is_nil(x) || is_nil(y)))
+        return NOT_KNOWN;
+    return (holds & order_bit(slots_order(r, x, y))) != 0 ? YES : NO;
+}
+
+static inline enum truth compare(struct run *r, const struct code *c) {
     struct slot x;
     struct slot y;
-    int order;
+    int64_t a;
+    int64_t b;
 
     fetch_two(r, c, &x, &y);
-    if (c->op >= EXPR_SQL_EQ && (is_nil(&x) || is_nil(&y)))
-        return -1;
-    order = order_of(r, &x, &y);
-    switch (c->op) {
-    case EXPR_EQ:
-    case EXPR_SQL_EQ:
-        return order == 0;
-    case EXPR_NE:
-    case EXPR_SQL_NE:
-        return order != 0;
-    case EXPR_LT:
-    case EXPR_SQL_LT:
-        return order < 0;
-    case EXPR_LE:
-    case EXPR_SQL_LE:
-        return order <= 0;
-    case EXPR_GT:
-    case EXPR_SQL_GT:
-        return order > 0;
-    default:
-        return order >= 0;
-    }
+    if (get_integer(&x, &a) && get_integer(&y, &b))
+        return (c->holds & order_of_integers(a, b)) != 0 ? YES : NO;
+    return compare_slots(r, c->op, c->holds, &x, &y);
+}
+
+static inline bool compare_field(struct run *r, const struct code *c) {
+    const struct slot *literal = &r->p->literal[c->y];
+    const uint8_t *at = field(r, c->x);
+    struct slot x;
+    int64_t n;
+
+    if (EG_LIKELY(get_integer_at(at, &n)))
+        return (c->holds & order_of_integers(n, literal->i)) != 0;
+    x = slot_at(at);
+    return compare_slots(r, c->count, c->holds, &x, literal) == YES;
 }
 
 /* ---- other steps ------------------------------------------------------------------- */
@@ -289,10 +296,14 @@ static eg_err execute(struct run *r, struct buffer *out, bool *matched) {
     const struct code *fail = NULL; /* NULL: in a body */
     struct slot result;
     bool ok;
-    int truth;
+    enum truth truth;
 
     for (;; c++) {
         switch (c->op) {
+        case CODE_FIELD_INTEGER:
+            if (!compare_field(r, c))
+                c = fail - 1;
+            continue;
         case CODE_CLAUSE:
             fail = &r->p->code[c->x];
             r->top = r->bottom;
@@ -311,8 +322,8 @@ static eg_err execute(struct run *r, struct buffer *out, bool *matched) {
         case EXPR_SQL_GE:
             truth = compare(r, c);
             if (!c->tests)
-                *r->top++ = truth < 0 ? slot_at(predicate_nil) : slot_bool(truth == 1);
-            else if (truth != 1)
+                *r->top++ = truth == NOT_KNOWN ? slot_at(predicate_nil) : slot_bool(truth == YES);
+            else if (truth != YES)
                 c = fail - 1;
             continue;
         case CODE_UNPACK:
@@ -370,8 +381,29 @@ static eg_err execute(struct run *r, struct buffer *out, bool *matched) {
     }
 }
 
-eg_err predicate_run(struct predicate_machine *m, const struct predicate *p, struct value record,
-                     struct buffer *out, bool *matched) {
+/* Most records are looked at only to be left again: fields against integers need no
+ * machine.  NOT_KNOWN: it must decide. */
+static enum truth screen(const struct predicate *p, const uint8_t *at) {
+    const struct code *c = p->code + 1;
+    uint32_t position = 0;
+    int64_t n;
+
+    for (; c->op == CODE_FIELD_INTEGER; c++) {
+        if (c->x < position)
+            return NOT_KNOWN;
+        for (; position < c->x; position++)
+            at = skip(at);
+        if (!get_integer_at(at, &n))
+            return NOT_KNOWN;
+        if ((c->holds & order_of_integers(n, p->literal[c->y].i)) == 0)
+            return NO;
+    }
+    return c->op == CODE_YIELD && c->x_from == FROM_RECORD ? YES : NOT_KNOWN;
+}
+
+static eg_err run_machine(struct predicate_machine *m, const struct predicate *p,
+                          struct value record, const uint8_t *first, struct buffer *out,
+                          bool *matched) {
     struct run r = {.p = p, .m = m, .record = record};
 
     if (EG_UNLIKELY(m->slots.room_bytes < p->machine_bytes) &&
@@ -379,8 +411,19 @@ eg_err predicate_run(struct predicate_machine *m, const struct predicate *p, str
         return EG_MEMORY;
     r.bottom = (struct slot *) (void *) m->slots.at;
     r.place = (const uint8_t **) (void *) (m->slots.at + p->depth * sizeof(struct slot));
-    r.place[0] = record.at + head_of(record.at).own_bytes;
+    r.place[0] = first;
     m->scratch.size_bytes = 0;
-    *matched = false;
     return execute(&r, out, matched);
+}
+
+eg_err predicate_run(struct predicate_machine *m, const struct predicate *p, struct value record,
+                     struct buffer *out, bool *matched) {
+    const uint8_t *first =
+        record.at + (EG_LIKELY((record.at[0] & 0xf0) == 0x90) ? 1 : head_of(record.at).own_bytes);
+    enum truth known = p->screens ? screen(p, first) : NOT_KNOWN;
+
+    *matched = known == YES;
+    if (known == NO || (known == YES && out == NULL))
+        return EG_OK;
+    return run_machine(m, p, record, first, out, matched);
 }

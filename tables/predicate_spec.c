@@ -89,6 +89,14 @@ static const struct spec_op spec_ops[] = {
     {"binary_part", EXPR_BINARY_PART, 3, 3},
 };
 
+/* An array in a head, found on a first pass so that none is looked through again at each
+ * level: where it ends, whether it is a literal, and which array of this list follows it. */
+struct shape {
+    const uint8_t *end;
+    uint32_t next;
+    bool bound;
+};
+
 struct variable {
     uint32_t number;
     struct expr *place; /* a field, or the whole record */
@@ -102,6 +110,9 @@ struct spec {
     struct head_step *step;
     uint32_t step_count;
     uint32_t step_room;
+    struct shape *shape; /* in the order in which they begin */
+    uint32_t shape_count;
+    uint32_t shape_at; /* the next that will be met */
 };
 
 #define SPEC_FAIL(s, err, ...) compiler_fail((s)->c, (err), __VA_ARGS__)
@@ -221,19 +232,37 @@ static void bind(struct spec *s, uint32_t number, struct expr *place) {
 
 /* ---- heads ---------------------------------------------------------------------------- */
 
-/* Neither "_" nor a variable anywhere; maps are literals. */
-static bool is_bound(struct value v) {
-    struct value_iter it;
-    struct value element;
+static bool is_open(struct value v) {
     uint32_t number;
 
-    if (value_kind_of(v) != VALUE_ARRAY)
-        return !is_text(v, "_") && !is_variable(v, &number);
-    it = value_iter_of(v);
-    while (value_iter_next(&it, &element))
-        if (!is_bound(element))
-            return false;
-    return true;
+    return is_text(v, "_") || is_variable(v, &number);
+}
+
+/* The first pass: note the arrays in the term at `at`, and return its end.  *bound: there is
+ * neither "_" nor a variable in it, maps being literals. */
+static const uint8_t *measure(struct spec *s, const uint8_t *at, bool *bound) {
+    struct value_head head = head_of(at);
+    uint32_t index = s->shape_count;
+    bool all = true;
+
+    if (value_kinds[*at] != VALUE_ARRAY) {
+        const uint8_t *end = value_skip(at);
+        *bound = !is_open((struct value){at, (uint32_t) (end - at)});
+        return end;
+    }
+    if (s->shape_count == EXPR_NODES_MAX) {
+        SPEC_FAIL(s, EG_TOO_LARGE, "clause %u: more than %d terms", s->clause, EXPR_NODES_MAX);
+        return at;
+    }
+    s->shape_count++;
+    at += head.own_bytes;
+    for (uint32_t i = 0; i < head.children && s->c->err == EG_OK; i++) {
+        at = measure(s, at, bound);
+        all = all && *bound;
+    }
+    s->shape[index] = (struct shape){at, s->shape_count, all};
+    *bound = all;
+    return at;
 }
 
 static void add_step(struct spec *s, struct head_step step) {
@@ -255,18 +284,20 @@ static void add_step(struct spec *s, struct head_step step) {
 }
 
 /* An array of the first elements, those that are known. */
-static struct value known_prefix(struct spec *s, struct value v) {
-    struct value_iter it = value_iter_of(v);
-    struct value_writer w;
-    struct value element;
-    uint32_t count = 0;
-    const uint8_t *begin = it.at;
+static struct value known_prefix(struct spec *s, const uint8_t *begin, uint32_t children) {
+    uint32_t shape_at = s->shape_at;
     const uint8_t *end = begin;
+    struct value_writer w;
+    uint32_t count;
     uint8_t *at;
 
-    while (value_iter_next(&it, &element) && is_bound(element)) {
-        end = element.at + element.size_bytes;
-        count++;
+    for (count = 0; count < children; count++) {
+        bool array = value_kinds[*end] == VALUE_ARRAY;
+        const struct shape *shape = &s->shape[shape_at];
+        if (array ? !shape->bound : is_open(value_of(end)))
+            break;
+        end = array ? shape->end : value_skip(end);
+        shape_at = array ? shape->next : shape_at;
     }
     if (count == 0)
         return (struct value){0};
@@ -279,23 +310,23 @@ static struct value known_prefix(struct spec *s, struct value v) {
     return (struct value){at, (uint32_t) w.need_bytes};
 }
 
-static void match_place(struct spec *s, uint32_t place, struct value v);
+static const uint8_t *match_place(struct spec *s, uint32_t place, const uint8_t *at);
 
-static void match_array(struct spec *s, uint32_t place, struct value v) {
-    struct head_step step = {.place = place, .count = value_count(v), .first = s->c->places};
-    struct value_iter it = value_iter_of(v);
-    struct value element;
+static void match_array(struct spec *s, uint32_t place, const uint8_t *at) {
+    struct value_head head = head_of(at);
+    struct head_step step = {.place = place, .count = head.children, .first = s->c->places};
 
     if (step.count > EXPR_NODES_MAX || s->c->places + step.count > UINT16_MAX) {
         SPEC_FAIL(s, EG_TOO_LARGE, "clause %u: more than %d terms", s->clause, EXPR_NODES_MAX);
         return;
     }
+    at += head.own_bytes;
     if (place < s->c->arity)
-        step.prefix = known_prefix(s, v);
+        step.prefix = known_prefix(s, at, head.children);
     s->c->places += step.count;
     add_step(s, step);
-    for (uint32_t i = 0; s->c->err == EG_OK && value_iter_next(&it, &element); i++)
-        match_place(s, step.first + i, element);
+    for (uint32_t i = 0; s->c->err == EG_OK && i < head.children; i++)
+        at = match_place(s, step.first + i, at);
 }
 
 static void add_test(struct spec *s, struct expr *x, struct expr *y) {
@@ -305,29 +336,42 @@ static void add_test(struct spec *s, struct expr *x, struct expr *y) {
         add_step(s, (struct head_step){.test = test});
 }
 
-static void match_place(struct spec *s, uint32_t place, struct value v) {
-    struct expr *earlier;
+static void match_variable(struct spec *s, uint32_t place, uint32_t number) {
+    struct expr *earlier = find_variable(s, number);
+
+    if (earlier != NULL)
+        add_test(s, earlier, new_place(s, place));
+    else
+        bind(s, number, new_place(s, place));
+}
+
+/* Returns where the term ends. */
+static const uint8_t *match_place(struct spec *s, uint32_t place, const uint8_t *at) {
+    bool array = value_kinds[*at] == VALUE_ARRAY;
+    const struct shape *shape = &s->shape[s->shape_at];
+    const uint8_t *end = array ? shape->end : value_skip(at);
+    struct value v = {at, (uint32_t) (end - at)};
     uint32_t number;
 
-    if (is_text(v, "_") || !compiler_count_node(s->c))
-        return;
-    if (is_variable(v, &number)) {
-        earlier = find_variable(s, number);
-        if (earlier != NULL)
-            add_test(s, earlier, new_place(s, place));
-        else
-            bind(s, number, new_place(s, place));
-    } else if (is_bound(v)) {
-        add_test(s, new_place(s, place), new_literal(s, v));
-    } else {
-        match_array(s, place, v);
+    if (array && !shape->bound) {
+        s->shape_at++;
+        if (compiler_count_node(s->c))
+            match_array(s, place, at);
+        return end;
     }
+    if (array)
+        s->shape_at = shape->next;
+    if (is_variable(v, &number))
+        match_variable(s, place, number);
+    else if (!is_text(v, "_"))
+        add_test(s, new_place(s, place), new_literal(s, v));
+    return end;
 }
 
 static void parse_head(struct spec *s, struct value head) {
-    struct value_iter it;
-    struct value element;
+    const uint8_t *at;
     uint32_t number;
+    bool bound;
 
     if (is_text(head, "_"))
         return;
@@ -345,20 +389,29 @@ static void parse_head(struct spec *s, struct value head) {
                   s->clause, (unsigned) value_count(head), (unsigned) s->c->arity);
         return;
     }
-    it = value_iter_of(head);
-    for (uint32_t i = 0; s->c->err == EG_OK && value_iter_next(&it, &element); i++)
-        match_place(s, i, element);
+    s->shape_count = 0;
+    measure(s, head.at, &bound);
+    s->shape_at = 1; /* the head itself is the first */
+    at = head.at + head_of(head.at).own_bytes;
+    for (uint32_t i = 0; s->c->err == EG_OK && i < s->c->arity; i++)
+        at = match_place(s, i, at);
 }
 
 /* ---- guards and bodies -------------------------------------------------------------------- */
 
-static struct expr *parse(struct spec *s, struct value v);
+/* The term at *at, which is moved behind it: each is passed over once. */
+static struct expr *parse(struct spec *s, const uint8_t **at);
 
-static void parse_args(struct spec *s, struct expr *e, struct value_iter it) {
-    struct value v;
+static void parse_args(struct spec *s, struct expr *e, const uint8_t **at) {
+    for (uint16_t i = 0; e != NULL && s->c->err == EG_OK && i < e->count; i++)
+        args_of(e)[i] = parse(s, at);
+}
 
-    for (uint16_t i = 0; e != NULL && s->c->err == EG_OK && value_iter_next(&it, &v); i++)
-        args_of(e)[i] = parse(s, v);
+static struct value take_value(const uint8_t **at) {
+    struct value v = value_of(*at);
+
+    *at += v.size_bytes;
+    return v;
 }
 
 static struct expr *all_variables(struct spec *s) {
@@ -434,18 +487,15 @@ static struct expr *special(struct spec *s, const struct spec_op *op, struct exp
     return e;
 }
 
-static struct expr *parse_call(struct spec *s, struct value v) {
-    struct value_iter it = value_iter_of(v);
-    uint32_t count = value_count(v) - 1;
+/* An operator and `count` arguments. */
+static struct expr *parse_call(struct spec *s, const uint8_t **at, uint32_t count) {
+    struct value name = take_value(at);
     const struct spec_op *op;
-    struct value name;
     struct expr *e;
-    bool more = value_iter_next(&it, &name);
 
-    EG_ASSERT(more);
     if (is_text(name, "const")) {
-        if (count == 1 && value_iter_next(&it, &name))
-            return new_literal(s, name);
+        if (count == 1)
+            return new_literal(s, take_value(at));
         SPEC_FAIL(s, EG_BAD_REQUEST, "clause %u: 'const' takes 1 argument, not %u", s->clause,
                   (unsigned) count);
         return NULL;
@@ -460,24 +510,25 @@ static struct expr *parse_call(struct spec *s, struct value v) {
         return NULL;
     }
     e = new_expr(s, op->op, count);
-    parse_args(s, e, it);
+    parse_args(s, e, at);
     return special(s, op, e);
 }
 
-static struct expr *parse_array(struct spec *s, struct value v) {
-    struct value_iter it = value_iter_of(v);
-    uint32_t count = it.left;
-    struct value first;
+static struct expr *parse_array(struct spec *s, const uint8_t **at) {
+    struct value_head head = head_of(*at);
+    uint8_t first;
     struct expr *e;
 
-    if (value_iter_next(&it, &first)) {
-        if (value_kind_of(first) == VALUE_STRING)
-            return parse_call(s, v);
-        if (value_kind_of(first) == VALUE_ARRAY && count == 1) {
-            e = new_expr(s, EXPR_ARRAY, value_count(first));
-            parse_args(s, e, value_iter_of(first));
-            return e;
-        }
+    *at += head.own_bytes;
+    first = head.children > 0 ? value_kinds[**at] : VALUE_NIL;
+    if (first == VALUE_STRING)
+        return parse_call(s, at, head.children - 1);
+    if (first == VALUE_ARRAY && head.children == 1) {
+        head = head_of(*at);
+        *at += head.own_bytes;
+        e = new_expr(s, EXPR_ARRAY, head.children);
+        parse_args(s, e, at);
+        return e;
     }
     SPEC_FAIL(s, EG_BAD_REQUEST,
               "clause %u: an array begins with an operator; [[a, b]] makes an array, "
@@ -486,60 +537,61 @@ static struct expr *parse_array(struct spec *s, struct value v) {
     return NULL;
 }
 
-static struct expr *parse(struct spec *s, struct value v) {
-    struct expr *e;
+static struct expr *parse_map(struct spec *s, const uint8_t **at) {
+    struct value_head head = head_of(*at);
+    struct expr *e = new_expr(s, EXPR_MAP, head.children);
 
-    switch (value_kind_of(v)) {
+    *at += head.own_bytes;
+    parse_args(s, e, at);
+    return e;
+}
+
+static struct expr *parse(struct spec *s, const uint8_t **at) {
+    switch (value_kinds[**at]) {
     case VALUE_STRING:
-        return parse_string(s, v);
+        return parse_string(s, take_value(at));
     case VALUE_ARRAY:
-        return parse_array(s, v);
+        return parse_array(s, at);
     case VALUE_MAP:
-        if (value_count(v) > EXPR_NODES_MAX / 2) {
-            SPEC_FAIL(s, EG_TOO_LARGE, "clause %u: more than %d terms", s->clause, EXPR_NODES_MAX);
-            return NULL;
-        }
-        e = new_expr(s, EXPR_MAP, 2 * value_count(v));
-        parse_args(s, e, value_iter_of(v));
-        return e;
+        return parse_map(s, at);
     default:
-        return new_literal(s, v);
+        return new_literal(s, take_value(at));
     }
 }
 
 /* ---- clauses --------------------------------------------------------------------------------- */
 
 static void parse_guards(struct spec *s, struct value guards, struct clause *clause) {
-    struct value_iter it;
-    struct value v;
+    uint32_t count = value_count(guards);
+    const uint8_t *at = guards.at + head_of(guards.at).own_bytes;
     const struct expr **guard;
-    uint32_t count = 0;
 
     if (value_kind_of(guards) != VALUE_ARRAY) {
         SPEC_FAIL(s, EG_BAD_REQUEST, "clause %u: the guards are an array", s->clause);
         return;
     }
-    guard = compiler_get(s->c, EG_MIN(value_count(guards), EXPR_NODES_MAX + 1u) * sizeof(*guard));
-    it = value_iter_of(guards);
-    while (s->c->err == EG_OK && value_iter_next(&it, &v))
-        if (compiler_count_node(s->c))
-            guard[count++] = parse(s, v);
+    if (count > EXPR_NODES_MAX) {
+        SPEC_FAIL(s, EG_TOO_LARGE, "clause %u: more than %d terms", s->clause, EXPR_NODES_MAX);
+        return;
+    }
+    guard = compiler_get(s->c, count * sizeof(*guard));
+    for (uint32_t i = 0; i < count && s->c->err == EG_OK; i++)
+        guard[i] = parse(s, &at);
     clause->guard = guard;
     clause->guard_count = count;
 }
 
 static void parse_body(struct spec *s, struct value body, struct clause *clause) {
-    struct value_iter it;
-    struct value v;
+    uint32_t count = value_count(body);
+    const uint8_t *at = body.at + head_of(body.at).own_bytes;
 
-    if (value_kind_of(body) != VALUE_ARRAY || value_count(body) == 0) {
+    if (value_kind_of(body) != VALUE_ARRAY || count == 0) {
         SPEC_FAIL(s, EG_BAD_REQUEST, "clause %u: the body is an array of at least one term",
                   s->clause);
         return;
     }
-    it = value_iter_of(body);
-    while (s->c->err == EG_OK && value_iter_next(&it, &v))
-        clause->body = parse(s, v);
+    for (uint32_t i = 0; i < count && s->c->err == EG_OK; i++)
+        clause->body = parse(s, &at);
 }
 
 static void parse_clause(struct spec *s, struct value v) {
@@ -582,6 +634,7 @@ void compiler_add_spec(struct compiler *c, struct value spec) {
         return;
     }
     s.variable = compiler_get(c, (SPEC_VARIABLES_MAX + 1) * sizeof *s.variable);
+    s.shape = compiler_get(c, (EXPR_NODES_MAX + 1) * sizeof *s.shape);
     it = value_iter_of(spec);
     while (c->err == EG_OK && value_iter_next(&it, &v)) {
         s.clause++;

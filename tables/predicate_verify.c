@@ -74,6 +74,31 @@ enum call_shape predicate_call_shape(unsigned op) {
     }
 }
 
+unsigned predicate_order_bits(unsigned op) {
+    switch (op) {
+    case EXPR_EQ:
+    case EXPR_SQL_EQ:
+        return ORDER_EQUAL;
+    case EXPR_NE:
+    case EXPR_SQL_NE:
+        return ORDER_LESS | ORDER_GREATER;
+    case EXPR_LT:
+    case EXPR_SQL_LT:
+        return ORDER_LESS;
+    case EXPR_LE:
+    case EXPR_SQL_LE:
+        return ORDER_LESS | ORDER_EQUAL;
+    case EXPR_GT:
+    case EXPR_SQL_GT:
+        return ORDER_GREATER;
+    case EXPR_GE:
+    case EXPR_SQL_GE:
+        return ORDER_GREATER | ORDER_EQUAL;
+    default:
+        return 0;
+    }
+}
+
 static bool take(struct walk *w, uint32_t count) {
     if (w->depth < count)
         return false;
@@ -148,12 +173,16 @@ static bool verify_jump(struct walk *w, const struct code *c) {
 }
 
 static bool verify_yield(struct walk *w, const struct code *c) {
-    if (w->phase != PHASE_BODY)
-        return false;
     if (c->op == CODE_YIELD ? !operand(w, c->x_from, c->x) : !take(w, c->count))
         return false;
     w->phase = PHASE_OUTSIDE;
     return w->depth == 0 && w->at + 1 == w->clause_end;
+}
+
+static bool verify_field_integer(struct walk *w, const struct code *c) {
+    return in_tests(w) && c->x_from == FROM_FIELD && c->y_from == FROM_LITERAL &&
+           operand(w, c->x_from, c->x) && operand(w, c->y_from, c->y) &&
+           slot_is_integer(&w->p->literal[c->y]) && predicate_order_bits(c->count) != 0;
 }
 
 static bool verify_call(struct walk *w, const struct code *c) {
@@ -205,6 +234,8 @@ static bool verify_one(struct walk *w, const struct code *c) {
     case CODE_TEST:
     case CODE_TEST_SQL:
         return in_tests(w) && operand(w, c->x_from, c->x);
+    case CODE_FIELD_INTEGER:
+        return verify_field_integer(w, c);
     case CODE_ANDALSO:
     case CODE_ORELSE:
     case CODE_SQL_SKIP_FALSE:
@@ -237,6 +268,11 @@ eg_err predicate_verify(struct predicate *p, struct alloc *a) {
     for (; ok && w.at < p->code_count; w.at++)
         ok = lands_well(&w) && verify_one(&w, &p->code[w.at]);
     alloc_put(a, w.depth_at, p->code_count * sizeof *w.depth_at);
+    if (!ok)
+        return EG_INTERNAL;
     p->depth = w.depth_max;
-    return ok ? EG_OK : EG_INTERNAL;
+    p->machine_bytes = p->depth * sizeof(struct slot) + p->places * sizeof(const uint8_t *);
+    p->screens = p->code[0].op == CODE_CLAUSE && p->code[1].op == CODE_FIELD_INTEGER &&
+                 p->code[p->code[0].x].op == CODE_END;
+    return EG_OK;
 }

@@ -587,6 +587,18 @@ static void complain(uint64_t seed, struct value spec, struct value record, stru
                                        sizeof text[3]));
 }
 
+/* What the program says of a field is so of every record that matches. */
+static bool lies_in_ranges(const struct predicate *p, struct value record) {
+    struct value_iter it = value_iter_of(record);
+    struct range range;
+    struct value v;
+
+    for (uint32_t i = 0; value_iter_next(&it, &v); i++)
+        if (predicate_range(p, i, &range) && !range_holds(&range, v))
+            return false;
+    return true;
+}
+
 static void check_records(uint64_t seed, const struct predicate *p, struct value spec,
                           struct value records, struct value answers, struct tally *t, bool quiet) {
     struct value_iter record_it = value_iter_of(records);
@@ -608,6 +620,7 @@ static void check_records(uint64_t seed, const struct predicate *p, struct value
         ok = matched == (value_count(answer) == 1);
         if (ok && value_iter_next(&it, &want))
             ok = same((struct value){out.at, (uint32_t) out.size_bytes}, want);
+        cr_assert(!matched || lies_in_ranges(p, record), "EG_SEED=%" PRIu64, seed);
         t->compared++;
         t->matched += matched;
         t->failed_calls += matched && value_is_string((struct value){out.at, 5}, "EXIT");
