@@ -33,6 +33,8 @@ static const struct command commands[] = {
     {"restore", "FILE [TABLE ...]", "tables from a backup, --mode skip, replace or clear",
      command_restore},
     {"verify", "FILE", "whether a backup is whole, and what it has", command_verify},
+    {"import-mnesia", "FILE [TABLE ...]", "tables from what mnesia:backup/1 wrote",
+     command_import_mnesia},
     {"top", "", "counters and how fast they move", command_top},
     {"processes", "", "the node's actors", command_processes},
     {"call", "METHOD [JSON ...]", "any method of the wire protocol", command_call},

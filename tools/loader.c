@@ -11,6 +11,21 @@ enum {
     BUSY_WAIT_MS = 5,
 };
 
+int loader_mode_of(const char *text, enum loader_mode *mode) {
+    static const char *const names[] = {"skip", "replace", "clear"};
+
+    *mode = LOADER_REPLACE;
+    for (size_t i = 0; text != NULL && i < EG_COUNTOF(names); i++) {
+        if (strcmp(names[i], text) == 0) {
+            *mode = (enum loader_mode) i;
+            return EXIT_OK;
+        }
+    }
+    return text == NULL
+               ? EXIT_OK
+               : shell_fail(EXIT_USAGE, "--mode is skip, replace or clear, not \"%s\"", text);
+}
+
 void loader_init(struct loader *l, struct shell *s, const char *what) {
     memset(l, 0, sizeof *l);
     l->shell = s;

@@ -20,6 +20,9 @@ enum loader_mode {
     LOADER_CLEAR,   /* keeps its own options and loses its records          */
 };
 
+/* "skip", "replace" or "clear"; NULL: replace. */
+EG_MUST_USE int loader_mode_of(const char *text, enum loader_mode *mode);
+
 enum { LOADER_WINDOW = 256 }; /* requests under way */
 
 struct loader_request {

@@ -98,3 +98,9 @@ void pack_raw(struct pack *p, struct value v) {
     value_put_raw(&w, v);
     pack_end(p, &w);
 }
+
+void pack_binary(struct pack *p, const void *at, size_t size_bytes) {
+    struct value_writer w = pack_begin(p, size_bytes);
+    value_put_binary(&w, at, size_bytes);
+    pack_end(p, &w);
+}

@@ -26,6 +26,7 @@ void pack_u64(struct pack *p, uint64_t n);
 void pack_double(struct pack *p, double d);
 void pack_text(struct pack *p, const char *text);
 void pack_string(struct pack *p, const char *at, size_t size_bytes);
+void pack_binary(struct pack *p, const void *at, size_t size_bytes);
 void pack_array(struct pack *p, uint32_t count);
 void pack_map(struct pack *p, uint32_t pairs);
 void pack_raw(struct pack *p, struct value v);

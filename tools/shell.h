@@ -8,6 +8,7 @@
  *     shell_events.c   watch
  *     shell_import.c   import, from rows.c           shell_export.c   export
  *     shell_backup.c   backup restore verify       loader.c         records by the thousand
+ *     shell_mnesia.c   import-mnesia, from mnesia_backup.c and etf.c
  *     shell_print.c    tables, plain lines, CSV, JSON
  *     shell_line.c     interactive: editing, history, completion
  *
@@ -139,6 +140,7 @@ int command_watch(struct shell *s, struct args *a);
 int command_backup(struct shell *s, struct args *a);
 int command_restore(struct shell *s, struct args *a);
 int command_verify(struct shell *s, struct args *a);
+int command_import_mnesia(struct shell *s, struct args *a);
 int command_top(struct shell *s, struct args *a);
 int command_processes(struct shell *s, struct args *a);
 

@@ -4,6 +4,7 @@
  * a file that gets its name when it is whole and on disc.  A restore reads the file
  * twice: once to believe it, before anything is touched, and once to carry it out. */
 #include "tables/backup.h"
+#include "tools/file_source.h"
 #include "tools/loader.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -240,25 +240,6 @@ int command_backup(struct shell *s, struct args *a) {
 
 /* ---- reading a file ------------------------------------------------------------------- */
 
-struct file_source {
-    struct backup_source source;
-    int fd;
-};
-
-static eg_err read_file(struct backup_source *source, void *at, size_t size_bytes, size_t *got,
-                        struct err_note *note) {
-    struct file_source *f = EG_CONTAINER_OF(source, struct file_source, source);
-    ssize_t n;
-
-    do
-        n = read(f->fd, at, size_bytes);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return err_note(note, EG_DISC, "cannot read: %s", strerror(errno));
-    *got = (size_t) n;
-    return EG_OK;
-}
-
 /* What a file has, by table. */
 struct content {
     struct shell *shell;
@@ -300,22 +281,19 @@ static void content_fini(struct content *c) {
 /* Go over the whole file with `see`, which returns an exit code. */
 static int read_backup(struct content *c, const char *path,
                        int (*see)(void *context, const struct backup_item *item), void *context) {
-    struct file_source f = {.source = {read_file}};
     struct err_note note = {""};
+    struct file_source f;
     struct backup_reader *r;
     struct backup_item item;
-    struct stat about;
     int code = EXIT_OK;
-    eg_err err;
+    eg_err err = file_source_open(&f, path, &note);
 
-    f.fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (f.fd < 0)
-        return shell_fail(EXIT_REFUSED, "cannot read %s: %s", path, strerror(errno));
-    if (fstat(f.fd, &about) == 0)
-        c->file_bytes = (uint64_t) about.st_size;
+    if (err != EG_OK)
+        return shell_fail(EXIT_REFUSED, "%s", note.text);
+    c->file_bytes = f.size_bytes;
     err = backup_reader_open(&r, c->shell->alloc, &f.source);
     if (err != EG_OK) {
-        close(f.fd);
+        file_source_close(&f);
         return shell_fail_err(err, &note);
     }
     while (code == EXIT_OK && (err = backup_reader_next(r, &item, &note)) == EG_OK) {
@@ -323,7 +301,7 @@ static int read_backup(struct content *c, const char *path,
         code = see(context, &item);
     }
     backup_reader_close(r);
-    close(f.fd);
+    file_source_close(&f);
     if (code != EXIT_OK || err == EG_NOT_FOUND)
         return code;
     return shell_fail(EXIT_REFUSED, "%s: %s", path,
@@ -537,21 +515,6 @@ static int restore(struct restoring *x, const char *path) {
     return code;
 }
 
-static int mode_of(const char *text, enum loader_mode *mode) {
-    static const char *const names[] = {"skip", "replace", "clear"};
-
-    *mode = LOADER_REPLACE;
-    for (size_t i = 0; text != NULL && i < EG_COUNTOF(names); i++) {
-        if (strcmp(names[i], text) == 0) {
-            *mode = (enum loader_mode) i;
-            return EXIT_OK;
-        }
-    }
-    return text == NULL
-               ? EXIT_OK
-               : shell_fail(EXIT_USAGE, "--mode is skip, replace or clear, not \"%s\"", text);
-}
-
 int command_restore(struct shell *s, struct args *a) {
     struct restoring *x;
     const char *mode = NULL;
@@ -561,7 +524,7 @@ int command_restore(struct shell *s, struct args *a) {
     (void) args_value(a, "--mode", &mode); /* NULL: not said */
     code = args_done(a, 1, INT_MAX, "restore FILE [TABLE ...] [--mode skip|replace|clear]");
     if (code == EXIT_OK)
-        code = mode_of(mode, &chosen);
+        code = loader_mode_of(mode, &chosen);
     if (code != EXIT_OK)
         return code;
     x = alloc_zero(s->alloc, sizeof *x);
