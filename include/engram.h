@@ -99,6 +99,13 @@ EG_API eg_err eg_add_index(eg_node *node, const char *table, const char *attribu
 EG_API eg_err eg_drop_index(eg_node *node, const char *table, const char *attribute,
                             eg_note *note); /* may wait */
 
+/* Change the shape of a live table; readers and writers go on.  `change` is one of
+ *     ["add_attribute", name, default]    ["drop_attribute", name]
+ *     ["rename_attribute", old, new]      ["change_storage", "ram" | "disc" | "disc_only"]
+ * A handle follows at its next use; until then it keeps the old records in memory.  Any
+ * error: nothing changed.  Takes as long as going through the table does.  May wait. */
+EG_API eg_err eg_alter_table(eg_node *node, const char *table, eg_span change, eg_note *note);
+
 EG_API eg_err eg_table_open(eg_node *node, const char *name, eg_table **out);
 /* A handle of a table that is dropped stays valid until it is closed, and everything
  * asked of it is EG_NO_TABLE, also where another table has the name by now. */

@@ -9,6 +9,19 @@
 #include <stdio.h>
 #include <string.h>
 
+struct table *api_table(eg_table *handle) {
+    struct table *t = atomic_load_explicit(&handle->table, memory_order_acquire);
+    struct table *now = table_now(t);
+
+    if (EG_LIKELY(now == t) || !table_ref(now))
+        return now;
+    if (atomic_compare_exchange_strong(&handle->table, &t, now))
+        table_unref(t);
+    else
+        table_unref(now); /* another thread has seen it too */
+    return now;
+}
+
 /* ---- spans and results -------------------------------------------------------------- */
 
 eg_err api_value_of_span(eg_span s, struct value *out) {
@@ -158,8 +171,20 @@ eg_err eg_drop_index(eg_node *node, const char *table, const char *attribute, eg
     return change_index(node, CATALOG_DROP_INDEX, table, attribute, note);
 }
 
+eg_err eg_alter_table(eg_node *node, const char *table, eg_span change_wanted, eg_note *note) {
+    struct catalog_request q = {.op = CATALOG_ALTER};
+    eg_err err;
+
+    if (node == NULL || table == NULL)
+        return EG_BAD_REQUEST;
+    q.name = value_of_text(table);
+    err = api_value_of_span(change_wanted, &q.value);
+    return err != EG_OK ? err : change(node, &q, note);
+}
+
 eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
     struct node_thread *t;
+    struct table *found;
     eg_table *handle;
     eg_err err;
 
@@ -173,11 +198,12 @@ eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
         return EG_MEMORY;
     handle->node = node;
     reader_enter(&t->reader);
-    handle->table = catalog_find(node->catalog, name, strlen(name));
-    if (handle->table != NULL && !table_ref(handle->table))
-        handle->table = NULL; /* dropped between the two */
+    found = catalog_find(node->catalog, name, strlen(name));
+    if (found != NULL && !table_ref(found))
+        found = NULL; /* dropped between the two */
+    atomic_init(&handle->table, found);
     reader_exit(&t->reader);
-    if (handle->table == NULL) {
+    if (found == NULL) {
         alloc_put(alloc_system(), handle, sizeof *handle);
         return EG_NO_TABLE;
     }
@@ -188,7 +214,7 @@ eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
 void eg_table_close(eg_table *table) {
     if (table == NULL)
         return;
-    table_unref(table->table);
+    table_unref(atomic_load(&table->table));
     alloc_put(alloc_system(), table, sizeof *table);
 }
 
@@ -222,21 +248,23 @@ static eg_span span_of_record(const struct record *rec) {
 eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
     struct node_thread *t;
     const struct record *rec;
+    struct table *now;
     struct value v;
     struct key k;
     eg_err err = table == NULL || record == NULL ? EG_BAD_REQUEST : api_value_of_span(key, &v);
 
     if (err != EG_OK)
         return err;
-    if (EG_UNLIKELY(table_dropped(table->table)))
-        return EG_NO_TABLE;
     t = node_thread(table->node, &err);
     if (t == NULL)
         return err;
-    err = table_key(table->table, &k, v);
+    now = api_table(table);
+    if (EG_UNLIKELY(table_dropped(now)))
+        return EG_NO_TABLE;
+    err = table_key(now, &k, v);
     if (err != EG_OK)
         return err;
-    rec = table_get(table->table, &t->reader, &k);
+    rec = table_get(now, &t->reader, &k);
     key_release(&k);
     if (rec == NULL) {
         err = reader_take_fault(&t->reader);
@@ -252,14 +280,17 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
     const struct key *pointer[WINDOW];
     const struct record *rec[WINDOW];
     struct node_thread *t;
+    struct table *now = NULL;
     int64_t found = 0;
     eg_err err = EG_OK;
 
     if (table == NULL || keys == NULL || records == NULL)
         return EG_BAD_REQUEST;
-    if (table_dropped(table->table))
-        return EG_NO_TABLE;
     t = node_thread(table->node, &err);
+    if (t != NULL)
+        now = api_table(table);
+    if (now != NULL && table_dropped(now))
+        return EG_NO_TABLE;
     for (size_t from = 0; err == EG_OK && from < n; from += WINDOW) {
         size_t count = EG_MIN(n - from, (size_t) WINDOW), made = 0;
 
@@ -267,11 +298,11 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
             struct value v;
             err = api_value_of_span(keys[from + made], &v);
             if (err == EG_OK)
-                err = table_key(table->table, &k[made], v);
+                err = table_key(now, &k[made], v);
             pointer[made] = &k[made];
         }
         if (err == EG_OK)
-            table_get_many(table->table, &t->reader, pointer, count, rec);
+            table_get_many(now, &t->reader, pointer, count, rec);
         if (err == EG_OK)
             err = reader_take_fault(&t->reader);
         for (size_t i = 0; i < made; i++) {
@@ -288,6 +319,7 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
 /* The reads that copy share one frame: a section, a buffer, a result. */
 struct copy {
     struct node_thread *thread;
+    struct table *table; /* of this section */
     struct buffer buffer;
 };
 
@@ -296,13 +328,16 @@ static eg_err copy_begin(struct copy *c, eg_table *table) {
 
     if (table == NULL)
         return EG_BAD_REQUEST;
-    if (table_dropped(table->table))
-        return EG_NO_TABLE;
     c->thread = node_thread(table->node, &err);
     if (c->thread == NULL)
         return err;
-    buffer_init(&c->buffer, alloc_system(), NODE_RESULT_BYTES_MAX);
     reader_enter(&c->thread->reader);
+    c->table = api_table(table);
+    if (table_dropped(c->table)) {
+        reader_exit(&c->thread->reader);
+        return EG_NO_TABLE;
+    }
+    buffer_init(&c->buffer, alloc_system(), NODE_RESULT_BYTES_MAX);
     return EG_OK;
 }
 
@@ -321,9 +356,9 @@ eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
         err = copy_begin(&c, table);
     if (err != EG_OK)
         return err;
-    err = table_key(table->table, &k, v);
+    err = table_key(c.table, &k, v);
     if (err == EG_OK) {
-        err = table_read(table->table, &c.thread->reader, &k, &c.buffer);
+        err = table_read(c.table, &c.thread->reader, &k, &c.buffer);
         key_release(&k);
     }
     return copy_end(&c, err, out);
@@ -339,8 +374,8 @@ eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_r
         err = copy_begin(&c, table);
     if (err != EG_OK)
         return err;
-    err = table_index_read(table->table, &c.thread->reader, attribute, strlen(attribute), v,
-                           &c.buffer, &note);
+    err = table_index_read(c.table, &c.thread->reader, attribute, strlen(attribute), v, &c.buffer,
+                           &note);
     return copy_end(&c, err, out);
 }
 
@@ -355,7 +390,7 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
         err = copy_begin(&c, table);
     if (err != EG_OK)
         return err;
-    err = table_match(table->table, &c.thread->reader, v, limit, &c.buffer, &why);
+    err = table_match(c.table, &c.thread->reader, v, limit, &c.buffer, &why);
     if (err != EG_OK)
         api_copy_note(note, &why);
     return copy_end(&c, err, out);
@@ -363,14 +398,16 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
 
 uint64_t eg_size(eg_table *table) {
     struct node_thread *t;
+    struct table *now;
     uint64_t size;
     eg_err err;
 
-    t = table == NULL || table_dropped(table->table) ? NULL : node_thread(table->node, &err);
+    t = table == NULL ? NULL : node_thread(table->node, &err);
     if (t == NULL)
         return 0;
     reader_enter(&t->reader);
-    size = table_size(table->table, &t->reader);
+    now = api_table(table);
+    size = table_dropped(now) ? 0 : table_size(now, &t->reader);
     reader_exit(&t->reader);
     return size;
 }
@@ -381,7 +418,7 @@ static eg_err first_or_last(eg_table *table, bool last, eg_result *out) {
 
     return err != EG_OK
                ? err
-               : copy_end(&c, table_first(table->table, &c.thread->reader, last, &c.buffer), out);
+               : copy_end(&c, table_first(c.table, &c.thread->reader, last, &c.buffer), out);
 }
 
 static eg_err next_or_prev(eg_table *table, eg_span key, bool prev, eg_result *out) {
@@ -394,9 +431,9 @@ static eg_err next_or_prev(eg_table *table, eg_span key, bool prev, eg_result *o
         err = copy_begin(&c, table);
     if (err != EG_OK)
         return err;
-    err = table_key(table->table, &k, v);
+    err = table_key(c.table, &k, v);
     if (err == EG_OK) {
-        err = table_next(table->table, &c.thread->reader, &k, prev, &c.buffer);
+        err = table_next(c.table, &c.thread->reader, &k, prev, &c.buffer);
         key_release(&k);
     }
     return copy_end(&c, err, out);
@@ -418,11 +455,11 @@ eg_err eg_prev(eg_table *table, eg_span key, eg_result *out) {
     return next_or_prev(table, key, true, out);
 }
 
-static eg_err fold(eg_table *table, struct reader *r, const struct key *from, bool reverse,
+static eg_err fold(struct table *table, struct reader *r, const struct key *from, bool reverse,
                    bool (*see)(void *context, eg_span record), void *context) {
     struct table_walk *walk;
     const struct record *rec;
-    eg_err err = table_walk_open(&walk, table->table, r, from, false, reverse);
+    eg_err err = table_walk_open(&walk, table, r, from, false, reverse);
 
     while (err == EG_OK && (rec = table_walk_next(walk)) != NULL &&
            see(context, span_of_record(rec)))
@@ -433,40 +470,58 @@ static eg_err fold(eg_table *table, struct reader *r, const struct key *from, bo
 eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
                bool (*see)(void *context, eg_span record), void *context) {
     struct node_thread *t;
+    struct table *now;
     struct value v;
     struct key k;
     eg_err err = EG_OK;
 
     if (table == NULL || see == NULL)
         return EG_BAD_REQUEST;
-    if (table_dropped(table->table))
-        return EG_NO_TABLE;
-    if (reverse && table_type(table->table) != TABLE_ORDERED_SET)
-        return EG_BAD_REQUEST;
     t = node_thread(table->node, &err);
     if (t == NULL)
         return err;
     if (from != NULL)
         err = api_value_of_span(*from, &v);
-    if (err == EG_OK && from != NULL)
-        err = table_key(table->table, &k, v);
     if (err != EG_OK)
         return err;
     reader_enter(&t->reader);
-    err = fold(table, &t->reader, from == NULL ? NULL : &k, reverse, see, context);
+    now = api_table(table);
+    if (table_dropped(now))
+        err = EG_NO_TABLE;
+    else if (reverse && table_type(now) != TABLE_ORDERED_SET)
+        err = EG_BAD_REQUEST;
+    if (err == EG_OK && from != NULL)
+        err = table_key(now, &k, v);
+    if (err == EG_OK) {
+        err = fold(now, &t->reader, from == NULL ? NULL : &k, reverse, see, context);
+        if (from != NULL)
+            key_release(&k);
+    }
     reader_exit(&t->reader);
-    if (from != NULL)
-        key_release(&k);
     return err;
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-/* Here and now where the shard is idle; a moment later where it is not; else by
- * message.  The result is appended to `result`. */
-static eg_err run(eg_table *table, const struct shard_request *q, struct buffer *result) {
+/* What to tell whose shard was not there. */
+static eg_err lost(struct node_thread *t, eg_table *table) {
+    eg_err err;
+
+    reader_enter(&t->reader);
+    err = table_lost(api_table(table));
+    reader_exit(&t->reader);
+    return err;
+}
+
+/* Here and now where the shard is idle; a moment later where it is not; else by message.
+ * The result is appended to `result`.  An attribute is looked for where it is meant, for
+ * positions are those of one shape. */
+static eg_err run_on(eg_table *table, struct shard_request *q, const char *attribute,
+                     struct buffer *result) {
     struct node_thread *t;
     struct message *m = NULL;
+    struct table *now;
+    int position = 0;
     eg_pid to;
     eg_err err;
 
@@ -474,14 +529,24 @@ static eg_err run(eg_table *table, const struct shard_request *q, struct buffer 
     if (t == NULL)
         return err;
     reader_enter(&t->reader);
-    err = table_try(table->table, &t->reader, q, TABLE_PATIENCE, result, NULL);
+    now = api_table(table);
+    if (attribute != NULL) {
+        position = schema_attribute(table_schema(now), attribute, strlen(attribute));
+        q->attribute = (uint16_t) position;
+    }
+    err =
+        position < 0 ? EG_BAD_REQUEST : table_try(now, &t->reader, q, TABLE_PATIENCE, result, NULL);
     if (err == EG_AGAIN)
-        err = table_message(table->table, q, &to, &m, NULL);
+        err = table_message(now, q, &to, &m, NULL);
     reader_exit(&t->reader);
     if (m == NULL)
         return err;
     err = api_call(table->node, to, m, NODE_CALL_MS, result, NULL);
-    return err == EG_NOPROC ? table_lost(table->table) : err;
+    return err == EG_NOPROC ? lost(t, table) : err;
+}
+
+static eg_err run(eg_table *table, struct shard_request *q, struct buffer *result) {
+    return run_on(table, q, NULL, result);
 }
 
 /* A result that is a bool or a number. */
@@ -490,17 +555,22 @@ struct small {
     struct value value;
 };
 
-static eg_err run_small(eg_table *table, const struct shard_request *q, struct small *out) {
+static eg_err run_small_on(eg_table *table, struct shard_request *q, const char *attribute,
+                           struct small *out) {
     struct buffer b;
     eg_err err;
 
     buffer_init(&b, alloc_system(), sizeof out->room);
     b.at = out->room; /* borrowed: large enough never to be grown, so nothing is allocated */
     b.room_bytes = sizeof out->room;
-    err = run(table, q, &b);
+    err = run_on(table, q, attribute, &b);
     EG_ASSERT(b.at == out->room);
     out->value = (struct value){b.at, (uint32_t) b.size_bytes};
     return err;
+}
+
+static eg_err run_small(eg_table *table, struct shard_request *q, struct small *out) {
+    return run_small_on(table, q, NULL, out);
 }
 
 static eg_err run_record(eg_table *table, enum shard_op op, eg_span record, uint64_t ttl_ms,
@@ -570,33 +640,23 @@ eg_err eg_update_counter(eg_table *table, eg_span key, const char *attribute, in
     struct shard_request q = {.op = SHARD_COUNTER};
     uint8_t encoded[9];
     struct value_writer w = value_writer_init(encoded, sizeof encoded);
-    struct node_thread *t;
     struct small result;
-    int position;
     eg_err err;
 
     if (table == NULL || attribute == NULL)
         return EG_BAD_REQUEST;
-    t = node_thread(table->node, &err);
-    if (t == NULL)
-        return err;
-    reader_enter(&t->reader);
-    position = schema_attribute(table_schema(table->table), attribute, strlen(attribute));
-    reader_exit(&t->reader);
-    if (position < 0)
-        return EG_BAD_REQUEST;
-    q.attribute = (uint16_t) position;
     value_put_i64(&w, delta);
     q.value = (struct value){encoded, (uint32_t) w.need_bytes};
     err = api_value_of_span(key, &q.key);
     if (err == EG_OK)
-        err = run_small(table, &q, &result);
+        err = run_small_on(table, &q, attribute, &result);
     if (err == EG_OK && value != NULL && !value_get_i64(result.value, value))
         err = EG_BAD_REQUEST; /* the field is a float: eg_read() shows it */
     return err;
 }
 
 eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count) {
+    struct schema_name name;
     struct node_thread *t;
     struct buffer b;
     struct value v;
@@ -609,12 +669,12 @@ eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count) {
         return err;
     buffer_init(&b, alloc_system(), 64);
     reader_enter(&t->reader);
-    err = table_try_many(table->table, &t->reader, v, 0, &b, NULL);
+    err = table_try_many(api_table(table), &t->reader, v, 0, &b, NULL);
+    name = *table_name(api_table(table));
     reader_exit(&t->reader);
     if (err == EG_AGAIN) {
-        const struct schema_name *name = table_name(table->table);
         struct catalog_request q = {.op = CATALOG_WRITE_MANY,
-                                    .name = {(const uint8_t *) name->text, name->size_bytes},
+                                    .name = {(const uint8_t *) name.text, name.size_bytes},
                                     .value = v};
         err = change(table->node, &q, NULL);
     }

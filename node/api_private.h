@@ -11,8 +11,11 @@ struct table;
 
 struct eg_table {
     eg_node *node;
-    struct table *table; /* held */
+    _Atomic(struct table *) table; /* held; another one after a change of its shape */
 };
+
+/* The handle's table of now, in a section.  The one it was before is let go. */
+struct table *api_table(eg_table *handle);
 
 /* EG_BAD_REQUEST: not exactly one MessagePack value. */
 EG_MUST_USE eg_err api_value_of_span(eg_span s, struct value *out);

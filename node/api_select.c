@@ -39,20 +39,26 @@ static eg_err open_select(eg_table *table, enum select_kind kind, eg_span spec, 
     if (t == NULL)
         return err;
     reader_enter(&t->reader);
-    err = select_open(out, alloc_system(), table->table, &t->reader, &o, note);
+    err = select_open(out, alloc_system(), api_table(table), &t->reader, &o, note);
     reader_exit(&t->reader);
     return err;
 }
 
 /* Ask what must be asked before the next piece, one shard after the other. */
-static eg_err ask_shards(eg_table *table, struct select *s, struct err_note *note) {
+static eg_err ask_shards(eg_table *table, struct node_thread *t, struct select *s,
+                         struct err_note *note) {
     struct buffer answer;
     struct message *m;
     eg_pid to;
     eg_err err;
 
     buffer_init(&answer, alloc_system(), 4096);
-    while ((err = select_ask(s, table->table, &to, &m, note)) == EG_OK) {
+    for (;;) {
+        reader_enter(&t->reader);
+        err = select_ask(s, api_table(table), &to, &m, note);
+        reader_exit(&t->reader);
+        if (err != EG_OK)
+            break;
         buffer_clear(&answer);
         err = api_call(table->node, to, m, NODE_CALL_MS, &answer, note);
         select_answered(s, err, (struct value){answer.at, (uint32_t) answer.size_bytes});
@@ -74,10 +80,10 @@ static eg_err run(eg_table *table, struct select *s, struct buffer *result, stru
     do {
         piece.until_ns = env_now_ns(piece.env) + PIECE_NS;
         reader_enter(&t->reader);
-        err = select_step(s, table->table, &t->reader, &pace, result, note);
+        err = select_step(s, api_table(table), &t->reader, &pace, result, note);
         reader_exit(&t->reader);
         if (err == EG_AGAIN) {
-            eg_err asked = ask_shards(table, s, note);
+            eg_err asked = ask_shards(table, t, s, note);
             err = asked == EG_OK ? EG_AGAIN : asked;
         }
     } while (err == EG_AGAIN);

@@ -32,6 +32,7 @@ struct select {
     uint64_t table_id;
     uint64_t version; /* of the schema, whose index the path may use */
     uint32_t arity;
+    uint64_t shape;              /* of the table, when it was asked */
     struct predicate *predicate; /* NULL: a pattern */
     struct predicate_machine machine;
     struct buffer pattern;
@@ -106,6 +107,7 @@ eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct
     s->table_id = schema->id;
     s->version = schema->version;
     s->arity = schema->attribute_count;
+    s->shape = table_shape(t);
     s->rehearsed = o->kind != SELECT_REPLACE;
     predicate_machine_init(&s->machine, a);
     buffer_init(&s->pattern, a, SIZE_MAX);
@@ -442,7 +444,7 @@ static eg_err check_table(const struct select *s, struct table *t, struct err_no
 
     if (table_dropped(t) || schema->id != s->table_id)
         return err_note(note, EG_NO_TABLE, "the table was dropped meanwhile");
-    if (schema->attribute_count != s->arity)
+    if (table_shape(t) != s->shape)
         return err_note(note, EG_ABORTED, "the table's attributes were changed meanwhile");
     if (schema->version != s->version && by_index(s))
         return err_note(note, EG_ABORTED, "the table's indexes were changed meanwhile");

@@ -109,8 +109,8 @@ static void ask_old(struct actor *self, struct job *j, uint32_t tag) {
 static void ask_make(struct job *j) {
     struct schema *s = j->schema;
     struct disc *disc = j->catalog->world.o.disc;
+    uint64_t number;
 
-    s->id = env_random(j->catalog->world.o.env);
     s->stored_name = s->name;
     if (s->storage == STORAGE_RAM)
         return;
@@ -118,9 +118,10 @@ static void ask_make(struct job *j) {
         job_failed(j, err_note(&j->note, EG_DISC, "this node has no data directory"));
         return;
     }
+    number = env_random(j->catalog->world.o.env);
     /* No table's name has so strange a beginning, and no other table this number. */
     s->stored_name.size_bytes = (uint8_t) snprintf(s->stored_name.text, SCHEMA_NAME_MAX,
-                                                   "\x01%016llx", (unsigned long long) s->id);
+                                                   "\x01%016llx", (unsigned long long) number);
     job_ask_disc(
         j, (struct disc_request){.kind = DISC_CREATE, .sync = true, .name = s->stored_name.text});
 }
@@ -240,6 +241,8 @@ static void open_fresh(struct job *j) {
         EG_ASSERT(table_ref(j->fresh));
         a->fresh = j->fresh;
         a->has_conversion = false;
+        if (a->conversion.same)
+            a->fresh->shape = a->old->shape;
         err = reshape_open(&a->old->reshape, a->old, a->fresh, &a->conversion);
     }
     if (err == EG_OK) {

@@ -34,6 +34,8 @@ eg_err table_open(struct table **out, struct world *w, struct schema *schema,
     t->world = w;
     t->name = schema->name;
     t->seed = schema->seed;
+    t->family = schema->id + schema->version * UINT64_C(0x9e3779b97f4a7c15); /* spreads */
+    t->shape = t->family;
     t->node = runtime_node(w->o.runtime);
     t->shard_count = schema->shards;
     t->type = schema->type;
@@ -75,7 +77,7 @@ void table_child(struct table *t, struct child_spec *out) {
                                               .children = t,
                                               .child_count = t->shard_count,
                                               .child_at = shard_at}};
-    snprintf(out->id, sizeof out->id, "table %016llx", (unsigned long long) schema_of(t)->id);
+    snprintf(out->id, sizeof out->id, "table %016llx", (unsigned long long) t->family);
 }
 
 void table_free(struct table *t) {

@@ -274,6 +274,10 @@ eg_err moment_freeze(struct moment *m, struct err_note *note) {
     for (uint32_t i = 0; i < m->table_count; i++)
         if (table_dropped(m->table[i].table))
             return err_note(note, EG_NO_TABLE, "no table %s", table_name(m->table[i].table)->text);
+    for (uint32_t i = 0; i < m->table_count; i++)
+        if (table_now(m->table[i].table) != m->table[i].table)
+            return err_note(note, EG_BUSY, "table %s has just been changed",
+                            table_name(m->table[i].table)->text);
     for (uint32_t i = 0; i < m->part_count && err == EG_OK; i++)
         if (!m->part[i].ready)
             err = make_ready(m, &m->part[i]);

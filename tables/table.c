@@ -62,6 +62,10 @@ struct table *table_now(struct table *t) {
     return t;
 }
 
+uint64_t table_shape(const struct table *t) {
+    return t->shape;
+}
+
 bool table_settling(const struct table *t) {
     return atomic_load_explicit(&t->settling, memory_order_acquire);
 }

@@ -41,6 +41,9 @@ bool table_dropped(const struct table *t);
  * keeps one asks here, in a section, which it is by now; where the answer is another table
  * it knows nothing of the schema yet. */
 struct table *table_now(struct table *t);
+/* Equal where the records of one table have the same fields in the same places: what was
+ * made for the one shape serves the other. */
+uint64_t table_shape(const struct table *t);
 /* Calls that came before a change of shape are still on their way here: what comes after
  * them must not overtake them. */
 bool table_settling(const struct table *t);

@@ -21,11 +21,14 @@ struct table {
     struct world *world;
     _Atomic(const struct schema *) schema; /* replaced by the catalog, retired by it   */
     _Atomic(struct watch_list *) watchers; /* NULL: nobody; changed by the hub (watch.h) */
+    _Atomic(struct table *) successor;     /* what its name means after a change of its shape   */
     _Atomic uint32_t refs;                 /* the catalog holds one until it is dropped */
     _Atomic bool dropped;
     struct schema_name name; /* the actors' label: outlives the schema of the moment   */
     uint64_t seed;
-    uint32_t node; /* of its shards' pids */
+    uint64_t family; /* names its supervisor: the table whose place it takes has one too  */
+    uint64_t shape;  /* see table_shape()                                                 */
+    uint32_t node;   /* of its shards' pids */
     uint32_t shard_count;
     enum table_type type;
     enum table_storage storage;
@@ -33,10 +36,9 @@ struct table {
     bool disc_dropped;           /* the disc has dropped it, and is told to forget it at the end */
     struct memory_budget budget; /* of max_bytes      */
     struct list_node dying;      /* dropped, and waiting for the last holder */
-    _Atomic(struct table *) successor; /* what its name means after a change of its shape   */
-    _Atomic bool settling;             /* its predecessor still sends calls on              */
-    _Atomic bool unseen;               /* nobody can have found it by its name any more     */
-    struct reshape *reshape;           /* NULL, or into its successor                       */
+    _Atomic bool settling;       /* its predecessor still sends calls on              */
+    _Atomic bool unseen;         /* nobody can have found it by its name any more     */
+    struct reshape *reshape;     /* NULL, or into its successor                       */
     struct shard shard[];
 };
 

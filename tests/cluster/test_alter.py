@@ -209,7 +209,7 @@ class TestLive(AlterTest):
                 thread.start()
             end = time.monotonic() + WRITES_SECONDS
             changes, wide = 0, False
-            while time.monotonic() < end:
+            while time.monotonic() < end or changes < 3:
                 if self.rng.random() < 0.6:
                     if wide:
                         self.call("drop_attribute", t, "extra")
@@ -228,7 +228,6 @@ class TestLive(AlterTest):
                     found = self.call("read", t, key)
                     self.assertEqual(found[0][1] if found else 0, count)
             print(f"({changes} changes)", end=" ", flush=True)
-            self.assertGreater(changes, 1)
             self.call("drop_table", t)
 
 
