@@ -36,8 +36,12 @@ static void on_wake(uv_poll_t *wake, int status, int events) {
     EG_ASSERT(status == 0);
     EG_ASSERT(read(l->wake_fd, &count, sizeof count) == sizeof count);
 }
+
+/* libuv runs timers before it polls, too: where this thread was not run for longer than the
+ * alarm was set for, it goes off there, and a poll that then knows of no timer would wait for
+ * ever.  A stopped loop polls without waiting, and forgets by its end that it was stopped. */
 static void on_alarm(uv_timer_t *alarm) {
-    (void) alarm;
+    uv_stop(alarm->loop);
 }
 
 /* ---- open, close ------------------------------------------------------------------------ */
