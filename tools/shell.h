@@ -6,6 +6,7 @@
  *     shell_command.c  status tables info create drop read write delete call
  *     shell_watch.c    top processes
  *     shell_events.c   watch
+ *     shell_query.c    query explain
  *     shell_import.c   import, from rows.c           shell_export.c   export
  *     shell_backup.c   backup restore verify       loader.c         records by the thousand
  *     shell_mnesia.c   import-mnesia, from mnesia_backup.c and etf.c
@@ -98,6 +99,8 @@ struct value shell_get(struct value map, const char *name);
 
 /* Records, with a table's attributes above them where the output has a header. */
 EG_MUST_USE int print_records(struct shell *s, const char *table, struct value records);
+/* {columns, rows, ...}, a query's answer. */
+EG_MUST_USE int print_rows(struct shell *s, struct value answer);
 EG_MUST_USE int print_map(struct shell *s, struct value map);   /* name and value  */
 EG_MUST_USE int print_list(struct shell *s, struct value list); /* one a line      */
 EG_MUST_USE int print_maps(struct shell *s, struct value maps); /* keys as header  */
@@ -134,6 +137,8 @@ int command_read(struct shell *s, struct args *a);
 int command_write(struct shell *s, struct args *a);
 int command_delete(struct shell *s, struct args *a);
 int command_call(struct shell *s, struct args *a);
+int command_query(struct shell *s, struct args *a);
+int command_explain(struct shell *s, struct args *a);
 int command_import(struct shell *s, struct args *a);
 int command_export(struct shell *s, struct args *a);
 int command_watch(struct shell *s, struct args *a);

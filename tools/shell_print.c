@@ -244,6 +244,17 @@ int print_records(struct shell *s, const char *table, struct value records) {
     return code;
 }
 
+int print_rows(struct shell *s, struct value answer) {
+    struct value names = shell_get(answer, "columns"), rows = shell_get(answer, "rows");
+
+    if (s->output == OUTPUT_JSON)
+        return render_json(s, answer);
+    if (names.size_bytes == 0 || rows.size_bytes == 0 || value_count(names) == 0 ||
+        value_count(names) > COLUMNS_MAX)
+        return shell_fail(EXIT_REFUSED, "the node's answer is no columns and rows");
+    return grid_of_records(s, names, rows);
+}
+
 /* Rows "prefix.name value" of a map, maps inside it flattened. */
 static void flatten(struct grid *g, const char *prefix, struct value map) {
     struct value_iter it = value_iter_of(map);

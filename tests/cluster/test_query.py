@@ -1,0 +1,274 @@
+"""The text language over the wire: its documentation, its bounds, and what it refuses."""
+import json
+import pathlib
+import re
+import threading
+import unittest
+
+from harness import QUICK, ClusterTest, Refused, eventually, main, shell
+
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/query-language.md"
+
+
+class QueryTest(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.server = self.node()
+        self.client = self.server.client()
+        self.call = self.client.call
+
+    def rows(self, text, *arguments):
+        return self.call("query", text, list(arguments))["rows"]
+
+    def table(self, name="t", kind="set", count=0, **options):
+        self.call("create_table", name, {"type": kind, "attributes": ["k", "a", "b"], **options})
+        if count > 0:
+            self.call("write_many", name, [[i, i % 7, f"name {i % 1000}"] for i in range(count)])
+
+    def plan(self, text, *arguments):
+        return self.call("explain", text, list(arguments))["plan"]
+
+
+class Documentation(QueryTest):
+    def cells(self, line):
+        return [json.loads(cell) for cell in line.split(" | ")]
+
+    def example(self, head, lines):
+        text, _, arguments = head[2:].partition("   ")
+        arguments = json.loads(arguments) if arguments else []
+        if head.startswith("$ explain "):
+            plan = self.call("explain", text[len("explain "):], arguments)["plan"]
+            self.assertEqual({line.split(": ")[0]: str(plan[line.split(": ")[0]]) for line in lines},
+                             dict(line.split(": ") for line in lines), head)
+            return
+        answer = self.call("query", text, arguments)
+        self.assertEqual(answer["columns"], lines[0].split(" | "), head)
+        self.assertEqual(answer["rows"], [self.cells(line) for line in lines[1:]], head)
+        self.assertIsNone(answer["cursor"])
+
+    def test_every_example_of_the_page_is_true(self):
+        examples = 0
+        for block in re.findall(r"^```\n(.*?)^```", PAGE.read_text(), re.M | re.S):
+            for part in block.strip().split("\n\n"):
+                head, *lines = part.split("\n")
+                if head.startswith("create "):
+                    for line in [head] + lines:
+                        _, name, options = line.split(" ", 2)
+                        self.call("create_table", name, json.loads(options))
+                    continue
+                self.example(head, lines)
+                examples += 1
+        self.assertGreater(examples, 15)
+
+
+class Answers(QueryTest):
+    def test_arguments_may_be_left_out_and_must_be_as_many_as_asked_for(self):
+        self.table(count=5)
+        self.assertEqual(self.call("query", "select count(*) from t")["rows"], [[5]])
+        self.assertEqual(len(self.call("query", "select k from t", {"limit": 2})["rows"]), 2)
+        self.assertEqual(len(self.call("query", "select k from t", [], {"limit": 2})["rows"]), 2)
+        self.assert_refused("bad_request", self.call, "query", "select k from t where k = ?")
+        self.assert_refused("bad_request", self.call, "query", "select k from t", [1])
+        self.assert_refused("bad_request", self.call, "query", "select k from t", 7)
+        self.assert_refused("bad_request", self.call, "query", 7)
+        self.assert_refused("bad_request", self.call, "query")
+        self.assert_refused("bad_request", self.call, "query", "select k from t", [], {"limit": 0})
+        self.assert_refused("bad_request", self.call, "query", "select k from t", [], {"limits": 1})
+
+    def test_any_value_may_be_an_argument(self):
+        self.table()
+        values = [None, True, 1.5, "x", b"\x00", [1, [2]], {"a": 1}]
+        for number, value in enumerate(values):
+            self.assertEqual(self.rows("insert into t values (?, ?, null)", number, value), [[1]])
+            self.assertEqual(self.call("read", "t", number), [[number, value, None]])
+        self.assertEqual(self.rows("select k from t where a = ?", {"a": 1}), [[6]])
+        self.assertEqual(self.rows("select a.a from t where k = 6"), [[1]])
+
+    def test_pages_have_every_row_once(self):
+        for kind in ("set", "ordered_set", "bag"):
+            name = f"pages_{kind}"
+            self.table(name, kind, 1000)
+            for text in ("select k from {}", "select k from {} where a < 5", "select k from {} order by b, k",
+                         "select k, count(*) from {} group by k", "select x.k from {} x join {} y on x.k = y.k"):
+                text = text.replace("{}", name)
+                whole = self.rows(text)
+                first = self.call("query", text, [], {"limit": 77})
+                rows, cursor, pages = first["rows"], first["cursor"], 1
+                while cursor is not None:
+                    more, cursor = self.call("select_next", cursor)
+                    self.assertLessEqual(len(more), 77)
+                    rows, pages = rows + more, pages + 1
+                self.assertEqual(rows, whole, text)
+                self.assertEqual(pages, -(-len(whole) // 77))
+
+    def test_a_page_that_holds_all_has_no_cursor(self):
+        self.table(count=10)
+        for text in ("select * from t", "select * from t order by k", "select k, count(*) from t group by k",
+                     "select k from t limit 10"):
+            self.assertIsNone(self.call("query", text, [], {"limit": 10})["cursor"])
+            self.assertIsNotNone(self.call("query", text, [], {"limit": 9})["cursor"])
+
+    def test_a_cursor_sees_its_table_go_and_change(self):
+        self.table(count=100)
+        asked = [self.call("query", text, [], {"limit": 5})["cursor"] for text in ("select * from t", "select b from t")]
+        self.call("add_attribute", "t", "more", 0)
+        self.assertRaises(Refused, self.call, "select_next", asked[0])
+        self.call("drop_table", "t")
+        self.assert_refused("no_table", self.call, "select_next", asked[1])
+        self.assert_refused("not_found", self.call, "select_next", asked[1])
+
+    def test_what_follows_a_change_sees_it(self):
+        for storage in ("ram", "disc"):
+            server = self.node(*([] if storage == "ram" else ["--data", self.dir / "data"]))
+            client = server.client()
+            client.call("create_table", "s", {"storage": storage, "durability": "sync" if storage == "disc" else "async"})
+            for number in range(200):
+                client.send("query", "insert into s values (?, 0)", [number])
+                client.send("query", "update s set value = value + 1 where key = ?", [number])
+                client.send("query", "select value from s where key = ?", [number])
+            answers = [client.receive() for _ in range(600)]
+            self.assertEqual([a[1] for a in answers if a[1] is not None], [])
+            self.assertEqual([a[2]["rows"] for a in answers], [[[1]]] * 600)
+
+    def test_the_plan_says_how(self):
+        self.table("o", "ordered_set", 1000, index=["a"])
+        self.assertEqual(self.plan("select * from o where k = 3")["path"], "key")
+        self.assertEqual(self.plan("select * from o where k > 3 and k < 9")["path"], "key range")
+        self.assertEqual(self.plan("select * from o where b = 'x'")["path"], "all")
+        self.assertNotIn("key", str(self.plan("select * from o where b = 'x' order by a")))
+        self.assertIn("none", self.plan("select * from o order by k desc limit 5")["sort"])
+        self.assertEqual(self.rows("select k from o where k < 990 order by k desc limit 3"), [[989], [988], [987]])
+        self.assertEqual(self.plan("insert into o values (1, 2, 3)")["statement"], "insert")
+        self.assertEqual(self.plan("delete from o where k = 3")["path"], "key")
+        self.assertEqual(self.rows("select count(*) from o"), [[1000]])  # nothing was done
+
+    def test_sums_are_whole(self):
+        self.table()
+        for number, value in enumerate([2**63 - 1, 2**63 - 1, -2**63, -2**63, 5]):
+            self.call("write", "t", [number, value, None])
+        self.assertEqual(self.rows("select sum(a), avg(a) from t"), [[3, 0.6]])
+        self.assertEqual(self.rows("select sum(a) from t where k = 0 or k = 4"), [[2**63 + 4]])
+        self.assert_refused("bad_request", self.rows, "select sum(a) from t where k in (2, 3)")
+        self.call("write", "t", [9, 0.5, None])
+        self.assertEqual(self.rows("select sum(a) from t"), [[3.5]])
+
+    def test_an_insert_is_all_or_nothing(self):
+        self.table(count=3)
+        self.assert_refused("exists", self.rows, "insert into t values (7, 1, 1), (2, 1, 1)")
+        self.assert_refused("exists", self.rows, "insert into t values (7, 1, 1), (8, 1, 1), (7, 2, 2)")
+        self.assertEqual(self.rows("select count(*) from t"), [[3]])
+        self.table("bag", "bag")
+        self.assertEqual(self.rows("insert into bag values (1, 1, 1), (1, 2, 2), (1, 2, 2)"), [[3]])
+        self.assertEqual(self.rows("select count(*) from bag"), [[2]])
+        self.assert_refused("bad_request", self.rows, "update bag set a = 1")
+        self.assertEqual(self.rows("delete from bag where a = 2"), [[1]])
+
+    def test_the_shell_asks_and_explains(self):
+        self.table(count=3)
+        asked = shell("query", "select k, b from t where k < ? order by k", "2", node=self.server)
+        self.assertEqual((asked.stdout, asked.returncode), ("0\tname 0\n1\tname 1\n", 0), asked.stderr)
+        asked = shell("--output", "csv", "query", "select k from t order by k", node=self.server)
+        self.assertEqual(asked.stdout.split(), ["k", "0", "1", "2"])
+        asked = shell("--output", "json", "query", "select max(k) from t", node=self.server)
+        self.assertEqual(json.loads(asked.stdout), {"columns": ["max(k)"], "rows": [[2]], "cursor": None})
+        asked = shell("explain", "select k from t where k = 1", node=self.server)
+        self.assertIn("path\tkey\n", asked.stdout)
+        asked = shell("query", "select * form t", node=self.server)
+        self.assertEqual(asked.returncode, 1)
+        self.assertIn("line 1, column 10", asked.stderr)
+
+
+class Refusals(QueryTest):
+    def refused(self, code, text, *arguments):
+        self.assert_refused(code, self.call, "query", text, list(arguments))
+        self.assert_refused(code, self.call, "explain", text, list(arguments))
+
+    def test_what_is_wrong_is_said_and_nothing_changes(self):
+        self.table(count=10)
+        for text in ("", "nonsense", "select", "select * from t limit -1", "select * from t limit 1.5",
+                     "select * from t limit 'x'", "select * from t offset 1", "select nope from t",
+                     "select t.nope from t", "select x.k from t", "select a from t where count(*) > 1",
+                     "select a, count(*) from t", "select * from t group by a", "select sum(count(*)) from t",
+                     "select * from t order by 0", "select k from t order by 2", "select f(k) from t",
+                     "select * from t where a in ()", "select * from t where a like", "select * from t;;",
+                     "select * from t where a = 'open", "select * from t where a = 1e999",
+                     "insert into t values (1)", "insert into t (a) values (1)", "insert into t (k, k) values (1, 2)",
+                     "insert into t (k, no) values (1, 2)", "insert into t values (a, 1, 1)",
+                     "update t set k = 1", "update t set no = 1", "update t set a = 1, a = 2", "update t a = 1",
+                     "delete t", "drop table t", "select * from t, t", "select distinct a from t",
+                     "select * from t x join t x on x.k = x.k", "select * from t x join t y on x.k = x.a",
+                     "select k from t x join t y on x.k = y.k", "select * from t where k in (select k from t)"):
+            self.refused("bad_request", text)
+        self.refused("bad_request", "select * from t limit ?", -1)
+        self.refused("bad_request", "select * from t where a in ?", 5)
+        self.refused("no_table", "select * from nope")
+        self.refused("no_table", "insert into nope values (1)")
+        self.assertEqual(self.rows("select count(*), sum(a) from t"), [[10, sum(i % 7 for i in range(10))]])
+
+    def test_what_is_too_large_is_refused_at_once(self):
+        self.table(count=10)
+        self.refused("too_large", "select * from t where a = " + "1" * (1 << 20))
+        self.refused("too_large", "x" * (1 << 20))
+        for opened, closed in (("(", ")"), ("not ", ""), ("- ", ""), ("a in (", ")"), ("", " + 1"), ("sum(", ")")):
+            self.refused("too_large", f"select * from t where {opened * 10000}1{closed * 10000}")
+        self.refused("too_large", "select " + ", ".join(["k"] * 2000) + " from t")
+        text = "select k from t where " + " or ".join(f"k = {i}" for i in range(3000))
+        self.assertEqual(len(self.rows(text)), 10)
+
+    def test_dividing_by_zero_and_comparing_maps_is_no_error(self):
+        self.table(count=3)
+        self.call("write", "t", [9, {"x": 1}, [1]])
+        self.assertEqual(self.rows("select k from t where 1 / 0 = 1 or k % 0 is not null"), [])
+        self.assertEqual(self.rows("select k from t where a > b"), [[9]])
+
+    def test_a_slow_like_is_bounded(self):
+        self.table()
+        self.call("write", "t", [1, "a" * 100000, None])
+        self.assertEqual(self.rows("select k from t where a like ?", "%a" * 2000 + "%b"), [])
+
+    def test_memory_is_bounded(self):
+        self.table()
+        for start in range(0, 100000, 10000):
+            self.call("write_many", "t", [[i, "x" * 1000, i] for i in range(start, start + 10000)])
+        for text in ("select * from t order by a, k", "select * from t", "select b, max(a) from t group by b",
+                     "select x.k from t x join t y on x.b = y.a where y.b >= 0"):
+            self.refused_by_query("too_large", text)
+        self.assertEqual(len(self.rows("select k from t order by b desc limit 10")), 10)
+        self.assertEqual(self.rows("select count(*), max(b) from t"), [[100000, 99999]])
+        self.assertLess(self.server.resident_bytes(), 700 << 20)
+
+    def refused_by_query(self, code, text):
+        self.assert_refused(code, self.call, "query", text)
+
+    def test_others_are_served_meanwhile(self):
+        self.table(count=20000 if QUICK else 200000)
+        other = self.server.client()
+        done = threading.Event()
+
+        def ask():
+            client = self.server.client()
+            for _ in range(3):
+                client.call("query", "select b, count(*), sum(a) from t where b like '%5%' group by b order by 3")
+            done.set()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        served = 0
+        while not done.is_set():
+            other.call("read", "t", served)
+            served += 1
+        asking.join()
+        self.assertGreater(served, 20)
+
+    def test_a_connection_may_go_amid_a_query(self):
+        self.table(count=20000)
+        for text in ("select x.k from t x join t y on x.a = y.a", "select * from t order by b",
+                     "select b, count(*) from t group by b", "update t set a = a + 1"):
+            client = self.server.client()
+            client.send("query", text)
+            client.close()
+        eventually(lambda: self.rows("select count(*) from t") == [[20000]], "the node goes on")
+
+
+if __name__ == "__main__":
+    main()
