@@ -225,18 +225,16 @@ static struct epoch_batch *batch_add(struct epoch_bin *b, epoch_free_fn free_fn,
     return batch;
 }
 
-void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void *ptr,
-                  size_t size_bytes) {
+bool epoch_try_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void *ptr,
+                      size_t size_bytes) {
     struct epoch_batch *batch = b->newest;
 
     EG_ASSERT(ptr != NULL);
     if (batch == NULL || batch->stamp != 0 || batch->count == BATCH_OBJECTS ||
         batch->free_fn != free_fn || batch->owner != owner)
         batch = batch_add(b, free_fn, owner);
-    if (batch == NULL) {
-        b->lost_bytes += size_bytes;
-        return;
-    }
+    if (batch == NULL)
+        return false;
     batch->object[batch->count++] = (struct retired){ptr, size_bytes};
     b->next_note = &batch->object[batch->count];
     b->open_count++;
@@ -244,6 +242,13 @@ void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void 
     b->retired_bytes += size_bytes;
     b->retired_count++;
     b->since_sweep++;
+    return true;
+}
+
+void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void *ptr,
+                  size_t size_bytes) {
+    if (!epoch_try_retire(b, free_fn, owner, ptr, size_bytes))
+        b->lost_bytes += size_bytes;
 }
 
 /* Let no more into the open batches, and note since when the closed ones wait. */

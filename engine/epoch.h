@@ -91,6 +91,11 @@ void epoch_bin_init(struct epoch_bin *b, struct epoch *domain, struct alloc *a);
 void epoch_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner, void *ptr,
                   size_t size_bytes);
 
+/* As epoch_retire, for what is too large to be forgotten.  False: memory for the queue
+ * was refused, and `ptr` stays the caller's, who tries again. */
+EG_MUST_USE bool epoch_try_retire(struct epoch_bin *b, epoch_free_fn free_fn, void *owner,
+                                  void *ptr, size_t size_bytes);
+
 /* Ask for the lines that the next retire will change: the bin's owner of before may have
  * been on another core. */
 static inline void epoch_expect(const struct epoch_bin *b) {

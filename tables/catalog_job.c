@@ -612,8 +612,9 @@ static void bury(struct catalog *c) {
         next = n->next;
         if (atomic_load_explicit(&t->refs, memory_order_acquire) != 0)
             continue;
+        if (!epoch_try_retire(&c->bin, table_free_late, NULL, t, sizeof *t))
+            return; /* the next turn tries again: a table is too much to forget */
         list_remove(n);
-        epoch_retire(&c->bin, table_free_late, NULL, t, sizeof *t);
     }
 }
 

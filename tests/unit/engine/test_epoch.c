@@ -189,6 +189,18 @@ Test(epoch, what_cannot_be_queued_is_counted_and_the_rest_goes_on) {
     cr_assert_eq(freed, 1);
 }
 
+Test(epoch, what_is_too_large_to_be_forgotten_stays_with_its_owner) {
+    int thing;
+    memory.left = 0;
+    cr_assert(!epoch_try_retire(&bin, count_free, &freed, &thing, 10));
+    cr_assert_eq(bin.lost_bytes, 0);
+    cr_assert_eq(bin.retired_count, 0);
+    memory.left = INT_MAX;
+    cr_assert(epoch_try_retire(&bin, count_free, &freed, &thing, 10));
+    epoch_flush(&bin);
+    cr_assert_eq(freed, 1);
+}
+
 static void *leave_soon(void *arg) {
     struct epoch_slot *slot = epoch_slot_claim(domain);
     epoch_enter(slot);
