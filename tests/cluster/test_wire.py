@@ -72,7 +72,7 @@ class Wire(ClusterTest):
         self.assertEqual(self.call("ping"), "pong")
 
     def test_an_unknown_method_is_answered_and_the_connection_goes_on(self):
-        for method in ("nvim_get_api_info", "", "x" * 100000, "PING", "ping ", "pin", "_", "select"):
+        for method in ("nvim_get_api_info", "", "x" * 100000, "PING", "ping ", "pin", "_", "selects"):
             self.assert_refused("no_method", self.call, method, 1, [2], {"three": 3})
         self.send(msgpack.packb([2, "nope", [1]]))
         self.assertEqual(self.call("ping"), "pong")
