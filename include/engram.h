@@ -102,6 +102,7 @@ EG_API eg_err eg_drop_index(eg_node *node, const char *table, const char *attrib
 /* Change the shape of a live table; readers and writers go on.  `change` is one of
  *     ["add_attribute", name, default]    ["drop_attribute", name]
  *     ["rename_attribute", old, new]      ["change_storage", "ram" | "disc" | "disc_only"]
+ *     ["transform_table", [[head, guards, body], ...], [attribute, ...] or nil]
  * A handle follows at its next use; until then it keeps the old records in memory.  Any
  * error: nothing changed.  Takes as long as going through the table does.  May wait. */
 EG_API eg_err eg_alter_table(eg_node *node, const char *table, eg_span change, eg_note *note);

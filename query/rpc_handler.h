@@ -16,6 +16,7 @@ eg_err rpc_sync_table(struct rpc_call *c);
 eg_err rpc_add_index(struct rpc_call *c);
 eg_err rpc_drop_index(struct rpc_call *c);
 eg_err rpc_alter(struct rpc_call *c); /* what the method is called says to what end */
+eg_err rpc_transform_table(struct rpc_call *c);
 eg_err rpc_write_many(struct rpc_call *c);
 eg_err rpc_tables(struct rpc_call *c);
 eg_err rpc_table_info(struct rpc_call *c);

@@ -57,6 +57,7 @@ static const struct rpc_method methods[] = {
     TABLE("drop_attribute", 2, 0, RPC_ALONE, rpc_alter),
     TABLE("rename_attribute", 3, 0, RPC_ALONE, rpc_alter),
     TABLE("change_storage", 2, 0, RPC_ALONE, rpc_alter),
+    TABLE("transform_table", 2, RPC_OPTION_FREE, RPC_ALONE, rpc_transform_table),
     {NAME("create_table"), .params = 1, .options = RPC_OPTION_FREE, .order = RPC_ALONE,
      .run = rpc_create_table},
     {NAME("tables"), .order = RPC_BEHIND, .run = rpc_tables},

@@ -65,24 +65,46 @@ eg_err rpc_drop_index(struct rpc_call *c) {
     return ask_catalog(c, CATALOG_DROP_INDEX, c->param[1]);
 }
 
-/* [method, parameter, ...] */
-eg_err rpc_alter(struct rpc_call *c) {
+/* [method, word, ...]: what tables/alter.h reads. */
+static eg_err ask_alter(struct rpc_call *c, const struct value *word, uint32_t count) {
     size_t size_bytes = RPC_HEADER_BYTES + c->method->name_bytes;
     struct value_writer w;
     uint8_t *at;
 
-    for (uint32_t i = 1; i < c->method->params; i++)
-        size_bytes += c->param[i].size_bytes;
+    for (uint32_t i = 0; i < count; i++)
+        size_bytes += word[i].size_bytes;
     at = reader_scratch(&c->worker->reader, size_bytes);
     if (at == NULL)
         return EG_MEMORY;
     w = value_writer_init(at, size_bytes);
-    value_put_array(&w, c->method->params);
+    value_put_array(&w, count + 1);
     value_put_text(&w, c->method->name);
-    for (uint32_t i = 1; i < c->method->params; i++)
-        value_put_raw(&w, c->param[i]);
+    for (uint32_t i = 0; i < count; i++)
+        value_put_raw(&w, word[i]);
     EG_ASSERT(!w.overflow);
     return ask_catalog(c, CATALOG_ALTER, (struct value){at, (uint32_t) w.need_bytes});
+}
+
+eg_err rpc_alter(struct rpc_call *c) {
+    return ask_alter(c, &c->param[1], c->method->params - 1u);
+}
+
+/* table, specification, {attributes: [name, ...]} */
+eg_err rpc_transform_table(struct rpc_call *c) {
+    static const uint8_t nil = 0xc0;
+    struct value word[2] = {c->param[1], {&nil, 1}};
+    struct value name;
+    struct value_iter it;
+
+    if (c->free_options.size_bytes != 0) {
+        it = value_iter_of(c->free_options);
+        while (value_iter_next(&it, &name)) {
+            if (!value_is_string(name, "attributes"))
+                return err_note(c->note, EG_BAD_REQUEST, "the only option is attributes");
+            EG_ASSERT(value_iter_next(&it, &word[1])); /* the frame was scanned: pairs are whole */
+        }
+    }
+    return ask_alter(c, word, 2);
 }
 
 eg_err rpc_write_many(struct rpc_call *c) {

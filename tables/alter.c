@@ -162,6 +162,41 @@ static eg_err change_storage(const struct change *c, struct alter *x) {
     return schema_check(s, c->note);
 }
 
+/* Where the attribute at `position` is by its name; -1: not there any more. */
+static int moved_to(const struct change *c, const struct schema *s, uint32_t position) {
+    const struct schema_name *name = &c->old->attributes[position];
+    return schema_attribute(s, name->text, name->size_bytes);
+}
+
+/* Indexes follow the names of their attributes. */
+static eg_err move_index(const struct change *c, const struct schema *s, struct index_spec *x) {
+    for (uint32_t n = 0; n < x->part_count; n++) {
+        uint32_t old = x->part[n].position;
+        int to = moved_to(c, s, old);
+
+        if (to <= 0)
+            return err_note(c->note, EG_BAD_REQUEST, "an index uses %s: drop that first",
+                            c->old->attributes[old].text);
+        x->part[n].position = (uint16_t) to;
+        if (x->id < INDEX_ID_PATHS)
+            x->id = (uint16_t) to;
+    }
+    return EG_OK;
+}
+
+static eg_err transform_table(const struct change *c, struct alter *x) {
+    struct schema *s = x->schema;
+    eg_err err = predicate_open(&x->conversion.program, s->alloc, c->word[0],
+                                c->old->attribute_count, c->note);
+
+    if (err == EG_OK && value_kind_of(c->word[1]) != VALUE_NIL)
+        err = schema_set_attributes(s, c->word[1], c->note);
+    for (uint32_t i = 0; i < s->index_count && err == EG_OK; i++)
+        err = move_index(c, s, s->index[i]);
+    x->conversion.count = s->attribute_count;
+    return err;
+}
+
 /* ---- the whole ----------------------------------------------------------------------- */
 
 struct verb {
@@ -171,10 +206,9 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-    {"add_attribute", 2, add_attribute},
-    {"drop_attribute", 1, drop_attribute},
-    {"rename_attribute", 2, rename_attribute},
-    {"change_storage", 1, change_storage},
+    {"add_attribute", 2, add_attribute},       {"drop_attribute", 1, drop_attribute},
+    {"rename_attribute", 2, rename_attribute}, {"change_storage", 1, change_storage},
+    {"transform_table", 2, transform_table},
 };
 
 static eg_err read_change(struct change *c, struct value change, const struct verb **verb) {

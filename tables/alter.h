@@ -4,6 +4,7 @@
  *     ["drop_attribute", name]               not the key, not one that an index uses
  *     ["rename_attribute", old, new]
  *     ["change_storage", "ram" | "disc" | "disc_only"]
+ *     ["transform_table", [[head, guards, body], ...], attributes or nil]
  *
  * The answer is the schema the table would have and how each record becomes one of it.
  * Renaming moves no record; nor does a change to what is so already.

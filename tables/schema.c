@@ -147,7 +147,7 @@ static eg_err take_version(struct schema *s, struct value v, struct err_note *no
     return value_get_u64(v, &s->version) ? EG_OK : bad_option(note, "version", "a number");
 }
 
-static eg_err take_attributes(struct schema *s, struct value v, struct err_note *note) {
+eg_err schema_set_attributes(struct schema *s, struct value v, struct err_note *note) {
     struct value_iter it;
     struct value element;
     uint32_t count;
@@ -219,7 +219,7 @@ struct option {
 
 /* In the order they are applied: what others depend on comes first. */
 static const struct option options_known[] = {
-    {"type", take_type},   {"storage", take_storage},     {"attributes", take_attributes},
+    {"type", take_type},   {"storage", take_storage},     {"attributes", schema_set_attributes},
     {"index", take_index}, {"copies", take_copies},       {"shards", take_shards},
     {"merge", take_merge}, {"majority", take_majority},   {"durability", take_durability},
     {"ttl", take_ttl},     {"cache", take_cache},         {"max_bytes", take_max_bytes},

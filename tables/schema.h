@@ -94,6 +94,11 @@ EG_MUST_USE eg_err schema_check(const struct schema *s, struct err_note *note);
 /* false: `v` names no storage type. */
 EG_MUST_USE bool schema_storage(struct value v, enum table_storage *out);
 
+/* Other attributes, an array of names; indexes are as they were.  EG_BAD_REQUEST,
+ * EG_MEMORY. */
+EG_MUST_USE eg_err schema_set_attributes(struct schema *s, struct value names,
+                                         struct err_note *note);
+
 /* Position of an attribute, or -1. */
 int schema_attribute(const struct schema *s, const char *name, size_t name_bytes);
 

@@ -31,7 +31,7 @@ class TestShapes(AlterTest):
 
     def records(self, table):
         info = self.call("table_info", table)
-        return sorted(self.call("match", table, ["_"] * len(info["attributes"])))
+        return sorted(self.call("match", table, ["_"] * len(info["attributes"])), key=lambda row: (row[0], repr(row)))
 
     def test_attributes_come_go_and_are_renamed(self):
         for t in self.each_kind(attributes=["k", "a", "b"], index=["b"]):
@@ -119,6 +119,38 @@ class TestShapes(AlterTest):
         self.call("write", "large", [1, "x" * (15 << 20)])
         self.assert_refused("too_large", self.call, "add_attribute", "large", "b", "y" * (2 << 20))
         self.assertEqual(self.call("size", "large"), 1)
+
+    def test_every_record_is_transformed(self):
+        for t in self.each_kind(attributes=["k", "a", "b"], index=["b"]):
+            self.call("write_many", t, [[i, i, i % 5] for i in range(300)])
+            spec = [[["$1", "$2", "$3"], [["<", "$1", 100]], [[["$1", "$3", ["*", "$2", 2]]]]],
+                    [["$1", "_", "$3"], [], [[["$1", "$3", ["const", "old"]]]]]]
+            self.assertIs(self.call("transform_table", t, spec, {"attributes": ["id", "b", "c"]}), True)
+            self.assertEqual(self.records(t), [[i, i % 5, 2 * i if i < 100 else "old"] for i in range(300)])
+            self.assertEqual(self.call("table_info", t)["attributes"], ["id", "b", "c"])
+            self.assertEqual(len(self.call("index_read", t, "b", 4)), 60)
+            self.assertIs(self.call("transform_table", t, [[[7, "_", "_"], [], [[[7, 0, 0]]]]]), True)
+            self.assertEqual(self.call("read", t, 7), [[7, 0, 0]])
+            self.assertEqual(self.call("read", t, 8), [[8, 3, 16]])
+            before = self.records(t)
+            for spec, options in (
+                ([[["$1", "_", "$2"], [], [[["$1", 1, ["+", "$2", 1]]]]]], {}),  # "old" + 1
+                ([[["$1", "_", "_"], [], [[["+", "$1", 1], 1, 2]]]], {}),
+                ([[["$1", "_", "_"], [], [[["const", 0], 1, 2]]]], {}),
+                ([[["$1", "_", "_"], [], ["$1"]]], {}),
+                ([[["$1", "_", "_"], [], [[["$1", 1]]]]], {}),
+                ([[[1, "_", "_"], [], [[[1, 1]]]]], {"attributes": ["id", "b"]}),  # 2 does not fit
+                ([[["_", "_", "_"], [], ["$_"]]], {"attributes": ["id", "c", "d"]}),  # no b
+                ([[["_", "_", "_"], [], ["$_"]]], {"attributes": ["b", "id", "d"]}),  # b is the key
+                ([[["_", "_", "_"], [], ["$_"]]], {"attributes": ["id", "b", "b"]}),
+                ([[["_", "_", "_"], [], ["$_"]]], {"attributes": []}),
+                ([[["_", "_", "_"], [], ["$_"]]], {"attribute": ["id", "b", "c"]}),
+                ([[["_", "_"], [], ["$_"]]], {}),
+                ([[["_", "_", "_"], [["no", 1]], ["$_"]]], {}),
+                ("x", {}),
+            ):
+                self.assert_refused("bad_request", self.call, "transform_table", t, spec, options)
+            self.assertEqual(self.records(t), before)
 
     def test_ram_only_nodes_refuse_discs(self):
         node = self.node()
@@ -210,7 +242,9 @@ class TestLive(AlterTest):
             end = time.monotonic() + WRITES_SECONDS
             changes, wide = 0, False
             while time.monotonic() < end or changes < 3:
-                if self.rng.random() < 0.6:
+                if self.rng.random() < 0.2 and not wide:
+                    self.call("transform_table", t, [[["$1", "$2", "$3"], [], [[["$1", "$2", "$3"]]]]])
+                elif self.rng.random() < 0.6:
                     if wide:
                         self.call("drop_attribute", t, "extra")
                     else:
