@@ -342,6 +342,7 @@ static bool drop_step(struct actor *self, struct job *j) {
 
 static bool clear_step(struct actor *self, struct job *j) {
     if (j->step++ == 0) {
+        watch_table_clear(j->table);
         job_ask_shards(self, j, SHARD_CLEAR);
         if (j->asked != 0)
             return false;

@@ -105,9 +105,9 @@ struct shard {
     struct shard_rows_purge rows_purge;
     struct shard_call build_call;
     struct shard_call stop_call;
-    struct buffer notes; /* of this turn's changes (shard_watch.h)    */
-    uint64_t notes_lost; /* for which there was no memory             */
-    bool notes_lost_clear;
+    struct buffer notes;       /* of this turn's changes (shard_watch.h)    */
+    uint64_t notes_lost;       /* for which there was no memory             */
+    uint64_t notes_lost_clear; /* the number of a clear among them, or 0   */
 };
 
 _Static_assert(offsetof(struct shard, slab) - offsetof(struct shard, bin) == 2 * EG_CACHE_LINE,

@@ -55,14 +55,13 @@ void shard_watch_removed(struct shard_turn *t, const struct record *rec) {
 }
 
 void shard_watch_cleared(struct shard *s, bool empty) {
-    const struct value none = {NULL, 0};
-    size_t at_bytes = s->notes.size_bytes;
+    uint64_t number = atomic_load_explicit(&s->table->clears, memory_order_relaxed);
 
     s->noted = true;
-    if (watch_note_put(&s->notes, WATCH_CLEAR_PART, none, none, "", false))
-        ((struct watch_note *) (void *) (s->notes.at + at_bytes))->empty = empty;
-    else
-        s->notes_lost_clear = true;
+    if (!watch_note_clear(&s->notes, WATCH_CLEAR_PART, number, empty)) {
+        s->notes_lost++;
+        s->notes_lost_clear = number;
+    }
 }
 
 void shard_watch_take_back(struct shard *s, size_t from, size_t to) {
@@ -80,11 +79,10 @@ void shard_watch_publish(struct shard *s) {
 
     if (list != NULL && s->notes.size_bytes > 0)
         watch_publish(hub, list, s->number, s->notes.at, s->notes.size_bytes);
-    if (list != NULL && (s->notes_lost > 0 || s->notes_lost_clear))
-        watch_publish_loss(list, s->number, s->notes_lost + s->notes_lost_clear,
-                           s->notes_lost_clear);
-    s->notes_lost = 0;
-    s->notes_lost_clear = s->noted = false;
+    if (list != NULL && s->notes_lost > 0)
+        watch_publish_loss(list, s->number, s->notes_lost, s->notes_lost_clear);
+    s->notes_lost = s->notes_lost_clear = 0;
+    s->noted = false;
     if (s->notes.room_bytes > NOTES_KEPT_BYTES) {
         struct alloc *a = s->notes.alloc;
 

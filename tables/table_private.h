@@ -20,6 +20,7 @@ struct world {
 struct table {
     struct world *world;
     _Atomic(const struct schema *) schema; /* replaced by the catalog, retired by it   */
+    _Atomic uint64_t clears; /* begun so far; counted by the catalog                         */
     _Atomic(struct watch_list *) watchers; /* NULL: nobody; changed by the hub (watch.h) */
     _Atomic(struct table *) successor;     /* what its name means after a change of its shape   */
     _Atomic uint32_t refs;                 /* the catalog holds one until it is dropped */

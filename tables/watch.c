@@ -239,6 +239,17 @@ bool watch_note_put(struct buffer *notes, enum watch_kind kind, struct value rec
     return true;
 }
 
+bool watch_note_clear(struct buffer *notes, enum watch_kind kind, uint64_t number, bool moot) {
+    const struct value none = {NULL, 0};
+    const struct value payload = {(const uint8_t *) &number, sizeof number};
+    size_t at_bytes = notes->size_bytes;
+
+    if (!watch_note_put(notes, kind, payload, none, "", false))
+        return false;
+    ((struct watch_note *) (void *) (notes->at + at_bytes))->moot = moot;
+    return true;
+}
+
 /* One note to all in the list. */
 static void publish_one(struct watch_hub *h, const struct watch_list *list, uint32_t part,
                         enum watch_kind kind, const char *table, struct value details, bool last) {
@@ -249,7 +260,7 @@ static void publish_one(struct watch_hub *h, const struct watch_list *list, uint
     if (watch_note_put(&b, kind, details, none, table, last))
         watch_publish(h, list, part, b.at, b.size_bytes);
     else
-        watch_publish_loss(list, part, 1, kind == WATCH_CLEAR);
+        watch_publish_loss(list, part, 1, 0);
     buffer_fini(&b);
 }
 
@@ -316,14 +327,24 @@ void watch_table_changed(struct table *t, const char *change, struct value attri
     tell_change(t, change, attribute, false);
 }
 
+void watch_table_clear(struct table *t) {
+    atomic_fetch_add(&t->clears, 1);
+}
+
 void watch_table_cleared(struct table *t, bool all) {
     const struct watch_list *list = watch_list_of(&t->watchers);
-    const struct value none = {NULL, 0};
+    struct watch_hub *h = t->world->watch;
+    uint64_t number = atomic_load(&t->clears);
+    struct buffer b;
 
-    if (list != NULL && all)
-        publish_one(t->world->watch, list, t->shard_count, WATCH_CLEAR, "", none, false);
-    else if (list != NULL)
-        watch_publish_loss(list, t->shard_count, 1, true);
+    if (list == NULL)
+        return;
+    buffer_init(&b, h->alloc, DETAILS_BYTES_MAX);
+    if (watch_note_clear(&b, WATCH_CLEAR, number, !all))
+        watch_publish(h, list, t->shard_count, b.at, b.size_bytes);
+    else
+        watch_publish_loss(list, t->shard_count, 1, number);
+    buffer_fini(&b);
 }
 
 void watch_table_ended(struct table *t) {
@@ -339,6 +360,7 @@ void watch_table_succeeded(struct table *t, struct table *fresh) {
     lock(h);
     list = watch_list_of(&t->watchers);
     atomic_store_explicit(&t->successor, fresh, memory_order_release);
+    atomic_store(&fresh->clears, atomic_load(&t->clears));
     for (uint32_t i = 0; list != NULL && i < list->count; i++)
         if (list->watcher[i]->at != NULL)
             list->watcher[i]->at = &fresh->watchers;

@@ -18,8 +18,6 @@
 #include "tables/schema.h"
 #include "tables/watch.h"
 
-#define WATCH_MISSED_CLEAR (UINT64_C(1) << 63)
-
 struct watch_chunk;
 
 struct watch_link {
@@ -29,8 +27,9 @@ struct watch_link {
 
 struct watch_gap {
     struct watch_link link;
-    _Atomic uint64_t missed; /* 0: the part may send; WATCH_MISSED_CLEAR: a clear is among them */
-    bool cleared;            /* the reader's: this part has been cleared, the table not yet */
+    _Atomic uint64_t missed;       /* 0: the part may send                             */
+    _Atomic uint64_t missed_clear; /* number of the last clear that did not fit        */
+    uint64_t cleared;              /* the reader's: of the last that this part has had */
 };
 
 /* One change, followed by the record, the old record and the table's name. */
@@ -42,7 +41,7 @@ struct watch_note {
     uint8_t name_bytes;
     bool taken_back;
     bool last;
-    bool empty; /* WATCH_CLEAR_PART: there was nothing */
+    bool moot; /* WATCH_CLEAR_PART: there was nothing; WATCH_CLEAR: not all parts did it */
 };
 
 struct watch_chunk {
@@ -51,8 +50,8 @@ struct watch_chunk {
     uint32_t events;
     uint32_t links;
     uint32_t note_bytes;
-    bool clears; /* has WATCH_CLEAR or WATCH_CLEAR_PART */
     bool last;
+    uint64_t clear; /* the number of the last clear that is told in it; 0: none */
     struct watch_hub *hub;
     struct watch_link link[];
 };
@@ -86,8 +85,8 @@ struct watcher {
     /* The reader's. */
     struct watch_link *oldest;             /* taken, in order */
     struct watch_link *held, *held_newest; /* what came after a clear that is not complete */
-    bool clearing;
-    bool clear_counts; /* there was something in a part */
+    uint64_t told_clear;                   /* number of the last clear that is over           */
+    bool clear_counts;                     /* there was something in a part of the one under way */
     bool ended;
     struct watch_chunk *chunk; /* being read */
     size_t at_bytes;           /* of its notes */
@@ -121,8 +120,12 @@ static inline struct watch_list *watch_list_of(_Atomic(struct watch_list *) cons
  * time for each part. */
 void watch_publish(struct watch_hub *h, const struct watch_list *list, uint32_t part,
                    const uint8_t *notes, size_t size_bytes);
-/* `count` changes could not even be noted; `clears`: a clear is among them. */
-void watch_publish_loss(const struct watch_list *list, uint32_t part, uint64_t count, bool clears);
+/* `count` changes could not even be noted; `clear`: the number of one among them, or 0. */
+void watch_publish_loss(const struct watch_list *list, uint32_t part, uint64_t count,
+                        uint64_t clear);
+/* The note that a clear begins in a part, or is over; `moot` as in the note. */
+EG_MUST_USE bool watch_note_clear(struct buffer *notes, enum watch_kind kind, uint64_t number,
+                                  bool moot);
 /* Append a note.  False: no memory. */
 EG_MUST_USE bool watch_note_put(struct buffer *notes, enum watch_kind kind, struct value record,
                                 struct value old, const char *name, bool last);
@@ -131,8 +134,10 @@ void watcher_unref(struct watcher *w);
 
 /* ---- of tables ---------------------------------------------------------- */
 
-/* All shards of the table have been cleared, or some of them have failed.  By the
- * catalog's actor, in a section. */
+/* Shards are about to clear the table; then: all have, or some of them have failed.  Clears
+ * have numbers, so that each shard's part of one finds its end.  By the catalog's actor,
+ * in a section. */
+void watch_table_clear(struct table *t);
 void watch_table_cleared(struct table *t, bool all);
 /* Tell the table's watchers and the node's of {"change": change, "attribute": ...};
  * attribute may be of size 0.  By the catalog's actor. */

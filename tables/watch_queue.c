@@ -90,15 +90,12 @@ static void push(struct watcher *w, struct watch_link *l) {
         wake(w);
 }
 
-static void miss(struct watcher *w, uint32_t part, uint64_t count, bool clears) {
+static void miss(struct watcher *w, uint32_t part, uint64_t count, uint64_t clear) {
     struct watch_gap *gap = &w->gap[part];
-    uint64_t bit = clears ? WATCH_MISSED_CLEAR : 0;
-    uint64_t missed = atomic_load_explicit(&gap->missed, memory_order_relaxed);
 
-    while (!atomic_compare_exchange_weak_explicit(&gap->missed, &missed, (missed + count) | bit,
-                                                  memory_order_acq_rel, memory_order_relaxed))
-        ;
-    if (missed == 0)
+    if (clear != 0) /* before it is counted: whoever reads the count finds it */
+        atomic_store_explicit(&gap->missed_clear, clear, memory_order_release);
+    if (atomic_fetch_add_explicit(&gap->missed, count, memory_order_acq_rel) == 0)
         push(w, &gap->link);
     if (!atomic_exchange_explicit(&w->full, true, memory_order_relaxed) && w->o.tell_full)
         wake(w);
@@ -129,13 +126,20 @@ static bool offer(struct watcher *w, struct watch_chunk *c, uint32_t number) {
     if (atomic_load_explicit(&w->closed, memory_order_acquire))
         return false;
     if (!c->last && (is_missing(&w->gap[c->part]) || !fits(w, c))) {
-        miss(w, c->part, c->events, c->clears);
+        miss(w, c->part, c->events, c->clear);
         return false;
     }
     atomic_fetch_add_explicit(&w->queued_events, c->events, memory_order_relaxed);
     atomic_fetch_add_explicit(&w->queued_bytes, c->note_bytes, memory_order_relaxed);
     push(w, &c->link[number]);
     return true;
+}
+
+static uint64_t clear_number(const struct watch_note *n) {
+    uint64_t number;
+
+    memcpy(&number, n + 1, sizeof number);
+    return number;
 }
 
 /* How many bytes of notes the next chunk takes, and what is in them. */
@@ -148,7 +152,8 @@ static uint32_t measure(struct watch_chunk *c, const uint8_t *notes, size_t size
         used_bytes += n->size_bytes;
         c->events += !n->taken_back;
         c->last |= n->last;
-        c->clears |= n->kind == WATCH_CLEAR || n->kind == WATCH_CLEAR_PART;
+        if (n->kind == WATCH_CLEAR || n->kind == WATCH_CLEAR_PART)
+            c->clear = clear_number(n);
     }
     return used_bytes;
 }
@@ -160,12 +165,12 @@ static void publish_chunk(struct watch_hub *h, const struct watch_list *list,
 
     if (c == NULL) {
         for (uint32_t i = 0; i < list->count; i++)
-            miss(list->watcher[i], what->part, what->events, what->clears);
+            miss(list->watcher[i], what->part, what->events, what->clear);
         return;
     }
     c->part = what->part;
     c->events = what->events;
-    c->clears = what->clears;
+    c->clear = what->clear;
     c->last = what->last;
     memcpy(notes_of(c), notes, what->note_bytes);
     atomic_init(&c->refs, list->count + 1);
@@ -189,9 +194,10 @@ void watch_publish(struct watch_hub *h, const struct watch_list *list, uint32_t 
     }
 }
 
-void watch_publish_loss(const struct watch_list *list, uint32_t part, uint64_t count, bool clears) {
+void watch_publish_loss(const struct watch_list *list, uint32_t part, uint64_t count,
+                        uint64_t clear) {
     for (uint32_t i = 0; i < list->count; i++)
-        miss(list->watcher[i], part, count, clears);
+        miss(list->watcher[i], part, count, clear);
 }
 
 /* ---- reading ------------------------------------------------------------------------ */
@@ -249,17 +255,21 @@ static uint32_t part_of(const struct watcher *w, struct watch_link *l) {
     return l->chunk != NULL ? l->chunk->part : (uint32_t) (gap_of(l) - w->gap);
 }
 
-/* Does this come after a clear that has not been told? */
-static bool must_wait(struct watcher *w, struct watch_link *l) {
-    uint32_t part = part_of(w, l);
-    struct watch_gap *gap = &w->gap[part];
+static uint64_t missed_clear(const struct watch_gap *gap) {
+    return atomic_load_explicit(&gap->missed_clear, memory_order_acquire);
+}
 
-    if (part == w->parts - 1)
-        return false; /* the catalog's own */
-    if (l->chunk == NULL &&
-        atomic_load_explicit(&gap->missed, memory_order_acquire) & WATCH_MISSED_CLEAR)
-        w->clearing = w->clear_counts = gap->cleared = true;
-    return gap->cleared;
+/* Does this come after a part's clear that is not over in all the others? */
+static bool must_wait(const struct watcher *w, struct watch_link *l) {
+    uint32_t part = part_of(w, l);
+    const struct watch_gap *gap = &w->gap[part];
+
+#ifdef EG_PLANT_CLEAR_NOT_AWAITED
+    return l->chunk == NULL && missed_clear(gap) > w->told_clear;
+#endif
+    return part != w->parts - 1 && /* the catalog's own */
+           (gap->cleared > w->told_clear ||
+            (l->chunk == NULL && missed_clear(gap) > w->told_clear));
 }
 
 static void hold(struct watcher *w, struct watch_link *l) {
@@ -271,17 +281,15 @@ static void hold(struct watcher *w, struct watch_link *l) {
     w->held_newest = l;
 }
 
-/* All parts are cleared: what was held back comes next.  True: the clear is to be told,
- * for there was something. */
-static bool end_clear(struct watcher *w) {
+/* Clear `number` is over: what was held back comes next.  True: it is to be told, for
+ * there was something. */
+static bool end_clear(struct watcher *w, uint64_t number) {
     bool counts = w->clear_counts;
 
-    w->clearing = w->clear_counts = false;
-    for (uint32_t i = 0; i < w->parts; i++) {
-        w->gap[i].cleared = false;
-        if (atomic_load_explicit(&w->gap[i].missed, memory_order_relaxed) & WATCH_MISSED_CLEAR)
-            atomic_fetch_and_explicit(&w->gap[i].missed, ~WATCH_MISSED_CLEAR, memory_order_acq_rel);
-    }
+    for (uint32_t i = 0; i < w->parts; i++) /* what was missed was perhaps something */
+        counts |= missed_clear(&w->gap[i]) > w->told_clear;
+    w->told_clear = number;
+    w->clear_counts = false;
     if (w->held != NULL) {
         w->held_newest->next = w->oldest;
         w->oldest = w->held;
@@ -295,12 +303,12 @@ static void event_init(const struct watcher *w, struct watch_event *e, enum watc
 }
 
 /* What a gap has counted; from here on its part sends again.  False: it has come to count
- * a clear, and goes on. */
-static bool take_missed(struct watch_gap *gap, uint64_t *count) {
+ * a clear that is not over, and goes on. */
+static bool take_missed(const struct watcher *w, struct watch_gap *gap, uint64_t *count) {
     uint64_t missed = atomic_load_explicit(&gap->missed, memory_order_acquire);
 
     do {
-        if (missed & WATCH_MISSED_CLEAR)
+        if (missed_clear(gap) > w->told_clear)
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&gap->missed, &missed, 0, memory_order_acq_rel,
                                                     memory_order_acquire));
@@ -320,23 +328,16 @@ static void join_gaps(struct watcher *w, uint64_t *count) {
     while ((l = w->oldest) != NULL && l->chunk == NULL && part_of(w, l) != w->parts - 1 &&
            !must_wait(w, l)) {
         w->oldest = l->next;
-        if (!take_missed(gap_of(l), count)) {
+        if (!take_missed(w, gap_of(l), count)) {
             push_back(w, l);
             return;
         }
     }
 }
 
-/* False: it is to be looked at again. */
-static bool read_gap(struct watcher *w, struct watch_link *l, struct watch_event *e) {
+static void gap_init(struct watcher *w, uint64_t count, struct watch_event *e) {
     struct value_writer writer = value_writer_init(w->details, sizeof w->details);
-    uint64_t count = 0;
 
-    if (!take_missed(gap_of(l), &count)) {
-        push_back(w, l);
-        return false;
-    }
-    join_gaps(w, &count);
     event_init(w, e, WATCH_GAP);
     e->missing = count;
     value_put_map(&writer, 1);
@@ -344,20 +345,48 @@ static bool read_gap(struct watcher *w, struct watch_link *l, struct watch_event
     value_put_u64(&writer, count);
     EG_ASSERT(!writer.overflow);
     e->details = (struct value){w->details, (uint32_t) writer.need_bytes};
+}
+
+/* False: it is to be looked at again. */
+static bool read_gap(struct watcher *w, struct watch_link *l, struct watch_event *e) {
+    uint64_t count = 0;
+
+    if (!take_missed(w, gap_of(l), &count)) {
+        push_back(w, l);
+        return false;
+    }
+    join_gaps(w, &count);
+    gap_init(w, count, e);
     return true;
 }
 
-/* Where the catalog could not say that the table is clear, say it, and then the gap. */
+/* Where the catalog could not say that a clear is over, it is, and is told before the gap. */
 static bool read_catalog_gap(struct watcher *w, struct watch_link *l, struct watch_event *e) {
-    uint64_t missed =
-        atomic_fetch_and_explicit(&gap_of(l)->missed, ~WATCH_MISSED_CLEAR, memory_order_acq_rel);
+    uint64_t number = missed_clear(gap_of(l));
 
-    if (!(missed & WATCH_MISSED_CLEAR) || !w->clearing)
+    if (number <= w->told_clear)
         return read_gap(w, l, e);
-    w->clear_counts = true; /* who knows */
-    EG_ASSERT(end_clear(w));
-    push_back(w, l); /* before what was held back */
+    EG_ASSERT(end_clear(w, number)); /* its own number counts */
+    push_back(w, l);                 /* before what was held back */
     event_init(w, e, WATCH_CLEAR);
+    return true;
+}
+
+/* A part's clear, or the end of all parts'.  True: there is something to tell. */
+static bool read_clear(struct watcher *w, const struct watch_note *n, struct watch_event *e) {
+    uint64_t number = clear_number(n);
+
+    if (n->kind == WATCH_CLEAR_PART && number > w->told_clear) {
+        w->gap[w->chunk->part].cleared = number;
+        w->clear_counts |= !n->moot;
+        return false;
+    }
+    if (n->kind == WATCH_CLEAR_PART ? n->moot : !end_clear(w, number))
+        return false; /* nothing has changed */
+    if (n->kind == WATCH_CLEAR_PART || n->moot)
+        gap_init(w, 1, e); /* cleared in part, or too late: whoever reads sees what is left */
+    else
+        event_init(w, e, WATCH_CLEAR);
     return true;
 }
 
@@ -366,13 +395,8 @@ static bool read_note(struct watcher *w, const struct watch_note *n, struct watc
 
     if (n->taken_back)
         return false;
-    if (n->kind == WATCH_CLEAR_PART) {
-        w->clearing = w->gap[w->chunk->part].cleared = true;
-        w->clear_counts |= !n->empty;
-        return false;
-    }
-    if (n->kind == WATCH_CLEAR && !end_clear(w))
-        return false; /* of an empty table: nothing has changed */
+    if (n->kind == WATCH_CLEAR || n->kind == WATCH_CLEAR_PART)
+        return read_clear(w, n, e);
     event_init(w, e, (enum watch_kind) n->kind);
     e->last = n->last;
     if (n->kind <= WATCH_EXPIRE) {

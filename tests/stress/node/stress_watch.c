@@ -6,7 +6,8 @@
  * Method: the public calls only.  Each writer has keys of its own and counts them up, so
  * a watcher knows what must come next.  One watcher keeps up, one has a short queue and
  * is slow, others come and go; a second table is cleared, dropped and made again under
- * its watchers.
+ * its watchers.  Slow watchers of a third, which is cleared all the time, keep a copy of
+ * it: they read it where a gap comes, and at the end their copies are the table.
  *
  *     stress_watch [rounds] */
 #include "engine/base.h"
@@ -21,18 +22,22 @@
 
 enum {
     ROUNDS = 20000,
-    ROUNDS_MAX = 200000,
+    ROUNDS_MAX = 40000,
     WRITERS = 3,
     KEYS = 16,
     SLOW_EVENTS = 64,
     SPIN = 300,
-    MANY = 4
+    MANY = 4,
+    ROUNDS_A_CLEAR = 20,
+    COPY_KEYS = 40,
+    COPIES = 3,
+    THE_END = -2,
 };
 
 struct stress {
     eg_node *node;
     int rounds;
-    _Atomic bool over;
+    _Atomic bool over, cleared;
     _Atomic uint64_t changes; /* acknowledged */
     _Atomic uint64_t failed, wrong, passing;
 };
@@ -161,6 +166,98 @@ static void finish(struct seen *v, eg_subscription *u) {
     eg_unsubscribe(u);
 }
 
+/* ---- copies ------------------------------------------------------------------------ */
+
+struct copy {
+    struct stress *s;
+    eg_table *table;
+    int spin;
+    int64_t n[COPY_KEYS]; /* -1: absent */
+    bool exact;           /* no gap so far: each event must fit the copy */
+    _Atomic bool complete;
+    _Atomic uint64_t gaps, clears, wrong;
+};
+
+/* Is what was there before what the copy has? */
+static bool fits(const struct copy *c, const eg_event *e, int64_t key) {
+    int64_t old_key, n;
+
+    if (e->old.size_bytes == 0 || eg_is_nil(e->old))
+        return c->n[key] == -1;
+    return pair_of(e->old, &old_key, &n) && old_key == key && n == c->n[key];
+}
+
+static void read_all(struct copy *c) {
+    struct made m;
+    eg_span record;
+    int64_t key;
+
+    EG_ASSERT(eg_read_begin(c->s->node) == EG_OK);
+    for (int i = 0; i < COPY_KEYS; i++)
+        if (eg_get(c->table, number(&m, i), &record) != EG_OK || !pair_of(record, &key, &c->n[i]))
+            c->n[i] = -1;
+    eg_read_end(c->s->node);
+}
+
+static void see_copy(void *context, const eg_event *e) {
+    struct copy *c = context;
+    int64_t key, n;
+
+    for (int i = 0; i < c->spin; i++)
+        EG_CPU_RELAX();
+    if (strcmp(e->kind, "gap") == 0) {
+        c->gaps++;
+        c->exact = false;
+        read_all(c);
+        c->complete = c->n[0] == THE_END;
+    } else if (strcmp(e->kind, "clear") == 0) {
+        c->clears++;
+        for (int i = 0; i < COPY_KEYS; i++)
+            c->n[i] = -1;
+    } else if (strcmp(e->kind, "write") == 0 && pair_of(e->record, &key, &n)) {
+        c->wrong += c->exact && !fits(c, e, key);
+        c->n[key] = n;
+        c->complete = c->complete || n == THE_END;
+    } else if (eg_as_int(e->record, &key)) {
+        c->wrong += c->exact && !fits(c, e, key);
+        c->n[key] = -1;
+    }
+}
+
+static struct copy *copy(struct stress *s, int spin, uint32_t queue_events, eg_subscription **out) {
+    struct copy *c = calloc(1, sizeof *c);
+    eg_subscribe_options o = {.old = true, .queue_events = queue_events};
+
+    c->s = s;
+    c->spin = spin;
+    c->exact = true;
+    memset(c->n, 0xff, sizeof c->n);
+    EG_ASSERT(eg_table_open(s->node, "copied", &c->table) == EG_OK);
+    EG_ASSERT(eg_subscribe(s->node, "copied", &o, see_copy, c, out, NULL) == EG_OK);
+    return c;
+}
+
+/* Nobody writes any more but us. */
+static bool is_the_table(struct copy *c, eg_subscription *u) {
+    int64_t copied[COPY_KEYS];
+    bool same;
+
+    while (!c->complete)
+        sched_yield();
+    eg_unsubscribe(u);
+    memcpy(copied, c->n, sizeof copied);
+    read_all(c);
+    same = memcmp(copied, c->n, sizeof copied) == 0 && c->wrong == 0;
+    printf("# a copy: %llu clears, %llu gaps, %llu wrong\n", (unsigned long long) c->clears,
+           (unsigned long long) c->gaps, (unsigned long long) c->wrong);
+    for (int i = 0; i < COPY_KEYS && !same; i++)
+        if (copied[i] != c->n[i])
+            printf("# key %d is %lld, not %lld\n", i, (long long) c->n[i], (long long) copied[i]);
+    eg_table_close(c->table);
+    free(c);
+    return same;
+}
+
 /* ---- those who write ---------------------------------------------------------------- */
 
 struct writer {
@@ -228,6 +325,42 @@ static void *come_and_go(void *arg) {
     return NULL;
 }
 
+/* One of them clears the copied table, the others write it meanwhile. */
+static void *write_copied(void *arg) {
+    struct writer *w = arg;
+    struct stress *s = w->s;
+    eg_table *table;
+
+    EG_ASSERT(eg_table_open(s->node, "copied", &table) == EG_OK);
+    for (int64_t i = 1; w->number == 0 ? i <= s->rounds / ROUNDS_A_CLEAR : !s->cleared; i++) {
+        int64_t key = 1 + i * 7 % (COPY_KEYS - 1);
+        struct made m;
+        eg_err err;
+
+        if (w->number == 0)
+            err = eg_clear_table(s->node, "copied");
+        else if (i % 5 == 0)
+            err = eg_delete(table, number(&m, key));
+        else
+            err = eg_write(table, pair(&m, key, i * 2 + w->number));
+        if (err != EG_OK)
+            s->failed++;
+    }
+    if (w->number == 0)
+        s->cleared = true;
+    eg_table_close(table);
+    return NULL;
+}
+
+static void write_the_end(struct stress *s) {
+    eg_table *table;
+    struct made m;
+
+    EG_ASSERT(eg_table_open(s->node, "copied", &table) == EG_OK);
+    EG_ASSERT(eg_write(table, pair(&m, 0, THE_END)) == EG_OK);
+    eg_table_close(table);
+}
+
 static void *reshape(void *arg) {
     struct stress *s = arg;
 
@@ -259,7 +392,8 @@ static void claim(int number_of, bool holds, const char *what) {
     printf("%s %d - %s\n", holds ? "ok" : "not ok", number_of, what);
 }
 
-static bool report(const struct stress *s, const struct seen *fast, const struct seen *slow) {
+static bool report(const struct stress *s, const struct seen *fast, const struct seen *slow,
+                   bool same) {
     bool exact =
         fast->events + fast->missing == s->changes && slow->events + slow->missing == s->changes;
     bool order = s->wrong == 0 && s->failed == 0;
@@ -270,39 +404,53 @@ static bool report(const struct stress *s, const struct seen *fast, const struct
            (unsigned long long) fast->missing, (unsigned long long) slow->events,
            (unsigned long long) slow->missing, (unsigned long long) slow->gaps,
            (unsigned long long) s->passing);
-    printf("1..2\n");
+    printf("1..3\n");
     claim(1, exact, "every change is told once, or counted as missing");
     claim(2, order, "in the order of its key");
-    return exact && order;
+    claim(3, same, "who reads where a gap comes has the table in the end");
+    return exact && order && same;
 }
 
 int main(int argc, char **argv) {
     struct stress s = {.rounds = argc > 1 ? EG_MIN(atoi(argv[1]), ROUNDS_MAX) : ROUNDS};
     eg_options options = {.schedulers = 2};
-    struct writer writer[WRITERS];
-    pthread_t writers[WRITERS], others[2];
-    eg_subscription *fast, *slow;
+    struct writer writer[WRITERS], copied[COPIES];
+    pthread_t writers[WRITERS], others[2], copy_writers[COPIES];
+    eg_subscription *fast, *slow, *copies[COPIES];
+    struct copy *c[COPIES];
     struct seen *by_fast, *by_slow;
-    bool good;
+    bool good, same = true;
 
     EG_ASSERT(eg_open(&options, &s.node, NULL) == EG_OK);
     EG_ASSERT(eg_create_table(s.node, "t", NULL, NULL) == EG_OK);
+    EG_ASSERT(eg_create_table(s.node, "copied", NULL, NULL) == EG_OK);
     by_fast = watch(&s, 0, 0, &fast);
     by_slow = watch(&s, SPIN, SLOW_EVENTS, &slow);
     EG_ASSERT(pthread_create(&others[0], NULL, come_and_go, &s) == 0);
     EG_ASSERT(pthread_create(&others[1], NULL, reshape, &s) == 0);
+    for (int i = 0; i < COPIES; i++) /* all of the empty table */
+        c[i] = copy(&s, i * SPIN, i == 0 ? 0 : SLOW_EVENTS >> i, &copies[i]);
+    for (int i = 0; i < COPIES; i++) {
+        copied[i] = (struct writer){&s, i};
+        EG_ASSERT(pthread_create(&copy_writers[i], NULL, write_copied, &copied[i]) == 0);
+    }
     for (int i = 0; i < WRITERS; i++) {
         writer[i] = (struct writer){&s, i};
         EG_ASSERT(pthread_create(&writers[i], NULL, write_all, &writer[i]) == 0);
     }
     for (int i = 0; i < WRITERS; i++)
         pthread_join(writers[i], NULL);
+    for (int i = 0; i < COPIES; i++)
+        pthread_join(copy_writers[i], NULL);
     s.over = true;
     for (int i = 0; i < 2; i++)
         pthread_join(others[i], NULL);
     finish(by_fast, fast);
     finish(by_slow, slow);
-    good = report(&s, by_fast, by_slow);
+    write_the_end(&s);
+    for (int i = 0; i < COPIES; i++)
+        same &= is_the_table(c[i], copies[i]);
+    good = report(&s, by_fast, by_slow, same);
     eg_close(s.node);
     free(by_fast);
     free(by_slow);

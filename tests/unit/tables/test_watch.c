@@ -244,6 +244,7 @@ Test(watch, a_dropped_table_says_so_even_to_a_full_queue) {
 
 /* ---- a clear, shard by shard --------------------------------------------------------- */
 
+/* A write has a key, a clear its number. */
 static void publish(struct table *t, uint32_t part, enum watch_kind kind, int64_t key) {
     const struct value none = {NULL, 0};
     struct buffer notes;
@@ -251,8 +252,10 @@ static void publish(struct table *t, uint32_t part, enum watch_kind kind, int64_
 
     put_pair(begin(&m), key, 0);
     buffer_init(&notes, alloc_system(), 4096);
-    cr_assert(
-        watch_note_put(&notes, kind, kind == WATCH_WRITE ? made_value(&m) : none, none, "", false));
+    if (kind == WATCH_WRITE)
+        cr_assert(watch_note_put(&notes, kind, made_value(&m), none, "", false));
+    else
+        cr_assert(watch_note_clear(&notes, kind, (uint64_t) key, false));
     reader_enter(&world.reader);
     watch_publish(t->world->watch, watch_list_of(&t->watchers), part, notes.at, notes.size_bytes);
     reader_exit(&world.reader);
@@ -264,15 +267,15 @@ Test(watch, what_was_written_after_a_clear_comes_after_it) {
     struct watcher *w = watch(t, 0);
     struct watch_event e;
 
-    publish(t, 0, WATCH_CLEAR_PART, 0);
+    publish(t, 0, WATCH_CLEAR_PART, 1);
     publish(t, 0, WATCH_WRITE, 10); /* shard 0 is clear, shard 1 is not */
     publish(t, 1, WATCH_WRITE, 11);
     write_comes(w, 11, 0);
     nothing_comes(w);
-    publish(t, 1, WATCH_CLEAR_PART, 0);
+    publish(t, 1, WATCH_CLEAR_PART, 1);
     publish(t, 1, WATCH_WRITE, 12);
     nothing_comes(w);
-    publish(t, 2, WATCH_CLEAR, 0);
+    publish(t, 2, WATCH_CLEAR, 1);
     publish(t, 0, WATCH_WRITE, 13);
     comes(w, WATCH_CLEAR, &e);
     write_comes(w, 10, 0);
@@ -289,13 +292,13 @@ Test(watch, a_clear_that_is_missing_stands_before_its_gap) {
 
     publish(t, 0, WATCH_WRITE, 1);
     publish(t, 0, WATCH_WRITE, 2);
-    publish(t, 0, WATCH_CLEAR_PART, 0); /* does not fit */
-    publish(t, 1, WATCH_CLEAR_PART, 0); /* nor this     */
+    publish(t, 0, WATCH_CLEAR_PART, 1); /* does not fit */
+    publish(t, 1, WATCH_CLEAR_PART, 1); /* nor this     */
     write_comes(w, 1, 0);
     write_comes(w, 2, 0);
     nothing_comes(w);
     publish(t, 1, WATCH_WRITE, 3); /* not before the gap */
-    publish(t, 2, WATCH_CLEAR, 0);
+    publish(t, 2, WATCH_CLEAR, 1);
     comes(w, WATCH_CLEAR, &e);
     gap_comes(w, 3);
     publish(t, 1, WATCH_WRITE, 4);
@@ -310,11 +313,57 @@ Test(watch, a_catalog_that_cannot_say_clear_leaves_a_clear_and_a_gap) {
     struct watch_event e;
 
     publish(t, 0, WATCH_WRITE, 1);
-    publish(t, 0, WATCH_CLEAR_PART, 0);
-    publish(t, 1, WATCH_CLEAR, 0);
+    publish(t, 0, WATCH_CLEAR_PART, 1);
+    publish(t, 1, WATCH_CLEAR, 1);
     write_comes(w, 1, 0);
     comes(w, WATCH_CLEAR, &e);
     gap_comes(w, 1);
+    nothing_comes(w);
+    watcher_close(w);
+}
+
+Test(watch, a_gap_waits_for_the_last_clear_in_it) {
+    struct table *t = create(2);
+    struct watcher *w = watch(t, 2);
+    struct watch_event e;
+
+    publish(t, 0, WATCH_WRITE, 1);
+    publish(t, 0, WATCH_WRITE, 2);
+    publish(t, 0, WATCH_CLEAR_PART, 1); /* part 0 misses both clears */
+    publish(t, 0, WATCH_CLEAR_PART, 2);
+    publish(t, 0, WATCH_WRITE, 3);
+    write_comes(w, 1, 0);
+    write_comes(w, 2, 0);
+    nothing_comes(w);
+    publish(t, 1, WATCH_CLEAR_PART, 1);
+    publish(t, 2, WATCH_CLEAR, 1);
+    comes(w, WATCH_CLEAR, &e);
+    nothing_comes(w); /* part 0 is past the second clear, which would wipe out what comes */
+    publish(t, 1, WATCH_CLEAR_PART, 2);
+    publish(t, 2, WATCH_CLEAR, 2);
+    comes(w, WATCH_CLEAR, &e);
+    gap_comes(w, 3);
+    publish(t, 0, WATCH_WRITE, 4);
+    write_comes(w, 4, 0);
+    nothing_comes(w);
+    watcher_close(w);
+}
+
+Test(watch, a_part_of_a_clear_that_comes_too_late_is_a_gap) {
+    struct table *t = create(2);
+    struct watcher *w = watch(t, 0);
+
+    publish(t, 0, WATCH_CLEAR_PART, 1);
+    table_world_check(&world, t); /* the catalog was replaced, and does not know of part 1 */
+    reader_enter(&world.reader);
+    watch_table_clear(t);
+    watch_table_cleared(t, false);
+    reader_exit(&world.reader);
+    gap_comes(w, 1);
+    publish(t, 1, WATCH_CLEAR_PART, 1);
+    publish(t, 1, WATCH_WRITE, 5);
+    gap_comes(w, 1);
+    write_comes(w, 5, 0);
     nothing_comes(w);
     watcher_close(w);
 }
