@@ -85,26 +85,42 @@ static struct slot slot_made(struct run *r, size_t size_bytes) {
 
 /* ---- order and sameness --------------------------------------------------------- */
 
-int slots_order(const struct run *r, const struct slot *x, const struct slot *y) {
+/* Values of up to 32 bytes are not counted; those inside of others cost more than their bytes,
+ * and the pairs of maps have to be brought in order first. */
+static bool works_on(struct run *r, const uint8_t *at) {
+    uint8_t lead = value_leads[*at];
+    uint32_t bytes;
+
+    if (lead < LEAD_NEVER)
+        return true;
+    if (lead < LEAD_CONTAINER) {
+        value_bytes_of(at, &bytes);
+        return run_works(r, bytes);
+    }
+    return run_works(r, (uint64_t) (value_skip(at) - at) * (lead >= LEAD_MAP4 ? 16 : 4));
+}
+
+int slots_order(struct run *r, const struct slot *x, const struct slot *y) {
     uint8_t x_room[SLOT_ROOM_BYTES];
     uint8_t y_room[SLOT_ROOM_BYTES];
     const uint8_t *a = slot_bytes(r, x, x_room);
     const uint8_t *b = slot_bytes(r, y, y_room);
 
+    if (!works_on(r, a))
+        return 0;
     return value_compare_at(&a, &b, false);
 }
 
 static bool same_at(struct run *r, const uint8_t **a, const uint8_t **b);
 
 /* Equal pairs may lie in another order: search each of the one's keys in the other, from
- * where the last was found.  Linear where the orders agree; else bounded by giving up. */
+ * where the last was found.  Linear where the orders agree. */
 static bool same_maps(struct run *r, const uint8_t **a, const uint8_t **b) {
-    enum { STEPS_MAX = 1 << 20 };
+    enum { TRY_BYTES = 16 };
     uint32_t pairs = head_of(*a).children / 2;
     const uint8_t *first = *b + head_of(*b).own_bytes;
     const uint8_t *y = first;
     uint32_t y_index = 0;
-    uint32_t steps = 0;
 
     if (pairs != head_of(*b).children / 2)
         return false;
@@ -114,10 +130,8 @@ static bool same_maps(struct run *r, const uint8_t **a, const uint8_t **b) {
         for (uint32_t tried = 0; tried < pairs && !found; tried++) {
             const uint8_t *key = *a;
             const uint8_t *other = y;
-            if (++steps > STEPS_MAX) {
-                r->err = EG_TOO_LARGE;
+            if (!run_works(r, TRY_BYTES) || !works_on(r, key))
                 return false;
-            }
             found = same_at(r, &key, &other);
             if (found && !same_at(r, &key, &other))
                 return false;
@@ -169,7 +183,7 @@ static bool slots_same(struct run *r, const struct slot *x, const struct slot *y
     const uint8_t *a = slot_bytes(r, x, x_room);
     const uint8_t *b = slot_bytes(r, y, y_room);
 
-    return same_at(r, &a, &b);
+    return works_on(r, a) && same_at(r, &a, &b);
 }
 
 /* ---- one operand ------------------------------------------------------------------ */
@@ -320,34 +334,35 @@ bool call_unary(struct run *r, unsigned op, const struct slot *x, struct slot *o
 
 /* ---- two operands ------------------------------------------------------------------ */
 
-static bool find_key(const uint8_t *map, const uint8_t *key, const uint8_t **out) {
+static bool find_key(struct run *r, const uint8_t *map, const uint8_t *key, const uint8_t **out) {
     uint32_t pairs = head_of(map).children / 2;
+    const uint8_t *at = map + head_of(map).own_bytes;
 
-    map += head_of(map).own_bytes;
     for (uint32_t i = 0; i < pairs; i++) {
-        const uint8_t *a = map;
+        const uint8_t *a = at;
         const uint8_t *b = key;
-        map = value_skip(map);
-        if (value_compare_at(&a, &b, false) == 0) {
-            *out = map;
-            return true;
+        int order = value_compare_at(&a, &b, false);
+        at = value_skip(at);
+        if (order == 0) {
+            *out = at;
+            return run_works(r, (uint64_t) (at - map));
         }
-        map = value_skip(map);
+        at = value_skip(at);
     }
-    return false;
+    return run_works(r, (uint64_t) (at - map)) && false;
 }
 
 /* The element at `index` from 0 of the array at `array`. */
-static bool find_element(const uint8_t *array, uint64_t index, const uint8_t **out) {
+static bool find_element(struct run *r, const uint8_t *array, uint64_t index, const uint8_t **out) {
     struct value_head head = head_of(array);
+    const uint8_t *at = array + head.own_bytes;
 
     if (index >= head.children)
         return false;
-    array += head.own_bytes;
     while (index-- > 0)
-        array = value_skip(array);
-    *out = array;
-    return true;
+        at = value_skip(at);
+    *out = at;
+    return run_works(r, (uint64_t) (at - array));
 }
 
 static bool element(struct run *r, const struct slot *x, const struct slot *y, struct slot *out) {
@@ -356,7 +371,7 @@ static bool element(struct run *r, const struct slot *x, const struct slot *y, s
     struct value_number n;
 
     if (value_kinds[*at] != VALUE_ARRAY || !slot_number(r, x, &n) || n.form != NUMBER_UNSIGNED ||
-        n.u == 0 || !find_element(at, n.u - 1, &at))
+        n.u == 0 || !find_element(r, at, n.u - 1, &at))
         return false;
     *out = slot_inside(r, y, at);
     return true;
@@ -373,23 +388,23 @@ static bool map_call(struct run *r, unsigned op, const struct slot *x, const str
 
     if (value_kinds[*map] != VALUE_MAP)
         return false;
-    found = find_key(map, key, &at);
+    found = find_key(r, map, key, &at);
     if (op == EXPR_MAP_GET && found)
         *out = slot_inside(r, y, at);
     else
         *out = slot_bool(found);
-    return found || op == EXPR_IS_MAP_KEY;
+    return (found || op == EXPR_IS_MAP_KEY) && r->err == EG_OK;
 }
 
-bool call_path(const uint8_t **at, const struct run *r, const struct slot *path, uint32_t count) {
+bool call_path(const uint8_t **at, struct run *r, const struct slot *path, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         uint8_t room[SLOT_ROOM_BYTES];
         uint8_t kind = value_kinds[**at];
         if (kind == VALUE_MAP) {
-            if (!find_key(*at, slot_bytes(r, &path[i], room), at))
+            if (!find_key(r, *at, slot_bytes(r, &path[i], room), at))
                 return false;
         } else if (kind != VALUE_ARRAY || path[i].form != SLOT_UNSIGNED ||
-                   !find_element(*at, path[i].u, at)) {
+                   !find_element(r, *at, path[i].u, at)) {
             return false;
         }
     }
@@ -422,6 +437,7 @@ static struct slot like(struct run *r, const struct slot *x, const struct slot *
     const uint8_t *pattern = slot_bytes(r, y, y_room);
     uint32_t text_bytes;
     uint32_t pattern_bytes;
+    bool found;
 
     if (*text == 0xc0 || *pattern == 0xc0)
         return slot_at(predicate_nil);
@@ -429,7 +445,12 @@ static struct slot like(struct run *r, const struct slot *x, const struct slot *
         return slot_bool(false);
     text = value_bytes_of(text, &text_bytes);
     pattern = value_bytes_of(pattern, &pattern_bytes);
-    return slot_bool(text_is_like(text, text_bytes, pattern, pattern_bytes));
+    if (!run_works(r, (uint64_t) text_bytes + pattern_bytes))
+        return slot_bool(false);
+    found = text_is_like(text, text_bytes, pattern, pattern_bytes, &r->work_left);
+    if (r->work_left == 0)
+        r->err = EG_TOO_LARGE;
+    return slot_bool(found);
 }
 
 static bool order_holds(unsigned op, int order) {
@@ -509,8 +530,12 @@ static bool construct(struct run *r, unsigned op, const struct slot *x, uint32_t
     struct value_writer w;
     uint8_t *room;
 
-    for (uint32_t i = 0; i < count; i++)
-        size_bytes += value_of(slot_bytes(r, &x[i], number)).size_bytes;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t one_bytes = value_of(slot_bytes(r, &x[i], number)).size_bytes;
+        size_bytes += one_bytes;
+        if (!run_works(r, one_bytes))
+            return false;
+    }
     room = run_room(r, size_bytes);
     if (room == NULL)
         return false;

@@ -178,7 +178,8 @@ struct run {
     uint32_t known; /* fields 0 .. known have been found */
     struct slot *top;
     struct slot *bottom;
-    eg_err err; /* past a bound, or no memory: the run ends */
+    uint64_t work_left; /* bytes looked at by calls, about         */
+    eg_err err;         /* past a bound, or no memory: the run ends */
 };
 
 extern const uint8_t predicate_nil[1];
@@ -227,17 +228,29 @@ bool call_binary(struct run *r, unsigned op, const struct slot *x, const struct 
                  struct slot *out);
 bool call_stack(struct run *r, unsigned op, const struct slot *x, uint32_t count, struct slot *out);
 /* The value's own elements under the path's; false: there is none. */
-bool call_path(const uint8_t **at, const struct run *r, const struct slot *path, uint32_t count);
+bool call_path(const uint8_t **at, struct run *r, const struct slot *path, uint32_t count);
 
-int slots_order(const struct run *r, const struct slot *x, const struct slot *y);
+/* Anything where r->err is set. */
+int slots_order(struct run *r, const struct slot *x, const struct slot *y);
+
+/* Count the work of a call; false: it is too much for one record. */
+static inline bool run_works(struct run *r, uint64_t bytes) {
+    if (EG_LIKELY(bytes <= r->work_left)) {
+        r->work_left -= bytes;
+        return true;
+    }
+    r->err = EG_TOO_LARGE;
+    return false;
+}
 
 /* false: fails (text: is nil).  Integers are exact from -2^63 to 2^64 - 1. */
 bool math_unary(unsigned op, struct value_number x, struct value_number *out);
 bool math_binary(unsigned op, struct value_number x, struct value_number y,
                  struct value_number *out);
 
-/* Text's `like`: % any characters, _ one; O(value x pattern). */
+/* Text's `like`: % any characters, _ one.  Counts its steps down; at 0 it gives up and says
+ * false. */
 bool text_is_like(const uint8_t *text, size_t text_bytes, const uint8_t *pattern,
-                  size_t pattern_bytes);
+                  size_t pattern_bytes, uint64_t *steps_left);
 
 #endif /* TABLES_PREDICATE_PRIVATE_H */

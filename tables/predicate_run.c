@@ -10,7 +10,12 @@
 
 #include <string.h>
 
-enum { SCRATCH_BYTES_MAX = 64 << 20 };
+enum {
+    SCRATCH_BYTES_MAX = 64 << 20,
+    /* What calls may look at for one record: a fixed part, and the record so many times. */
+    WORK_BYTES_MAX = 32 << 20,
+    WORK_RECORDS_MAX = 32,
+};
 
 static const uint8_t EXIT_VALUE[] = {0xa4, 'E', 'X', 'I', 'T'};
 
@@ -129,8 +134,8 @@ static inline void fetch_two(struct run *r, const struct code *c, struct slot *x
 
 enum truth { NO, YES, NOT_KNOWN };
 
-static enum truth compare_slots(const struct run *r, unsigned op, unsigned holds,
-                                const struct slot *x, const struct slot *y) {
+static enum truth compare_slots(struct run *r, unsigned op, unsigned holds, const struct slot *x,
+                                const struct slot *y) {
     if (op >= EXPR_SQL_EQ && (is_nil(x) || is_nil(y)))
         return NOT_KNOWN;
     return (holds & order_bit(slots_order(r, x, y))) != 0 ? YES : NO;
@@ -194,13 +199,14 @@ static bool unpack(struct run *r, const struct code *c) {
         r->place[c->y + i] = at;
         at = skip(at);
     }
-    return true;
+    return run_works(r, (uint64_t) (at - x.at));
 }
 
 static struct slot path(struct run *r, const struct code *c) {
     struct slot x = fetch(r, c->x_from, c->x);
+    const uint8_t *at = x.at;
 
-    return call_path(&x.at, r, &r->p->literal[c->y], c->count) ? x : slot_at(predicate_nil);
+    return slot_at(call_path(&at, r, &r->p->literal[c->y], c->count) ? at : predicate_nil);
 }
 
 static bool is_true(struct run *r, const struct code *c) {
@@ -272,8 +278,8 @@ static eg_err yield(struct run *r, const struct code *c, struct buffer *out) {
     struct slot x;
     bool ok;
 
-    if (out == NULL)
-        return EG_OK;
+    if (out == NULL || r->err != EG_OK)
+        return r->err;
     before_bytes = out->size_bytes;
     if (c->op == CODE_YIELD) {
         x = fetch(r, c->x_from, c->x);
@@ -360,7 +366,7 @@ static eg_err execute(struct run *r, struct buffer *out, bool *matched) {
             return yield(r, c, out);
         case CODE_END:
             *matched = false;
-            return EG_OK;
+            return r->err;
         default:
             ok = call(r, c, &result);
             break;
@@ -405,6 +411,8 @@ static eg_err run_machine(struct predicate_machine *m, const struct predicate *p
                           struct value record, const uint8_t *first, struct buffer *out,
                           bool *matched) {
     struct run r = {.p = p, .m = m, .record = record};
+
+    r.work_left = WORK_BYTES_MAX + (uint64_t) WORK_RECORDS_MAX * record.size_bytes;
 
     if (EG_UNLIKELY(m->slots.room_bytes < p->machine_bytes) &&
         buffer_room(&m->slots, p->machine_bytes) == NULL)

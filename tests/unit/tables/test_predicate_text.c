@@ -1,11 +1,14 @@
 /* test_predicate_text.c -- trees as text builds them: three-valued logic, SQLite's numbers. */
-#include "tables/predicate.h"
+#include "tables/predicate_private.h"
 #include "tests/support/fail_alloc.h"
+#include "tests/support/rng.h"
 #include "tests/support/text_value.h"
 
 #include <criterion/criterion.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 TestSuite(predicate_text, .timeout = 20);
 
@@ -223,6 +226,70 @@ Test(predicate_text, like_is_by_character) {
     IS("['like', 4, {'x': '%'}]", "nil");
     IS("['like', 0, {'x': '%'}]", "false");
     IS("['like', {'x': 'abcabcabd'}, {'x': '%abc%abd'}]", "true");
+}
+
+/* What like means, in the fewest words and without any hurry. */
+static bool is_like(const char *text, const char *pattern) {
+    size_t bytes = (uint8_t) *text < 0x80 ? 1 : 2; /* characters here have one or two */
+
+    if (*pattern == '\0')
+        return *text == '\0';
+    if (*pattern == '%')
+        return is_like(text, pattern + 1) || (*text != '\0' && is_like(text + bytes, pattern));
+    if (*text == '\0')
+        return false;
+    if (*pattern == '_')
+        return is_like(text + bytes, pattern + 1);
+    return strncmp(text, pattern, bytes) == 0 && is_like(text + bytes, pattern + bytes);
+}
+
+static void random_text(struct rng *r, char *out, const char *const *alphabet, unsigned count) {
+    size_t characters = rng_below(r, 9);
+
+    *out = '\0';
+    while (characters-- > 0)
+        strcat(out, alphabet[rng_below(r, count)]);
+}
+
+Test(predicate_text, like_means_what_its_plain_definition_means) {
+    static const char *const alphabet[] = {"a", "b", "\xc3\xa4", "%", "_", "%", "_"};
+    uint64_t seed = rng_test_seed(99);
+    unsigned matched = 0;
+
+    for (uint64_t i = 0; i < (rng_is_replay() ? 1 : 300000); i++) {
+        struct rng r = rng_of(seed + i);
+        uint64_t steps = 1000000;
+        char text[32];
+        char pattern[32];
+        bool got;
+        random_text(&r, text, alphabet, 3);
+        random_text(&r, pattern, alphabet, EG_COUNTOF(alphabet));
+        got = text_is_like((const uint8_t *) text, strlen(text), (const uint8_t *) pattern,
+                           strlen(pattern), &steps);
+        cr_assert_eq(got, is_like(text, pattern), "EG_SEED=%" PRIu64 ": '%s' like '%s'", seed + i,
+                     text, pattern);
+        matched += got;
+    }
+    cr_assert(rng_is_replay() || matched > 10000);
+}
+
+Test(predicate_text, a_like_made_to_be_slow_gives_up) {
+    static uint8_t text[1 << 20];
+    static uint8_t pattern[1 << 15];
+    uint64_t steps = 10000000;
+    clock_t begin = clock();
+
+    memset(text, 'a', sizeof text);
+    memset(pattern, 'a', sizeof pattern);
+    pattern[0] = '%';
+    pattern[sizeof pattern - 2] = 'b';
+    pattern[sizeof pattern - 1] = '%';
+    cr_expect_not(text_is_like(text, sizeof text, pattern, sizeof pattern, &steps));
+    cr_expect_eq(steps, 10000000u); /* a plain piece is searched in linear time */
+    pattern[100] = '_';
+    cr_expect_not(text_is_like(text, sizeof text, pattern, sizeof pattern, &steps));
+    cr_expect_eq(steps, 0u);
+    cr_expect_leq((clock() - begin) / (CLOCKS_PER_SEC / 1000), 5000);
 }
 
 Test(predicate_text, filters_select_where_they_are_true) {

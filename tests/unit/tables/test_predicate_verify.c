@@ -26,7 +26,8 @@ static eg_err verify(const struct code *code, uint32_t count) {
                           .literal_count = 1};
 
     cr_assert_leq(count, EG_COUNTOF(copy));
-    memcpy(copy, code, count * sizeof *code);
+    if (count > 0)
+        memcpy(copy, code, count * sizeof *code);
     return predicate_verify(&p, alloc_system());
 }
 
@@ -198,7 +199,7 @@ Test(predicate_hostile, nesting_does_not_multiply_the_work) {
     value_put_u64(&w, 1);
     cr_assert(!w.overflow);
     cr_expect_eq(open_bytes(spec, w.need_bytes, &memory), EG_OK);
-    cr_expect_leq((clock() - begin) / (CLOCKS_PER_SEC / 1000), 2000);
+    cr_expect_leq((clock() - begin) / (CLOCKS_PER_SEC / 1000), 5000);
 }
 
 /* 28 arrays around one another, and as many calls: each is looked at once. */
@@ -256,6 +257,37 @@ Test(predicate_hostile, a_result_past_the_bound_is_too_large_and_leaves_nothing)
     predicate_machine_fini(&m);
     predicate_close(p);
     cr_expect_eq(memory.live, 0);
+}
+
+/* Guards that each look through the whole of a large field, which differs only at its end. */
+Test(predicate_hostile, work_for_one_record_is_bounded) {
+    static uint8_t record[1 << 20];
+    static uint8_t spec[1 << 20];
+    static char text[1 << 16];
+    struct value_writer w = value_writer_init(record, sizeof record);
+    char *at = text + sprintf(text, "[[['$1', '$2'], [");
+    struct predicate_machine m;
+    struct predicate *p = NULL;
+    bool matched;
+
+    value_put_array(&w, 2);
+    for (int field = 0; field < 2; field++) {
+        value_put_array(&w, 200000);
+        for (int i = 0; i < 200000; i++)
+            value_put_u64(&w, i == 199999 ? (uint64_t) field : 0);
+    }
+    for (int i = 0; i < 1000; i++)
+        at += sprintf(at, "%s['/=', '$1', '$2']", i == 0 ? "" : ", ");
+    sprintf(at, "], [1]]]");
+    cr_assert_eq(predicate_open(&p, alloc_system(), text_value(spec, sizeof spec, text), 2, NULL),
+                 EG_OK);
+    predicate_machine_init(&m, alloc_system());
+    cr_expect_eq(
+        predicate_run(&m, p, (struct value){record, (uint32_t) w.need_bytes}, NULL, &matched),
+        EG_TOO_LARGE);
+    cr_expect_not(matched);
+    predicate_machine_fini(&m);
+    predicate_close(p);
 }
 
 /* A record of 64 levels inside an array would have 65. */
