@@ -107,6 +107,10 @@ EG_API eg_err eg_drop_index(eg_node *node, const char *table, const char *attrib
  * error: nothing changed.  Takes as long as going through the table does.  May wait. */
 EG_API eg_err eg_alter_table(eg_node *node, const char *table, eg_span change, eg_note *note);
 
+/* Copies: the tables' names in an array; what the wire method table_info tells of one. */
+EG_API eg_err eg_tables(eg_node *node, eg_result *out);
+EG_API eg_err eg_table_info(eg_table *table, eg_result *out);
+
 EG_API eg_err eg_table_open(eg_node *node, const char *name, eg_table **out);
 /* A handle of a table that is dropped stays valid until it is closed, and everything
  * asked of it is EG_NO_TABLE, also where another table has the name by now. */

@@ -346,6 +346,33 @@ static eg_err copy_end(struct copy *c, eg_err err, eg_result *out) {
     return api_result_of(&c->buffer, err, out);
 }
 
+eg_err eg_tables(eg_node *node, eg_result *out) {
+    struct node_thread *t;
+    struct buffer b;
+    eg_err err = EG_OK;
+
+    if (node == NULL)
+        return EG_BAD_REQUEST;
+    t = node_thread(node, &err);
+    if (t == NULL)
+        return err;
+    buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
+    reader_enter(&t->reader);
+    err = catalog_names(node->catalog, &b);
+    reader_exit(&t->reader);
+    return api_result_of(&b, err, out);
+}
+
+eg_err eg_table_info(eg_table *table, eg_result *out) {
+    struct copy c;
+    eg_err err = copy_begin(&c, table);
+
+    if (err != EG_OK)
+        return err;
+    err = table_info(c.table, &c.thread->reader, &c.buffer);
+    return copy_end(&c, err, out);
+}
+
 eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
     struct copy c;
     struct value v;

@@ -2,6 +2,8 @@
 #include "node/config.h"
 
 #include "engine/address.h"
+#include "engine/scheduler.h"
+#include "node/node.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,10 +64,10 @@ static const struct config_row rows[] = {
      KEY(TEXT, tls_key), .later = true},
     {{"tls-ca", "FILE", "whom to trust; refused until served", NULL},
      KEY(TEXT, tls_ca), .later = true},
-    {{"schedulers", "N", "scheduler threads, 1 to 256 (one per core)", NULL},
-     KEY(COUNT, schedulers), .min = 1, .max = 256},
+    {{"schedulers", "N", "scheduler threads, 1 to 254 (one per core)", NULL},
+     KEY(COUNT, schedulers), .min = 1, .max = SCHEDULERS_MAX},
     {{"memory-limit", "SIZE", "soft limit, 64MiB and up (80 % of the machine or its cgroup)", NULL},
-     KEY(SIZE, memory_limit_bytes), .min = 64 * MIB, .max = 1024 * TIB},
+     KEY(SIZE, memory_limit_bytes), .min = NODE_MEMORY_MIN_BYTES, .max = 1024 * TIB},
     {{"max-frame", "SIZE", "largest message of a client, 4KiB to 1GiB", "16MiB"},
      KEY(SIZE, max_frame_bytes), .min = 4 * KIB, .max = GIB},
     {{"max-input", "SIZE", "unfinished messages of all clients, 64KiB to 64GiB", "64MiB"},

@@ -5,6 +5,7 @@
 #include "engine/inspect.h"
 #include "engine/loop_uv.h"
 #include "engine/runtime.h"
+#include "engine/scheduler.h"
 #include "engine/stream.h"
 #include "node/config.h"
 #include "query/server.h"
@@ -151,6 +152,10 @@ static void set_limit(eg_node *n) {
 static eg_err check_options(const eg_options *o, struct err_note *note) {
     if (o->name != NULL && !config_is_name(o->name))
         return err_note(note, EG_BAD_REQUEST, "name: \"%s\" is not " CONFIG_NAME_IS, o->name);
+    if (o->schedulers > SCHEDULERS_MAX)
+        return err_note(note, EG_BAD_REQUEST, "schedulers: at most %d", SCHEDULERS_MAX);
+    if (o->memory_limit_bytes != 0 && o->memory_limit_bytes < NODE_MEMORY_MIN_BYTES)
+        return err_note(note, EG_BAD_REQUEST, "memory_limit_bytes: at least 64 MiB");
     return EG_OK;
 }
 

@@ -26,6 +26,7 @@ struct server;
 
 enum {
     NODE_NAME_BYTES = 256,
+    NODE_MEMORY_MIN_BYTES = 64 << 20, /* of memory_limit_bytes                     */
     NODE_READERS_MAX = 512,           /* threads of the program that read at once       */
     NODE_RESULT_BYTES_MAX = 64 << 20, /* of one answer to the program                 */
     NODE_CALL_MS = 60 * 1000,         /* a blocking call that nobody answers            */

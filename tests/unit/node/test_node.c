@@ -317,6 +317,39 @@ Test(node, a_note_says_nothing_of_an_earlier_call) {
     eg_close(other);
 }
 
+Test(node, options_out_of_range_are_refused_with_a_reason) {
+    eg_note note;
+    eg_node *other;
+
+    cr_assert_eq(eg_open(&(eg_options){.schedulers = 255}, &other, &note), EG_BAD_REQUEST);
+    cr_assert_neq(strstr(note.text, "schedulers"), NULL, "%s", note.text);
+    cr_assert_eq(eg_open(&(eg_options){.memory_limit_bytes = 5}, &other, &note), EG_BAD_REQUEST);
+    cr_assert_neq(strstr(note.text, "memory_limit_bytes"), NULL, "%s", note.text);
+}
+
+Test(node, says_which_tables_there_are_and_what_they_are) {
+    eg_result names, info;
+    eg_table *t;
+    eg_span name;
+    const char *text;
+    size_t text_bytes;
+
+    cr_assert_eq(eg_create_table(node, "t", NULL, NULL), EG_OK);
+    cr_assert_eq(eg_table_open(node, "t", &t), EG_OK);
+    cr_assert_eq(eg_tables(node, &names), EG_OK);
+    cr_assert_eq(eg_count(names.value), 1);
+    cr_assert(eg_element(names.value, 0, &name) && eg_as_text(name, &text, &text_bytes));
+    cr_assert(text_bytes == 1 && *text == 't');
+    cr_assert_eq(eg_table_info(t, &info), EG_OK);
+    cr_assert_gt(eg_count(info.value), 10);
+    eg_result_free(&names);
+    eg_result_free(&info);
+    cr_assert_eq(eg_drop_table(node, "t"), EG_OK);
+    cr_assert_eq(eg_table_info(t, &info), EG_NO_TABLE);
+    cr_assert_eq(eg_tables(NULL, &names), EG_BAD_REQUEST);
+    eg_table_close(t);
+}
+
 Test(node, what_cannot_be_written_makes_an_empty_span) {
     uint8_t memory[64];
     eg_writer w = eg_writer_init(memory, sizeof memory);
