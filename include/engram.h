@@ -148,6 +148,38 @@ EG_API eg_err eg_prev(eg_table *table, eg_span key, eg_result *out);
 EG_API eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
                       bool (*see)(void *context, eg_span record), void *context);
 
+/* The records of one moment, though writes go on: all that was there when the fold began, in no
+ * order, until `see` returns false; one that is changed meanwhile may come twice, as it was.
+ * Reclamation goes on too, so it may take its time; the node keeps what is replaced or removed
+ * meanwhile.  May wait.  EG_BUSY: another snapshot of the table is open. */
+EG_API eg_err eg_fold_snapshot(eg_table *table, bool (*see)(void *context, eg_span record),
+                               void *context);
+
+/* ---- backup --------------------------------------------------------------- */
+
+/* One moment of the tables that `tables` names (the list ends with NULL), or of all where it is
+ * NULL, to a file, which gets its name when it is whole and on disc.  May wait.  *records
+ * (where not NULL): how many.  EG_BUSY: another backup of one of them is under way.  EG_DISC
+ * and others: there is no file. */
+EG_API eg_err eg_backup(eg_node *node, const char *path, const char *const *tables,
+                        uint64_t *records, eg_note *note);
+
+/* Is the file a whole backup?  EG_CORRUPT: the note says what is wrong, and where. */
+EG_API eg_err eg_verify(const char *path, eg_note *note);
+
+/* What becomes of a table that is there. */
+typedef enum eg_restore_mode {
+    EG_RESTORE_SKIP,    /* it stays as it is                                          */
+    EG_RESTORE_REPLACE, /* it is dropped, and made as in the backup                   */
+    EG_RESTORE_CLEAR,   /* it keeps its options and gets the backup's records instead */
+} eg_restore_mode;
+
+/* Make the tables of a backup again, all or those that `tables` names, with their options and
+ * records.  Durable when it returns.  May wait.  EG_CORRUPT, EG_NO_TABLE: nothing was
+ * touched.  Other errors: a part may have been restored. */
+EG_API eg_err eg_restore(eg_node *node, const char *path, const char *const *tables,
+                         eg_restore_mode mode, uint64_t *records, eg_note *note);
+
 /* ---- match specifications ------------------------------------------------ */
 
 /* `spec` is [[head, guards, body], ...] as the wire method select takes it.

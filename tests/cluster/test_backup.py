@@ -170,6 +170,8 @@ class Backup(ClusterTest):
         tables = {"a": "set", "b": "ordered_set", "p": "set", "c": "set", "d": "bag"}
         for name, kind in tables.items():
             self.client.call("create_table", name, {"type": kind, "storage": {"c": "disc_only", "d": "disc"}.get(name, "ram")})
+        for n in range(20):  # between the two whose order counts: a moment that was none would be long
+            self.client.call("create_table", f"a{n:02}", {"shards": 128})
         self.client.call("write_many", "p", [[key, 0] for key in range(64)])
         self.client.call("write_many", "a", [[1000 + i, "x" * 50] for i in range(20000)])
         stop = threading.Event()
@@ -210,7 +212,7 @@ class Backup(ClusterTest):
             theirs = other.client()
             for _ in range(4 if QUICK else 12):
                 self.run_ok("backup", self.dir / "b")
-                self.run_ok("restore", self.dir / "b", node=other)
+                self.run_ok("restore", self.dir / "b", *tables, node=other)
                 for first, second in (("a", "b"), ("c", "d")):
                     for key in range(2):
                         newer = theirs.call("read", first, key)
