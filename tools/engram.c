@@ -22,6 +22,7 @@ static const struct command commands[] = {
     {"tables", "", "names of the tables", command_tables},
     {"info", "TABLE", "what a table is", command_info},
     {"create", "TABLE [options]", "make a table", command_create},
+    {"alter", "TABLE CHANGE ...", "add, drop, rename, storage, index, transform", command_alter},
     {"drop", "TABLE", "remove a table and its records", command_drop},
     {"read", "TABLE KEY ...", "records by key, or --index ATTRIBUTE VALUE", command_read},
     {"write", "TABLE FIELD ...", "one record, as words or as JSON", command_write},

@@ -4,6 +4,7 @@
  *     engram.c         flags, the table of commands
  *     shell.c          asking the node, arguments, values on a command line
  *     shell_command.c  status tables info create drop read write delete call
+ *     shell_alter.c    alter
  *     shell_watch.c    top processes
  *     shell_events.c   watch
  *     shell_query.c    query explain
@@ -132,6 +133,7 @@ int command_status(struct shell *s, struct args *a);
 int command_tables(struct shell *s, struct args *a);
 int command_info(struct shell *s, struct args *a);
 int command_create(struct shell *s, struct args *a);
+int command_alter(struct shell *s, struct args *a);
 int command_drop(struct shell *s, struct args *a);
 int command_read(struct shell *s, struct args *a);
 int command_write(struct shell *s, struct args *a);

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 
-from harness import KINDS, QUICK, STORAGES, ClusterTest, Refused, main
+from harness import KINDS, QUICK, STORAGES, ClusterTest, Refused, main, shell
 
 SEED = int(os.environ.get("EG_SEED", random.randrange(1 << 32)))
 KILLS = 4 if QUICK else 12
@@ -168,6 +168,48 @@ class TestShapes(AlterTest):
         while self.call("size", "t") and time.monotonic() < end:
             time.sleep(0.02)
         self.assertEqual(self.call("read", "t", 1), [])
+
+
+class TestShell(AlterTest):
+    def test_the_shell_changes_tables(self):
+        self.start()
+        self.call("create_table", "users", {"attributes": ["id", "name"]})
+        self.call("write", "users", [1, "anna"])
+        for words in (["add", "email"], ["add", "visits", "3"], ["rename", "name", "full_name"],
+                      ["drop", "email"], ["storage", "disc"], ["index", "full_name"],
+                      ["index", '{"on": ["visits", "full_name"], "name": "both"}'], ["unindex", "both"],
+                      ["unindex", "full_name"],
+                      ["transform", '[[["$1","$2","$3"],[],[[["$1","$2",["*","$3",2]]]]]]', "id,n,v"]):
+            done = shell("alter", "users", *words, node=self.server)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), words)
+        self.assertEqual(self.call("read", "users", 1), [[1, "anna", 6]])
+        self.assertEqual(self.call("table_info", "users")["attributes"], ["id", "n", "v"])
+        self.assertEqual(self.call("table_info", "users")["index"], [])
+        for code, words in ((1, ["drop", "id"]), (1, ["storage", "tape"]), (2, ["paint", "red"]),
+                            (2, ["drop"]), (2, ["rename", "n"]), (2, ["add", "a", "b", "c"])):
+            self.assertEqual(shell("alter", "users", *words, node=self.server).returncode, code, words)
+
+    def test_cursors_and_subscriptions_follow(self):
+        self.start()
+        self.call("create_table", "t", {"type": "ordered_set", "attributes": ["k", "a", "b"]})
+        self.call("write_many", "t", [[i, i, i] for i in range(30)])
+        spec = [[["$1", "_", "_"], [], ["$1"]]]
+        first, kept = self.call("select", "t", spec, {"limit": 10})
+        _, lost = self.call("select", "t", spec, {"limit": 10})
+        events = self.server.client()
+        events.call("subscribe", {"table": "t"})
+        self.call("change_storage", "t", "disc")
+        self.call("rename_attribute", "t", "a", "c")
+        second, kept = self.call("select_next", kept)
+        self.assertEqual(first + second, list(range(20)))
+        self.call("drop_attribute", "t", "b")
+        for cursor in (kept, lost):
+            self.assert_refused("aborted", self.call, "select_next", cursor)
+        self.call("write", "t", [1, 2])
+        seen = [events.event() for _ in range(4)]
+        self.assertEqual([(kind, details.get("change", record)) for _, kind, _, record, details in seen],
+                         [("schema", "change_storage"), ("schema", "rename_attribute"),
+                          ("schema", "drop_attribute"), ("write", [1, 2])])
 
 
 class Writer(threading.Thread):

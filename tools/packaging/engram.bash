@@ -3,7 +3,7 @@
 _engram() {
     local word=$2 previous=$3 command='' i
     local options='--connect --user --output --timeout --version --help'
-    local commands='status tables info create drop read write delete query explain import export watch backup restore verify import-mnesia top processes call help'
+    local commands='status tables info create alter drop read write delete query explain import export watch backup restore verify import-mnesia top processes call help'
     local -a connect=()
 
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -32,6 +32,15 @@ _engram() {
         fi
         ;;
     backup | restore | verify | import-mnesia) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    alter)
+        if ((COMP_CWORD == i + 1)); then
+            mapfile -t COMPREPLY < <(compgen -W "$(engram "${connect[@]}" --timeout 1 tables 2>/dev/null)" -- "$word")
+        elif ((COMP_CWORD == i + 2)); then
+            mapfile -t COMPREPLY < <(compgen -W 'add drop rename storage index unindex transform' -- "$word")
+        elif [[ $previous == storage ]]; then
+            mapfile -t COMPREPLY < <(compgen -W 'ram disc disc_only' -- "$word")
+        fi
+        ;;
     create)
         mapfile -t COMPREPLY < <(compgen -W '--type --storage --attributes --index --durability
             --shards --ttl --cache --max-bytes' -- "$word")

@@ -20,6 +20,7 @@
 
 enum {
     ROUNDS = 2000,
+    CHANGES = 20, /* and at least so many changes */
     COUNTERS = 8,
     COUNTER_THREADS = 2,
     STILL = 400,  /* records that nobody changes */
@@ -71,7 +72,7 @@ static void *count(void *arg) {
 
     for (int t = 0; t < TABLES; t++)
         EG_ASSERT(eg_table_open(s->node, names[t], &tables[t]) == EG_OK);
-    for (int i = 0; i < s->rounds; i++) {
+    for (int i = 0; i < s->rounds || s->changes < CHANGES; i++) {
         int t = i % TABLES, n = i / TABLES % COUNTERS;
         struct made key;
         eg_err err;
