@@ -252,6 +252,41 @@ class Watch(ClusterTest):
         for other in others:
             other.close()
 
+    def test_changes_of_many_records_are_told_record_by_record(self):
+        for table in self.each_kind(tuple(kind for kind in KINDS if kind[1] != "bag")):
+            self.call("write_many", table, [[i, i] for i in range(100)])
+            number = self.reader.call("subscribe", {"table": table, "old": True})
+            self.assertEqual(self.call("select_delete", table, [[["$1", "_"], [["<", "$1", 50]], [True]]]), 50)
+            self.assertEqual(sorted(self.told(50), key=str), sorted((["delete", i, {"old": [i, i]}] for i in range(50)), key=str))
+            self.assertEqual(self.call("select_replace", table, [[["$1", "$2"], [["<", "$1", 75]], [[["$1", ["+", "$2", 1]]]]]]), 25)
+            self.assertEqual(sorted(self.told(25), key=str),
+                             sorted((["write", [i, i + 1], {"old": [i, i]}] for i in range(50, 75)), key=str))
+            self.nothing_more(table)
+            self.reader.call("unsubscribe", number)
+
+    def test_a_table_that_is_altered_is_still_watched(self):
+        self.call("create_table", "t", {"attributes": ["k", "v"]})
+        self.call("write_many", "t", [[i, i] for i in range(1000)])
+        number = self.reader.call("subscribe", {"table": "t", "old": True})
+        self.call("add_attribute", "t", "w", 7)
+        self.call("write", "t", [1, 2, 3])
+        self.call("change_storage", "t", "disc")
+        self.call("write", "t", [1, 2, 4])
+        self.call("rename_attribute", "t", "w", "x")
+        self.call("update", "t", 1, {"x": 5})
+        self.call("drop_attribute", "t", "v")
+        self.call("delete", "t", 1)
+        self.call("clear_table", "t")
+        got = self.told(9)
+        self.assertEqual([event[0] for event in got], ["schema", "write", "schema", "write", "schema", "write", "schema", "delete", "clear"])
+        self.assertEqual([event[2]["change"] for event in got if event[0] == "schema"],
+                         ["add_attribute", "change_storage", "rename_attribute", "drop_attribute"])
+        self.assertEqual([event[2]["old"] for event in got if event[0] in ("write", "delete")],
+                         [[1, 1, 7], [1, 2, 3], [1, 2, 4], [1, 5]])
+        self.call("drop_table", "t")
+        self.assertEqual(self.told(1), [["schema", None, {"change": "drop"}]])
+        self.assert_refused("not_found", self.reader.call, "unsubscribe", number)
+
     # ---- order
 
     def test_a_mirror_that_follows_the_events_is_the_table(self):
@@ -276,8 +311,10 @@ class Watch(ClusterTest):
                         client.call("write_many", "m", [[key, -i], [key + 1, -i]])
                     elif chance < 0.98:
                         client.call("take", "m", key)
-                    else:
+                    elif chance < 0.99:
                         client.call("clear_table", "m")
+                    elif number == 0:
+                        client.call("change_storage", "m", rng.choice(("ram", "disc", "disc_only")))
 
             clients = [self.served.client() for _ in range(3)]
             writers = [threading.Thread(target=work, args=(i, client)) for i, client in enumerate(clients)]
@@ -294,9 +331,10 @@ class Watch(ClusterTest):
                     mirror[what[0]] = what[1]
                 elif event == "delete":
                     self.assertEqual(details["old"], [what, mirror.pop(what)])
-                else:
-                    self.assertEqual(event, "clear")
+                elif event == "clear":
                     mirror.clear()
+                else:
+                    self.assertEqual(event, "schema")
             self.assertEqual(sorted(map(str, mirror.items())),
                              sorted(str(tuple(record)) for record in self.call("match", "m", ["_", "_"])))
             self.call("drop_table", "m")
