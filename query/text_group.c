@@ -12,19 +12,38 @@ static bool is_nil(struct value v) {
     return v.at[0] == 0xc0;
 }
 
+/* ---- numbers, as they lie ------------------------------------------------------------------ */
+
+/* An integer of 64 bits with sign, read here where it is one of the usual encodings: this
+ * is done for each record of a table. */
+static inline bool integer_of(struct value v, int64_t *out) {
+    const uint8_t *at = v.at;
+
+    switch (at[0]) {
+    case 0xcc:
+        *out = at[1];
+        return true;
+    case 0xcd:
+        *out = at[1] << 8 | at[2];
+        return true;
+    case 0xce:
+        *out = (int64_t) ((uint32_t) at[1] << 24 | (uint32_t) at[2] << 16 | (uint32_t) at[3] << 8 |
+                          at[4]);
+        return true;
+    default:
+        if (at[0] < 0x80 || at[0] >= 0xe0) {
+            *out = (int8_t) at[0];
+            return true;
+        }
+        return value_is_integer(v) && value_get_i64(v, out);
+    }
+}
+
 /* ---- one tally -------------------------------------------------------------------------- */
 
-static void add_integer(struct text_tally *t, struct value v) {
-    uint64_t low = 0;
-    int64_t n = 0;
-
-    if (value_get_i64(v, &n)) {
-        low = (uint64_t) n;
-        t->high += n < 0 ? -1 : 0;
-    } else if (!value_get_u64(v, &low)) {
-        return;
-    }
-    t->high += __builtin_add_overflow(t->low, low, &t->low);
+/* Two's complement in 128 bits: the sign goes on into the upper half. */
+static inline void add_integer(struct text_tally *t, uint64_t low, bool negative) {
+    t->high += __builtin_add_overflow(t->low, low, &t->low) - (negative ? 1 : 0);
 }
 
 /* Neumaier's sum: what a small number loses beside a large one is added at the end. */
@@ -37,10 +56,14 @@ static void add_float(struct text_tally *t, double d) {
 }
 
 static void add_number(struct text_tally *t, struct value v) {
+    uint64_t large;
+    int64_t n;
     double d;
 
-    if (value_is_integer(v)) {
-        add_integer(t, v);
+    if (integer_of(v, &n)) {
+        add_integer(t, (uint64_t) n, n < 0);
+    } else if (value_is_integer(v) && value_get_u64(v, &large)) {
+        add_integer(t, large, false);
     } else if (value_is_float(v) && value_get_double(v, &d)) {
         t->real = true;
         add_float(t, d);
@@ -51,6 +74,7 @@ static void add_number(struct text_tally *t, struct value v) {
 }
 
 static eg_err keep_best(struct text_tally *t, struct text_memory *m, struct value v) {
+    t->whole = integer_of(v, &t->best_integer);
     if (v.size_bytes > t->best_room) {
         uint32_t room = EG_MAX((uint32_t) BEST_ROOM, v.size_bytes);
         uint8_t *best = text_memory_get(m, room);
@@ -67,6 +91,7 @@ static eg_err keep_best(struct text_tally *t, struct text_memory *m, struct valu
 
 static eg_err add(struct text_tally *t, enum text_aggregate kind, struct value v,
                   struct text_memory *m) {
+    int64_t n;
     int order;
 
     if (is_nil(v))
@@ -84,7 +109,10 @@ static eg_err add(struct text_tally *t, enum text_aggregate kind, struct value v
         break;
     }
     if (t->best != NULL) {
-        order = value_compare(v, (struct value){t->best, t->best_bytes});
+        if (t->whole && integer_of(v, &n))
+            order = (n > t->best_integer) - (n < t->best_integer);
+        else
+            order = value_compare(v, (struct value){t->best, t->best_bytes});
         if (kind == TEXT_MIN ? order >= 0 : order <= 0)
             return EG_OK;
     }

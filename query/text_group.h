@@ -24,6 +24,8 @@ struct text_tally {
     double sum, lost; /* of the floats, and what rounding took from it */
     uint8_t *best;    /* min or max; NULL: none yet             */
     uint32_t best_bytes, best_room;
+    bool whole; /* best is the integer `best_integer` */
+    int64_t best_integer;
 };
 
 struct text_group {

@@ -532,8 +532,10 @@ static eg_err select_groups(struct maker *m, struct expr *filter) {
     p->fields = get(m, value_count * sizeof *p->fields);
     if (p->fields == NULL)
         return EG_MEMORY;
-    for (uint32_t i = 0; i < value_count && p->direct; i++)
+    for (uint32_t i = 0; i < value_count && p->direct; i++) {
         p->fields[i] = values[i]->position;
+        p->field_end = EG_MAX(p->field_end, values[i]->position + 1u);
+    }
     return open_program(m, &p->input, filter, values, p->direct ? 0 : value_count, row_arity(p));
 }
 

@@ -68,6 +68,7 @@ struct text_plan {
     bool direct;
     uint32_t value_count; /* what input yields */
     uint16_t *fields;     /* of direct         */
+    uint32_t field_end;   /* behind the last of these */
 
     bool grouped; /* aggregates, with or without group by */
     uint32_t group_count;

@@ -120,6 +120,17 @@ static eg_err show(struct text_run *r, const struct predicate *p, struct value r
 
 /* ---- rows from the tables ----------------------------------------------------------------- */
 
+/* The fields that the plan wants, in one walk. */
+static void pick_fields(const struct text_plan *p, struct value row, struct value *values) {
+    struct value field[SCHEMA_ATTRIBUTES_MAX * TEXT_TABLES_MAX];
+    struct value_iter it = value_iter_of(row);
+
+    for (uint32_t i = 0; i < p->field_end; i++)
+        EG_ASSERT(value_iter_next(&it, &field[i])); /* the arity was checked */
+    for (uint32_t i = 0; i < p->value_count; i++)
+        values[i] = field[p->fields[i]];
+}
+
 static eg_err take_direct(struct text_run *r, struct value row) {
     const struct text_plan *p = r->plan;
     struct value values[TEXT_GROUPS_MAX + TEXT_AGGREGATES_MAX];
@@ -130,8 +141,7 @@ static eg_err take_direct(struct text_run *r, struct value row) {
         if (err != EG_OK || !matched)
             return err;
     }
-    for (uint32_t i = 0; i < p->value_count; i++)
-        EG_ASSERT(array_element(row, p->fields[i], &values[i])); /* the arity was checked */
+    pick_fields(p, row, values);
     return text_groups_add(&r->groups, values);
 }
 
