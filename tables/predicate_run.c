@@ -122,6 +122,22 @@ static inline unsigned order_of_integers(int64_t a, int64_t b) {
     return a == b ? ORDER_EQUAL : a < b ? ORDER_LESS : ORDER_GREATER;
 }
 
+/* Strings of less than 32 bytes, as names are: false where one is not. */
+static inline bool order_short_strings(const struct slot *x, const struct slot *y, int *order) {
+    unsigned x_bytes;
+    unsigned y_bytes;
+
+    if (x->form != SLOT_AT || y->form != SLOT_AT || (x->at[0] & 0xe0) != 0xa0 ||
+        (y->at[0] & 0xe0) != 0xa0)
+        return false;
+    x_bytes = x->at[0] & 0x1f;
+    y_bytes = y->at[0] & 0x1f;
+    *order = memcmp(x->at + 1, y->at + 1, EG_MIN(x_bytes, y_bytes));
+    if (*order == 0)
+        *order = (int) x_bytes - (int) y_bytes;
+    return true;
+}
+
 static inline bool is_nil(const struct slot *s) {
     return s->form == SLOT_AT && *s->at == 0xc0;
 }
@@ -136,9 +152,13 @@ enum truth { NO, YES, NOT_KNOWN };
 
 static enum truth compare_slots(struct run *r, unsigned op, unsigned holds, const struct slot *x,
                                 const struct slot *y) {
+    int order;
+
     if (op >= EXPR_SQL_EQ && (is_nil(x) || is_nil(y)))
         return NOT_KNOWN;
-    return (holds & order_bit(slots_order(r, x, y))) != 0 ? YES : NO;
+    if (!order_short_strings(x, y, &order))
+        order = slots_order(r, x, y);
+    return (holds & order_bit(order)) != 0 ? YES : NO;
 }
 
 static inline enum truth compare(struct run *r, const struct code *c) {
@@ -248,7 +268,12 @@ static bool append(struct run *r, struct buffer *out, const struct slot *x) {
     const uint8_t *at = bytes_of(r, x, room);
     size_t size_bytes = at == r->record.at ? r->record.size_bytes : (size_t) (skip(at) - at);
 
-    if (EG_LIKELY(buffer_append(out, at, size_bytes)))
+    if (EG_LIKELY(out->room_bytes - out->size_bytes >= size_bytes)) {
+        memcpy(out->at + out->size_bytes, at, size_bytes);
+        out->size_bytes += size_bytes;
+        return true;
+    }
+    if (buffer_append(out, at, size_bytes))
         return true;
     r->err = buffer_refusal(out, size_bytes);
     return false;
