@@ -17,7 +17,7 @@
 enum {
     ARRAY32_BYTES = 5,
     CLOSE_UP_BYTES_MAX = 4096, /* of results: moved to get a shorter header */
-    WORK_BETWEEN_LOOKS = 16,   /* records, before the clock is looked at */
+    WORK_BETWEEN_LOOKS = 32,   /* records, before the clock is looked at */
     WORK_BYTES = 1024,         /* of a record: counts as one more        */
     PLACE_BYTES_MAX = RECORD_SIZE_MAX + 64,
     CHANGED_BYTES_MAX = 2 * RECORD_SIZE_MAX,
@@ -33,6 +33,7 @@ struct select {
     uint64_t version; /* of the schema, whose index the path may use */
     uint32_t arity;
     uint64_t shape;              /* of the table, when it was asked */
+    uint8_t usual_header;        /* of a record's array with so many fields */
     struct predicate *predicate; /* NULL: a pattern */
     struct predicate_machine machine;
     struct buffer pattern;
@@ -108,6 +109,7 @@ eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct
     s->version = schema->version;
     s->arity = schema->attribute_count;
     s->shape = table_shape(t);
+    s->usual_header = s->arity < 16 ? (uint8_t) (0x90 | s->arity) : 0; /* 0: no array's */
     s->rehearsed = o->kind != SELECT_REPLACE;
     predicate_machine_init(&s->machine, a);
     buffer_init(&s->pattern, a, SIZE_MAX);
@@ -340,7 +342,8 @@ static eg_err look_at(struct select *s, struct table *t, struct reader *r, struc
     bool yes = false;
     eg_err err;
 
-    if (value_count(record_value(rec)) != s->arity)
+    if (EG_UNLIKELY(*record_array(rec) != s->usual_header) &&
+        value_count(record_value(rec)) != s->arity)
         return err_note(note, EG_ABORTED, "the table's attributes were changed meanwhile");
     if (gives_results(s))
         return take_result(s, rec, result, note);
@@ -379,7 +382,7 @@ static eg_err look_on(struct select *s, struct table *t, struct reader *r, struc
         if (err != EG_OK || s->scanned)
             return err;
         work += 1 + record_array_bytes(rec) / WORK_BYTES;
-        if (work < WORK_BETWEEN_LOOKS)
+        if (work < WORK_BETWEEN_LOOKS || !scan_may_stop(scan))
             continue;
         work = 0;
         if (pace->is_over(pace->context)) {
@@ -391,6 +394,15 @@ static eg_err look_on(struct select *s, struct table *t, struct reader *r, struc
         err = reader_take_fault(r);
     s->scanned = err == EG_OK;
     return err;
+}
+
+/* Pages end behind any record, and so do steps that change records. */
+static eg_err open_scan(const struct select *s, struct table *t, struct reader *r,
+                        struct value place, struct scan **out) {
+    if (s->kind == SELECT_COUNT || s->kind == SELECT_MATCH ||
+        (s->kind == SELECT_RESULTS && s->limit == 0))
+        return scan_open_quick(out, t, r, &s->path, place);
+    return scan_open(out, t, r, &s->path, place);
 }
 
 static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
@@ -408,10 +420,10 @@ static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
         memcpy(copy, place.at, place.size_bytes);
         place.at = copy;
     }
-    err = scan_open(&scan, t, r, &s->path, place);
+    err = open_scan(s, t, r, place, &scan);
     if (err == EG_BAD_REQUEST && place.size_bytes == 0) { /* its index is just going */
         s->path = (struct scan_path){.kind = SCAN_ALL};
-        err = scan_open(&scan, t, r, &s->path, place);
+        err = open_scan(s, t, r, place, &scan);
     }
     if (err == EG_BAD_REQUEST)
         return err_note(note, EG_ABORTED, "the index that was used has gone: ask again");

@@ -1,7 +1,8 @@
 /* scan.c -- going through the records that a question may mean.
  *
  * A place is one value: the key of the record given last, or in a bag that record, since
- * its key alone does not say which of several was given; that of an index is index_place()'s. */
+ * its key alone does not say which of several was given; that of an index is index_place()'s.
+ * Going quickly through a set it is [shard, position]. */
 #include "tables/scan.h"
 
 #include "engine/env.h"
@@ -29,10 +30,11 @@ struct scan {
     const struct record *before; /* given before that one                    */
     bool over;
     struct table_walk *walk;    /* of SCAN_KEY_RANGE, SCAN_ALL    */
+    struct store_sweep *sweep;  /* of SCAN_ALL instead, quickly   */
     const struct record *only;  /* of SCAN_KEY: the one there is  */
     struct store *store;        /* of SCAN_KEY in a bag           */
     struct store_cursor cursor; /* likewise                       */
-    uint32_t shard;             /* of SCAN_INDEX*, as what follows */
+    uint32_t shard;             /* of SCAN_INDEX*, and of a sweep */
     struct index_bounds bounds;
     struct shard_index_scan index;
 };
@@ -174,7 +176,7 @@ static bool by_index(const struct scan_path *path) {
 static eg_err check_place(const struct scan *s) {
     struct value key;
 
-    if (s->place.size_bytes == 0 || by_index(s->path))
+    if (s->place.size_bytes == 0 || by_index(s->path) || s->sweep != NULL)
         return EG_OK;
     if (s->table->type == TABLE_BAG &&
         (value_kind_of(s->place) != VALUE_ARRAY || !array_element(s->place, 0, &key)))
@@ -209,11 +211,44 @@ static eg_err put_place(const struct scan *s, const struct record *last, struct 
     return v.size_bytes > place->bound_bytes ? EG_TOO_LARGE : EG_MEMORY;
 }
 
+/* Where the sweep goes on: behind its shard's end, at the beginning of the next one. */
+static eg_err put_sweep_place(const struct scan *s, struct buffer *place) {
+    enum { SWEEP_PLACE_BYTES = 16 };
+    uint8_t *room;
+    struct value_writer w;
+    uint64_t shard = s->shard, at;
+    bool ended;
+
+    EG_ASSERT(store_sweep_place(s->sweep, &at, &ended));
+    if (ended) {
+        shard++;
+        at = 0;
+    }
+    buffer_clear(place);
+    room = buffer_room(place, SWEEP_PLACE_BYTES);
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, SWEEP_PLACE_BYTES);
+    value_put_array(&w, 2);
+    value_put_u64(&w, shard);
+    value_put_u64(&w, at);
+    place->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+bool scan_may_stop(const struct scan *s) {
+    uint64_t at;
+    bool ended;
+
+    return s->sweep == NULL || store_sweep_place(s->sweep, &at, &ended);
+}
+
 eg_err scan_place(const struct scan *s, struct buffer *place) {
-    return put_place(s, s->last, place);
+    return s->sweep != NULL ? put_sweep_place(s, place) : put_place(s, s->last, place);
 }
 
 eg_err scan_place_before(const struct scan *s, struct buffer *place) {
+    EG_ASSERT(s->sweep == NULL);
     return put_place(s, s->before, place);
 }
 
@@ -431,11 +466,68 @@ static const struct record *next_of_index(struct scan *s) {
     return rec;
 }
 
+/* ---- all of a set, quickly ----------------------------------------------------------------------
+ */
+
+static eg_err open_sweep(struct scan *s) {
+    uint64_t shard = 0, at = 0;
+    struct value first, second;
+
+    if (s->place.size_bytes != 0 &&
+        (value_kind_of(s->place) != VALUE_ARRAY || !array_element(s->place, 0, &first) ||
+         !array_element(s->place, 1, &second) || !value_get_u64(first, &shard) ||
+         !value_get_u64(second, &at)))
+        return EG_BAD_REQUEST;
+    s->over = shard >= s->table->shard_count;
+    if (s->over)
+        return EG_OK;
+    s->shard = (uint32_t) shard;
+    store_sweep_begin(s->sweep, s->table->shard[shard].store, at);
+    return EG_OK;
+}
+
+static const struct record *next_of_sweep(struct scan *s) {
+    const struct record *rec;
+
+    for (;;) {
+        do
+            rec = store_sweep_next(s->sweep);
+        while (rec != NULL && EG_UNLIKELY(record_flags(rec) & RECORD_EXPIRES) &&
+               shard_expired(rec, s->now_ms));
+        if (EG_LIKELY(rec != NULL) || s->shard + 1 == s->table->shard_count)
+            break;
+        s->shard++;
+        store_sweep_begin(s->sweep, s->table->shard[s->shard].store, 0);
+    }
+    s->over = rec == NULL;
+    return rec;
+}
+
 /* ---- open and next -----------------------------------------------------------------------------
  */
 
-eg_err scan_open(struct scan **out, struct table *t, struct reader *r, const struct scan_path *path,
-                 struct value place) {
+static eg_err open_path(struct scan *s) {
+    eg_err err = check_place(s);
+
+    if (err != EG_OK)
+        return err;
+    switch (s->path->kind) {
+    case SCAN_NOTHING:
+        s->over = true;
+        return EG_OK;
+    case SCAN_KEY:
+        return open_key(s);
+    case SCAN_KEY_RANGE:
+        return open_range(s);
+    case SCAN_ALL:
+        return s->sweep != NULL ? open_sweep(s) : open_all(s);
+    default:
+        return open_index(s);
+    }
+}
+
+static eg_err open_scan(struct scan **out, struct table *t, struct reader *r,
+                        const struct scan_path *path, bool sweep, struct value place) {
     struct scan *s = reader_scratch(r, sizeof *s);
     eg_err err;
 
@@ -446,28 +538,27 @@ eg_err scan_open(struct scan **out, struct table *t, struct reader *r, const str
                        .path = path,
                        .place = place,
                        .now_ms = (uint64_t) env_wall_ms(t->world->o.env)};
-    err = check_place(s);
-    if (err != EG_OK)
-        return err;
-    switch (path->kind) {
-    case SCAN_NOTHING:
-        s->over = true;
-        break;
-    case SCAN_KEY:
-        err = open_key(s);
-        break;
-    case SCAN_KEY_RANGE:
-        err = open_range(s);
-        break;
-    case SCAN_ALL:
-        err = open_all(s);
-        break;
-    default:
-        err = open_index(s);
+    if (sweep) {
+        s->sweep = reader_scratch(r, sizeof *s->sweep);
+        if (s->sweep == NULL)
+            return EG_MEMORY;
     }
+    err = open_path(s);
     if (err == EG_OK)
         *out = s;
     return err;
+}
+
+eg_err scan_open(struct scan **out, struct table *t, struct reader *r, const struct scan_path *path,
+                 struct value place) {
+    return open_scan(out, t, r, path, false, place);
+}
+
+eg_err scan_open_quick(struct scan **out, struct table *t, struct reader *r,
+                       const struct scan_path *path, struct value place) {
+    bool sweep = path->kind == SCAN_ALL && t->type == TABLE_SET && t->storage != STORAGE_DISC_ONLY;
+
+    return open_scan(out, t, r, path, sweep, place);
 }
 
 const struct record *scan_next(struct scan *s) {
@@ -487,6 +578,8 @@ const struct record *scan_next(struct scan *s) {
         rec = next_of_index(s);
         break;
     default:
+        if (s->sweep != NULL)
+            return next_of_sweep(s);
         rec = table_walk_next(s->walk);
         s->over = rec == NULL;
     }

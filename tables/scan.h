@@ -53,8 +53,14 @@ struct scan;
  * EG_BAD_REQUEST: no place of this path (it came from outside, or the index has gone). */
 EG_MUST_USE eg_err scan_open(struct scan **out, struct table *t, struct reader *r,
                              const struct scan_path *path, struct value place);
+/* The same, where it may be left only where scan_may_stop() says so: going through a whole
+ * set is faster then.  Its places are its own. */
+EG_MUST_USE eg_err scan_open_quick(struct scan **out, struct table *t, struct reader *r,
+                                   const struct scan_path *path, struct value place);
 /* The next record, live and inside the range; NULL at the end, or reader->fault says why. */
 const struct record *scan_next(struct scan *s);
+/* May scan_place() be asked here?  Within some hundred records, if not. */
+bool scan_may_stop(const struct scan *s);
 /* Put into `place` (emptied first) where the scan stands: behind the record that
  * scan_next() gave last.  EG_MEMORY, EG_TOO_LARGE: it is empty. */
 EG_MUST_USE eg_err scan_place(const struct scan *s, struct buffer *place);

@@ -166,6 +166,44 @@ static inline void store_get_many(struct store *const *stores, struct reader *r,
 EG_MUST_USE eg_err store_hash_open(struct store **out, const struct store_opts *o);
 EG_MUST_USE eg_err store_ordered_open(struct store **out, const struct store_opts *o);
 
+/* A faster way through a whole hash store: bucket by bucket, in any order inside one, several
+ * buckets ahead of who looks, so that neither buckets nor records are waited for.  What
+ * store_ops says of scans holds.  It can be left where store_sweep_place() says so, at a
+ * position to begin again from.  Valid inside one section. */
+enum { SWEEP_RECORDS = 128 };
+struct store_sweep {
+    struct store *store;
+    uint64_t at; /* the position behind what is gathered  */
+    bool done;   /* nothing comes behind it               */
+    uint32_t now;
+    struct sweep_part { /* [now] is handed out, the other has been asked for */
+        uint64_t end;   /* the position behind it */
+        bool last;
+        uint32_t given, count;
+        const struct record *record[SWEEP_RECORDS];
+    } part[2];
+};
+void store_sweep_begin(struct store_sweep *sweep, struct store *s, uint64_t at); /* 0: all */
+bool store_sweep_more(struct store_sweep *sweep); /* the next part; false: the end */
+static inline const struct record *store_sweep_next(struct store_sweep *sweep) {
+    struct sweep_part *p = &sweep->part[sweep->now];
+
+    while (EG_UNLIKELY(p->given == p->count)) {
+        if (!store_sweep_more(sweep))
+            return NULL;
+        p = &sweep->part[sweep->now];
+    }
+    return p->record[p->given++];
+}
+/* Where to go on; false: not here, take some more records first (SWEEP_RECORDS at most). */
+static inline bool store_sweep_place(const struct store_sweep *sweep, uint64_t *at, bool *ended) {
+    const struct sweep_part *p = &sweep->part[sweep->now];
+
+    *at = p->end;
+    *ended = p->last;
+    return p->given == p->count;
+}
+
 struct disc;
 struct disc_batch;
 struct disc_table;

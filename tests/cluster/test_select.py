@@ -255,6 +255,7 @@ class Select(ClusterTest):
                     self.assertEqual(set(found), set(wanted))
                     everyone = self.call("select", table, [ALL])[0]
                     self.assertEqual(len(everyone), len(set(everyone)))
+                    self.assertTrue(set(range(2000)) <= set(everyone))
             finally:
                 end.set()
                 for writer in writers:

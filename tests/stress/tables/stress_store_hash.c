@@ -218,6 +218,32 @@ static void scan_live(struct stress *t, struct reader *r) {
     t->scans++;
 }
 
+/* All keys at most once, lasting ones exactly; left and taken up again where it may be. */
+static void sweep_live(struct stress *t, struct reader *r) {
+    uint8_t seen[KEYS + 1] = {0};
+    struct store_sweep sweep;
+    const struct record *rec;
+    uint64_t at = 0;
+    bool ended = false;
+
+    while (!ended) {
+        reader_enter(r);
+        store_sweep_begin(&sweep, t->store, at);
+        while ((rec = store_sweep_next(&sweep)) != NULL) {
+            t->torn += version_of(rec) == 0;
+            seen[number_of(rec)]++;
+            if (store_sweep_place(&sweep, &at, &ended) && t->scans % 2 == 0)
+                break;
+        }
+        ended |= rec == NULL;
+        reader_exit(r);
+    }
+    for (uint32_t n = 0; n < KEYS; n++)
+        t->miscounted += n < LASTING ? seen[n] != 1 : seen[n] > 1;
+    t->torn += seen[KEYS];
+    t->scans++;
+}
+
 static void scan_snapshot(struct stress *t, struct reader *r, struct store_snapshot *p) {
     uint8_t seen[KEYS + 1] = {0};
     const struct record *rec = NULL;
@@ -251,6 +277,7 @@ static void *scanner(void *arg) {
         if (p != NULL)
             scan_snapshot(t, &r, p);
         scan_live(t, &r);
+        sweep_live(t, &r);
     }
     reader_close(&r);
     return NULL;
