@@ -1,12 +1,16 @@
 /* catalog_index.c -- indexes come to and go from a live table.
  *
- *     ADD_INDEX   shards: build -> [disc: schema] -> publish the schema
- *     DROP_INDEX  [disc: schema] -> publish the schema -> shards: drop
+ *     ADD_INDEX   shards: build -> (unique) enforce -> verify -> [disc: schema] -> publish the
+ * schema DROP_INDEX  [disc: schema] -> publish the schema -> shards: drop
  *
  * Readers use an index when the schema names it, which is after all shards have it
  * whole; a table that is read back from disc builds what its schema names, so an index
- * that a kill caught half built is none. */
+ * that a kill caught half built is none.
+ *
+ * A unique one is first whole in all shards, then kept unique by all of them, and only then
+ * looked through: what was written before is found, what is written since was checked. */
 #include "tables/catalog_job.h"
+#include "tables/shard_actor.h"
 #include "tables/watch_private.h"
 
 /* Begin the next schema: a copy of the table's. */
@@ -54,13 +58,27 @@ bool job_add_index_step(struct actor *self, struct job *j) {
         j->step++;
         /* fall through */
     case 1:
+        if (j->err == EG_OK && j->index.unique)
+            job_ask_shards(self, j, SHARD_UNIQUE_ENFORCE);
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 2:
+        if (j->err == EG_OK && j->index.unique)
+            job_ask_shards(self, j, SHARD_UNIQUE_VERIFY);
+        if (j->asked != 0)
+            return false;
+        j->step++;
+        /* fall through */
+    case 3:
         if (j->err == EG_OK)
             job_store_schema(j);
         if (j->asked != 0)
             return false;
         j->step++;
         /* fall through */
-    case 2:
+    case 4:
         if (j->err == EG_OK) {
             job_publish_schema(j);
             watch_table_changed(j->table, "add_index", j->request.value);

@@ -30,6 +30,7 @@ enum {
     CATALOG_DISC_DONE = 0x30000, /* tag: the disc has done a job's request            */
     CATALOG_TICK,                /* tag: look for dropped tables that can be freed    */
     CATALOG_TICK_MS = 200,
+    WRITE_MANY_PATIENCE_MS = 5000, /* until all shards of a table with a unique index are idle */
     CATALOG_SHARE_BYTES_MAX = 64 << 20, /* of one shard's records in a write_many */
 };
 
@@ -408,20 +409,56 @@ static void ask_each_share(struct actor *self, struct job *j) {
     buffer_fini(&share);
 }
 
+/* A table with a unique index may refuse any record, so all are written here in one go, as
+ * soon as the shards are idle at once; a sync table's shards say when they are on disc. */
+static void write_all_or_none(struct actor *self, struct job *j, eg_err err) {
+    uint64_t now_ns = env_now_ns(j->catalog->world.o.env);
+
+    if (j->deadline_ns == 0)
+        j->deadline_ns = now_ns + (uint64_t) WRITE_MANY_PATIENCE_MS * 1000000;
+    if (err == EG_AGAIN && now_ns < j->deadline_ns) {
+        j->step = 0;
+        job_step_again(self, j);
+    } else if (err == EG_AGAIN) {
+        job_failed(j, err_note(&j->note, EG_BUSY, "the table's shards are never idle at once"));
+    } else if (err != EG_OK) {
+        job_failed(j, err);
+    } else if (schema_of(j->table)->durability == DURABILITY_SYNC) {
+        job_ask_shards(self, j, SHARD_SYNC);
+    }
+}
+
+/* Has the table a unique index, or is it about to? */
+static bool is_unique(const struct job *j) {
+    const struct list_node *end = &j->catalog->jobs;
+
+    for (const struct list_node *n = end->next; n != end; n = n->next) {
+        const struct job *other = EG_CONTAINER_OF(n, const struct job, node);
+        if (other->request.op == CATALOG_ADD_INDEX && other->table == j->table &&
+            other->index.unique)
+            return true;
+    }
+    return table_is_unique(j->table);
+}
+
 static bool write_many_step(struct actor *self, struct job *j) {
     struct reader *r = reader_of(j->catalog, self);
     struct value_writer w;
     uint8_t number[9];
 
-    if (j->step++ == 0) {
+    if (j->step++ == 0 && j->err == EG_OK) {
+        bool unique = is_unique(j);
         struct buffer result;
         eg_err err;
 
         buffer_init(&result, alloc_of(j->catalog), 64);
-        err = table_try_many(j->table, r, j->request.value, j->request.ttl_ms, &result, &j->note);
+        err = (unique ? table_many_here : table_try_many)(j->table, r, j->request.value,
+                                                          j->request.ttl_ms, &result, &j->note);
         reader_reset(r);
         buffer_fini(&result);
-        if (err != EG_AGAIN)
+        if (unique)
+            write_all_or_none(self, j, err);
+        else if (err != EG_AGAIN)
             job_failed(j, err);
         else
             ask_each_share(self, j);

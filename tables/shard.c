@@ -17,6 +17,7 @@
 #include "tables/reshape.h"
 #include "tables/shard_actor.h"
 #include "tables/shard_index.h"
+#include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
@@ -253,6 +254,7 @@ void shard_turn_end(struct shard *s) {
     }
     if (EG_UNLIKELY(s->reshape != NULL))
         reshape_turn_end(s);
+    shard_unique_leave(s);
     ask_tick(s);
 }
 
@@ -322,10 +324,13 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
     reader_reset(t.reader);
 }
 
-static void end_call(struct actor *self, struct shard_call *c, eg_err err) {
+static void end_call(struct actor *self, struct shard_call *c, eg_err err, const char *why) {
     static const uint8_t yes = 0xc3;
 
-    actor_reply_bytes(self, c->from, c->ref, err, &yes, err == EG_OK);
+    if (err == EG_OK)
+        actor_reply_bytes(self, c->from, c->ref, EG_OK, &yes, 1);
+    else
+        actor_reply_bytes(self, c->from, c->ref, err, why, strlen(why));
     c->open = false;
 }
 
@@ -340,20 +345,59 @@ void shard_next_step(struct actor *self) {
 
 static void build_step(struct actor *self, struct shard *s) {
     struct reader *r = &s->table->world->readers[scheduler_index(actor_scheduler(self))];
+    struct err_note note = {""};
     bool done = false;
     eg_err err;
 
     if (!s->build_call.open)
         return;
-    err = shard_index_build_step(s, r, &done);
+    err = s->build.verifying
+              ? shard_unique_verify_step(s, r, (uint64_t) env_wall_ms(s->table->world->o.env),
+                                         &done, &note)
+              : shard_index_build_step(s, r, &done);
     reader_reset(r);
     if (err == EG_OK && !done) {
         shard_next_step(self);
         return;
     }
-    if (err != EG_OK)
+    if (s->build.verifying)
+        buffer_fini(&s->build.place);
+    else if (err != EG_OK)
         shard_index_drop(s, s->build.id);
-    end_call(self, &s->build_call, err);
+    end_call(self, &s->build_call, err, note.text);
+}
+
+/* Answer when all that was changed so far is written: from then on each turn's changes are
+ * written within it. */
+static void enforce(struct actor *self, struct shard *s, const struct message *m) {
+    static const uint8_t yes = 0xc3;
+    struct message *reply;
+
+    shard_unique_enforce(s, shard_request_unpack(m->payload).attribute);
+    if (shard_log_is_written(&s->log)) {
+        actor_reply_bytes(self, m->from, m->ref, EG_OK, &yes, 1);
+        return;
+    }
+    reply = message_copy(actor_runtime(self), MESSAGE_REPLY, &yes, 1);
+    if (reply != NULL) {
+        reply->tag = EG_OK;
+        if (shard_log_wait(&s->log, m->from, m->ref, reply) == EG_OK)
+            return;
+        message_free(actor_runtime(self), reply);
+    }
+    refuse(self, m, EG_MEMORY, "");
+}
+
+static void begin_verify(struct actor *self, struct shard *s, const struct message *m) {
+    if (s->build_call.open || s->stop_call.open) {
+        refuse(self, m, EG_BUSY, "");
+        return;
+    }
+    s->build.id = shard_request_unpack(m->payload).attribute;
+    s->build.verifying = true;
+    buffer_init(&s->build.place, s->table->world->o.alloc, SIZE_MAX);
+    s->build_call = (struct shard_call){true, m->from, m->ref};
+    build_step(self, s);
 }
 
 static void begin_build(struct actor *self, struct shard *s, const struct message *m) {
@@ -429,7 +473,7 @@ static void tick(struct actor *self, struct shard *s) {
 static void try_stop(struct actor *self, struct shard *s) {
     if (!s->stop_call.open || !(shard_log_idle(&s->log) || s->log.refused))
         return;
-    end_call(self, &s->stop_call, s->log.refused ? EG_DISC : EG_OK);
+    end_call(self, &s->stop_call, s->log.refused ? EG_DISC : EG_OK, "");
     actor_exit_normal(self);
 }
 
@@ -440,6 +484,10 @@ static void shard_receive(struct actor *self, void *state, struct message *m) {
         s->stop_call = (struct shard_call){true, m->from, m->ref};
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_INDEX_BUILD) {
         begin_build(self, s, m);
+    } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_UNIQUE_ENFORCE) {
+        enforce(self, s, m);
+    } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_UNIQUE_VERIFY) {
+        begin_verify(self, s, m);
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_FSYNC) {
         sync_all(self, s, m);
     } else if (m->kind == MESSAGE_CALL && m->tag >= SHARD_RESHAPE && m->tag <= SHARD_ABANDON) {

@@ -30,6 +30,7 @@
 #include "tables/shard_log.h"
 #include "tables/shard_msg.h"
 #include "tables/store.h"
+#include "tables/unique.h"
 
 #include <stddef.h>
 
@@ -52,12 +53,14 @@ enum {
 struct shard_index {
     _Atomic(struct index *) index; /* NULL: the slot is free */
     _Atomic bool whole;            /* false: under construction */
+    bool enforced;                 /* the owner's: it is kept unique */
 };
 
 /* An index under construction. */
 struct shard_build {
     uint32_t id;
-    struct buffer place; /* the last key that was added */
+    bool verifying;      /* it is whole: is it unique?                           */
+    struct buffer place; /* the last key that was added, or where it was verified */
 };
 
 /* A pass over the rows of a disc_only table for those that have expired. */
@@ -79,6 +82,7 @@ struct shard {
     struct table *table;
     _Atomic uint64_t pid; /* of the actor of now, slot << 32 | generation; 0: none */
     uint32_t number;
+    uint32_t unique_indexes;           /* changed by the owner, when indexes come and go */
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
     struct shard_index index[SCHEMA_INDEXES_MAX];
     _Atomic(struct store_snapshot *) unwanted; /* by anybody; the owner closes them */
@@ -101,6 +105,7 @@ struct shard {
     struct rank by_deadline; /* records that expire                  */
     struct rank by_age;      /* of a cache table: all its records    */
     struct shard_log log;
+    struct unique_set gates; /* that it holds: of values it has changed */
     struct shard_build build;
     struct shard_rows_purge rows_purge;
     struct shard_call build_call;
@@ -129,6 +134,8 @@ struct shard_turn {
     struct buffer *result;
     struct err_note *note;
     uint64_t now_ms;  /* wall clock */
+    bool direct;      /* EG_AGAIN is an answer: who runs it can send it as a message */
+    bool gated;       /* who runs it holds the gates of all values it changes        */
     bool taking_back; /* a change that was refused in the middle: limits do not apply */
     bool leaving;     /* what is removed goes by itself: its time is over, or its room */
     struct record_version version; /* of a record that is only copied; 0: the next one */

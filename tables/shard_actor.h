@@ -14,6 +14,9 @@ enum shard_actor_tag {
     SHARD_FREEZE,
     SHARD_MOVE,
     SHARD_ABANDON,
+    SHARD_UNIQUE_ENFORCE, /* CALL: keep index `attribute` unique; answered when what
+                             was changed before is written                 */
+    SHARD_UNIQUE_VERIFY,  /* CALL: is it?  EG_EXISTS: no                   */
 };
 
 struct actor;

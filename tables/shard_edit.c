@@ -2,6 +2,7 @@
 #include "tables/shard_edit.h"
 
 #include "engine/env.h"
+#include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
@@ -187,6 +188,37 @@ void shard_edit_undo(struct reader *r, const struct shard_change *change, size_t
     }
 }
 
+eg_err shard_edit_gates(struct shard *s, struct reader *r, struct value array,
+                        struct unique_set *set) {
+    const struct record *old;
+    struct value key_value;
+    struct key k;
+    eg_err err;
+
+    shard_unique_gates(s, array, set);
+    if (s->store->bag)
+        return EG_OK; /* what it replaces is equal */
+    EG_ASSERT(array_element(array, 0, &key_value));
+    err = key_prepare(&k, key_value, s->table->seed, s->table->world->o.alloc);
+    if (err != EG_OK)
+        return err;
+    old = s->store->ops->get(s->store, r, &k);
+    key_release(&k);
+    if (old != NULL)
+        shard_unique_gates(s, record_value(old), set);
+    return reader_take_fault(r);
+}
+
+static eg_err gates_of_share(struct shard_turn *t, struct value records, struct unique_set *set) {
+    struct value_iter it = value_iter_of(records);
+    struct value array;
+    eg_err err = EG_OK;
+
+    while (err == EG_OK && value_iter_next(&it, &array))
+        err = shard_edit_gates(t->shard, t->reader, array, set);
+    return err;
+}
+
 eg_err shard_edit_write_many(struct shard_turn *t) {
     struct table *table = t->shard->table;
     uint32_t count = value_count(t->request->value);
@@ -200,6 +232,15 @@ eg_err shard_edit_write_many(struct shard_turn *t) {
 
     if (change == NULL)
         return EG_MEMORY;
+    if (shard_has_unique(t->shard)) {
+        struct unique_set set = {{0}};
+
+        err = gates_of_share(t, t->request->value, &set);
+        if (err == EG_OK)
+            err = shard_unique_enter(t, &set);
+        if (err != EG_OK)
+            return err;
+    }
     while (err == EG_OK && value_iter_next(&it, &array)) {
         struct key k;
 

@@ -39,6 +39,11 @@ struct shard_change {
 void shard_edit_undo(struct reader *r, const struct shard_change *change, size_t count,
                      uint64_t now_ms);
 
+/* Add the gates of a record that comes, and of what it replaces (shard_unique.h).  The caller
+ * owns the shard. */
+EG_MUST_USE eg_err shard_edit_gates(struct shard *s, struct reader *r, struct value array,
+                                    struct unique_set *set);
+
 /* SHARD_WRITE_MANY: all records of the request's array, or none. */
 EG_MUST_USE eg_err shard_edit_write_many(struct shard_turn *t);
 

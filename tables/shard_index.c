@@ -8,6 +8,7 @@
 
 #include "engine/env.h"
 #include "tables/disc_record.h"
+#include "tables/shard_unique.h"
 #include "tables/table_private.h"
 
 enum { BUILD_STEP_RECORDS = 2000 }; /* about a millisecond */
@@ -44,6 +45,7 @@ static eg_err open_slot(struct shard *s, const struct index_spec *spec, bool who
         struct shard_index *slot = &s->index[i];
         if (index_in(slot) != NULL)
             continue;
+        slot->enforced = whole && spec->unique; /* else when all shards have it */
         atomic_store_explicit(&slot->whole, whole, memory_order_relaxed);
         atomic_store_explicit(&slot->index, x, memory_order_release);
         return EG_OK;
@@ -59,6 +61,7 @@ eg_err shard_index_open(struct shard *s, const struct schema *schema) {
         err = open_slot(s, schema->index[i], true);
     if (err != EG_OK)
         shard_index_close(s);
+    shard_unique_count(s);
     return err;
 }
 
@@ -253,6 +256,7 @@ eg_err shard_index_build_begin(struct shard *s, const struct index_spec *spec) {
         err = open_slot(s, spec, false);
     if (err == EG_OK) {
         s->build.id = spec->id;
+        s->build.verifying = false;
         buffer_init(&s->build.place, s->table->world->o.alloc, KEY_SIZE_MAX * 2);
     }
     return err;
@@ -299,8 +303,10 @@ void shard_index_drop(struct shard *s, uint32_t id) {
     if (!atomic_load_explicit(&slot->whole, memory_order_relaxed))
         buffer_fini(&s->build.place);
     atomic_store_explicit(&slot->whole, false, memory_order_relaxed);
+    slot->enforced = false;
     atomic_store_explicit(&slot->index, NULL, memory_order_release);
     index_retire(x);
+    shard_unique_count(s);
     if (!on_disc(s))
         return;
     disc_batch_reset(store_disc_extra(s->store)); /* rows of a step that failed */

@@ -110,10 +110,60 @@ static bool submit(struct shard_log *l) {
     return err == EG_OK;
 }
 
+bool shard_log_is_written(const struct shard_log *l) {
+    return l->disc == NULL ||
+           (l->batch[l->filling].count == 0 && !(l->in_flight && l->batch[!l->filling].count != 0));
+}
+
+/* Write here and now, unless something before it is still on its way. */
+static void write_at_once(struct shard_log *l, struct disc_bytes clock) {
+    struct disc_batch *b = &l->batch[l->filling];
+
+    if (b->count == 0 || (l->in_flight && l->batch[!l->filling].count != 0))
+        return;
+    if (disc_record_put_clock(b, l->table, l->shard, clock) == EG_OK &&
+        disc_write(l->disc, b) == EG_OK)
+        disc_batch_reset(b);
+    /* else it goes the long way, and is tried again there */
+}
+
+eg_err shard_log_lend(const struct shard_log *l, struct disc_bytes clock, struct disc_batch *b) {
+    const struct disc_batch *from = &l->batch[l->filling];
+    const struct disc_change *c = NULL;
+    eg_err err = EG_OK;
+
+    if (l->disc == NULL || from->count == 0)
+        return EG_OK;
+    while (err == EG_OK && (c = disc_batch_next(from, c)) != NULL) {
+        struct disc_bytes key = disc_change_key(c), value = disc_change_value(c);
+
+        switch ((enum disc_change_kind) c->kind) {
+        case DISC_PUT:
+            err = disc_batch_put(b, c->table, key, value);
+            break;
+        case DISC_DEL:
+            err = disc_batch_del(b, c->table, key);
+            break;
+        case DISC_DEL_RANGE:
+            err = disc_batch_del_range(b, c->table, key, value);
+            break;
+        }
+    }
+    return err == EG_OK ? disc_record_put_clock(b, l->table, l->shard, clock) : err;
+}
+
+void shard_log_lent(struct shard_log *l) {
+    disc_batch_reset(&l->batch[l->filling]);
+}
+
 void shard_log_flush(struct shard_log *l, struct disc_bytes clock) {
     struct disc_batch *b = &l->batch[l->filling];
 
-    if (l->disc == NULL || l->in_flight)
+    if (l->disc == NULL)
+        return;
+    if (l->at_once)
+        write_at_once(l, clock);
+    if (l->in_flight)
         return;
     if (b->count == 0 && l->waiters[l->filling].size_bytes == 0)
         return;

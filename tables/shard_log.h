@@ -46,6 +46,7 @@ struct shard_log {
     uint32_t shard;
     bool bag;
     bool sync;
+    bool at_once; /* what a turn collected is written within it: see shard_unique.h */
     bool in_flight;
     bool refused; /* the batch in flight was, and waits for its retry */
     unsigned filling;
@@ -99,6 +100,15 @@ EG_MUST_USE eg_err shard_log_wait_synced(struct shard_log *l, eg_pid to, eg_ref 
  * done message arrives, and when a new actor takes over. */
 void shard_log_done(struct shard_log *l, struct actor *self);
 void shard_log_retry(struct shard_log *l); /* where `refused`, else nothing */
+
+/* Has the disc all that was collected? */
+bool shard_log_is_written(const struct shard_log *l);
+
+/* The turn's part of a change of several shards, which must not be torn apart: add it to
+ * `b`; and once the disc has that, forget it.  EG_MEMORY. */
+EG_MUST_USE eg_err shard_log_lend(const struct shard_log *l, struct disc_bytes clock,
+                                  struct disc_batch *b);
+void shard_log_lent(struct shard_log *l);
 
 /* Nothing collected and nothing in flight. */
 bool shard_log_idle(const struct shard_log *l);

@@ -10,6 +10,7 @@
 #include "tables/reshape.h"
 #include "tables/shard_edit.h"
 #include "tables/shard_index.h"
+#include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
@@ -287,6 +288,8 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         err = may_grow(t, old == NULL ? 0 : record_bytes(old), size_bytes);
     if (err == EG_OK)
         err = rank_room(s, expiry_ms);
+    if (err == EG_OK && shard_has_unique(s))
+        err = shard_unique_prepare(t, old, array);
     if (err != EG_OK)
         return err;
     rec = slab_get(s->slab, size_bytes);
@@ -318,8 +321,12 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
 eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct record *rec) {
     struct shard *s = t->shard;
     struct disc_mark mark = shard_log_mark(&s->log);
-    eg_err err = shard_log_del(&s->log, rec);
+    eg_err err = EG_OK;
 
+    if (shard_has_unique(s))
+        err = shard_unique_prepare(t, rec, (struct value){0});
+    if (err == EG_OK)
+        err = shard_log_del(&s->log, rec);
     if (err != EG_OK)
         return err;
     err = shard_index_update(s, rec, NULL);
@@ -521,10 +528,23 @@ static eg_err op_insert_new(struct shard_turn *t) {
     return err != EG_OK ? err : op_write(t);
 }
 
+/* A bag's records under one key go together: all their gates, or none. */
+static eg_err enter_gates_of_key(struct shard_turn *t) {
+    struct unique_set set = {{0}};
+    struct same_key it;
+    eg_err err;
+
+    for (const struct record *rec = same_key_first(t, &it); rec != NULL;
+         rec = same_key_next(t, &it))
+        shard_unique_gates(t->shard, record_value(rec), &set);
+    err = nothing_there(t, EG_OK);
+    return err == EG_OK ? shard_unique_enter(t, &set) : err;
+}
+
 static eg_err remove_all_of_key(struct shard_turn *t) {
     struct store *store = t->shard->store;
     const struct record *rec;
-    eg_err err = EG_OK;
+    eg_err err = shard_has_unique(t->shard) ? enter_gates_of_key(t) : EG_OK;
 
     while (err == EG_OK && (rec = store->ops->get(store, t->reader, t->key)) != NULL)
         err = shard_remove(t, t->key, rec);
@@ -644,8 +664,16 @@ eg_err shard_clear(struct shard_turn *t) {
     struct shard *s = t->shard;
     struct disc_mark mark = shard_log_mark(&s->log);
     bool was_empty = s->store->ops->stats(s->store).count == 0;
-    eg_err err = shard_log_clear(&s->log);
+    eg_err err = EG_OK;
 
+    if (shard_has_unique(s)) { /* all values there are */
+        struct unique_set all;
+
+        memset(&all, 0xff, sizeof all);
+        err = shard_unique_enter(t, &all);
+    }
+    if (err == EG_OK)
+        err = shard_log_clear(&s->log);
     if (err != EG_OK)
         return err;
     err = shard_index_clear(s);

@@ -5,6 +5,7 @@
 #include "engine/runtime.h"
 #include "tables/reshape.h"
 #include "tables/shard_edit.h"
+#include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
@@ -201,6 +202,7 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
                                   .key = &k,
                                   .result = result,
                                   .note = note,
+                                  .direct = true,
                                   .now_ms = (uint64_t) env_wall_ms(t->world->o.env)};
         epoch_expect(&s->bin);
         err = shard_run(&turn);
@@ -293,12 +295,18 @@ static eg_err aim_all(struct table *t, struct value records, struct aimed *aimed
     return EG_OK;
 }
 
-static void release_all(struct table *t, struct actor *const owner[SCHEMA_SHARDS_MAX]) {
+/* `gates`: of all that was changed. */
+static void release_all(struct table *t, struct actor *const owner[SCHEMA_SHARDS_MAX],
+                        const struct unique_set *gates) {
     for (uint32_t i = 0; i < t->shard_count; i++)
         if (owner[i] != NULL) {
             shard_turn_end(&t->shard[i]);
+            if (!unique_set_is_empty(gates))
+                shard_unique_hold(&t->shard[i], gates);
             actor_release(owner[i]);
         }
+    if (!unique_set_is_empty(gates))
+        unique_leave(&t->world->gates, gates);
 }
 
 /* In ascending order, though nobody waits for anybody: all or none. */
@@ -309,19 +317,68 @@ static bool claim_all(struct table *t, const bool wanted[SCHEMA_SHARDS_MAX],
             continue;
         owner[i] = actor_claim(t->world->o.runtime, shard_pid(&t->shard[i]));
         if (owner[i] == NULL || reshape_holds(&t->shard[i])) {
-            release_all(t, owner);
+            release_all(t, owner, &(struct unique_set){{0}});
             return false;
         }
     }
     return true;
 }
 
+/* Enter the gates of all values that come and go.  EG_AGAIN: one is closed, or a shard has
+ * something of before on its way to the disc. */
+static eg_err enter_gates(struct table *t, struct reader *r, const struct aimed *aimed,
+                          size_t count, struct unique_set *gates) {
+    struct unique_set set = {{0}};
+
+    for (size_t i = 0; i < count; i++) {
+        eg_err err = EG_OK;
+
+        if (!shard_has_unique(aimed[i].shard))
+            continue;
+        if (!shard_log_is_written(&aimed[i].shard->log))
+            return EG_AGAIN;
+        err = shard_edit_gates(aimed[i].shard, r, aimed[i].array, &set);
+        if (err != EG_OK)
+            return err;
+    }
+    if (!unique_enter(&t->world->gates, &set, NULL, UNIQUE_PATIENCE))
+        return EG_AGAIN;
+    *gates = set;
+    return EG_OK;
+}
+
+/* Hand what several shards have changed to the disc in one piece: a kill between them
+ * could show a value that one gave up and another took with both, or with none. */
+static eg_err write_together(struct table *t, struct actor *const owner[SCHEMA_SHARDS_MAX]) {
+    struct disc_batch all;
+    eg_err err = EG_OK;
+
+    disc_batch_init(&all, t->world->o.alloc);
+    for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++) {
+        uint8_t clock[SHARD_CLOCK_BYTES];
+
+        if (owner[i] == NULL)
+            continue;
+        shard_clock_pack(&t->shard[i], clock);
+        err = shard_log_lend(&t->shard[i].log, (struct disc_bytes){clock, sizeof clock}, &all);
+    }
+    if (err == EG_OK && all.count != 0)
+        err = disc_write(t->world->o.disc, &all);
+    for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++)
+        if (owner[i] != NULL)
+            shard_log_lent(&t->shard[i].log);
+    disc_batch_fini(&all);
+    return err;
+}
+
 static eg_err store_all(struct table *t, struct reader *r, const struct aimed *aimed, size_t count,
-                        uint64_t ttl_ms, struct err_note *note) {
+                        uint64_t ttl_ms, struct actor *const owner[SCHEMA_SHARDS_MAX], bool gated,
+                        struct err_note *note) {
     struct shard_request q = {.op = SHARD_WRITE_MANY, .ttl_ms = ttl_ms};
     struct shard_turn turn = {.reader = r,
                               .request = &q,
                               .note = note,
+                              .gated = gated,
                               .now_ms = (uint64_t) env_wall_ms(t->world->o.env)};
     struct shard_change *change = reader_scratch(r, EG_MAX(count, (size_t) 1) * sizeof *change);
     eg_err err = change == NULL ? EG_MEMORY : EG_OK;
@@ -346,6 +403,8 @@ static eg_err store_all(struct table *t, struct reader *r, const struct aimed *a
         done += err == EG_OK;
         key_release(&k);
     }
+    if (err == EG_OK && gated && t->storage == STORAGE_DISC)
+        err = write_together(t, owner);
     if (err != EG_OK)
         shard_edit_undo(r, change, done, turn.now_ms);
     return err;
@@ -363,8 +422,9 @@ static eg_err check_many(struct table *t, struct value records, struct err_note 
     return EG_OK;
 }
 
-eg_err table_try_many(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
-                      struct buffer *result, struct err_note *note) {
+static eg_err many_here(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
+                        bool sync_too, struct buffer *result, struct err_note *note) {
+    struct unique_set gates = {{0}};
     struct actor *owner[SCHEMA_SHARDS_MAX] = {NULL};
     bool wanted[SCHEMA_SHARDS_MAX] = {false};
     struct aimed *aimed;
@@ -382,16 +442,37 @@ eg_err table_try_many(struct table *t, struct reader *r, struct value records, u
     err = aim_all(t, records, aimed, wanted, note);
     if (err != EG_OK)
         return err;
-    if (schema_of(t)->durability == DURABILITY_SYNC || !claim_all(t, wanted, owner))
+    if ((schema_of(t)->durability == DURABILITY_SYNC && !sync_too) || !claim_all(t, wanted, owner))
         return EG_AGAIN;
-    err = store_all(t, r, aimed, count, ttl_ms, note);
-    release_all(t, owner);
+    err = enter_gates(t, r, aimed, count, &gates);
+    if (err == EG_OK)
+        err = store_all(t, r, aimed, count, ttl_ms, owner, !unique_set_is_empty(&gates), note);
+    release_all(t, owner, &gates);
     if (err != EG_OK)
         return err;
     w = value_writer_init(room, 9);
     value_put_u64(&w, count);
     result->size_bytes += w.need_bytes;
     return EG_OK;
+}
+
+eg_err table_try_many(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
+                      struct buffer *result, struct err_note *note) {
+    return many_here(t, r, records, ttl_ms, false, result, note);
+}
+
+eg_err table_many_here(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
+                       struct buffer *result, struct err_note *note) {
+    return many_here(t, r, records, ttl_ms, true, result, note);
+}
+
+bool table_is_unique(const struct table *t) {
+    const struct schema *s = schema_of(t);
+
+    for (uint32_t i = 0; i < s->index_count; i++)
+        if (s->index[i]->unique)
+            return true;
+    return false;
 }
 
 eg_err table_share(struct table *t, uint32_t shard, struct value records, struct buffer *share,

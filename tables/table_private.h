@@ -5,6 +5,7 @@
 #include "engine/list.h"
 #include "tables/catalog.h"
 #include "tables/shard.h"
+#include "tables/unique.h"
 #include "tables/watch.h"
 
 struct watch_list;
@@ -12,9 +13,10 @@ struct watch_list;
 /* What all tables of a node share; the catalog's, outlives every table. */
 struct world {
     struct catalog_opts o;
-    struct watch_hub *watch; /* who wants to know what changes        */
-    struct reader *readers;  /* one a scheduler, for its shard actors    */
-    struct buffer *results;  /* likewise: where answers are put together */
+    struct unique_gates gates; /* of the values of all tables' unique indexes */
+    struct watch_hub *watch;   /* who wants to know what changes        */
+    struct reader *readers;    /* one a scheduler, for its shard actors    */
+    struct buffer *results;    /* likewise: where answers are put together */
 };
 
 struct table {
@@ -51,6 +53,13 @@ static inline const struct schema *schema_of(const struct table *t) {
  * They have been checked.  EG_MEMORY. */
 EG_MUST_USE eg_err table_share(struct table *t, uint32_t shard, struct value records,
                                struct buffer *share, uint32_t *count);
+
+/* write_many in place, also into a sync table: the answer then waits for SHARD_SYNC. */
+EG_MUST_USE eg_err table_many_here(struct table *t, struct reader *r, struct value records,
+                                   uint64_t ttl_ms, struct buffer *result, struct err_note *note);
+/* Has it a unique index?  Then write_many is never cut into shares: one that is refused
+ * would leave the others. */
+bool table_is_unique(const struct table *t);
 
 /* The shard takes the top bits of the hash; stores and tags take lower ones. */
 static inline struct shard *shard_of(struct table *t, uint64_t hash) {
