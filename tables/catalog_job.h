@@ -88,7 +88,6 @@ void job_succeed(struct catalog *c, const struct table *t, struct table *now);
 bool job_discard_step(struct actor *self, struct job *j);
 
 /* catalog_moment.c: SYNC and MOMENT */
-void job_step_again(struct actor *self, struct job *j); /* after everybody else's turn */
 bool job_sync_step(struct actor *self, struct job *j);
 bool job_moment_step(struct actor *self, struct job *j);
 struct moment *job_moment(const struct job *j); /* a MOMENT's */

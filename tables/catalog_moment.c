@@ -26,7 +26,8 @@ bool job_sync_step(struct actor *self, struct job *j) {
     return true;
 }
 
-void job_step_again(struct actor *self, struct job *j) {
+/* The job's next step comes after everybody else's turn. */
+static void step_again(struct actor *self, struct job *j) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_REPLY, 0);
 
     if (m == NULL) {
@@ -53,7 +54,7 @@ bool job_moment_step(struct actor *self, struct job *j) {
     if (j->err == EG_OK && c->jobs.next == &j->node && j->node.next == &c->jobs)
         err = moment_freeze(job_moment(j), &j->note);
     if (err == EG_AGAIN && now_ns < j->deadline_ns)
-        job_step_again(self, j);
+        step_again(self, j);
     if (j->asked != 0)
         return false;
     job_failed(j, err != EG_AGAIN ? err
