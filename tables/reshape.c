@@ -102,6 +102,7 @@ eg_err reshape_ready(struct shard *s, struct err_note *note) {
 static struct shard_turn turn_of(const struct shard_turn *t, const struct key *k,
                                  struct err_note *note) {
     return (struct shard_turn){.shard = t->shard->reshape->to,
+                               .gated = true, /* by those of the old shard's values */
                                .reader = t->reader,
                                .key = k,
                                .note = note,

@@ -544,7 +544,7 @@ static eg_err enter_gates_of_key(struct shard_turn *t) {
 static eg_err remove_all_of_key(struct shard_turn *t) {
     struct store *store = t->shard->store;
     const struct record *rec;
-    eg_err err = shard_has_unique(t->shard) ? enter_gates_of_key(t) : EG_OK;
+    eg_err err = shard_has_unique(t->shard) && !t->gated ? enter_gates_of_key(t) : EG_OK;
 
     while (err == EG_OK && (rec = store->ops->get(store, t->reader, t->key)) != NULL)
         err = shard_remove(t, t->key, rec);
@@ -666,7 +666,7 @@ eg_err shard_clear(struct shard_turn *t) {
     bool was_empty = s->store->ops->stats(s->store).count == 0;
     eg_err err = EG_OK;
 
-    if (shard_has_unique(s)) { /* all values there are */
+    if (shard_has_unique(s) && !t->gated) { /* all values there are */
         struct unique_set all;
 
         memset(&all, 0xff, sizeof all);
