@@ -27,6 +27,8 @@ static const struct command commands[] = {
     {"read", "TABLE KEY ...", "records by key, or --index ATTRIBUTE VALUE", command_read},
     {"write", "TABLE FIELD ...", "one record, as words or as JSON", command_write},
     {"delete", "TABLE KEY ...", "remove records by key", command_delete},
+    {"select", "TABLE SPECIFICATION [--limit N] [--reverse]", "ask by a match specification (JSON)",
+     command_select},
     {"query", "TEXT [ARGUMENT ...]", "ask in words: select, insert, update, delete", command_query},
     {"explain", "TEXT [ARGUMENT ...]", "how the node would answer a query", command_explain},
     {"import", "TABLE FILE [options]", "records from CSV or JSON lines", command_import},

@@ -103,7 +103,8 @@ EG_MUST_USE int print_records(struct shell *s, const char *table, struct value r
 /* {columns, rows, ...}, a query's answer. */
 EG_MUST_USE int print_rows(struct shell *s, struct value answer);
 EG_MUST_USE int print_map(struct shell *s, struct value map);   /* name and value  */
-EG_MUST_USE int print_list(struct shell *s, struct value list); /* one a line      */
+EG_MUST_USE int print_list(struct shell *s, struct value list); /* names, one a line */
+EG_MUST_USE int print_values(struct shell *s, const char *header, struct value list);
 EG_MUST_USE int print_maps(struct shell *s, struct value maps); /* keys as header  */
 /* "ok" for a person, nothing in a pipe, the result in JSON. */
 EG_MUST_USE int print_done(struct shell *s, struct value result);
@@ -139,6 +140,7 @@ int command_read(struct shell *s, struct args *a);
 int command_write(struct shell *s, struct args *a);
 int command_delete(struct shell *s, struct args *a);
 int command_call(struct shell *s, struct args *a);
+int command_select(struct shell *s, struct args *a);
 int command_query(struct shell *s, struct args *a);
 int command_explain(struct shell *s, struct args *a);
 int command_import(struct shell *s, struct args *a);

@@ -293,6 +293,10 @@ int print_map(struct shell *s, struct value map) {
 }
 
 int print_list(struct shell *s, struct value list) {
+    return print_values(s, "name", list);
+}
+
+int print_values(struct shell *s, const char *header, struct value list) {
     struct value_iter it;
     struct value v;
     struct grid g;
@@ -301,7 +305,7 @@ int print_list(struct shell *s, struct value list) {
     if (s->output == OUTPUT_JSON || value_kind_of(list) != VALUE_ARRAY)
         return render_json(s, list);
     grid_init(&g, s->alloc, 1);
-    cell_text(&g, "name");
+    cell_text(&g, header);
     it = value_iter_of(list);
     while (value_iter_next(&it, &v))
         cell_value(&g, v);

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Match specifications on the wire: pages and their cursors, counting, deleting and replacing,
 bad input, and what other connections write meanwhile."""
+import json
 import random
 import threading
 
 import msgpack
 
-from harness import KINDS, ClusterTest, Refused, main
+from harness import KINDS, ClusterTest, Refused, main, shell
 
 ALL = [["$1", "_", "_"], [], ["$1"]]
 WHOLE = [[["_", "_", "_"], [], ["$_"]]]
@@ -207,6 +208,22 @@ class Select(ClusterTest):
         results, cursor = self.call("select", "t", [[["_", "$1"], [], [[["$1"] * 2]]]], {"limit": 3})
         self.assertEqual(len(results), 3)
         self.assertLess(self.served.resident_bytes() - before, 600_000_000)
+
+    def test_the_shell_follows_pages(self):
+        self.call("create_table", "t", {"type": "ordered_set", "attributes": ["k", "a", "b"]})
+        self.fill("t", 2500)
+        spec = json.dumps([ALL])
+        asked = shell("select", "t", spec, node=self.served)
+        self.assertEqual((asked.returncode, asked.stdout.split()), (0, [str(key) for key in range(2500)]))
+        for limit in (1, 999, 1000, 1001, 2499, 2500, 9999):
+            asked = shell("--output", "json", "select", "t", spec, "--limit", limit, "--reverse", node=self.served)
+            self.assertEqual(json.loads(asked.stdout), list(range(2499, -1, -1))[:limit])
+        for wrong in ("0", "-1", "x", ""):
+            self.assertEqual(shell("select", "t", spec, "--limit", wrong, node=self.served).returncode, 2)
+        self.assertEqual(shell("select", "t", node=self.served).returncode, 2)
+        asked = shell("select", "t", '[[["$1"], [], ["$1"]]]', node=self.served)
+        self.assertEqual(asked.returncode, 1)
+        self.assertIn("bad_request", asked.stderr)
 
     # ---- with others
 

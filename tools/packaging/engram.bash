@@ -3,7 +3,7 @@
 _engram() {
     local word=$2 previous=$3 command='' i
     local options='--connect --user --output --timeout --version --help'
-    local commands='status tables info create alter drop read write delete query explain import export watch backup restore verify import-mnesia top processes call help'
+    local commands='status tables info create alter drop read write delete select query explain import export watch backup restore verify import-mnesia top processes call help'
     local -a connect=()
 
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -24,7 +24,7 @@ _engram() {
     esac
     case $command in
     '') mapfile -t COMPREPLY < <(compgen -W "$options $commands" -- "$word") ;;
-    info | drop | read | write | delete | import | export | watch)
+    info | drop | read | write | delete | select | import | export | watch)
         if ((COMP_CWORD == i + 1)); then
             mapfile -t COMPREPLY < <(compgen -W "$(engram "${connect[@]}" --timeout 1 tables 2>/dev/null)" -- "$word")
         else
