@@ -187,6 +187,22 @@ static inline bool compare_field(struct run *r, const struct code *c) {
 
 /* ---- other steps ------------------------------------------------------------------- */
 
+/* Sums of integers that 63 bits hold; all other arithmetic is in predicate_math.c. */
+static inline bool add_integers(unsigned op, const struct slot *x, const struct slot *y,
+                                struct slot *out) {
+    bool add = op == EXPR_ADD || op == EXPR_SQL_ADD;
+    int64_t a;
+    int64_t b;
+
+    if ((!add && op != EXPR_SUB && op != EXPR_SQL_SUB) || !get_integer(x, &a) ||
+        !get_integer(y, &b) ||
+        (add ? __builtin_add_overflow(a, b, &a) : __builtin_sub_overflow(a, b, &a)))
+        return false;
+    out->form = a < 0 ? SLOT_NEGATIVE : SLOT_UNSIGNED;
+    out->i = a;
+    return true;
+}
+
 static bool call(struct run *r, const struct code *c, struct slot *out) {
     struct slot x;
     struct slot y;
@@ -197,7 +213,7 @@ static bool call(struct run *r, const struct code *c, struct slot *out) {
         return call_unary(r, c->op, &x, out);
     case CALL_BINARY:
         fetch_two(r, c, &x, &y);
-        return call_binary(r, c->op, &x, &y, out);
+        return add_integers(c->op, &x, &y, out) || call_binary(r, c->op, &x, &y, out);
     default:
         r->top -= c->count;
         return call_stack(r, c->op, r->top, c->count, out);
