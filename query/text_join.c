@@ -63,6 +63,13 @@ static bool joins(struct value v) {
     return value_kind_of(v) != VALUE_NIL;
 }
 
+static eg_err open_scan(struct scan **out, struct table *t, struct reader *r,
+                        const struct scan_path *path, const struct buffer *place) {
+    eg_err err = scan_open(out, t, r, path, bytes_of(place));
+
+    return err == EG_BAD_REQUEST ? EG_ABORTED : err; /* the index that was chosen has gone */
+}
+
 /* ---- one row ---------------------------------------------------------------------------- */
 
 static bool put_fields(struct buffer *row, struct value record) {
@@ -155,7 +162,7 @@ static eg_err build(struct text_joiner *j, struct reader *r, const struct select
     const struct text_source *s = inner_of(j);
     const struct record *rec;
     struct scan *scan;
-    eg_err err = scan_open(&scan, s->table, r, &s->path, bytes_of(&j->inner));
+    eg_err err = open_scan(&scan, s->table, r, &s->path, &j->inner);
 
     for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
         err = build_one(j, record_value(rec));
@@ -189,8 +196,11 @@ static eg_err look_up(struct text_joiner *j, struct reader *r, const struct sele
     bool passed;
     eg_err err;
 
-    path.range = range_of_value(on_of(outer_of(j), outer));
-    err = scan_open(&scan, s->table, r, &path, bytes_of(&j->inner));
+    if (path.kind == SCAN_KEY)
+        path.range = range_of_value(on_of(outer_of(j), outer));
+    else
+        path.equal[0] = on_of(outer_of(j), outer);
+    err = open_scan(&scan, s->table, r, &path, &j->inner);
     buffer_clear(&j->inner);
     for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
         err = passes(j, s, record_value(rec), &passed);
@@ -254,7 +264,7 @@ eg_err text_joiner_step(struct text_joiner *j, struct reader *r, const struct se
             buffer_clear(&j->outer);
     }
     if (err == EG_OK)
-        err = scan_open(&scan, s->table, r, &s->path, bytes_of(&j->place));
+        err = open_scan(&scan, s->table, r, &s->path, &j->place);
     for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
         err = passes(j, s, record_value(rec), &passed);
         if (err == EG_OK && passed)

@@ -225,9 +225,10 @@ static eg_err find_lookup(struct maker *m, uint32_t inner, struct scan_path *out
     if (err != EG_OK)
         return err;
     scan_choose(out, s->table, m->world->reader, p, false);
-    if ((out->kind != SCAN_KEY && out->kind != SCAN_INDEX) || !out->range.exact)
+    if (out->kind != SCAN_KEY && (out->kind != SCAN_INDEX || out->equal_count != 1))
         out->kind = SCAN_ALL;
     out->range = (struct range){0}; /* the program goes, and each look-up has its own value */
+    out->equal[0] = (struct value){0};
     predicate_close(p);
     return EG_OK;
 }

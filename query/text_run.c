@@ -206,6 +206,8 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
     bool was_full = r->full;
     eg_err err = scan_open(&scan, s->table, reader, &s->path, bytes_of(&r->place));
 
+    if (err == EG_BAD_REQUEST)
+        return EG_ABORTED; /* the index that was chosen has gone */
     for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
         struct value row = record_value(rec);
         err = value_count(row) == s->arity ? take(r, row) : EG_ABORTED;
@@ -342,7 +344,7 @@ eg_err text_run_step(struct text_run *r, struct catalog *catalog, struct reader 
     if (err == EG_OK)
         err = run(r, reader, pace, note);
     if (err == EG_ABORTED && note != NULL && note->text[0] == '\0')
-        return err_note(note, err, "the attributes of the table were changed meanwhile");
+        return err_note(note, err, "the table was changed meanwhile: ask again");
     if (err == EG_OK && r->more && r->state == TEXT_RUN_READ && r->plan->join == TEXT_JOIN_NONE) {
         struct buffer place = r->place; /* the next page begins behind this one's last row */
         r->place = r->resume;

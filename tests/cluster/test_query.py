@@ -138,6 +138,12 @@ class Answers(QueryTest):
         self.assertNotIn("key", str(self.plan("select * from o where b = 'x' order by a")))
         self.assertIn("none", self.plan("select * from o order by k desc limit 5")["sort"])
         self.assertEqual(self.rows("select k from o where k < 990 order by k desc limit 3"), [[989], [988], [987]])
+        self.assertEqual(self.plan("select * from o where a = 3")["path"], "index")
+        self.assertEqual(self.plan("select * from o where a > 3 and a < 5")["path"], "index range")
+        self.table("p", "set", 10)
+        self.assertEqual(self.plan("select o.k from o join p on o.k = p.k")["join"], "nested loop by key")
+        self.assertEqual(self.plan("select o.k from o join p on o.a = p.b")["join"], "nested loop by index")
+        self.assertEqual(self.plan("select o.k from o join p on o.b = p.b")["join"], "hash table")
         self.assertEqual(self.plan("insert into o values (1, 2, 3)")["statement"], "insert")
         self.assertEqual(self.plan("delete from o where k = 3")["path"], "key")
         self.assertEqual(self.rows("select count(*) from o"), [[1000]])  # nothing was done
