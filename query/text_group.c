@@ -1,6 +1,7 @@
 /* text_group.c -- aggregates, for all rows or for each group of them. */
 #include "query/text_group.h"
 
+#include "query/text_field.h"
 #include "tables/key.h"
 
 #include <math.h>
@@ -10,33 +11,6 @@ enum { FIRST_SLOTS = 64, BEST_ROOM = 16, NUMBER_BYTES = 9, HEADER_BYTES = 5 };
 
 static bool is_nil(struct value v) {
     return v.at[0] == 0xc0;
-}
-
-/* ---- numbers, as they lie ------------------------------------------------------------------ */
-
-/* An integer of 64 bits with sign, read here where it is one of the usual encodings: this
- * is done for each record of a table. */
-static inline bool integer_of(struct value v, int64_t *out) {
-    const uint8_t *at = v.at;
-
-    switch (at[0]) {
-    case 0xcc:
-        *out = at[1];
-        return true;
-    case 0xcd:
-        *out = at[1] << 8 | at[2];
-        return true;
-    case 0xce:
-        *out = (int64_t) ((uint32_t) at[1] << 24 | (uint32_t) at[2] << 16 | (uint32_t) at[3] << 8 |
-                          at[4]);
-        return true;
-    default:
-        if (at[0] < 0x80 || at[0] >= 0xe0) {
-            *out = (int8_t) at[0];
-            return true;
-        }
-        return value_is_integer(v) && value_get_i64(v, out);
-    }
 }
 
 /* ---- one tally -------------------------------------------------------------------------- */
@@ -60,7 +34,7 @@ static void add_number(struct text_tally *t, struct value v) {
     int64_t n;
     double d;
 
-    if (integer_of(v, &n)) {
+    if (text_field_integer(v.at, &n)) {
         add_integer(t, (uint64_t) n, n < 0);
     } else if (value_is_integer(v) && value_get_u64(v, &large)) {
         add_integer(t, large, false);
@@ -74,7 +48,7 @@ static void add_number(struct text_tally *t, struct value v) {
 }
 
 static eg_err keep_best(struct text_tally *t, struct text_memory *m, struct value v) {
-    t->whole = integer_of(v, &t->best_integer);
+    t->whole = text_field_integer(v.at, &t->best_integer);
     if (v.size_bytes > t->best_room) {
         uint32_t room = EG_MAX((uint32_t) BEST_ROOM, v.size_bytes);
         uint8_t *best = text_memory_get(m, room);
@@ -109,7 +83,7 @@ static eg_err add(struct text_tally *t, enum text_aggregate kind, struct value v
         break;
     }
     if (t->best != NULL) {
-        if (t->whole && integer_of(v, &n))
+        if (t->whole && text_field_integer(v.at, &n))
             order = (n > t->best_integer) - (n < t->best_integer);
         else
             order = value_compare(v, (struct value){t->best, t->best_bytes});
@@ -340,6 +314,41 @@ eg_err text_groups_add(struct text_groups *g, const struct value *values) {
         else
             err =
                 add(&group->tally[i], p->aggregates[i], values[p->aggregate_values[i]], g->memory);
+    }
+    return err;
+}
+
+/* A usual integer, counted without a call.  False: nothing was done. */
+static inline bool add_usual(struct text_tally *t, enum text_aggregate kind, const uint8_t *at) {
+    int64_t n;
+
+    if (kind == TEXT_COUNT) {
+        t->count += at[0] != 0xc0;
+        return true;
+    }
+    if (!text_field_integer(at, &n))
+        return false;
+    if (kind == TEXT_SUM || kind == TEXT_AVG) {
+        add_integer(t, (uint64_t) n, n < 0);
+        t->numbers++;
+    } else if (!t->whole || (kind == TEXT_MIN ? n < t->best_integer : n > t->best_integer)) {
+        return false; /* it may be the best so far */
+    }
+    t->count++;
+    return true;
+}
+
+eg_err text_groups_add_fields(struct text_groups *g, const uint8_t *const *fields) {
+    const struct text_plan *p = g->plan;
+    struct text_tally *t = g->all->tally;
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < p->aggregate_count && err == EG_OK; i++, t++) {
+        uint32_t value = p->aggregate_values[i];
+        if (value == UINT32_MAX)
+            t->count++;
+        else if (!add_usual(t, p->aggregates[i], fields[p->fields[value]]))
+            err = add(t, p->aggregates[i], value_of(fields[p->fields[value]]), g->memory);
     }
     return err;
 }

@@ -52,6 +52,10 @@ void text_groups_fini(struct text_groups *g);
 /* Count a row in whose values are these.  EG_TOO_LARGE, EG_MEMORY. */
 EG_MUST_USE eg_err text_groups_add(struct text_groups *g, const struct value *values);
 
+/* The same without group by, where the plan is `direct`: fields[i] is where the record's field
+ * i begins. */
+EG_MUST_USE eg_err text_groups_add_fields(struct text_groups *g, const uint8_t *const *fields);
+
 /* Append the record of group `i`: its values, then its aggregates.  EG_BAD_REQUEST: a
  * sum that leaves 64 bits. */
 EG_MUST_USE eg_err text_groups_put(struct text_groups *g, uint32_t i, struct buffer *out,

@@ -1,6 +1,8 @@
 /* text_run.c -- a select under way. */
 #include "query/text_run.h"
 
+#include "query/text_field.h"
+
 #include <string.h>
 
 enum {
@@ -120,20 +122,11 @@ static eg_err show(struct text_run *r, const struct predicate *p, struct value r
 
 /* ---- rows from the tables ----------------------------------------------------------------- */
 
-/* The fields that the plan wants, in one walk. */
-static void pick_fields(const struct text_plan *p, struct value row, struct value *values) {
-    struct value field[SCHEMA_ATTRIBUTES_MAX * TEXT_TABLES_MAX];
-    struct value_iter it = value_iter_of(row);
-
-    for (uint32_t i = 0; i < p->field_end; i++)
-        EG_ASSERT(value_iter_next(&it, &field[i])); /* the arity was checked */
-    for (uint32_t i = 0; i < p->value_count; i++)
-        values[i] = field[p->fields[i]];
-}
-
 static eg_err take_direct(struct text_run *r, struct value row) {
     const struct text_plan *p = r->plan;
+    const uint8_t *field[SCHEMA_ATTRIBUTES_MAX * TEXT_TABLES_MAX];
     struct value values[TEXT_GROUPS_MAX + TEXT_AGGREGATES_MAX];
+    const uint8_t *at = text_field_first(row);
     bool matched = true;
 
     if (p->filtered) {
@@ -141,7 +134,14 @@ static eg_err take_direct(struct text_run *r, struct value row) {
         if (err != EG_OK || !matched)
             return err;
     }
-    pick_fields(p, row, values);
+    for (uint32_t i = 0; i < p->field_end; i++) {
+        field[i] = at;
+        at = text_field_skip(at);
+    }
+    if (p->group_count == 0)
+        return text_groups_add_fields(&r->groups, field);
+    for (uint32_t i = 0; i < p->value_count; i++)
+        values[i] = value_of(field[p->fields[i]]);
     return text_groups_add(&r->groups, values);
 }
 
@@ -210,7 +210,7 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
         return EG_ABORTED; /* the index that was chosen has gone */
     for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
         struct value row = record_value(rec);
-        err = value_count(row) == s->arity ? take(r, row) : EG_ABORTED;
+        err = text_field_fits(row, s->arity) ? take(r, row) : EG_ABORTED;
         if (err == EG_OK && r->full && !was_full) {
             err = scan_place(scan, &r->resume);
             was_full = true;
