@@ -43,6 +43,7 @@ struct btree {
     uint64_t objects; /* nodes and pivots not retired yet */
     _Atomic uint64_t count;
     _Atomic uint64_t bytes;
+    _Atomic uint64_t kept_bytes; /* of records in the death logs */
     _Atomic uint64_t relocations;
 };
 
@@ -98,6 +99,13 @@ static void object_retire(struct btree *t, uintptr_t object) {
     epoch_retire(t->opts.bin, slab_free, t->opts.slab, object_ptr(object), object_bytes(object));
 }
 
+/* Nodes and pivots are in `bytes` until they are retired. */
+static size_t kept_bytes_of(uintptr_t object) {
+    uintptr_t kind = object & OBJECT_KIND_MASK;
+
+    return kind == OBJECT_NODE || kind == OBJECT_PIVOT ? 0 : object_bytes(object);
+}
+
 static bool snapshot_sees(const struct btree_snapshot *s, uintptr_t object) {
     switch (object & OBJECT_KIND_MASK) {
     case OBJECT_NODE:
@@ -144,6 +152,7 @@ static void object_bury(struct btree *t, uintptr_t object) {
         s->log = batch;
     }
     s->log->object[s->log->count++] = object;
+    counter_add(&t->kept_bytes, (int64_t) kept_bytes_of(object));
 }
 
 /* ---- changes: begin, make, publish, finish, undo ------------------------ */
@@ -521,6 +530,7 @@ struct btree_stats btree_stats(const struct btree *t) {
     return (struct btree_stats){
         .count = atomic_load_explicit(&t->count, memory_order_relaxed),
         .bytes = atomic_load_explicit(&t->bytes, memory_order_relaxed),
+        .kept_bytes = atomic_load_explicit(&t->kept_bytes, memory_order_relaxed),
         .relocations = atomic_load_explicit(&t->relocations, memory_order_relaxed),
     };
 }
@@ -686,15 +696,19 @@ eg_err btree_snapshot_open(struct btree_snapshot **out, struct btree *t) {
 /* What `older` may still see stays in the batch, the rest is retired. */
 static void deaths_settle(struct btree *t, struct deaths *batch,
                           const struct btree_snapshot *older) {
+    uint64_t gone_bytes = 0;
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < batch->count; i++) {
-        if (older != NULL && snapshot_sees(older, batch->object[i]))
+        if (older != NULL && snapshot_sees(older, batch->object[i])) {
             batch->object[kept++] = batch->object[i];
-        else
-            object_retire(t, batch->object[i]);
+            continue;
+        }
+        gone_bytes += kept_bytes_of(batch->object[i]);
+        object_retire(t, batch->object[i]);
     }
     batch->count = kept;
+    counter_add(&t->kept_bytes, -(int64_t) gone_bytes);
 }
 
 void btree_snapshot_close(struct btree_snapshot *s) {

@@ -50,6 +50,7 @@ struct btree_opts {
 struct btree_stats {
     uint64_t count;       /* records                                             */
     uint64_t bytes;       /* nodes and pivots, those that snapshots keep included */
+    uint64_t kept_bytes;  /* of dead records that snapshots still see             */
     uint64_t relocations; /* nodes split or joined so far                        */
 };
 

@@ -201,13 +201,14 @@ eg_err shard_recover(struct shard *s, void (*progress)(void *context, uint64_t r
 
 /* ---- the end of a turn --------------------------------------------------------- */
 
-/* What waits for readers counts for the node, and not against the table's max_bytes: it
- * would refuse to replace records where there is room for them. */
+/* What waits for readers, and what snapshots keep, counts for the node, and not against the table's
+ * max_bytes: it would refuse to replace records where there is room for them. */
 static void account(struct shard *s) {
-    uint64_t held = s->record_bytes + s->store->ops->stats(s->store).index_bytes +
-                    shard_index_bytes(s) + rank_bytes(&s->by_deadline) + rank_bytes(&s->by_age);
+    struct store_stats store = s->store->ops->stats(s->store);
+    uint64_t held = s->record_bytes + store.index_bytes + shard_index_bytes(s) +
+                    rank_bytes(&s->by_deadline) + rank_bytes(&s->by_age);
 
-    memory_book(&s->node_account, (int64_t) (held + s->bin.retired_bytes));
+    memory_book(&s->node_account, (int64_t) (held + s->bin.retired_bytes + store.kept_bytes));
     memory_book(&s->table_account, (int64_t) held);
     s->accounted_bytes = s->record_bytes;
 }

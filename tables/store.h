@@ -51,6 +51,7 @@ struct store_stats {
     uint64_t count;       /* records                              */
     uint64_t index_bytes; /* buckets, nodes: all but the records  */
     uint64_t relocations; /* splits and merges so far             */
+    uint64_t kept_bytes;  /* of the dead that snapshots still see; not in the others */
 };
 
 /* A position in a scan, valid inside the reader section in which it was sought.

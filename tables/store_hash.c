@@ -278,6 +278,7 @@ static struct store_stats hash_stats(const struct store *base) {
         .index_bytes =
             sizeof *s + (uint64_t) header_buckets(header) * BUCKET_BYTES + nodes * NODE_BYTES,
         .relocations = header >> 32,
+        .kept_bytes = atomic_load_explicit(&s->kept_bytes, memory_order_relaxed),
     };
 }
 

@@ -54,6 +54,7 @@ struct store_hash {
     uint32_t spare_count;
     uint32_t wipe_at;               /* next bucket to clear of young marks */
     bool wipe;                      /* there may be some                   */
+    _Atomic uint64_t kept_bytes;    /* records that the open one keeps    */
     bool marked;                    /* since the open one, some were put   */
     struct hash_snapshot *snapshot; /* the open one                        */
 };

@@ -344,6 +344,7 @@ static struct kept *kept_open(struct alloc *a) {
 /* Owner: `rec` is about to leave its slot. */
 void hash_snapshot_keep(struct hash_snapshot *p, const struct record *rec) {
     struct kept *chunk = p->last;
+    struct store_hash *s = hash_of(p->base.store);
     uint32_t count = atomic_load_explicit(&chunk->count, memory_order_relaxed);
 
     if (count == KEPT_RECORDS) {
@@ -358,6 +359,7 @@ void hash_snapshot_keep(struct hash_snapshot *p, const struct record *rec) {
         p->last = chunk = fresh;
         count = 0;
     }
+    counter_add(&s->kept_bytes, record_bytes(rec));
     chunk->record[count] = rec;
     atomic_store_explicit(&chunk->count, count + 1, memory_order_release);
 }
@@ -436,6 +438,7 @@ void hash_snapshot_close(struct store *base, struct store_snapshot *snapshot) {
 
     EG_ASSERT(s->snapshot == p);
     s->snapshot = NULL;
+    atomic_store_explicit(&s->kept_bytes, 0, memory_order_relaxed);
     s->wipe = s->marked;
     s->wipe_at = 0;
     while (p->first != NULL) {

@@ -90,8 +90,10 @@ static const struct record *ordered_next(struct store *s, struct reader *r,
 static struct store_stats ordered_stats(const struct store *s) {
     struct btree_stats t = btree_stats(tree_of(s));
 
-    return (struct store_stats){
-        .count = t.count, .index_bytes = t.bytes, .relocations = t.relocations};
+    return (struct store_stats){.count = t.count,
+                                .index_bytes = t.bytes,
+                                .relocations = t.relocations,
+                                .kept_bytes = t.kept_bytes};
 }
 
 /* ---- changing ----------------------------------------------------------- */

@@ -52,7 +52,8 @@ const struct command *command_at(uint32_t number) {
 
 static void print_commands(FILE *to) {
     for (size_t i = 0; i < EG_COUNTOF(commands); i++)
-        fprintf(to, "  %-9s %-22s %s\n", commands[i].name, commands[i].arguments, commands[i].text);
+        fprintf(to, "  %-13s %-22s %s\n", commands[i].name, commands[i].arguments,
+                commands[i].text);
 }
 
 static int command_help(struct shell *s, struct args *a) {

@@ -1,6 +1,7 @@
 /* A backup file is one moment of its tables; nothing else passes for one. */
 #include "tables/backup.h"
 
+#include "tables/table_private.h"
 #include "tests/support/table_world.h"
 
 #include <criterion/criterion.h>
@@ -236,6 +237,49 @@ Test(backup, of_a_table_that_is_being_backed_up_is_busy_and_of_another_is_not) {
     at[2] = 'c';
     cr_assert_eq(table_world_moment(&w, (struct value){at, (uint32_t) v.need_bytes}, &second),
                  EG_NO_TABLE);
+}
+
+static uint64_t kept_bytes(const char *name) {
+    struct table *t;
+    uint64_t all = 0;
+
+    reader_enter(&w.reader);
+    t = table_world_find(&w, name);
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        all += t->shard[i].store->ops->stats(t->shard[i].store).kept_bytes;
+    reader_exit(&w.reader);
+    return all;
+}
+
+Test(backup, what_a_moment_keeps_is_counted_until_it_goes) {
+    static const char *const types[] = {"set", "ordered_set", "bag"};
+
+    for (size_t k = 0; k < EG_COUNTOF(types); k++) {
+        struct moment *m, *second;
+        uint64_t once;
+
+        create("t", types[k], "ram");
+        for (int64_t i = 0; i < RECORDS; i++)
+            write("t", i, 1, 0);
+        cr_assert_eq(table_world_moment(&w, (struct value){0}, &m), EG_OK);
+        cr_assert_eq(kept_bytes("t"), 0);
+        for (int64_t i = 0; i < RECORDS; i++)
+            drop_key("t", i);
+        once = kept_bytes("t");
+        cr_assert_geq(once, (uint64_t) RECORDS * (RECORD_HEADER_BYTES + 3));
+        if (k == 0) {
+            for (int64_t i = 0; i < RECORDS; i++)
+                write("t", i, 2, 0);
+            cr_assert_eq(kept_bytes("t"), once); /* what came later is nobody's */
+        } else {                                 /* trees keep for several at once */
+            cr_assert_eq(table_world_moment(&w, (struct value){0}, &second), EG_OK);
+            moment_unref(second);
+            cr_assert_eq(kept_bytes("t"), once);
+        }
+        moment_unref(m);
+        cr_assert_eq(kept_bytes("t"), 0);
+        cr_assert_eq(table_world_ask(&w, CATALOG_DROP, "t", (struct value){0}), EG_OK);
+    }
 }
 
 Test(backup, reads_a_table_that_is_dropped_meanwhile_to_its_end) {
