@@ -7,6 +7,8 @@
 #include "engine/env.h"
 #include "engine/inspect.h"
 #include "engine/runtime.h"
+#include "tables/catalog.h"
+#include "tables/watch.h"
 
 #include <msgpack.h>
 #include <stdio.h>
@@ -144,12 +146,13 @@ static int pack_connections(msgpack_packer *p, const struct server *s) {
 }
 
 static int pack_memory(msgpack_packer *p, const struct server *s) {
-    int failed = pack_text(p, "bytes") | msgpack_pack_map(p, 4);
+    int failed = pack_text(p, "bytes") | msgpack_pack_map(p, 5);
 
     failed |= pack_count(p, "received", TOTAL(s, in_bytes));
     failed |= pack_count(p, "sent", TOTAL(s, out_bytes));
     failed |= pack_count(p, "unfinished", atomic_load(&((struct server *) s)->held_bytes));
     failed |= pack_count(p, "unread", atomic_load(&((struct server *) s)->unread_bytes));
+    failed |= pack_count(p, "events", watch_held_bytes(catalog_watch(s->opts.catalog)));
     return failed;
 }
 
@@ -175,7 +178,7 @@ eg_err rpc_stats(struct rpc_call *c) {
     const struct server *s = c->worker->server;
     uint64_t uptime_ns = env_now_ns(runtime_env(s->opts.runtime)) - s->started_ns;
     msgpack_packer p = packer_of(c);
-    int failed = msgpack_pack_map(&p, 10);
+    int failed = msgpack_pack_map(&p, 11);
 
     failed |= pack_text(&p, "node") | pack_text(&p, s->opts.node_name);
     failed |= pack_count(&p, "uptime_ms", uptime_ns / 1000000);
@@ -184,6 +187,7 @@ eg_err rpc_stats(struct rpc_call *c) {
     failed |= pack_calls(&p, s);
     failed |= pack_errors(&p, s);
     failed |= pack_count(&p, "forwarded", TOTAL(s, forwarded));
+    failed |= pack_count(&p, "subscriptions", atomic_load(&((struct server *) s)->subscriptions));
     failed |= pack_text(&p, "turn_us") | msgpack_pack_map(&p, 3);
     failed |= pack_text(&p, "p50") | msgpack_pack_double(&p, turn_us(s, 500));
     failed |= pack_text(&p, "p99") | msgpack_pack_double(&p, turn_us(s, 990));

@@ -44,6 +44,10 @@ void watch_hub_tick(struct watch_hub *h) {
     unlock(h);
 }
 
+uint64_t watch_held_bytes(const struct watch_hub *h) {
+    return atomic_load_explicit(&h->held_bytes, memory_order_relaxed);
+}
+
 /* ---- lists --------------------------------------------------------------------- */
 
 static size_t list_bytes(uint32_t count) {

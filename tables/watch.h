@@ -109,6 +109,9 @@ static inline struct value watch_event_old(const struct watch_event *e) {
 EG_MUST_USE eg_err watch_event_put(const struct watch_event *e, uint64_t number, bool old,
                                    struct buffer *out);
 
+/* What the queues of all watchers take in memory now. */
+uint64_t watch_held_bytes(const struct watch_hub *hub);
+
 /* ---- publishing what shards do not ---------------------------------------- */
 
 /* Tell those who watch the node: `table` may be "".  Any thread. */
