@@ -300,7 +300,7 @@ static eg_err walk(const struct shard_turn *t, bool *done, struct err_note *note
             break;
         last = rec;
         if (++records % LOOK_AT_CLOCK_RECORDS == 0)
-            over = env_now_ns(env) >= until_ns;
+            over = records >= RESHAPE_STEP_RECORDS || env_now_ns(env) >= until_ns;
     }
     if (err == EG_OK)
         err = reader_take_fault(t->reader);

@@ -30,6 +30,7 @@
 #include "tables/shard.h"
 
 enum {
+    RESHAPE_STEP_RECORDS = 1000,     /* in one part of the walk, at most                         */
     RESHAPE_STEP_NS = 500 * 1000,    /* how long one part of the walk may take         */
     RESHAPE_LOG_BYTES_MAX = 4 << 20, /* owed to the disc by the new shard: then it waits */
     RESHAPE_PARKED_MAX = 64 * 1024,  /* calls that wait for the switch; then EG_BUSY      */
