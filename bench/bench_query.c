@@ -102,11 +102,11 @@ static eg_span range_spec(eg_writer *w, uint64_t first) {
     return eg_written(w);
 }
 
-static void ask(struct bench *b, eg_span spec, uint64_t wanted) {
+static void ask(struct bench *b, eg_span spec, uint64_t wanted, bool check) {
     eg_result found;
 
     bench_must(eg_select(b->table, spec, 0, &found, NULL), "select");
-    if (eg_count(found.value) != wanted)
+    if (check && eg_count(found.value) != wanted) /* which looks at every byte */
         bench_must(EG_INTERNAL, "not what was to be found");
     eg_result_free(&found);
 }
@@ -121,7 +121,7 @@ static void measure_select(struct bench *b) {
     create(b, "set", false);
     start = bench_now_s();
     do
-        ask(b, spec, b->records / NUMBERS * BELOW);
+        ask(b, spec, b->records / NUMBERS * BELOW, true);
     while (done += b->records, bench_now_s() - start < b->seconds);
     bench_print("one guard", (double) done / (bench_now_s() - start), "/s");
 }
@@ -136,7 +136,7 @@ static void measure_range(struct bench *b) {
         for (int i = 0; i < 64; i++) {
             uint8_t bytes[SPEC_BYTES];
             eg_writer w = eg_writer_init(bytes, sizeof bytes);
-            ask(b, range_spec(&w, bench_random(&seed) % (b->records / RANGE)), RANGE);
+            ask(b, range_spec(&w, bench_random(&seed) % (b->records / RANGE)), RANGE, i == 0);
         }
         done += 64 * RANGE;
     } while (bench_now_s() - start < b->seconds);

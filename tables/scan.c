@@ -18,6 +18,15 @@ enum {
     /* Behind every array that begins with a prefix stands, all but certainly, the prefix and
      * this: an ext of the last type.  Whoever has larger ones is walked past. */
     LAST_VALUE_BYTES = 3 + 16,
+    RANGE_AHEAD = 16, /* records of a range, of which one is held against its end */
+};
+
+/* Records of a range that have been walked over and not given yet. */
+struct range_ahead {
+    uint32_t most, count, given;
+    bool entered; /* the first record inside the range has been met */
+    bool last;    /* nothing comes behind these                    */
+    const struct record *record[RANGE_AHEAD];
 };
 
 struct scan {
@@ -30,6 +39,7 @@ struct scan {
     const struct record *before; /* given before that one                    */
     bool over;
     struct table_walk *walk;    /* of SCAN_KEY_RANGE, SCAN_ALL    */
+    struct range_ahead ahead;   /* of SCAN_KEY_RANGE              */
     struct store_sweep *sweep;  /* of SCAN_ALL instead, quickly   */
     const struct record *only;  /* of SCAN_KEY: the one there is  */
     struct store *store;        /* of SCAN_KEY in a bag           */
@@ -371,20 +381,45 @@ static eg_err open_range(struct scan *s) {
     return table_walk_open(&s->walk, s->table, s->reader, &k, after, reverse);
 }
 
-/* The walk begins at one end, or just before it; what is left is to see the other. */
-static const struct record *next_in_range(struct scan *s) {
-    const struct range *range = &s->path->range;
-    const struct record *rec;
+static bool is_beyond(const struct scan *s, const struct record *rec) {
+    return s->path->reverse ? range_below(&s->path->range, record_key(rec))
+                            : range_above(&s->path->range, record_key(rec));
+}
 
-    while ((rec = table_walk_next(s->walk)) != NULL) {
-        struct value key = record_key(rec);
-        if (s->path->reverse ? range_below(range, key) : range_above(range, key))
-            break;
-        if (s->last != NULL || range_holds(range, key))
-            return rec;
+/* Some more of the walk, of which only the last is held against the range's end: the others
+ * lie before it.  The walk begins at one end or just before it, so the first are looked
+ * at too.  What a disc store hands out does not stay: one at a time. */
+static void walk_ahead(struct scan *s) {
+    struct range_ahead *a = &s->ahead;
+    uint32_t count = 0;
+
+    a->most = s->table->storage == STORAGE_DISC_ONLY ? 1 : EG_MIN(2 * a->most + 1, RANGE_AHEAD);
+    while (count < a->most && (a->record[count] = table_walk_next(s->walk)) != NULL)
+        count++;
+    a->last = count < a->most;
+    while (count > 0 && is_beyond(s, a->record[count - 1])) {
+        a->last = true;
+        count--;
     }
-    s->over = true;
-    return NULL;
+    a->count = count;
+    a->given = 0;
+    while (!a->entered && a->given < count &&
+           !range_holds(&s->path->range, record_key(a->record[a->given])))
+        a->given++;
+    a->entered |= a->given < count;
+}
+
+static const struct record *next_in_range(struct scan *s) {
+    struct range_ahead *a = &s->ahead;
+
+    while (a->given == a->count) {
+        if (a->last) {
+            s->over = true;
+            return NULL;
+        }
+        walk_ahead(s);
+    }
+    return a->record[a->given++];
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */
