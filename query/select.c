@@ -510,7 +510,7 @@ eg_err select_ask(struct select *s, struct table *t, eg_pid *to, struct message 
 static eg_err pass_changed(struct select *s) {
     struct value v = {s->judged.at, (uint32_t) s->judged.size_bytes};
 
-    if (s->kind == SELECT_DELETE)
+    if (s->kind != SELECT_REPLACE)
         return EG_OK;
     EG_ASSERT(array_element(v, 0, &v));
     buffer_clear(&s->place);

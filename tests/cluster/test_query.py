@@ -169,6 +169,36 @@ class Answers(QueryTest):
         self.assert_refused("bad_request", self.rows, "update bag set a = 1")
         self.assertEqual(self.rows("delete from bag where a = 2"), [[1]])
 
+    def test_busy_shards_are_asked_by_message(self):
+        """Others write to the same shard all the time: changes come through, each once."""
+        self.table("bag", "bag")
+        self.table("one", "set", shards=1)
+        over = threading.Event()
+
+        def disturb():
+            client = self.server.client()
+            while not over.is_set():
+                for number in range(100):
+                    client.send("write", "bag", [1, 9, number % 3])
+                    client.send("write", "one", [1000 + number, 9, 0])
+                for _ in range(200):
+                    client.receive()
+
+        others = [threading.Thread(target=disturb) for _ in range(2)]
+        for other in others:
+            other.start()
+        try:
+            for number in range(50 if QUICK else 300):
+                self.assertEqual(self.rows("insert into bag values (1, 1, 1), (1, 2, 2), (1, 2, 3)"), [[3]])
+                self.assertEqual(self.rows("delete from bag where a < 3"), [[3]])
+                self.assertEqual(self.rows("insert into one values (?, 0, 0), (?, 0, 0)", number, -1 - number), [[2]])
+                self.assertEqual(self.rows("update one set a = a + 1 where k < 1000"), [[2 * number + 2]])
+            self.assertEqual(self.rows("select sum(a) from one where k < 1000"), [[(number + 1) * (number + 2)]])
+        finally:
+            over.set()
+            for other in others:
+                other.join()
+
     def test_the_shell_asks_and_explains(self):
         self.table(count=3)
         asked = shell("query", "select k, b from t where k < ? order by k", "2", node=self.server)
