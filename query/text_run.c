@@ -204,7 +204,9 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
     const struct record *rec;
     struct scan *scan;
     bool was_full = r->full;
-    eg_err err = scan_open(&scan, s->table, reader, &s->path, bytes_of(&r->place));
+    /* Groups have no pages, so that a scan needs not stop behind any row. */
+    eg_err err = (r->plan->grouped ? scan_open_quick : scan_open)(&scan, s->table, reader, &s->path,
+                                                                  bytes_of(&r->place));
 
     if (err == EG_BAD_REQUEST)
         return EG_ABORTED; /* the index that was chosen has gone */
@@ -215,7 +217,10 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
             err = scan_place(scan, &r->resume);
             was_full = true;
         }
-        if (err == EG_OK && n % clock_rows == 0 && pace->is_over(pace->context)) {
+        if (err != EG_OK || n < clock_rows || !scan_may_stop(scan))
+            continue;
+        n = 0;
+        if (pace->is_over(pace->context)) {
             err = scan_place(scan, &r->place);
             return err != EG_OK ? err : EG_AGAIN;
         }
