@@ -64,6 +64,7 @@ static eg_err find_tables(struct maker *m) {
             .id = m->binder.schema[i]->id,
             .table = t,
             .arity = m->binder.schema[i]->attribute_count,
+            .shape = table_shape(t),
         };
     }
     if (p->source_count == 2 &&
@@ -834,7 +835,7 @@ eg_err text_plan_check(struct text_plan *p, struct catalog *catalog, struct err_
         s->table = catalog_find(catalog, s->name.text, s->name.size_bytes);
         if (s->table == NULL || table_schema(s->table)->id != s->id)
             return err_note(note, EG_NO_TABLE, "table %s was dropped meanwhile", s->name.text);
-        if (table_schema(s->table)->attribute_count != s->arity)
+        if (table_shape(s->table) != s->shape)
             return err_note(note, EG_ABORTED, "the attributes of %s were changed meanwhile",
                             s->name.text);
     }

@@ -42,6 +42,7 @@ struct text_source {
     uint64_t id;         /* of the table's schema: another table may take its name */
     struct table *table; /* of this section: see text_plan_check()            */
     uint32_t arity;
+    uint64_t shape;           /* of the table when it was asked */
     struct predicate *filter; /* asked of its records alone                       */
     bool filtered;            /* ... and does not mean all of them                */
     struct scan_path path;

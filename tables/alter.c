@@ -170,6 +170,8 @@ static int moved_to(const struct change *c, const struct schema *s, uint32_t pos
 
 /* Indexes follow the names of their attributes. */
 static eg_err move_index(const struct change *c, const struct schema *s, struct index_spec *x) {
+    if (x->unique) /* its values may become others, and two of them one */
+        return err_note(c->note, EG_BAD_REQUEST, "a unique index is there: drop that first");
     for (uint32_t n = 0; n < x->part_count; n++) {
         uint32_t old = x->part[n].position;
         int to = moved_to(c, s, old);

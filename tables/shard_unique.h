@@ -18,9 +18,10 @@
 
 #include "tables/shard.h"
 
-/* Has the shard an index whose uniqueness it must keep? */
+/* Has the shard an index whose uniqueness it must keep?  One that is being filled (reshape.h)
+ * has the values of the shard it is filled from, which keeps theirs. */
 static inline bool shard_has_unique(const struct shard *s) {
-    return EG_UNLIKELY(s->unique_indexes != 0);
+    return EG_UNLIKELY(s->unique_indexes != 0) && !s->shadow;
 }
 
 /* Add the gates of a record's values. */

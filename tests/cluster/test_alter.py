@@ -152,6 +152,30 @@ class TestShapes(AlterTest):
                 self.assert_refused("bad_request", self.call, "transform_table", t, spec, options)
             self.assertEqual(self.records(t), before)
 
+    def test_unique_indexes_stay_unique(self):
+        for t in self.each_kind([kind for kind in KINDS if kind[1] != "bag"], attributes=["k", "a", "b"],
+                                index=[{"on": "b", "unique": True}]):
+            self.call("write_many", t, [[i, 0, i] for i in range(500)])
+            writer = self.server.client()
+            pending = 0
+            for change in (("add_attribute", "c", None), ("drop_attribute", "a"),
+                           ("change_storage", "disc"), ("change_storage", "ram")):
+                asked = self.client.send(change[0], t, *change[1:])
+                for i in range(20):
+                    writer.send("delete", t, self.rng.randrange(500, 1000))
+                    pending += 1
+                self.assertEqual(self.client.receive()[0:2], (asked, None))
+                while pending:
+                    self.assertIsNone(writer.receive()[1])
+                    pending -= 1
+            self.assert_refused("exists", self.call, "write", t, [900, 7, None])
+            self.call("write", t, [900, 900, None])
+            self.call("write", t, [7, 901, None])
+            self.call("write", t, [901, 7, None])
+            self.assert_refused("bad_request", self.call, "transform_table", t,
+                                [[["$1", "_", "_"], [], [[["$1", 1, 1]]]]])
+            self.assertEqual(self.call("size", t), 501 + 1)
+
     def test_ram_only_nodes_refuse_discs(self):
         node = self.node()
         client = node.client()
