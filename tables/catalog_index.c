@@ -46,9 +46,11 @@ static eg_err begin_add(struct job *j) {
     return err;
 }
 
+enum add_step { ADD_BUILD, ADD_ENFORCE, ADD_VERIFY, ADD_STORE, ADD_PUBLISH, ADD_END };
+
 bool job_add_index_step(struct actor *self, struct job *j) {
-    switch (j->step++) {
-    case 0:
+    switch ((enum add_step) j->step++) {
+    case ADD_BUILD:
         j->err = begin_add(j);
         if (j->err != EG_OK)
             break;
@@ -57,28 +59,28 @@ bool job_add_index_step(struct actor *self, struct job *j) {
             return false;
         j->step++;
         /* fall through */
-    case 1:
+    case ADD_ENFORCE:
         if (j->err == EG_OK && j->index.unique)
             job_ask_shards(self, j, SHARD_UNIQUE_ENFORCE);
         if (j->asked != 0)
             return false;
         j->step++;
         /* fall through */
-    case 2:
+    case ADD_VERIFY:
         if (j->err == EG_OK && j->index.unique)
             job_ask_shards(self, j, SHARD_UNIQUE_VERIFY);
         if (j->asked != 0)
             return false;
         j->step++;
         /* fall through */
-    case 3:
+    case ADD_STORE:
         if (j->err == EG_OK)
             job_store_schema(j);
         if (j->asked != 0)
             return false;
         j->step++;
         /* fall through */
-    case 4:
+    case ADD_PUBLISH:
         if (j->err == EG_OK) {
             job_publish_schema(j);
             watch_table_changed(j->table, "add_index", j->request.value);
@@ -152,4 +154,26 @@ bool job_drop_index_step(struct actor *self, struct job *j) {
     }
     job_answer_true(self, j);
     return true;
+}
+
+/* ---- after a kill ------------------------------------------------------------------ */
+
+/* What the disc was asked, it does, and that decides.  What shards were asked, they do too, but
+ * their answers are lost: an index that they were building is dropped. */
+bool job_index_resume(struct actor *self, struct job *j) {
+    bool add = j->request.op == CATALOG_ADD_INDEX;
+
+    j->asked = 0;
+    if (j->disc_done != NULL && !atomic_load(&j->disc_ended)) {
+        j->asked = 1;
+        return false;
+    }
+    if (j->disc_done != NULL) {
+        j->disc_done = NULL;
+        job_failed(j, (eg_err) atomic_load(&j->disc_err));
+    } else if (add && j->step <= ADD_STORE) {
+        job_failed(j, err_note(&j->note, EG_TIMEOUT, "the catalog was restarted meanwhile"));
+        j->step = ADD_PUBLISH;
+    }
+    return add ? job_add_index_step(self, j) : job_drop_index_step(self, j);
 }

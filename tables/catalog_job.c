@@ -748,6 +748,12 @@ static void take_over(struct actor *self, struct catalog *c) {
                 job_free(j);
             continue;
         }
+        if (!j->answered &&
+            (j->request.op == CATALOG_ADD_INDEX || j->request.op == CATALOG_DROP_INDEX)) {
+            if (j->table != NULL && job_index_resume(self, j))
+                job_free(j);
+            continue;
+        }
         if (!j->answered) {
             if (j->request.op == CATALOG_CLEAR && j->table != NULL)
                 watch_table_cleared(j->table, false); /* some shards may be */

@@ -95,5 +95,7 @@ struct moment *job_moment(const struct job *j); /* a MOMENT's */
 /* catalog_index.c */
 bool job_add_index_step(struct actor *self, struct job *j);
 bool job_drop_index_step(struct actor *self, struct job *j);
+/* The catalog's actor was replaced: go on, or give up and drop what is half built. */
+bool job_index_resume(struct actor *self, struct job *j);
 
 #endif /* TABLES_CATALOG_JOB_H */

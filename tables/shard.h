@@ -84,6 +84,7 @@ struct shard {
     uint32_t number;
     uint32_t unique_indexes;           /* changed by the owner, when indexes come and go */
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
+    _Atomic uint64_t build_seen;       /* records that the index under construction has met */
     struct shard_index index[SCHEMA_INDEXES_MAX];
     _Atomic(struct store_snapshot *) unwanted; /* by anybody; the owner closes them */
 

@@ -257,6 +257,7 @@ eg_err shard_index_build_begin(struct shard *s, const struct index_spec *spec) {
     if (err == EG_OK) {
         s->build.id = spec->id;
         s->build.verifying = false;
+        atomic_store_explicit(&s->build_seen, 0, memory_order_relaxed);
         buffer_init(&s->build.place, s->table->world->o.alloc, KEY_SIZE_MAX * 2);
     }
     return err;
@@ -267,7 +268,7 @@ eg_err shard_index_build_step(struct shard *s, struct reader *r, bool *done) {
     struct shard_index *slot = slot_of(s, s->build.id);
     struct store_cursor c;
     uint32_t records = 0;
-    eg_err err = seek_place(s, r, &c);
+    eg_err err = slot == NULL ? EG_NOT_FOUND : seek_place(s, r, &c); /* dropped meanwhile */
 
     *done = false;
     if (err != EG_OK)
@@ -285,6 +286,7 @@ eg_err shard_index_build_step(struct shard *s, struct reader *r, bool *done) {
         if (err == EG_OK)
             err = store_disc_write_extra(s->store);
     }
+    atomic_fetch_add_explicit(&s->build_seen, records, memory_order_relaxed);
     if (err != EG_OK || rec != NULL)
         return err != EG_OK ? err : keep_place(s, last);
     *done = true;

@@ -291,11 +291,71 @@ uint64_t table_size(struct table *t, struct reader *r) {
     return size;
 }
 
-static void put_info(const struct table *t, uint64_t size, struct value_writer *w) {
-    const struct schema *s = schema_of(t);
+/* An index that the schema does not name yet. */
+struct building {
+    const struct index_spec *spec;
+    uint64_t seen, all; /* records */
+};
+
+static struct building *building_of(struct building list[SCHEMA_INDEXES_MAX], uint32_t *count,
+                                    const struct index_spec *x) {
+    for (uint32_t i = 0; i < *count; i++)
+        if (list[i].spec->id == x->id)
+            return &list[i];
+    if (*count == SCHEMA_INDEXES_MAX)
+        return NULL;
+    list[*count] = (struct building){.spec = x};
+    return &list[(*count)++];
+}
+
+static bool has_index(const struct schema *s, uint32_t id) {
+    for (uint32_t i = 0; i < s->index_count; i++)
+        if (s->index[i]->id == id)
+            return true;
+    return false;
+}
+
+/* Add what shard `s` has of indexes under construction. */
+static void add_building(const struct schema *schema, const struct shard *s,
+                         struct building list[SCHEMA_INDEXES_MAX], uint32_t *count) {
+    uint64_t all = s->store->ops->stats(s->store).count;
+    uint64_t seen = atomic_load_explicit(&s->build_seen, memory_order_relaxed);
+
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+        const struct index *x = atomic_load_explicit(&s->index[i].index, memory_order_acquire);
+        struct building *b;
+
+        if (x == NULL || has_index(schema, index_spec(x)->id))
+            continue;
+        b = building_of(list, count, index_spec(x));
+        if (b == NULL)
+            continue;
+        b->all += all;
+        b->seen += atomic_load_explicit(&s->index[i].whole, memory_order_relaxed)
+                       ? all
+                       : EG_MIN(seen, all);
+    }
+}
+
+/* building: {index: percent}, where there are any. */
+static void put_building(const struct schema *s, const struct building *list, uint32_t count,
+                         struct value_writer *w) {
+    value_put_text(w, "building");
+    value_put_map(w, count);
+    for (uint32_t i = 0; i < count; i++) {
+        char title[INDEX_TITLE_BYTES_MAX];
+        size_t bytes = index_spec_title(list[i].spec, schema_attributes(s), title);
+
+        value_put_string(w, title, bytes);
+        value_put_u64(w, list[i].all == 0 ? 100 : list[i].seen * 100 / list[i].all);
+    }
+}
+
+static void put_info(const struct table *t, const struct schema *s, uint64_t size,
+                     const struct building *list, uint32_t count, struct value_writer *w) {
     int64_t memory = atomic_load_explicit(&t->budget.used_bytes, memory_order_relaxed);
 
-    value_put_map(w, SCHEMA_OPTIONS + 4);
+    value_put_map(w, SCHEMA_OPTIONS + 4u + (count != 0));
     value_put_text(w, "name");
     value_put_string(w, s->name.text, s->name.size_bytes);
     schema_put_options(s, w);
@@ -305,20 +365,27 @@ static void put_info(const struct table *t, uint64_t size, struct value_writer *
     value_put_u64(w, size);
     value_put_text(w, "memory");
     value_put_u64(w, (uint64_t) EG_MAX(memory, (int64_t) 0));
+    if (count != 0)
+        put_building(s, list, count, w);
 }
 
 eg_err table_info(struct table *t, struct reader *r, struct buffer *result) {
     uint64_t size = table_size(t, r);
+    const struct schema *s = schema_of(t);
+    struct building building[SCHEMA_INDEXES_MAX];
+    uint32_t count = 0;
     struct value_writer measure = value_writer_init(NULL, 0);
     struct value_writer w;
     uint8_t *room;
 
-    put_info(t, size, &measure);
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        add_building(s, &t->shard[i], building, &count);
+    put_info(t, s, size, building, count, &measure);
     room = buffer_room(result, measure.need_bytes + 16); /* memory may grow a digit meanwhile */
     if (room == NULL)
         return EG_MEMORY;
     w = value_writer_init(room, measure.need_bytes + 16);
-    put_info(t, size, &w);
+    put_info(t, s, size, building, count, &w);
     EG_ASSERT(!w.overflow);
     result->size_bytes += w.need_bytes;
     return EG_OK;
