@@ -10,8 +10,12 @@
  * A unique one is first whole in all shards, then kept unique by all of them, and only then
  * looked through: what was written before is found, what is written since was checked. */
 #include "tables/catalog_job.h"
+#include "engine/env.h"
+#include "tables/index.h"
 #include "tables/shard_actor.h"
 #include "tables/watch_private.h"
+
+enum { DROP_PATIENCE_MS = 10 * 1000 }; /* for shards that are being replaced */
 
 /* Begin the next schema: a copy of the table's. */
 static eg_err copy_schema(struct job *j) {
@@ -29,6 +33,30 @@ static eg_err copy_schema(struct job *j) {
     }
     j->schema->version++;
     return EG_OK;
+}
+
+/* Has any shard the index still?  One whose actor was killed has not heard. */
+static bool is_there(const struct job *j) {
+    for (uint32_t i = 0; i < j->table->shard_count; i++)
+        for (uint32_t n = 0; n < SCHEMA_INDEXES_MAX; n++) {
+            const struct index *x = atomic_load(&j->table->shard[i].index[n].index);
+            if (x != NULL && index_spec(x)->id == j->index.id)
+                return true;
+        }
+    return false;
+}
+
+/* Ask all shards to drop the index; true when they have, or cannot be asked. */
+static bool drop_everywhere(struct actor *self, struct job *j) {
+    uint64_t now_ns = env_now_ns(j->catalog->world.o.env);
+
+    if (j->deadline_ns == 0)
+        j->deadline_ns = now_ns + (uint64_t) DROP_PATIENCE_MS * 1000000;
+    if (is_there(j) && now_ns < j->deadline_ns) {
+        job_ask_shards(self, j, SHARD_INDEX_DROP);
+        job_step_later(self, j); /* who is being replaced is not there yet */
+    }
+    return j->asked == 0;
 }
 
 /* ---- add ------------------------------------------------------------------------ */
@@ -84,13 +112,12 @@ bool job_add_index_step(struct actor *self, struct job *j) {
         if (j->err == EG_OK) {
             job_publish_schema(j);
             watch_table_changed(j->table, "add_index", j->request.value);
-        } else {
-            job_ask_shards(self, j, SHARD_INDEX_DROP); /* those that have built theirs */
+            break;
         }
-        if (j->asked != 0)
+        /* fall through */
+    default: /* of those that have built theirs */
+        if (!drop_everywhere(self, j))
             return false;
-        break;
-    default:
         break;
     }
     job_answer_true(self, j);
@@ -144,12 +171,12 @@ bool job_drop_index_step(struct actor *self, struct job *j) {
             break;
         job_publish_schema(j);
         watch_table_changed(j->table, "drop_index", j->request.value);
-        job_ask_shards(self, j, SHARD_INDEX_DROP);
-        if (j->asked != 0)
-            return false;
+        j->dropping = true;
         /* fall through */
     default:
-        j->err = EG_OK; /* nobody reads it: a shard that was just replaced drops it later */
+        j->err = j->dropping ? EG_OK : j->err; /* nobody reads it */
+        if (j->dropping && !drop_everywhere(self, j))
+            return false;
         break;
     }
     job_answer_true(self, j);

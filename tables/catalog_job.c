@@ -410,8 +410,7 @@ static void ask_each_share(struct actor *self, struct job *j) {
     buffer_fini(&share);
 }
 
-/* The job's next step comes in a millisecond. */
-static void step_later(struct actor *self, struct job *j) {
+void job_step_later(struct actor *self, struct job *j) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, sizeof j->id);
     eg_ref timer;
 
@@ -434,7 +433,7 @@ static void write_all_or_none(struct actor *self, struct job *j, eg_err err) {
         j->deadline_ns = now_ns + (uint64_t) WRITE_MANY_PATIENCE_MS * 1000000;
     if (err == EG_AGAIN && now_ns < j->deadline_ns) {
         j->step = 0;
-        step_later(self, j);
+        job_step_later(self, j);
     } else if (err == EG_AGAIN) {
         job_failed(j, err_note(&j->note, EG_BUSY, "the table's shards are never idle at once"));
     } else if (err != EG_OK) {

@@ -45,6 +45,7 @@ struct job {
     bool undead;                   /* its actors may still be there     */
     uint64_t deadline_ns;          /* of a moment            */
     struct index_spec index;       /* that comes or goes     */
+    bool dropping;                 /* nobody finds it any more */
     struct schema *schema;         /* being made             */
     struct buffer encoded;         /* the schema for disc    */
     struct disc_batch batch;
@@ -65,6 +66,9 @@ void job_ask_shards(struct actor *self, struct job *j, uint32_t tag); /* all of 
 void job_ask_disc(struct job *j, struct disc_request q);
 /* The tables' supervisor; NULL: there was no memory for the message. */
 void job_ask_families(struct actor *self, struct job *j, struct message *m);
+
+/* The next step comes in a millisecond. */
+void job_step_later(struct actor *self, struct job *j);
 
 /* Tell the caller: true, or j->err. */
 void job_answer_true(struct actor *self, struct job *j);

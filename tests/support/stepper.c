@@ -44,7 +44,7 @@ static void waiter_wake(struct env *e, struct waiter *w) {
 }
 
 /* One turn of everybody, in a drawn order.  False: nobody had anything to do. */
-static bool turn(struct stepper *st) {
+bool stepper_turn(struct stepper *st) {
     uint32_t count = runtime_schedulers(st->rt);
     uint32_t first = (uint32_t) rng_below(&st->rng, count);
     bool busy = false;
@@ -72,7 +72,7 @@ static void waiter_wait(struct env *e, struct waiter *w, uint64_t timeout_ns) {
     uint64_t until_ns = timeout_ns > UINT64_MAX - st->now_ns ? UINT64_MAX : st->now_ns + timeout_ns;
 
     while (!w->waked) {
-        if (turn(st) || w->waked)
+        if (stepper_turn(st) || w->waked)
             continue;
         if (st->now_ns >= until_ns)
             break;
@@ -154,7 +154,7 @@ void stepper_close(struct stepper *st) {
 }
 
 void stepper_run(struct stepper *st) {
-    while (turn(st))
+    while (stepper_turn(st))
         ;
 }
 

@@ -37,6 +37,8 @@ static inline struct stepper *stepper_open(struct alloc *a, uint32_t schedulers,
 }
 void stepper_close(struct stepper *st);
 
+/* One turn of some scheduler.  False: there was nothing to do. */
+bool stepper_turn(struct stepper *st);
 /* Until nothing is left to do at this moment. */
 void stepper_run(struct stepper *st);
 /* And let so much time pass. */
