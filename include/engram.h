@@ -96,6 +96,9 @@ EG_API eg_err eg_drop_table(eg_node *node, const char *name);  /* may wait */
 EG_API eg_err eg_clear_table(eg_node *node, const char *name); /* may wait */
 EG_API eg_err eg_add_index(eg_node *node, const char *table, const char *attribute,
                            eg_note *note); /* may wait */
+/* With a map {on: ["last", "first"], unique: true, name: "by_name"} as the wire's add_index
+ * takes it.  EG_EXISTS: there is such an index, or two records have one value. */
+EG_API eg_err eg_add_index_of(eg_node *node, const char *table, eg_span spec, eg_note *note);
 EG_API eg_err eg_drop_index(eg_node *node, const char *table, const char *attribute,
                             eg_note *note); /* may wait */
 
@@ -147,6 +150,15 @@ EG_API eg_err eg_prev(eg_table *table, eg_span key, eg_result *out);
  * the table has one, until it returns false.  The record lives for that call. */
 EG_API eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
                       bool (*see)(void *context, eg_span record), void *context);
+
+/* The same by the index that `name` calls (an attribute, a path "address.city", or its name), by
+ * value: from `low` to `high`, both meant, either NULL: no end.  In an index on several
+ * attributes called by its name, low and high are arrays of the values of the first of
+ * them: all but the last equal in both.  By value inside each shard of the table: a table with one
+ * shard gives one order.  EG_BAD_REQUEST: no such index, or ends that do not fit it. */
+EG_API eg_err eg_fold_index(eg_table *table, const char *name, const eg_span *low,
+                            const eg_span *high, bool reverse,
+                            bool (*see)(void *context, eg_span record), void *context);
 
 /* The records of one moment, though writes go on: all that was there when the fold began, in no
  * order, until `see` returns false; one that is changed meanwhile may come twice, as it was.

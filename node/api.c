@@ -167,6 +167,19 @@ eg_err eg_add_index(eg_node *node, const char *table, const char *attribute, eg_
     return change_index(node, CATALOG_ADD_INDEX, table, attribute, note);
 }
 
+eg_err eg_add_index_of(eg_node *node, const char *table, eg_span spec, eg_note *note) {
+    struct catalog_request q = {.op = CATALOG_ADD_INDEX};
+    eg_err err;
+
+    if (node == NULL || table == NULL)
+        return EG_BAD_REQUEST;
+    err = api_value_of_span(spec, &q.value);
+    if (err != EG_OK)
+        return err;
+    q.name = value_of_text(table);
+    return change(node, &q, note);
+}
+
 eg_err eg_drop_index(eg_node *node, const char *table, const char *attribute, eg_note *note) {
     return change_index(node, CATALOG_DROP_INDEX, table, attribute, note);
 }
@@ -524,6 +537,47 @@ eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
         if (from != NULL)
             key_release(&k);
     }
+    reader_exit(&t->reader);
+    return err;
+}
+
+/* What eg_fold_index() calls with each record. */
+struct seer {
+    bool (*see)(void *context, eg_span record);
+    void *context;
+};
+
+static bool see_record(void *context, const struct record *rec) {
+    const struct seer *s = context;
+    return s->see(s->context, span_of_record(rec));
+}
+
+eg_err eg_fold_index(eg_table *table, const char *name, const eg_span *low, const eg_span *high,
+                     bool reverse, bool (*see)(void *context, eg_span record), void *context) {
+    struct seer seer = {see, context};
+    struct value from = {NULL, 0}, to = {NULL, 0};
+    struct node_thread *t;
+    struct table *now;
+    eg_err err = EG_OK;
+
+    if (table == NULL || name == NULL || see == NULL)
+        return EG_BAD_REQUEST;
+    t = node_thread(table->node, &err);
+    if (t == NULL)
+        return err;
+    if (low != NULL)
+        err = api_value_of_span(*low, &from);
+    if (err == EG_OK && high != NULL)
+        err = api_value_of_span(*high, &to);
+    if (err != EG_OK)
+        return err;
+    reader_enter(&t->reader);
+    now = api_table(table);
+    if (table_dropped(now))
+        err = EG_NO_TABLE;
+    else
+        err = table_index_fold(now, &t->reader, name, strlen(name), from, to, reverse, see_record,
+                               &seer);
     reader_exit(&t->reader);
     return err;
 }

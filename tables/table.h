@@ -83,6 +83,16 @@ EG_MUST_USE eg_err table_index_read(struct table *t, struct reader *r, const cha
                                     size_t name_bytes, struct value v, struct buffer *result,
                                     struct err_note *note);
 
+/* Call `see` for the live records from `low` to `high` (size 0: no end), both meant, of the index
+ * called `name`, by value inside each shard, until it returns false.  Of an index on
+ * several called by its own name, the ends are arrays of leading values, all but the last
+ * of them equal.  EG_BAD_REQUEST. */
+EG_MUST_USE eg_err table_index_fold(struct table *t, struct reader *r, const char *name,
+                                    size_t name_bytes, struct value low, struct value high,
+                                    bool reverse,
+                                    bool (*see)(void *context, const struct record *rec),
+                                    void *context);
+
 /* Append [record, ...] that match the pattern (tables/pattern.h), at most `limit`
  * (0: all).  Uses the key or an index where the pattern binds one. */
 EG_MUST_USE eg_err table_match(struct table *t, struct reader *r, struct value pattern,

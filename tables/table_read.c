@@ -156,6 +156,63 @@ eg_err table_index_read(struct table *t, struct reader *r, const char *name, siz
     return answer_end(&answer, err);
 }
 
+/* The stretch between two ends: the parts that both share, then a range. */
+static eg_err stretch_between(const struct index_spec *x, struct index_attributes of,
+                              const char *name, size_t name_bytes, struct value low,
+                              struct value high, struct value part[INDEX_PARTS_MAX + 1],
+                              struct range *range, struct index_bounds *b) {
+    struct value last[INDEX_PARTS_MAX + 1];
+    uint32_t count = 0, high_count = 0;
+    eg_err err = EG_OK;
+
+    if (low.size_bytes != 0)
+        err = leading_parts(x, of, name, name_bytes, low, part, &count, NULL);
+    if (err == EG_OK && high.size_bytes != 0)
+        err = leading_parts(x, of, name, name_bytes, high, last, &high_count, NULL);
+    if (err != EG_OK || (count != 0 && high_count != 0 && count != high_count))
+        return EG_BAD_REQUEST;
+    for (uint32_t i = 0; i + 1 < EG_MIN(count, high_count); i++)
+        if (!value_equal(part[i], last[i]))
+            return EG_BAD_REQUEST;
+    if (count != 0)
+        range->low = (struct range_end){.given = true, .value = part[count - 1]};
+    if (high_count != 0)
+        range->high = (struct range_end){.given = true, .value = last[high_count - 1]};
+    for (uint32_t i = 0; count == 0 && i + 1 < high_count; i++)
+        part[i] = last[i];
+    b->equal = part;
+    b->equal_count = EG_MAX(EG_MAX(count, high_count), 1u) - 1;
+    b->range = range;
+    return EG_OK;
+}
+
+eg_err table_index_fold(struct table *t, struct reader *r, const char *name, size_t name_bytes,
+                        struct value low, struct value high, bool reverse,
+                        bool (*see)(void *context, const struct record *rec), void *context) {
+    const struct schema *s = schema_of(t);
+    const struct index_spec *x = schema_index(s, name, name_bytes);
+    struct value part[INDEX_PARTS_MAX + 1];
+    struct range range = {.exact = false};
+    struct index_bounds bounds = {.reverse = reverse};
+    uint64_t now = now_ms(t);
+    eg_err err = x == NULL ? EG_BAD_REQUEST
+                           : stretch_between(x, schema_attributes(s), name, name_bytes, low, high,
+                                             part, &range, &bounds);
+
+    for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++) {
+        struct shard_index_scan scan;
+        const struct record *rec;
+
+        err = shard_index_seek(&scan, &t->shard[i], r, x->id, &bounds, (struct value){0});
+        while (err == EG_OK && (rec = shard_index_next(&scan)) != NULL)
+            if (!shard_expired(rec, now) && !see(context, rec))
+                return EG_OK;
+        if (err == EG_OK)
+            err = reader_take_fault(r);
+    }
+    return err;
+}
+
 /* ---- match --------------------------------------------------------------------------- */
 
 struct match {

@@ -96,6 +96,73 @@ static uint32_t found_by_value(eg_table *t, int64_t value) {
     return count;
 }
 
+/* ---- a range of an index -------------------------------------------------------- */
+
+struct seen {
+    int64_t last;
+    uint32_t count, limit;
+    bool down;
+};
+
+static bool see_in_order(void *context, eg_span rec) {
+    struct seen *s = context;
+    eg_span field;
+    int64_t n;
+
+    cr_assert(eg_element(rec, 1, &field) && eg_as_int(field, &n));
+    cr_assert(s->count == 0 || (s->down ? n <= s->last : n >= s->last));
+    s->last = n;
+    return ++s->count < s->limit;
+}
+
+static uint32_t fold_values(eg_table *t, int64_t low, int64_t high, bool down, uint32_t limit) {
+    struct seen seen = {.limit = limit, .down = down};
+    struct bytes from, to;
+    eg_span low_span = number(&from, low), high_span = number(&to, high);
+
+    cr_assert_eq(eg_fold_index(t, "value", low < 0 ? NULL : &low_span, high < 0 ? NULL : &high_span,
+                               down, see_in_order, &seen),
+                 EG_OK);
+    return seen.count;
+}
+
+Test(node, a_fold_over_an_index_goes_by_value_between_its_ends) {
+    struct bytes b;
+    eg_table *t;
+    eg_span spec;
+
+    b.w = eg_writer_init(b.at, sizeof b.at);
+    eg_put_map(&b.w, 1);
+    eg_put_string(&b.w, "shards");
+    eg_put_int(&b.w, 1);
+    spec = eg_written(&b.w);
+    cr_assert_eq(eg_create_table(node, "folded", &spec, NULL), EG_OK);
+    cr_assert_eq(eg_add_index(node, "folded", "value", NULL), EG_OK);
+    cr_assert_eq(eg_table_open(node, "folded", &t), EG_OK);
+    for (int i = 0; i < 1000; i++)
+        cr_assert_eq(eg_write(t, record(&b, i, i % 100)), EG_OK);
+    cr_assert_eq(fold_values(t, 10, 19, false, UINT32_MAX), 100);
+    cr_assert_eq(fold_values(t, 10, 19, true, UINT32_MAX), 100);
+    cr_assert_eq(fold_values(t, -1, 19, false, UINT32_MAX), 200);
+    cr_assert_eq(fold_values(t, 90, -1, true, UINT32_MAX), 100);
+    cr_assert_eq(fold_values(t, -1, -1, false, UINT32_MAX), 1000);
+    cr_assert_eq(fold_values(t, 20, 10, false, UINT32_MAX), 0);
+    cr_assert_eq(fold_values(t, -1, -1, false, 7), 7);
+    cr_assert_eq(eg_fold_index(t, "nothing", NULL, NULL, false, see_in_order, NULL),
+                 EG_BAD_REQUEST);
+
+    b.w = eg_writer_init(b.at, sizeof b.at);
+    eg_put_map(&b.w, 2);
+    eg_put_string(&b.w, "on");
+    eg_put_string(&b.w, "value");
+    eg_put_string(&b.w, "unique");
+    eg_put_bool(&b.w, true);
+    spec = eg_written(&b.w);
+    cr_assert_eq(eg_drop_index(node, "folded", "value", NULL), EG_OK);
+    cr_assert_eq(eg_add_index_of(node, "folded", spec, NULL), EG_EXISTS);
+    eg_table_close(t);
+}
+
 static void fill(const char *name, const char *type, const char *storage, const char *durability) {
     struct bytes b;
     eg_note note = {""};
