@@ -268,15 +268,30 @@ static eg_err open_at_once(struct moment *m) {
     return err;
 }
 
+/* Go on with the table that has taken this one's name.  Nothing changes it now: this is the
+ * catalog's turn. */
+static bool follow(struct moment *m, uint32_t table) {
+    struct moment_table *mine = &m->table[table];
+    struct table *now = table_now(mine->table);
+    uint32_t first = table == 0 ? 0 : m->table[table - 1].parts_end;
+
+    if (now == mine->table)
+        return !table_dropped(now);
+    if (now->shard_count != mine->parts_end - first || !table_ref(now))
+        return false;
+    for (uint32_t i = 0; i < now->shard_count; i++)
+        m->part[first + i] = (struct part){.shard = &now->shard[i]};
+    table_unref(mine->table);
+    mine->table = now;
+    return !table_dropped(now);
+}
+
 eg_err moment_freeze(struct moment *m, struct err_note *note) {
     eg_err err = EG_OK;
 
     for (uint32_t i = 0; i < m->table_count; i++)
-        if (table_dropped(m->table[i].table))
-            return err_note(note, EG_NO_TABLE, "no table %s", table_name(m->table[i].table)->text);
-    for (uint32_t i = 0; i < m->table_count; i++)
-        if (table_now(m->table[i].table) != m->table[i].table)
-            return err_note(note, EG_BUSY, "table %s has just been changed",
+        if (!follow(m, i))
+            return err_note(note, EG_BUSY, "table %s has just been dropped or changed",
                             table_name(m->table[i].table)->text);
     for (uint32_t i = 0; i < m->part_count && err == EG_OK; i++)
         if (!m->part[i].ready)

@@ -36,7 +36,7 @@ EG_MUST_USE eg_err moment_new(struct moment **out, struct catalog *c, struct val
 void moment_unref(struct moment *m);
 
 /* Ask the catalog to take it: the REPLY says EG_OK, or EG_BUSY (somebody else's snapshot of
- * one of the tables is open, or they do not come to rest), EG_NO_TABLE, EG_MEMORY,
+ * one of the tables is open, or they do not come to rest, or one was dropped), EG_MEMORY,
  * EG_DISC.  An error here: not sent. */
 EG_MUST_USE eg_err moment_send(struct moment *m, struct catalog *c, eg_pid from, uint64_t ref);
 /* The same CALL as a message, for those who send it themselves. */

@@ -55,6 +55,12 @@ class Backup(ClusterTest):
     def test_every_kind_of_table_comes_back_with_its_options(self):
         self.fill()
         self.client.call("create_table", "empty", {"shards": 3, "ttl": 3600.5, "storage": "disc", "durability": "sync"})
+        self.client.call("create_table", "shaped", {"attributes": ["k", "v", "w"]})
+        self.client.call("write_many", "shaped", [[i, {"p": [i]}, -i] for i in range(100)])
+        self.client.call("add_index", "shaped", "v.p.0")
+        self.client.call("add_index", "shaped", {"on": ["v", "w"], "name": "both", "unique": True})
+        self.client.call("add_attribute", "shaped", "more", 7)
+        self.client.call("rename_attribute", "shaped", "w", "z")
         before = self.everything()
         said = json.loads(self.run_ok("--output", "json", "backup", self.dir / "b"))
         self.assertEqual(said["tables"], len(before))
@@ -229,6 +235,32 @@ class Backup(ClusterTest):
                 thread.join()
         self.assertEqual(faults, [])
         self.assertGreater(len(seen), 8)  # the writers wrote
+
+    def test_a_table_that_changes_its_shape_meanwhile_is_in_one_shape(self):
+        self.client.call("create_table", "t", {"attributes": ["k", "v"]})
+        self.client.call("write_many", "t", [[i, "x" * 20] for i in range(20000)])
+        stop = threading.Event()
+        faults = []
+
+        def change():
+            client = self.served.client()
+            while not stop.is_set():
+                try:
+                    client.call("add_attribute", "t", "w", 1)
+                    client.call("drop_attribute", "t", "w")
+                except Refused as refused:
+                    faults.append(refused)
+                    return
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            for _ in range(3 if QUICK else 10):
+                self.run_ok("backup", self.dir / "b")
+                self.assertEqual(self.run_ok("verify", self.dir / "b"), "t\t20000\n")
+        finally:
+            stop.set()
+            thread.join()
+        self.assertEqual(faults, [])
 
     # ---- clients that are odd or gone
 
