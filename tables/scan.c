@@ -513,9 +513,13 @@ static eg_err open_sweep(struct scan *s) {
          !array_element(s->place, 1, &second) || !value_get_u64(first, &shard) ||
          !value_get_u64(second, &at)))
         return EG_BAD_REQUEST;
-    s->over = shard >= s->table->shard_count;
-    if (s->over)
+    if (shard >= s->table->shard_count) { /* left behind the last shard */
+        s->over = true;
+        s->shard = s->table->shard_count - 1;
+        s->sweep->now = 0;
+        s->sweep->part[0] = (struct sweep_part){.last = true};
         return EG_OK;
+    }
     s->shard = (uint32_t) shard;
     store_sweep_begin(s->sweep, s->table->shard[shard].store, at);
     return EG_OK;
