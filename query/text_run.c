@@ -78,6 +78,8 @@ void text_run_page(struct text_run *r, uint64_t most) {
     /* A join has no place to go on from: what is behind the page is kept too. */
     if (r->plan->order_count > 0 || (r->plan->join != TEXT_JOIN_NONE && most != 0))
         r->keeps = true;
+    /* Only a page of plain rows may end anywhere. */
+    r->quick = r->plan->grouped || r->keeps || most == 0;
 }
 
 /* ---- the page -------------------------------------------------------------------------- */
@@ -204,22 +206,22 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
     const struct record *rec;
     struct scan *scan;
     bool was_full = r->full;
-    /* Groups have no pages, so that a scan needs not stop behind any row. */
-    eg_err err = (r->plan->grouped ? scan_open_quick : scan_open)(&scan, s->table, reader, &s->path,
-                                                                  bytes_of(&r->place));
+    uint32_t work = 0;
+    eg_err err = r->quick ? scan_open_quick(&scan, s->table, reader, &s->path, bytes_of(&r->place))
+                          : scan_open(&scan, s->table, reader, &s->path, bytes_of(&r->place));
 
     if (err == EG_BAD_REQUEST)
         return EG_ABORTED; /* the index that was chosen has gone */
-    for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
+    while (err == EG_OK && (rec = scan_next(scan)) != NULL) {
         struct value row = record_value(rec);
         err = text_field_fits(row, s->arity) ? take(r, row) : EG_ABORTED;
         if (err == EG_OK && r->full && !was_full) {
             err = scan_place(scan, &r->resume);
             was_full = true;
         }
-        if (err != EG_OK || n < clock_rows || !scan_may_stop(scan))
+        if (++work < clock_rows || err != EG_OK || !scan_may_stop(scan))
             continue;
-        n = 0;
+        work = 0;
         if (pace->is_over(pace->context)) {
             err = scan_place(scan, &r->place);
             return err != EG_OK ? err : EG_AGAIN;

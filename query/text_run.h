@@ -37,6 +37,7 @@ struct text_run {
     uint32_t next_group;
     uint64_t skipped, given; /* of offset, of limit */
     bool keeps;              /* rows go through `rows` */
+    bool quick;              /* the scan need not stop anywhere */
 
     /* The page being made. */
     struct buffer *page;
