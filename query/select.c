@@ -73,7 +73,7 @@ static eg_err open_question(struct select *s, struct table *t, struct reader *r,
 
     if (o->compiled != NULL) {
         s->predicate = o->compiled;
-        scan_choose(&s->path, t, r, s->predicate, o->reverse);
+        scan_choose(&s->path, t, r, s->predicate, o->reverse || o->kind == SELECT_REPLACE);
         return EG_OK;
     }
     if (o->kind != SELECT_MATCH) {

@@ -647,6 +647,15 @@ static eg_err bind_changes(struct maker *m, struct expr **columns) {
     return err;
 }
 
+/* A record that is replaced may move on in an index, and be met again: select_open() goes
+ * through all of them then, and the plan says so. */
+static void leave_index(struct maker *m, struct text_source *s) {
+    if (s->path.kind == SCAN_INDEX || s->path.kind == SCAN_INDEX_RANGE)
+        s->path = (struct scan_path){.kind = SCAN_ALL,
+                                     .rows = table_size(s->table, m->world->reader),
+                                     .shards = s->path.shards};
+}
+
 static eg_err plan_update(struct maker *m) {
     struct expr *filter[TEXT_TABLES_MAX + 1];
     struct expr *columns[SCHEMA_ATTRIBUTES_MAX];
@@ -659,7 +668,9 @@ static eg_err plan_update(struct maker *m) {
     if (err == EG_OK)
         err = bind_changes(m, columns);
     if (err == EG_OK)
-        err = choose_paths(m, filter, false);
+        err = choose_paths(m, filter, true); /* by key where there is a choice */
+    if (err == EG_OK)
+        leave_index(m, &m->plan->source[0]);
     if (err == EG_OK)
         err = open_program(m, &m->plan->input, filter[0], columns, row_arity(m->plan),
                            row_arity(m->plan));

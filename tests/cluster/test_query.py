@@ -142,6 +142,8 @@ class Answers(QueryTest):
         self.assertEqual(self.rows("select k from o where k < 990 order by k desc limit 3"), [[989], [988], [987]])
         self.assertEqual(self.plan("select * from o where a = 3")["path"], "index")
         self.assertEqual(self.plan("select * from o where a > 3 and a < 5")["path"], "index range")
+        self.assertEqual(self.plan("delete from o where a = 3")["path"], "index")
+        self.assertEqual(self.plan("update o set a = a + 1 where a = 3")["path"], "all")
         self.table("p", "set", 10)
         self.assertEqual(self.plan("select o.k from o join p on o.k = p.k")["join"], "nested loop by key")
         self.assertEqual(self.plan("select o.k from o join p on o.a = p.b")["join"], "nested loop by index")
