@@ -221,7 +221,10 @@ EG_API eg_err eg_select_replace(eg_table *table, eg_span spec, uint64_t *count, 
 /* ---- writing ------------------------------------------------------------ */
 
 /* A write runs on the calling thread where the shard is idle; else it waits for the
- * shard.  All of these may wait.  EG_BUSY, EG_MEMORY, EG_DISC: nothing changed. */
+ * shard.  All of these may wait.  EG_BUSY, EG_MEMORY, EG_DISC: nothing changed.  A full
+ * disc still takes what makes room (delete, take, clear, drop).  EG_IN_DOUBT: the change
+ * of a sync table was made and can be read, but then the disc failed: it may be gone
+ * after a restart.  From then on changes are refused with EG_DISC. */
 EG_API eg_err eg_write(eg_table *table, eg_span record);
 EG_API eg_err eg_write_ttl(eg_table *table, eg_span record, uint64_t ttl_ms);
 EG_API eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count);

@@ -330,7 +330,7 @@ static bool drop_step(struct actor *self, struct job *j) {
         return job_discard_step(self, j);
     j->disc_table = j->table->disc_table;
     if (j->disc_table != NULL) /* one that refuses would not forget the table either */
-        j->err = disc_health(j->catalog->world.o.disc, &j->note);
+        j->err = disc_yields(j->catalog->world.o.disc, &j->note);
     if (j->err == EG_OK)
         j->err = names_remove(&j->catalog->names, j->table);
     if (j->err != EG_OK) {

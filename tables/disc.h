@@ -18,7 +18,10 @@
  *            Two submitters are not ordered: a table's owner waits for done().
  * Errors     A log or fsync that failed is never tried again: the disc refuses
  *            all further writes (EG_DISC, disc_health() says why) and reads go
- *            on.  A full disc refuses (EG_DISC) until there is room again.
+ *            on.  A full disc refuses (EG_DISC) until there is room again, except
+ *            what may use the reserve: some room is kept free for what memory shows
+ *            already and for what makes room (`reserved`, DISC_DROP, disc_write();
+ *            disc_yields() says whether there is some left).
  * Threads    Any, except where said.  done() runs on the writer's thread and
  *            must only post a message.
  * Memory     The queue is bounded in bytes (EG_BUSY); a request and its batch
@@ -124,6 +127,7 @@ enum disc_request_kind {
 struct disc_request {
     enum disc_request_kind kind;
     bool sync;
+    bool reserved; /* of DISC_WRITE: may use the reserve of a full disc */
     const struct disc_batch *batch;
     const char *name;
     struct disc_bytes schema;
@@ -196,6 +200,7 @@ struct disc_ops {
     eg_err (*tables)(struct disc *d, disc_table_fn fn, void *ctx);
     void (*forget)(struct disc *d, struct disc_table *t);
     eg_err (*health)(struct disc *d, struct err_note *note);
+    eg_err (*yields)(struct disc *d, struct err_note *note);
     struct disc_stats (*stats)(struct disc *d);
     void (*close)(struct disc *d);
 };
@@ -215,8 +220,8 @@ EG_MUST_USE static inline eg_err disc_submit(struct disc *d, struct disc_request
 
 /* Write on the calling thread, without fsync and past the queue: for stores
  * whose next read must find it.  To make it durable submit a `sync` request
- * afterwards.  EG_BUSY: the disc is behind, nothing was written.  Blocks for as
- * long as a write to a file does. */
+ * afterwards.  May use the reserve: ask disc_health() first.  EG_BUSY: the disc is
+ * behind, nothing was written.  Blocks for as long as a write to a file does. */
 EG_MUST_USE static inline eg_err disc_write(struct disc *d, const struct disc_batch *b) {
     return d->ops->write(d, b);
 }
@@ -250,6 +255,10 @@ static inline void disc_forget(struct disc *d, struct disc_table *t) {
 /* EG_OK, or EG_DISC and why writes are refused.  Cheap: ask before applying. */
 EG_MUST_USE static inline eg_err disc_health(struct disc *d, struct err_note *note) {
     return d->ops->health(d, note);
+}
+/* The same for what may use the reserve of a full disc: EG_OK also where there is only that. */
+EG_MUST_USE static inline eg_err disc_yields(struct disc *d, struct err_note *note) {
+    return d->ops->yields(d, note);
 }
 static inline struct disc_stats disc_stats(struct disc *d) {
     return d->ops->stats(d);

@@ -32,6 +32,7 @@ enum {
     SYNC_STEP_BYTES = 1 << 20, /* write back steadily, so that fsync has little left  */
     RESERVE_BYTES = 64 << 20,  /* kept free: a flush of the buffers must still fit ... */
     RESERVE_FRACTION = 16,     /* ... but never more than this part of a small disc    */
+    RESERVE_LAST = 4,          /* of the reserve, this part is RocksDB's own           */
     FAMILY_NAME_BYTES = DISC_NAME_BYTES_MAX + 3,
 };
 
@@ -54,15 +55,18 @@ enum rocks_failure rocks_failure(char *text, struct err_note *note, const char *
     return failure;
 }
 
-bool rocks_has_room(const struct disc_rocks *d) {
+enum disc_state rocks_room(const struct disc_rocks *d) {
+    uint64_t reserve_bytes, free_bytes;
     struct statvfs fs;
-    uint64_t reserve_bytes;
 
     if (statvfs(d->path, &fs) != 0)
-        return true; /* let the write itself find out */
+        return DISC_OPEN; /* let the write itself find out */
     reserve_bytes = (uint64_t) fs.f_blocks * fs.f_frsize / RESERVE_FRACTION;
     reserve_bytes = EG_MIN(reserve_bytes, d->reserve_bytes);
-    return (uint64_t) fs.f_bavail * fs.f_frsize > reserve_bytes;
+    free_bytes = (uint64_t) fs.f_bavail * fs.f_frsize;
+    if (EG_LIKELY(free_bytes > reserve_bytes))
+        return DISC_OPEN;
+    return free_bytes > reserve_bytes / RESERVE_LAST ? DISC_FULL : DISC_SPENT;
 }
 
 /* ---- tables ------------------------------------------------------------- */
@@ -198,8 +202,10 @@ eg_err rocks_table_drop(struct disc_rocks *d, struct disc_table *t, struct err_n
         pthread_mutex_unlock(&d->lock);
         rocksdb_drop_column_family(d->db, t->family, &text);
     }
-    if (text == NULL)
+    if (text == NULL) {
+        meta_flush(d); /* so that the log it was in need not stay */
         return EG_OK;
+    }
     *failure = rocks_failure(text, note, "drop table");
     return EG_DISC;
 }
@@ -528,6 +534,7 @@ static const struct disc_ops rocks_ops = {
     .tables = rocks_tables,
     .forget = rocks_forget,
     .health = rocks_health,
+    .yields = rocks_yields,
     .stats = rocks_stats,
     .close = rocks_close,
 };

@@ -25,7 +25,8 @@ struct disc_table {
 
 enum disc_state {
     DISC_OPEN,   /* writes are taken                                        */
-    DISC_FULL,   /* no room: refused until there is                         */
+    DISC_FULL,   /* only the reserve is left: for `reserved` requests       */
+    DISC_SPENT,  /* no room at all: refused until there is                  */
     DISC_FAILED, /* a write or fsync failed: refused until the node restarts */
 };
 
@@ -105,6 +106,7 @@ void rocks_writer_stop(struct disc_rocks *d);
 eg_err rocks_submit(struct disc *base, struct disc_request *q);
 eg_err rocks_write(struct disc *base, const struct disc_batch *b);
 eg_err rocks_health(struct disc *base, struct err_note *note);
+eg_err rocks_yields(struct disc *base, struct err_note *note);
 
 /* Tables; on the writer's thread, or before it runs. */
 EG_MUST_USE eg_err rocks_table_create(struct disc_rocks *d, struct disc_request *q,
@@ -112,8 +114,8 @@ EG_MUST_USE eg_err rocks_table_create(struct disc_rocks *d, struct disc_request 
 EG_MUST_USE eg_err rocks_table_drop(struct disc_rocks *d, struct disc_table *t,
                                     struct err_note *note, enum rocks_failure *failure);
 
-/* Bytes that may still be written to the file system before the reserve. */
-bool rocks_has_room(const struct disc_rocks *d);
+/* What room the file system has, as the state it asks for: DISC_OPEN, FULL or SPENT. */
+enum disc_state rocks_room(const struct disc_rocks *d);
 
 eg_err rocks_get(struct disc *base, struct disc_table *t, struct disc_bytes key,
                  struct disc_slice *out);

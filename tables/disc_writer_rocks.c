@@ -14,12 +14,14 @@
  * So a writer with work only naps, and a submit that nobody waits for (no `sync`)
  * lets it: more gathers, and what a kill may take grows by NAP_MS.
  *
- *     OPEN --no space--> FULL --room again--> OPEN
- *       '---'------any other failure------> FAILED (stays)
+ *     OPEN --reserve--> FULL --no space--> SPENT --room again--> FULL, OPEN
+ *       '-----------------'--any other failure--'--> FAILED (stays)
  *
  * FULL is entered before RocksDB meets the end of the file system, where the free
- * space passes below the reserve, and also where RocksDB met it anyway.  While
- * FULL the writer looks once in FULL_PROBE_MS whether a write works again.
+ * space passes below the reserve.  From there on only what may use the reserve is
+ * written: what memory shows already, and what makes room.  SPENT is where most of
+ * that is used too, or where RocksDB met the end anyway.  In both the writer looks
+ * once in FULL_PROBE_MS whether there is room and a write works again.
  *
  * FAILED is never left: after a failed fsync nobody knows what the disc holds, and
  * a second one that succeeds proves nothing (the kernel has dropped the pages). */
@@ -58,7 +60,7 @@ static eg_err state_after(struct disc_rocks *d, enum rocks_failure failure,
                           const struct err_note *note) {
     if (failure == ROCKS_BUSY)
         return EG_BUSY;
-    state_set(d, failure == ROCKS_FULL ? DISC_FULL : DISC_FAILED, note);
+    state_set(d, failure == ROCKS_FULL ? DISC_SPENT : DISC_FAILED, note);
     return EG_DISC;
 }
 
@@ -75,15 +77,27 @@ eg_err rocks_health(struct disc *base, struct err_note *note) {
     return EG_DISC;
 }
 
-/* True where the group may be written; else the disc is FULL now. */
-static bool room_check(struct disc_rocks *d) {
+eg_err rocks_yields(struct disc *base, struct err_note *note) {
+    const struct disc_rocks *d = rocks_of(base);
+    int state = atomic_load_explicit(&d->state, memory_order_acquire);
+
+    return state == DISC_OPEN || state == DISC_FULL ? EG_OK : rocks_health(base, note);
+}
+
+/* Look at the room before a write; never back to OPEN, which full_probe() decides. */
+static enum disc_state room_check(struct disc_rocks *d) {
+    enum disc_state state = (enum disc_state) atomic_load(&d->state);
+    enum disc_state room;
     struct err_note note;
 
-    if (EG_LIKELY(rocks_has_room(d)))
-        return true;
+    if (state >= DISC_SPENT)
+        return state;
+    room = rocks_room(d);
+    if (EG_LIKELY(room <= state))
+        return state;
     err_note(&note, EG_DISC, "no space left on the disc of %s", d->path);
-    state_set(d, DISC_FULL, &note);
-    return false;
+    state_set(d, room, &note);
+    return (enum disc_state) atomic_load(&d->state);
 }
 
 /* ---- batches to RocksDB ------------------------------------------------- */
@@ -119,7 +133,7 @@ eg_err rocks_write(struct disc *base, const struct disc_batch *b) {
     struct err_note note;
     char *text = NULL;
 
-    if (atomic_load_explicit(&d->state, memory_order_acquire) != DISC_OPEN || !room_check(d)) {
+    if (room_check(d) >= DISC_SPENT) {
         atomic_fetch_add(&d->refused, 1);
         return EG_DISC;
     }
@@ -152,7 +166,7 @@ static void group_write(struct disc_rocks *d, struct disc_request *first, struct
     struct err_note note;
     char *text = NULL;
 
-    if (d->state != DISC_OPEN || !room_check(d)) {
+    if (d->state >= DISC_SPENT) {
         err = EG_DISC;
     } else if (sync || rocksdb_writebatch_count(d->group) > 0) {
         if (rocksdb_writebatch_count(d->group) > 0)
@@ -180,7 +194,7 @@ static void table_change(struct disc_rocks *d, struct disc_request *q) {
     struct err_note note;
     eg_err err = EG_DISC;
 
-    if (d->state == DISC_OPEN && room_check(d)) {
+    if (room_check(d) <= (q->kind == DISC_DROP ? DISC_FULL : DISC_OPEN)) {
         if (q->kind == DISC_CREATE)
             err = rocks_table_create(d, q, &note, &failure);
         else
@@ -191,14 +205,21 @@ static void table_change(struct disc_rocks *d, struct disc_request *q) {
     request_done(d, q, err);
 }
 
+/* While the disc is full it takes only what may use the reserve. */
+static bool request_fits(const struct disc_request *q, enum disc_state state) {
+    return state == DISC_OPEN || q->reserved;
+}
+
 /* Carry out a list of requests in order, as few writes as they allow. */
 static void requests_run(struct disc_rocks *d, struct disc_request *q) {
     while (q != NULL) {
+        enum disc_state state = room_check(d);
         struct disc_request *first = q;
         size_t group_bytes = 0;
         bool sync = false;
 
-        while (q != NULL && q->kind == DISC_WRITE && group_bytes < GROUP_BYTES) {
+        while (q != NULL && q->kind == DISC_WRITE && group_bytes < GROUP_BYTES &&
+               request_fits(q, state)) {
             group_add(d->group, q->batch);
             group_bytes += q->batch->used_bytes;
             sync |= q->sync;
@@ -206,6 +227,9 @@ static void requests_run(struct disc_rocks *d, struct disc_request *q) {
         }
         if (first != q) {
             group_write(d, first, q, sync);
+        } else if (q->kind == DISC_WRITE) {
+            q = q->next;
+            request_done(d, first, EG_DISC);
         } else {
             q = q->next;
             table_change(d, first);
@@ -227,17 +251,18 @@ static struct disc_request *inbox_take(struct disc_rocks *d) {
     return oldest;
 }
 
-/* FULL: is there room, and does RocksDB take a write again? */
+/* FULL or SPENT: is there room, and does RocksDB take a write again? */
 static void full_probe(struct disc_rocks *d) {
+    enum disc_state room = rocks_room(d);
     char *text = NULL;
 
-    if (!rocks_has_room(d))
+    if (room >= (enum disc_state) d->state)
         return;
     rocksdb_put_cf(d->db, d->sync_options, d->meta.family, "probe", 5, "", 0, &text);
     if (text != NULL)
         rocksdb_free(text); /* known already: the note stands */
     else
-        state_set(d, DISC_OPEN, NULL);
+        state_set(d, room, NULL);
 }
 
 /* Wait on the condition for so long at most; the lock is held. */
@@ -263,7 +288,7 @@ static void writer_sleep(struct disc_rocks *d, enum disc_sleep sleep) {
     while (go_on && atomic_load(&d->sleep) != DISC_AWAKE) {
         if (sleep == DISC_NAPPING)
             go_on = wait_ms(d, NAP_MS);
-        else if (d->state == DISC_FULL)
+        else if (d->state == DISC_FULL || d->state == DISC_SPENT)
             go_on = wait_ms(d, FULL_PROBE_MS);
         else
             pthread_cond_wait(&d->wake, &d->lock);
@@ -297,7 +322,7 @@ static void *writer_run(void *arg) {
         } else {
             writer_sleep(d, DISC_ASLEEP);
         }
-        if (d->state == DISC_FULL)
+        if (d->state == DISC_FULL || d->state == DISC_SPENT)
             full_probe(d);
     } while (!writer_stops(d));
     return NULL;
@@ -328,7 +353,8 @@ eg_err rocks_submit(struct disc *base, struct disc_request *q) {
 
     if (EG_UNLIKELY(bytes > DISC_QUEUE_BYTES_MAX))
         return submit_refuse(d, EG_TOO_LARGE);
-    if (EG_UNLIKELY(atomic_load_explicit(&d->state, memory_order_acquire) != DISC_OPEN))
+    if (EG_UNLIKELY(atomic_load_explicit(&d->state, memory_order_acquire) != DISC_OPEN) &&
+        (q->reserved || q->kind == DISC_DROP ? rocks_yields(base, NULL) : EG_DISC) != EG_OK)
         return submit_refuse(d, EG_DISC);
     queued_bytes = atomic_fetch_add(&d->queued_bytes, bytes) + bytes;
     if (EG_UNLIKELY(queued_bytes > DISC_QUEUE_BYTES_MAX)) {

@@ -90,7 +90,7 @@ eg_err reshape_ready(struct shard *s, struct err_note *note) {
         return EG_AGAIN;
     if (!fills(p))
         return EG_OK;
-    err = shard_log_ready(&p->to->log, &why);
+    err = shard_log_ready(&p->to->log, false, &why);
     if (err == EG_BUSY)
         return err_note(note, err, "%s", why.text);
     if (err != EG_OK)
@@ -331,7 +331,7 @@ void reshape_step(struct actor *self, struct shard *s) {
     if (p->paused)
         return;
     t.reader = &w->readers[scheduler_index(actor_scheduler(self))];
-    err = shard_log_ready(&p->to->log, &note);
+    err = shard_log_ready(&p->to->log, false, &note);
     if (err == EG_OK)
         err = walk(&t, &done, &note);
     reader_reset(t.reader);
@@ -350,7 +350,7 @@ void reshape_tick(struct actor *self, struct shard *s) {
 
     if (p == NULL || !p->to->shadow)
         return;
-    shard_log_retry(&p->to->log);
+    shard_log_retry(&p->to->log, self);
     reshape_step(self, s);
 }
 

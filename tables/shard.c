@@ -461,7 +461,7 @@ static void tick(struct actor *self, struct shard *s) {
         (void) shard_purge(s, r, now_ms, SHARD_PURGE_BATCH);
     reader_reset(r);
     epoch_flush(&s->bin);
-    shard_log_retry(&s->log);
+    shard_log_retry(&s->log, self);
     build_step(self, s); /* one that found no memory for its next step */
     reshape_tick(self, s);
     account(s);

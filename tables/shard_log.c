@@ -46,16 +46,18 @@ void shard_log_fini(struct shard_log *l) {
     }
 }
 
-eg_err shard_log_ready(const struct shard_log *l, struct err_note *note) {
+eg_err shard_log_ready(const struct shard_log *l, bool frees, struct err_note *note) {
+    eg_err err;
+
     if (l->disc == NULL)
         return EG_OK;
+    err = EG_UNLIKELY(frees) ? disc_yields(l->disc, note) : disc_health(l->disc, note);
     if (EG_UNLIKELY(l->refused)) {
-        eg_err err = disc_health(l->disc, note);
         return err != EG_OK ? err : err_note(note, EG_BUSY, "the disc is behind");
     }
     if (EG_UNLIKELY(l->batch[l->filling].used_bytes > SHARD_LOG_BYTES_MAX))
         return err_note(note, EG_BUSY, "the disc is behind");
-    return disc_health(l->disc, note);
+    return err;
 }
 
 eg_err shard_log_put(struct shard_log *l, const struct record *rec) {
@@ -98,6 +100,7 @@ static bool submit(struct shard_log *l) {
     l->done->tag = SHARD_LOG_DONE;
     l->request = (struct disc_request){.kind = DISC_WRITE,
                                        .sync = l->sync || l->synced[!l->filling],
+                                       .reserved = true, /* memory shows it already */
                                        .batch = &l->batch[!l->filling],
                                        .done = batch_done};
     l->flights++;
@@ -189,12 +192,15 @@ eg_err shard_log_wait_synced(struct shard_log *l, eg_pid to, eg_ref ref, struct 
 
 static void answer_waiters(struct shard_log *l, struct actor *self, struct buffer *waiters,
                            eg_err err) {
-    struct err_note why = {""};
+    static const char made[] = "made, but the disc refused it";
+    struct err_note reason = {""}, why = {""};
     size_t count;
     struct shard_waiter *w = waiters_of(waiters, &count);
 
-    if (err != EG_OK && disc_health(l->disc, &why) == EG_OK)
-        err_note(&why, err, "the disc refused the batch");
+    if (err != EG_OK) {
+        bool told = disc_health(l->disc, &reason) != EG_OK;
+        err = err_note(&why, EG_IN_DOUBT, told ? "%s: %s" : "%s", made, reason.text);
+    }
     for (size_t i = 0; i < count; i++) {
         if (err == EG_OK) {
             actor_reply(self, w[i].to, w[i].ref, w[i].reply);
@@ -222,10 +228,12 @@ void shard_log_done(struct shard_log *l, struct actor *self) {
     l->in_flight = false;
 }
 
-void shard_log_retry(struct shard_log *l) {
+void shard_log_retry(struct shard_log *l, struct actor *self) {
     if (!l->refused)
         return;
     l->refused = !submit(l);
+    if (l->refused && disc_yields(l->disc, NULL) != EG_OK) /* not only behind */
+        answer_waiters(l, self, &l->waiters[!l->filling], EG_DISC);
 }
 
 bool shard_log_idle(const struct shard_log *l) {

@@ -10,9 +10,15 @@
  *
  * Waiters    Answers that must not leave before their batch is on disc (sync
  *            tables) are held here.
- * Failure    A batch the disc refused is kept and tried again at the
- *            shard's next tick, and until it is through, changes are refused with
- *            EG_DISC: memory may be one batch ahead of the disc, never more.
+ * Full disc  Refuses changes before they are made (EG_DISC, nothing changed),
+ *            except those that make room; what has been made already is written
+ *            from the disc's reserve.
+ * Failure    Where the disc refuses a batch nevertheless (an fsync that failed, or
+ *            even the reserve is used up), its changes are in memory and
+ *            readable, and nobody knows whether they will outlive a restart: who
+ *            waits for them is told EG_IN_DOUBT and why.  The batch is kept and
+ *            tried again at each tick, and until it is through, changes are refused
+ *            with EG_DISC: memory is at most what collected meanwhile ahead.
  * Threads    The shard's owner; the disc's writer only posts the done message.
  */
 #ifndef TABLES_SHARD_LOG_H
@@ -66,9 +72,9 @@ void shard_log_attach(struct shard_log *l, struct disc *disc, struct disc_table 
                       uint32_t shard, bool bag, bool sync);
 void shard_log_fini(struct shard_log *l); /* not in flight; what was not written is dropped */
 
-/* May a change be made now?  EG_DISC: the disc refuses, the note says why.
- * EG_BUSY: too much is waiting for it. */
-EG_MUST_USE eg_err shard_log_ready(const struct shard_log *l, struct err_note *note);
+/* May a change be made now?  One that `frees` also while the disc is full.
+ * EG_DISC: the disc refuses, the note says why.  EG_BUSY: too much is waiting for it. */
+EG_MUST_USE eg_err shard_log_ready(const struct shard_log *l, bool frees, struct err_note *note);
 
 /* Collect one change.  EG_MEMORY: nothing was collected. */
 EG_MUST_USE eg_err shard_log_put(struct shard_log *l, const struct record *rec);
@@ -99,7 +105,8 @@ EG_MUST_USE eg_err shard_log_wait_synced(struct shard_log *l, eg_pid to, eg_ref 
 /* The disc may be done: if so, answer the waiters through `self`.  Call when the
  * done message arrives, and when a new actor takes over. */
 void shard_log_done(struct shard_log *l, struct actor *self);
-void shard_log_retry(struct shard_log *l); /* where `refused`, else nothing */
+/* Where `refused`, else nothing. */
+void shard_log_retry(struct shard_log *l, struct actor *self);
 
 /* Has the disc all that was collected? */
 bool shard_log_is_written(const struct shard_log *l);

@@ -139,6 +139,17 @@ static eg_err may_grow(const struct shard_turn *t, size_t old_bytes, size_t new_
     return EG_OK;
 }
 
+/* What makes room, or needs none: a full disc takes it. */
+static bool frees(const struct shard_turn *t) {
+    static const bool list[SHARD_OP_COUNT] = {
+        [SHARD_DELETE] = true,      [SHARD_DELETE_OBJECT] = true, [SHARD_TAKE] = true,
+        [SHARD_REMOVE_SEEN] = true, [SHARD_CLEAR] = true,         [SHARD_PURGE] = true,
+        [SHARD_SYNC] = true,
+    };
+
+    return t->request != NULL && list[t->request->op];
+}
+
 eg_err shard_ready(struct shard_turn *t) {
     struct shard *s = t->shard;
 
@@ -154,7 +165,7 @@ eg_err shard_ready(struct shard_turn *t) {
     if (EG_UNLIKELY(atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) <= t->now_ms))
         (void) shard_purge(s, t->reader, t->now_ms,
                            SHARD_PURGE_BATCH); /* its count is for timers */
-    return shard_log_ready(&s->log, t->note);
+    return shard_log_ready(&s->log, frees(t), t->note);
 }
 
 static void deadline_moved(struct shard *s) {

@@ -35,7 +35,7 @@ struct log_entry {
     struct disc_batch batch;
 };
 
-enum twin_state { TWIN_OPEN, TWIN_FULL, TWIN_FAILED };
+enum twin_state { TWIN_OPEN, TWIN_FULL, TWIN_SPENT, TWIN_FAILED };
 
 struct disc_twin {
     struct disc base;
@@ -263,10 +263,16 @@ static bool fails_now(uint32_t *countdown) {
     return *countdown > 0 && --*countdown == 0;
 }
 
+/* A full disc takes what may use its reserve. */
+static bool takes(const struct disc_twin *t, const struct disc_request *q) {
+    return t->state == TWIN_OPEN ||
+           (t->state == TWIN_FULL && (q->reserved || q->kind == DISC_DROP));
+}
+
 static eg_err twin_write(struct disc *d, const struct disc_batch *b) {
     struct disc_twin *t = twin_of(d);
 
-    if (t->state != TWIN_OPEN) {
+    if (t->state >= TWIN_SPENT) {
         t->stats.refused++;
         return EG_DISC;
     }
@@ -284,7 +290,7 @@ static eg_err twin_write(struct disc *d, const struct disc_batch *b) {
 static eg_err table_change(struct disc_twin *t, struct disc_request *q) {
     struct disc_table *table;
 
-    if (t->state != TWIN_OPEN)
+    if (!takes(t, q))
         return EG_DISC;
     if (q->kind == DISC_DROP) {
         EG_ASSERT(!q->table->dropped);
@@ -322,10 +328,11 @@ static void request_done(struct disc_twin *t, struct disc_request *q, eg_err err
 /* Write the requests from `q` on that are writes, as one group; returns the rest. */
 static struct disc_request *group_run(struct disc_twin *t, struct disc_request *q) {
     struct disc_request *first = q, *end;
-    eg_err err = t->state == TWIN_OPEN ? EG_OK : EG_DISC;
+    eg_err err = takes(t, q) ? EG_OK : EG_DISC;
     bool sync = false;
 
-    for (end = first; end != NULL && end->kind == DISC_WRITE; end = end->next)
+    for (end = first; end != NULL && end->kind == DISC_WRITE && takes(t, end) == takes(t, first);
+         end = end->next)
         sync |= end->sync;
     if (err == EG_OK && fails_now(&t->fail_write))
         err = EG_DISC, t->state = TWIN_FAILED;
@@ -371,7 +378,7 @@ static eg_err twin_submit(struct disc *d, struct disc_request *q) {
 
     if (bytes > DISC_QUEUE_BYTES_MAX)
         err = EG_TOO_LARGE;
-    else if (t->state != TWIN_OPEN)
+    else if (!takes(t, q))
         err = EG_DISC;
     else if (t->queued_bytes + bytes > DISC_QUEUE_BYTES_MAX)
         err = EG_BUSY;
@@ -517,7 +524,11 @@ static eg_err twin_health(struct disc *d, struct err_note *note) {
     if (t->state == TWIN_OPEN)
         return EG_OK;
     return err_note(note, EG_DISC, "%s",
-                    t->state == TWIN_FULL ? "no space left on the disc" : "the disc failed");
+                    t->state == TWIN_FAILED ? "the disc failed" : "no space left on the disc");
+}
+
+static eg_err twin_yields(struct disc *d, struct err_note *note) {
+    return twin_of(d)->state == TWIN_FULL ? EG_OK : twin_health(d, note);
 }
 
 static struct disc_stats twin_stats(struct disc *d) {
@@ -605,6 +616,7 @@ static const struct disc_ops twin_ops = {
     .tables = twin_tables,
     .forget = twin_forget,
     .health = twin_health,
+    .yields = twin_yields,
     .stats = twin_stats,
     .close = twin_close,
 };
@@ -645,6 +657,11 @@ void disc_twin_fail_sync(struct disc_twin *t, uint32_t nth) {
 void disc_twin_set_full(struct disc_twin *t, bool full) {
     if (t->state != TWIN_FAILED)
         t->state = full ? TWIN_FULL : TWIN_OPEN;
+}
+
+void disc_twin_set_spent(struct disc_twin *t, bool spent) {
+    if (t->state != TWIN_FAILED)
+        t->state = spent ? TWIN_SPENT : TWIN_OPEN;
 }
 
 void disc_twin_damage(struct disc_twin *t, struct disc_table *table, struct disc_bytes key) {

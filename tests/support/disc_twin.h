@@ -47,6 +47,8 @@ void disc_twin_restart(struct disc_twin *t);
 void disc_twin_fail_write(struct disc_twin *t, uint32_t nth);
 void disc_twin_fail_sync(struct disc_twin *t, uint32_t nth);
 void disc_twin_set_full(struct disc_twin *t, bool full);
+/* Not even the reserve is left. */
+void disc_twin_set_spent(struct disc_twin *t, bool spent);
 /* Reading this row gives EG_CORRUPT from now on. */
 void disc_twin_damage(struct disc_twin *t, struct disc_table *table, struct disc_bytes key);
 

@@ -182,12 +182,13 @@ Test(table_faults, a_full_disc_refuses_writes_reads_go_on_and_nothing_acknowledg
 }
 
 /* Somebody who hears answers without waiting for them. */
-static int replies;
+static int replies, doubts;
 
 static void hear(struct actor *self, void *state, struct message *m) {
     (void) self;
     (void) state;
     replies += m->kind == MESSAGE_REPLY && m->tag == EG_OK;
+    doubts += m->kind == MESSAGE_REPLY && (eg_err) m->tag == EG_IN_DOUBT;
 }
 
 static eg_pid listener(void) {
@@ -196,6 +197,90 @@ static eg_pid listener(void) {
 
     cr_assert_eq(actor_spawn(w.st->rt, NULL, &(struct spawn_opts){.ops = &ops}, &pid, NULL), EG_OK);
     return pid;
+}
+
+/* What was made before the disc was full is written from the reserve, and so is told of
+ * as any other write; what comes later is refused and not made. */
+Test(table_faults, a_write_that_a_full_disc_refuses_is_nowhere) {
+    struct shard_request q = {.op = SHARD_WRITE};
+    eg_pid who = listener();
+    struct made m;
+
+    create("t", "disc", "sync");
+    for (int64_t key = 1; key <= 4; key++) { /* of one shard, some on their way, some collected */
+        w.pump.still = true;
+        q.value = pair(&m, key, key * 10);
+        reader_enter(&w.reader);
+        cr_assert_eq(table_send(table_world_find(&w, "t"), who, 1, &q, NULL), EG_OK);
+        reader_exit(&w.reader);
+        stepper_run_ms(w.st, 20);
+    }
+    disc_twin_set_full(w.pump.twin, true);
+    disc_pump_go_on(&w.pump);
+    stepper_run_ms(w.st, 500);
+    cr_assert_eq(replies, 4);
+    cr_assert_eq(write_pair("t", 5, 50), EG_DISC);
+    cr_assert_eq(read_pair("t", 5), -1);
+    restart();
+    for (int64_t key = 1; key <= 4; key++)
+        cr_assert_eq(read_pair("t", key), key * 10);
+    cr_assert_eq(read_pair("t", 5), -1);
+    finish();
+}
+
+/* Where even the reserve is gone the write was made, and its caller is told that nobody
+ * knows what becomes of it, also when its batch was only collecting. */
+Test(table_faults, a_write_that_was_made_when_the_disc_refused_is_in_doubt) {
+    struct shard_request q = {.op = SHARD_WRITE};
+    eg_pid who = listener();
+    struct made m;
+
+    create("t", "disc", "sync");
+    w.pump.still = true;
+    for (int64_t key = 1; key <= 8; key++) {
+        q.value = pair(&m, key, key);
+        reader_enter(&w.reader);
+        cr_assert_eq(table_send(table_world_find(&w, "t"), who, 1, &q, NULL), EG_OK);
+        reader_exit(&w.reader);
+        stepper_run_ms(w.st, 20);
+    }
+    disc_twin_set_spent(w.pump.twin, true);
+    disc_pump_go_on(&w.pump);
+    stepper_run_ms(w.st, 500);
+    cr_assert_gt(doubts, 0);
+    cr_assert_eq(write_pair("t", 9, 9), EG_DISC);
+    cr_assert_eq(read_pair("t", 9), -1);
+    disc_twin_set_spent(w.pump.twin, false);
+    stepper_run_ms(w.st, 500);
+    cr_assert_eq(replies + doubts, 8, "%d and %d", replies, doubts);
+    cr_assert_eq(write_pair("t", 9, 9), EG_OK);
+    restart();
+    for (int64_t key = 1; key <= 9; key++)
+        cr_assert_eq(read_pair("t", key), key);
+    finish();
+}
+
+Test(table_faults, a_full_disc_takes_what_makes_room) {
+    const char *storages[] = {"disc", "disc_only"};
+    struct made m;
+
+    for (size_t i = 0; i < EG_COUNTOF(storages); i++) {
+        create("t", storages[i], "sync");
+        for (int64_t key = 1; key <= 3; key++)
+            cr_assert_eq(write_pair("t", key, key), EG_OK);
+        stepper_run_ms(w.st, 50);
+        disc_twin_set_full(w.pump.twin, true);
+        cr_assert_eq(write_pair("t", 1, 2), EG_DISC);
+        cr_assert_eq(run("t", (struct shard_request){.op = SHARD_DELETE, .key = number(&m, 1)}),
+                     EG_OK);
+        cr_assert_eq(read_pair("t", 1), -1);
+        cr_assert_eq(read_pair("t", 2), 2);
+        cr_assert_eq(table_world_ask(&w, CATALOG_CLEAR, "t", (struct value){0}), EG_OK);
+        cr_assert_eq(read_pair("t", 2), -1);
+        cr_assert_eq(table_world_ask(&w, CATALOG_DROP, "t", (struct value){0}), EG_OK);
+        disc_twin_set_full(w.pump.twin, false);
+    }
+    finish();
 }
 
 /* A twin's log is durable when nothing in it is left unsynced. */
@@ -225,7 +310,7 @@ Test(table_faults, a_failed_sync_is_never_acknowledged_and_says_why) {
     create("t", "disc", "sync");
     cr_assert_eq(write_pair("t", 1, 10), EG_OK);
     disc_twin_fail_sync(w.pump.twin, 1);
-    cr_assert_eq(write_pair("t", 2, 20), EG_DISC);
+    cr_assert_eq(write_pair("t", 2, 20), EG_IN_DOUBT); /* it was made, and may be on disc */
     cr_assert(strstr(w.note.text, "failed") != NULL, "%s", w.note.text);
     cr_assert_eq(write_pair("t", 3, 30), EG_DISC);
     cr_assert_eq(read_pair("t", 1), 10);
@@ -277,10 +362,10 @@ Test(table_faults, a_table_that_the_disc_will_not_forget_stays) {
     create("t", "disc", "async");
     cr_assert_eq(write_pair("t", 1, 10), EG_OK);
     stepper_run_ms(w.st, 50);
-    disc_twin_set_full(w.pump.twin, true);
+    disc_twin_set_spent(w.pump.twin, true);
     cr_assert_eq(table_world_ask(&w, CATALOG_DROP, "t", (struct value){0}), EG_DISC);
     cr_assert_eq(read_pair("t", 1), 10);
-    disc_twin_set_full(w.pump.twin, false);
+    disc_twin_set_spent(w.pump.twin, false);
     cr_assert_eq(table_world_ask(&w, CATALOG_DROP, "t", (struct value){0}), EG_OK);
     create("t", "disc", "async");
     finish();

@@ -295,13 +295,13 @@ Test(store_disc, a_disc_that_refuses_changes_nothing_and_forgets_what_went_along
     const struct record *old;
 
     put_indexed(1, "red");
-    disc_twin_set_full(twin, true);
+    disc_twin_set_spent(twin, true);
     cr_assert_eq(disc_record_drop_index(store_disc_extra(store), table, 3, 1), EG_OK);
     cr_assert_eq(put(store, 1, "blue", &old), EG_DISC);
     cr_assert_eq(store->ops->clear(store), EG_DISC);
     cr_assert_eq(store_disc_extra(store)->used_bytes, 0);
     cr_assert(value_is_string(record_field(get(store, 1), 1), "red"));
-    disc_twin_set_full(twin, false);
+    disc_twin_set_spent(twin, false);
     put_ok(store, 2, "blue");
     cr_assert_eq(count_by("red"), 1);
 }
