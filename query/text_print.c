@@ -122,8 +122,16 @@ static eg_err print_operator(const struct text_node *n, struct buffer *out) {
     eg_err err;
 
     switch (n->op) {
+    case EXPR_SQL_NEGATE: /* of a number it would read as one, of another minus as a comment */
+        if (n->arg[0]->kind == TEXT_LITERAL || n->arg[0]->kind == TEXT_CALL) {
+            err = put(out, "-(");
+            if (err == EG_OK)
+                err = print(n->arg[0], BINDS_OR, out);
+            return err == EG_OK ? put(out, ")") : err;
+        }
+        err = put(out, text);
+        return err == EG_OK ? print(n->arg[0], binds, out) : err;
     case EXPR_SQL_NOT:
-    case EXPR_SQL_NEGATE:
         err = put(out, text);
         return err == EG_OK ? print(n->arg[0], binds, out) : err;
     case EXPR_SQL_IS_NULL:
