@@ -236,3 +236,23 @@ Test(epoch_oom, open_fails_cleanly) {
     cr_assert_null(e);
     cr_assert_eq(none.live, 0);
 }
+
+/* A structure that was retired itself takes what waited in its bin with it, closed batches
+ * and open ones; the bin is as new afterwards. */
+Test(epoch, a_bin_is_discarded_whole_whatever_waits_for_an_epoch) {
+    static char things[3000];
+    int count = 0;
+
+    for (int round = 0; round < 2; round++) {
+        for (; count < 1500 * (round + 1); count++) {
+            retire(&things[count]);
+            if (count % 1100 == 1000)
+                epoch_sweep(&bin);
+        }
+        epoch_bin_discard(&bin);
+        cr_assert_eq(freed, count);
+        cr_assert_eq(bin.retired_count, 0);
+    }
+    epoch_sweep(&bin);
+    epoch_flush(&bin);
+}
