@@ -697,15 +697,18 @@ static void tick_jobs(struct actor *self, struct catalog *c) {
     }
 }
 
-static void start_tick(struct actor *self) {
-    struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
+/* Where there is no memory for it, the next turn asks again. */
+static void start_tick(struct actor *self, struct catalog *c) {
+    struct message *m;
     eg_ref timer;
 
-    if (m == NULL)
-        return; /* what is dropped later is freed at close */
-    m->tag = CATALOG_TICK;
-    if (actor_start_timer(self, CATALOG_TICK_MS, m, &timer) != EG_OK)
+    if (EG_LIKELY(c->ticking))
         return;
+    m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
+    if (m == NULL)
+        return;
+    m->tag = CATALOG_TICK;
+    c->ticking = actor_start_timer(self, CATALOG_TICK_MS, m, &timer) == EG_OK;
 }
 
 static void receive(struct actor *self, void *state, struct message *m) {
@@ -715,7 +718,7 @@ static void receive(struct actor *self, void *state, struct message *m) {
     if (m->kind == MESSAGE_CALL) {
         on_call(self, c, m);
     } else if (m->tag == CATALOG_TICK) {
-        start_tick(self);
+        c->ticking = false;
         watch_hub_tick(c->world.watch);
         tell_states(c);
         if (open)
@@ -728,6 +731,7 @@ static void receive(struct actor *self, void *state, struct message *m) {
         }
         on_answer(self, c, m);
     }
+    start_tick(self, c);
     next_turn(self, c);
     bury(c);
     if (open)
@@ -771,7 +775,8 @@ static eg_err init(struct actor *self, void *state, const void *arg) {
     *(struct catalog **) state = c;
     atomic_store(&c->pid, (uint64_t) pid.slot << 32 | pid.generation);
     take_over(self, c);
-    start_tick(self);
+    c->ticking = false; /* a predecessor's timer went with it */
+    start_tick(self, c);
     return EG_OK;
 }
 

@@ -22,6 +22,7 @@ struct catalog {
     uint32_t waiting_count;
     uint64_t last_job;
     struct list_node dying; /* dropped tables that somebody still holds */
+    bool ticking;           /* a tick is on its way                     */
 };
 
 /* ---- tables as the catalog makes them (catalog_table.c) ------------------------- */
