@@ -144,6 +144,18 @@ void index_seek(const struct index *x, struct index_iter *it, const struct index
     btree_seek(&it->at, x->tree, NULL, somewhere ? &p : NULL, after, b->reverse);
 }
 
+void index_prefetch_many(const struct index *const *x, size_t n, const struct index_bounds *b) {
+    const struct btree *trees[BTREE_MANY_MAX];
+    struct probe p;
+    bool after;
+
+    EG_ASSERT(n <= BTREE_MANY_MAX);
+    for (size_t i = 0; i < n; i++)
+        trees[i] = x[i]->tree;
+    if (n > 0 && seek_probe(&p, btree_order(trees[0]), b, &after))
+        btree_prefetch_many(trees, &p, n);
+}
+
 void index_seek_behind(const struct index *x, struct index_iter *it, const struct index_bounds *b,
                        const struct value values[INDEX_PLACE_MAX]) {
     struct probe p;

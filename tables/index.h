@@ -73,6 +73,10 @@ struct index_iter {
     struct index_bounds bounds;
 };
 void index_seek(const struct index *x, struct index_iter *it, const struct index_bounds *b);
+/* Ask for what index_seek() of each will look at, all at once; they are of one spec.
+ * n <= BTREE_MANY_MAX. */
+void index_prefetch_many(const struct index *const *x, size_t n, const struct index_bounds *b);
+
 const struct record *index_next(struct index_iter *it); /* NULL: no more */
 
 /* Append where `rec` stands, a value to go on behind it in a later section: its parts

@@ -152,6 +152,21 @@ static const struct index *whole_index(struct shard *s, uint32_t id) {
     return index_in(slot) == x ? x : NULL;
 }
 
+void shard_index_prefetch(struct shard *shards, uint32_t count, uint32_t id,
+                          const struct index_bounds *b) {
+    const struct index *x[BTREE_MANY_MAX];
+    uint32_t found = 0;
+
+    EG_ASSERT(count <= BTREE_MANY_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct index *of = on_disc(&shards[i]) ? NULL : whole_index(&shards[i], id);
+        if (of != NULL && b->equal_count + (b->range != NULL) <= index_spec(of)->part_count)
+            x[found++] = of;
+    }
+    if (found > 1)
+        index_prefetch_many(x, found, b);
+}
+
 eg_err shard_index_seek(struct shard_index_scan *scan, struct shard *s, struct reader *r,
                         uint32_t id, const struct index_bounds *b, struct value place) {
     const struct index *x = whole_index(s, id);

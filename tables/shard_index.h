@@ -45,6 +45,11 @@ const struct record *shard_index_next(struct shard_index_scan *scan);
 EG_MUST_USE eg_err shard_index_place(const struct shard_index_scan *scan, const struct record *last,
                                      struct buffer *place);
 
+/* Ask for what shard_index_seek() of each of `count` shards will look at, so that they wait
+ * for memory together.  count <= BTREE_MANY_MAX. */
+void shard_index_prefetch(struct shard *shards, uint32_t count, uint32_t id,
+                          const struct index_bounds *b);
+
 /* Append the records of a stretch that have not expired; adds to *count.
  * EG_BAD_REQUEST, EG_TOO_LARGE. */
 EG_MUST_USE eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t id,

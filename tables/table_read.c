@@ -151,8 +151,13 @@ eg_err table_index_read(struct table *t, struct reader *r, const char *name, siz
         err = answer_begin(&answer, result);
     if (err != EG_OK)
         return err;
-    for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++)
+    for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++) {
+        if (i % BTREE_MANY_MAX == 0)
+            shard_index_prefetch(&t->shard[i],
+                                 EG_MIN(t->shard_count - i, (uint32_t) BTREE_MANY_MAX), x->id,
+                                 &bounds);
         err = shard_index_read(&t->shard[i], r, x->id, &bounds, now, result, &answer.count);
+    }
     return answer_end(&answer, err);
 }
 
