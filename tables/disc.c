@@ -19,6 +19,7 @@ void disc_batch_reset(struct disc_batch *b) {
         disc_batch_fini(b);
     b->used_bytes = 0;
     b->count = 0;
+    b->patient = false;
 }
 
 static size_t change_bytes(size_t key_bytes, size_t value_bytes) {

@@ -57,6 +57,7 @@ struct disc_batch {
     size_t used_bytes;
     size_t room_bytes;
     uint32_t count; /* of changes */
+    bool patient;   /* disc_write() waits where the disc is behind, and is not refused */
 };
 
 enum disc_change_kind { DISC_PUT, DISC_DEL, DISC_DEL_RANGE };

@@ -139,7 +139,7 @@ eg_err rocks_write(struct disc *base, const struct disc_batch *b) {
     }
     group = rocksdb_writebatch_create();
     group_add(group, b);
-    rocksdb_write(d->db, d->hasty_options, group, &text);
+    rocksdb_write(d->db, b->patient ? d->write_options : d->hasty_options, group, &text);
     rocksdb_writebatch_destroy(group);
     if (text == NULL) {
         atomic_fetch_add(&d->written_bytes, b->used_bytes);

@@ -179,7 +179,8 @@ void shard_edit_undo(struct reader *r, const struct shard_change *change, size_t
         if (err == EG_OK)
             continue;
         /* In memory, a change that stays half done breaks what the table promises: stop.  A
-         * disc that has begun to refuse keeps the rows it took. */
+         * disc that has failed or is spent keeps the rows it took; one that is only behind is
+         * waited for. */
         EG_ASSERT(table->storage == STORAGE_DISC_ONLY);
         env_log(table->world->o.env, ENV_LOG_ERROR, "table",
                 "%s: %zu records of a refused write_many stay on disc", schema_of(table)->name.text,

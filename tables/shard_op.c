@@ -218,7 +218,8 @@ static eg_err rank_room(struct shard *s, uint64_t expiry_ms) {
 
 /* A ram or disc table's log writes the clock with its batch; a disc_only store
  * writes at once, and so needs the clock that the change will leave at once. */
-static eg_err clock_along(struct shard *s, const struct record *fresh) {
+static eg_err clock_along(const struct shard_turn *t, const struct record *fresh) {
+    struct shard *s = t->shard;
     uint8_t clock[SHARD_CLOCK_BYTES];
 
     if (s->table->storage != STORAGE_DISC_ONLY)
@@ -228,6 +229,8 @@ static eg_err clock_along(struct shard *s, const struct record *fresh) {
     s->sequence++;
     shard_clock_pack(s, clock);
     s->sequence--;
+    /* What is half done must be taken back also where the disc is behind. */
+    store_disc_extra(s->store)->patient = t->taking_back;
     return disc_record_put_clock(store_disc_extra(s->store), s->table->disc_table, s->number,
                                  (struct disc_bytes){clock, sizeof clock});
 }
@@ -250,7 +253,7 @@ static eg_err install(struct shard_turn *t, const struct record *old, struct rec
     err = shard_index_update(s, old, rec);
     if (err != EG_OK)
         goto rewind;
-    err = clock_along(s, rec);
+    err = clock_along(t, rec);
     if (err == EG_OK)
         err = s->store->ops->put(s->store, t->key, rec, replaced);
     if (err != EG_OK)
@@ -343,7 +346,7 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
     err = shard_index_update(s, rec, NULL);
     if (err != EG_OK)
         goto rewind;
-    err = clock_along(s, NULL);
+    err = clock_along(t, NULL);
     if (err == EG_OK)
         err = s->store->ops->remove(s->store, k, rec);
     if (err != EG_OK)

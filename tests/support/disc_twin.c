@@ -50,6 +50,7 @@ struct disc_twin {
     uint64_t queued_bytes;
     enum twin_state state;
     uint32_t fail_write, fail_sync; /* groups until then; 0: never */
+    uint32_t behind_in;             /* direct writes until the disc is behind; 0: it is not */
     struct disc_stats stats;
 };
 
@@ -280,6 +281,12 @@ static eg_err twin_write(struct disc *d, const struct disc_batch *b) {
         t->state = TWIN_FAILED;
         t->stats.refused++;
         return EG_DISC;
+    }
+    if (t->behind_in > 1) {
+        t->behind_in--;
+    } else if (t->behind_in == 1 && !b->patient) {
+        t->stats.refused++;
+        return EG_BUSY;
     }
     log_append(t, b);
     batch_apply(t, b, false);
@@ -652,6 +659,10 @@ void disc_twin_fail_write(struct disc_twin *t, uint32_t nth) {
 
 void disc_twin_fail_sync(struct disc_twin *t, uint32_t nth) {
     t->fail_sync = nth;
+}
+
+void disc_twin_set_behind(struct disc_twin *t, uint32_t nth) {
+    t->behind_in = nth;
 }
 
 void disc_twin_set_full(struct disc_twin *t, bool full) {

@@ -46,6 +46,9 @@ void disc_twin_restart(struct disc_twin *t);
  * the disc refuses from there on; what failed in fsync may be there after a crash. */
 void disc_twin_fail_write(struct disc_twin *t, uint32_t nth);
 void disc_twin_fail_sync(struct disc_twin *t, uint32_t nth);
+/* The n-th disc_write() from now on and all after it are refused with EG_BUSY, as where
+ * RocksDB would stall; not those that are patient.  0: no more. */
+void disc_twin_set_behind(struct disc_twin *t, uint32_t nth);
 void disc_twin_set_full(struct disc_twin *t, bool full);
 /* Not even the reserve is left. */
 void disc_twin_set_spent(struct disc_twin *t, bool spent);

@@ -337,6 +337,23 @@ Test(table_faults, a_disc_that_fails_in_the_middle_of_write_many_does_not_stop_t
     finish();
 }
 
+Test(table_faults, a_disc_that_falls_behind_in_the_middle_of_write_many_leaves_nothing_of_it) {
+    struct made m;
+
+    create("t", "disc_only", "async");
+    cr_assert_eq(write_pair("t", 2, 20), EG_OK);
+    disc_twin_set_behind(w.pump.twin, 3);
+    value_put_array(begin(&m), 4);
+    for (int64_t i = 1; i <= 4; i++)
+        put_pair(&m.w, i, 100 + i);
+    cr_assert_eq(write_many("t", end(&m)), EG_BUSY);
+    cr_assert_eq(read_pair("t", 1), -1);
+    cr_assert_eq(read_pair("t", 2), 20);
+    disc_twin_set_behind(w.pump.twin, 0);
+    cr_assert_eq(write_pair("t", 1, 11), EG_OK);
+    finish();
+}
+
 Test(table_faults, an_index_that_the_disc_refuses_leaves_things_as_they_were) {
     struct made m;
     struct value name;
