@@ -6,7 +6,7 @@
  *     CLEAR       shards: clear
  *     ADD_INDEX   shards: build -> [disc: schema] -> publish the schema
  *     DROP_INDEX  [disc: schema] -> publish the schema -> shards: drop
- *     WRITE_MANY  in place if the shards are idle, else shards: their records
+ *     WRITE_MANY  in place as soon as the shards are idle -> [sync: shards: on disc]
  *     SYNC        shards: all on disc
  *     MOMENT      no write_many under way -> all shards at once: snapshot
  *     ALTER       see catalog_reshape.c
@@ -31,8 +31,7 @@ enum {
     CATALOG_TICK,                /* tag: look for dropped tables that can be freed    */
     CATALOG_STEP,                /* tag: the next step of the job in the payload      */
     CATALOG_TICK_MS = 200,
-    WRITE_MANY_PATIENCE_MS = 5000, /* until all shards of a table with a unique index are idle */
-    CATALOG_SHARE_BYTES_MAX = 64 << 20, /* of one shard's records in a write_many */
+    WRITE_MANY_PATIENCE_MS = 5000, /* until all its shards are idle */
 };
 
 static struct alloc *alloc_of(const struct catalog *c) {
@@ -390,26 +389,6 @@ void job_publish_schema(struct job *j) {
 
 /* ---- write_many ------------------------------------------------------------------------- */
 
-/* Each shard gets its own records, in the order they were given. */
-static void ask_each_share(struct actor *self, struct job *j) {
-    struct table *t = j->table;
-    struct buffer share;
-
-    buffer_init(&share, alloc_of(j->catalog), CATALOG_SHARE_BYTES_MAX);
-    for (uint32_t i = 0; i < t->shard_count && j->err == EG_OK; i++) {
-        struct shard_request q = {.op = SHARD_WRITE_MANY, .ttl_ms = j->request.ttl_ms};
-        uint32_t count = 0;
-        eg_err err = table_share(t, i, j->request.value, &share, &count);
-
-        if (err != EG_OK)
-            job_failed(j, err);
-        q.value = (struct value){share.at, (uint32_t) share.size_bytes};
-        if (err == EG_OK && count != 0)
-            job_ask_shard(self, j, &t->shard[i], SHARD_WRITE_MANY, &q);
-    }
-    buffer_fini(&share);
-}
-
 void job_step_later(struct actor *self, struct job *j) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, sizeof j->id);
     eg_ref timer;
@@ -424,8 +403,9 @@ void job_step_later(struct actor *self, struct job *j) {
         job_failed(j, EG_MEMORY);
 }
 
-/* A table with a unique index may refuse any record, so all are written here in one go, as
- * soon as the shards are idle at once; a sync table's shards say when they are on disc. */
+/* Any record may be refused (a limit, a unique index, the disc), so all are written here in
+ * one go, as soon as their shards are idle at once; a sync table's shards then say when
+ * they are on disc. */
 static void write_all_or_none(struct actor *self, struct job *j, eg_err err) {
     uint64_t now_ns = env_now_ns(j->catalog->world.o.env);
 
@@ -443,40 +423,20 @@ static void write_all_or_none(struct actor *self, struct job *j, eg_err err) {
     }
 }
 
-/* Has the table a unique index, or is it about to? */
-static bool is_unique(const struct job *j) {
-    const struct list_node *end = &j->catalog->jobs;
-
-    for (const struct list_node *n = end->next; n != end; n = n->next) {
-        const struct job *other = EG_CONTAINER_OF(n, const struct job, node);
-        if (other->request.op == CATALOG_ADD_INDEX && other->table == j->table &&
-            other->index.unique)
-            return true;
-    }
-    return table_is_unique(j->table);
-}
-
 static bool write_many_step(struct actor *self, struct job *j) {
     struct reader *r = reader_of(j->catalog, self);
     struct value_writer w;
     uint8_t number[9];
 
     if (j->step++ == 0 && j->err == EG_OK) {
-        bool unique = is_unique(j);
         struct buffer result;
         eg_err err;
 
         buffer_init(&result, alloc_of(j->catalog), 64);
-        err = (unique ? table_many_here : table_try_many)(j->table, r, j->request.value,
-                                                          j->request.ttl_ms, &result, &j->note);
+        err = table_many_here(j->table, r, j->request.value, j->request.ttl_ms, &result, &j->note);
         reader_reset(r);
         buffer_fini(&result);
-        if (unique)
-            write_all_or_none(self, j, err);
-        else if (err != EG_AGAIN)
-            job_failed(j, err);
-        else
-            ask_each_share(self, j);
+        write_all_or_none(self, j, err);
         if (j->asked != 0)
             return false;
     }

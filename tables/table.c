@@ -12,7 +12,6 @@
 #include <string.h>
 
 enum {
-    ARRAY32_BYTES = 5,
     /* What the disc is handed at once must fit its queue, beside what a shard may have
      * collected before: a batch that never fits would hold up its shard for ever. */
     ROW_OVERHEAD_BYTES = 64,
@@ -464,39 +463,4 @@ eg_err table_try_many(struct table *t, struct reader *r, struct value records, u
 eg_err table_many_here(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
                        struct buffer *result, struct err_note *note) {
     return many_here(t, r, records, ttl_ms, true, result, note);
-}
-
-bool table_is_unique(const struct table *t) {
-    const struct schema *s = schema_of(t);
-
-    for (uint32_t i = 0; i < s->index_count; i++)
-        if (s->index[i]->unique)
-            return true;
-    return false;
-}
-
-eg_err table_share(struct table *t, uint32_t shard, struct value records, struct buffer *share,
-                   uint32_t *count) {
-    struct value_iter it = value_iter_of(records);
-    struct value array, key_value;
-    uint8_t *header;
-
-    buffer_clear(share);
-    *count = 0;
-    if (buffer_room(share, ARRAY32_BYTES) == NULL)
-        return EG_MEMORY;
-    share->size_bytes = ARRAY32_BYTES;
-    while (value_iter_next(&it, &array)) {
-        EG_ASSERT(array_element(array, 0, &key_value));
-        if (shard_of(t, key_hash(key_value, t->seed))->number != shard)
-            continue;
-        if (!buffer_append(share, array.at, array.size_bytes))
-            return EG_MEMORY;
-        ++*count;
-    }
-    header = share->at;
-    header[0] = 0xdd; /* array 32: fixed length, so written before the count is known */
-    for (int i = 0; i < 4; i++)
-        header[1 + i] = (uint8_t) (*count >> (24 - 8 * i));
-    return EG_OK;
 }

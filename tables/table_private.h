@@ -49,17 +49,9 @@ static inline const struct schema *schema_of(const struct table *t) {
     return atomic_load_explicit(&t->schema, memory_order_acquire);
 }
 
-/* [record, ...] of those of `records` that belong to one shard, in their order.
- * They have been checked.  EG_MEMORY. */
-EG_MUST_USE eg_err table_share(struct table *t, uint32_t shard, struct value records,
-                               struct buffer *share, uint32_t *count);
-
 /* write_many in place, also into a sync table: the answer then waits for SHARD_SYNC. */
 EG_MUST_USE eg_err table_many_here(struct table *t, struct reader *r, struct value records,
                                    uint64_t ttl_ms, struct buffer *result, struct err_note *note);
-/* Has it a unique index?  Then write_many is never cut into shares: one that is refused
- * would leave the others. */
-bool table_is_unique(const struct table *t);
 
 /* The shard takes the top bits of the hash; stores and tags take lower ones. */
 static inline struct shard *shard_of(struct table *t, uint64_t hash) {

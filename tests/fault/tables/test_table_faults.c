@@ -483,6 +483,31 @@ Test(table_faults, a_write_many_that_the_limit_refuses_is_taken_back) {
     finish();
 }
 
+/* It always goes through the catalog.  One batch may pass the limit by its own size. */
+Test(table_faults, a_write_many_into_a_sync_table_is_in_all_shards_or_in_none) {
+    enum { RECORDS = 500 };
+    struct made m;
+    eg_err err;
+
+    value_put_map(begin(&m), 4);
+    value_put_text(&m.w, "storage");
+    value_put_text(&m.w, "disc");
+    value_put_text(&m.w, "durability");
+    value_put_text(&m.w, "sync");
+    value_put_text(&m.w, "max_bytes");
+    value_put_u64(&m.w, 8 * 1024);
+    value_put_text(&m.w, "shards");
+    value_put_u64(&m.w, 4);
+    cr_assert_eq(table_world_ask(&w, CATALOG_CREATE, "t", end(&m)), EG_OK);
+    value_put_array(begin(&m), RECORDS);
+    for (int64_t i = 0; i < RECORDS; i++)
+        put_pair(&m.w, i, i);
+    err = write_many("t", end(&m));
+    for (int64_t i = 0; i < RECORDS; i++)
+        cr_assert_eq(read_pair("t", i), err == EG_OK ? i : -1, "record %d, %d", (int) i, (int) err);
+    finish();
+}
+
 Test(table_faults, a_cache_that_overflows_within_one_write_many_keeps_the_newest) {
     struct made m;
 
