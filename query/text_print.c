@@ -46,6 +46,14 @@ static eg_err put_quoted(struct buffer *out, const uint8_t *at, uint32_t size_by
     return err == EG_OK ? put(out, "'") : err;
 }
 
+/* A whole one keeps a point: without it it would be read as an integer, and -0.0 as 0. */
+static void print_double(char *text, size_t size_bytes, double d) {
+    int length = snprintf(text, size_bytes, "%.17g", d);
+
+    if (strpbrk(text, ".e") == NULL)
+        snprintf(text + length, size_bytes - (size_t) length, ".0");
+}
+
 static eg_err put_number(struct buffer *out, struct value v) {
     char text[40];
     int64_t n;
@@ -57,7 +65,7 @@ static eg_err put_number(struct buffer *out, struct value v) {
     else if (value_is_integer(v) && value_get_u64(v, &u))
         snprintf(text, sizeof text, "%" PRIu64, u);
     else if (value_get_double(v, &d))
-        snprintf(text, sizeof text, "%.17g", d);
+        print_double(text, sizeof text, d);
     return put(out, text);
 }
 

@@ -53,7 +53,8 @@ Test(text_parser, an_expression_prints_as_it_was_meant) {
         {"a < (b = c)", "a < (b = c)"},
         {"t.a.b = \"or\"", "t.a.b = or"},
         {"x'00fF' = ?", "x'00ff' = ?"},
-        {"1e3 = 1000 and .5 < 2.", "1000 = 1000 and 0.5 < 2"},
+        {"1e3 = 1000 and .5 < 2.", "1000.0 = 1000 and 0.5 < 2.0"},
+        {"-.0 = -0 and 1e20 < 1e15", "-0.0 = 0 and 1e+20 < 1000000000000000.0"},
         {"-9223372036854775808 < 18446744073709551615",
          "-9223372036854775808 < 18446744073709551615"},
         {"a -- a comment\n = 1", "a = 1"},
@@ -64,6 +65,42 @@ Test(text_parser, an_expression_prints_as_it_was_meant) {
         strcat(text, rows[i].text);
         cr_assert_eq(parse(text), EG_OK, "%s: %s", text, note.text);
         cr_assert_str_eq(print(query->where), rows[i].meant);
+    }
+}
+
+Test(text_parser, a_number_prints_as_what_reads_back_as_it) {
+    static const char *const numbers[] = {"0",
+                                          "-0",
+                                          "-.0",
+                                          "0.0",
+                                          "1",
+                                          "1.",
+                                          "-7.0",
+                                          "2.5e-9",
+                                          "5e-324",
+                                          "1e16",
+                                          "1e17",
+                                          "12345678901234567.",
+                                          "18446744073709551615",
+                                          "18446744073709551616",
+                                          "-9223372036854775808",
+                                          "-9223372036854775809",
+                                          "1.7976931348623157e308"};
+
+    for (size_t i = 0; i < EG_COUNTOF(numbers); i++) {
+        char text[256] = "delete from t where ";
+        uint8_t bytes[16];
+        struct value v;
+
+        strcat(text, numbers[i]);
+        cr_assert_eq(parse(text), EG_OK, "%s: %s", text, note.text);
+        v = query->where->literal;
+        cr_assert_leq(v.size_bytes, sizeof bytes);
+        memcpy(bytes, v.at, v.size_bytes);
+        strcpy(text + strlen("delete from t where "), print(query->where));
+        cr_assert_eq(parse(text), EG_OK, "%s: %s", text, note.text);
+        cr_assert_eq(query->where->literal.size_bytes, v.size_bytes, "%s", text);
+        cr_assert_arr_eq(query->where->literal.at, bytes, v.size_bytes, "%s", text);
     }
 }
 
