@@ -1,0 +1,87 @@
+/* replica.h -- the copies of a shard: one stream of changes, from its master to the others.
+ *
+ *     client --> master's shard: validate, stamp, store  --CHANGES--> copies: apply
+ *        <-- answer when every full copy of the view has said <--COVERED--'
+ *
+ * A table's shard has one role on a node at a time (tables/shard_copy.h), set from the view:
+ *
+ *     ALONE    the table has no other copies now: as if there were no cluster
+ *     MASTER   orders the writes; answers wait for the full copies (unless acks is 1)
+ *     FULL     has everything acknowledged: reads here; writes go to the master
+ *     FILLING  follows, and lacks something still: everything goes elsewhere
+ *     AWAY     no copy here
+ *     STOPPED  between two views: nothing is granted
+ *
+ * There is one way in which a copy gets what it lacks, whatever the reason: it follows.
+ *
+ *     FOLLOW(my clock) --> MISSING ... MISSING (records and deletes not in that clock), END(clock)
+ *                      --> CHANGES ... as they happen
+ *
+ * A copy that has followed every other copy of its lineage to the END is full and says so; the
+ * master counts it from then on and says so too; only then does it serve reads.  A new view
+ * between equals is one exchange of clocks; a node that was away gets just what it missed;
+ * an empty one gets all, a piece at a time, while reads and writes go on.  The rate is
+ * bounded by what the link has not acknowledged, so that it yields to the foreground.
+ *
+ * A clock is merged only when all it stands for has been applied (shard_clock.h).
+ *
+ * Threads    replica_receive(), replica_stop(), replica_install(): the mesh's scheduler.
+ *            What shards say: their owners, on any.
+ */
+#ifndef REPLICATION_REPLICA_H
+#define REPLICATION_REPLICA_H
+
+#include "engine/runtime.h"
+#include "replication/mesh.h"
+#include "replication/placement.h"
+#include "replication/view.h"
+#include "tables/catalog.h"
+
+enum {
+    REPLICA_BATCH_BYTES = 256 << 10, /* of one MISSING or CHANGES, unless one record is larger */
+    REPLICA_AHEAD_BYTES = 4 << 20,   /* of MISSING on a link, not acknowledged                 */
+    REPLICA_FILLS = 2,               /* shards that fill at once, from one node                */
+};
+
+struct replicas;
+
+struct replica_opts {
+    struct alloc *alloc;
+    struct env *env;
+    struct runtime *runtime;
+    struct catalog *catalog;
+    uint64_t self;        /* node id       */
+    uint64_t incarnation; /* of this start: who its dots are from */
+    bool has_disc;
+    eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send(), any thread */
+    uint64_t (*pending_bytes)(void *user, uint64_t to);
+    /* The reports of the next view will differ: some shard has become full. */
+    void (*progress)(void *user);
+    void (*stopped)(void *user, struct view_id proposed);              /* after replica_stop() */
+    void (*event)(void *user, const char *kind, struct value details); /* for people and watchers */
+    void *user;
+};
+
+EG_MUST_USE eg_err replicas_open(struct replicas **out, const struct replica_opts *o);
+void replicas_close(struct replicas *r);
+
+/* Between views.  Every shard's role becomes STOPPED in its own turn, what was queued before it
+ * is done; then opts.stopped(). */
+void replica_stop(struct replicas *r, struct view_id proposed);
+/* Append what this node's copies are: tables whose shards are not all full, by table id. */
+EG_MUST_USE eg_err replica_report(struct replicas *r, struct buffer *out);
+/* Roles from here on.  `nodes` are all members that are not removed. */
+void replica_install(struct replicas *r, const struct view *v, const struct placement_node *nodes,
+                     uint32_t count);
+/* A table has come or gone or changed its copies: its roles in the present view. */
+void replica_table_changed(struct replicas *r, struct table *t);
+void replica_receive(struct replicas *r, uint64_t from, struct value payload);
+void replica_node_down(struct replicas *r, uint64_t id);
+
+/* Who orders the writes of this shard in the present view; 0: nobody can (no full copy is in it).
+ * Any thread, inside a reader section. */
+uint64_t replica_master(struct replicas *r, const struct table *t, uint32_t shard);
+/* The view that this answer holds in. */
+struct view_id replica_view(const struct replicas *r);
+
+#endif /* REPLICATION_REPLICA_H */

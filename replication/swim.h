@@ -1,0 +1,101 @@
+/* swim.h -- who is there, as far as anybody knows: SWIM with Lifeguard's corrections.
+ *
+ * A protocol machine without clock, network or memory of its own: time and messages come
+ * in, messages and changes go out, so tests and the simulator drive it by hand.
+ *
+ *     joining --ack--> up --no ack, nor by others--> suspect --nobody refutes--> down
+ *                      ^--------- refuted: higher incarnation ---'               |
+ *                      '------- it answers again, or says so itself -------------'
+ *     leaving -> left (it asked)         removed (an administrator; final)
+ *
+ * Each interval one member, in shuffled rounds, is pinged over the link to it; who does not
+ * answer is pinged by three others; then it is suspect, and down when nobody refutes in time.
+ * What changes is gossiped on pings.  Lifeguard: a node that misses answers itself trusts its
+ * own suspicions less (local health), the time to refute shrinks with independent accusers,
+ * and the accused is told first.  Different from the papers: the links are TCP and a full
+ * mesh, so a link that breaks is a failed ping at once; nobody is ever forgotten (mesh.h
+ * redials); and whoever comes back exchanges the whole state.
+ *
+ * Source     Das, Gupta, Motivala 2002; Dadgar, Phillips, Currey 2018 (Lifeguard).
+ */
+#ifndef REPLICATION_SWIM_H
+#define REPLICATION_SWIM_H
+
+#include "engine/buffer.h"
+#include "replication/node_info.h"
+
+enum {
+    SWIM_INTERVAL_MS = 300, /* idle traffic and detection time both hang on it: 1 ping a node */
+    SWIM_TIMEOUT_MS = 100,
+    SWIM_INDIRECT = 3,
+    SWIM_SUSPECT_MULT = 4, /* x interval: 1.2 s for up to 10 nodes */
+    SWIM_HEALTH_MAX = 7,
+    SWIM_CLOCK_SKEW_MS = 500, /* a member whose clock is further away is `skewed` */
+};
+
+enum swim_state {
+    SWIM_JOINING, /* known by name or address, never answered */
+    SWIM_UP,
+    SWIM_SUSPECT,
+    SWIM_DOWN,
+    SWIM_LEAVING,
+    SWIM_LEFT,
+    SWIM_REMOVED,
+};
+const char *swim_state_name(enum swim_state s);
+
+struct swim_member {
+    struct node_info info; /* with the highest incarnation that was heard of */
+    enum swim_state state;
+    uint64_t version;  /* of this state of this incarnation: higher overrides     */
+    uint64_t since_ms; /* by the machine's clock                                  */
+    int64_t skew_ms;   /* of its wall clock to ours, from the last ping           */
+    uint64_t round_trip_us;
+};
+
+struct swim;
+
+struct swim_ops {
+    /* May be lost; `to` is linked or not. */
+    void (*send)(void *user, uint64_t to, struct value payload);
+    /* `m` has changed (or is new); `before` is SWIM_JOINING for a new one. */
+    void (*changed)(void *user, const struct swim_member *m, enum swim_state before);
+    uint64_t (*random)(void *user);
+};
+
+/* A node that is alone.  EG_MEMORY. */
+EG_MUST_USE eg_err swim_open(struct swim **out, struct alloc *a, const struct node_info *self,
+                             const struct swim_ops *ops, void *user);
+void swim_close(struct swim *s);
+
+/* Time passes; returns when it wants to be called next.  `wall_ms` goes into pings. */
+uint64_t swim_tick(struct swim *s, uint64_t now_ms, int64_t wall_ms);
+/* From outside: what is malformed is dropped and counted. */
+void swim_receive(struct swim *s, uint64_t from, struct value payload, uint64_t now_ms,
+                  int64_t wall_ms);
+
+/* The mesh has a link to it: states are exchanged; has lost it: as a ping that failed. */
+void swim_linked(struct swim *s, const struct node_info *who, uint64_t now_ms);
+void swim_unlinked(struct swim *s, uint64_t id, uint64_t now_ms);
+
+/* Tell the others that we go.  An administrator's word on somebody else: EG_NOT_FOUND. */
+void swim_leave(struct swim *s, uint64_t now_ms);
+EG_MUST_USE eg_err swim_remove(struct swim *s, uint64_t id, uint64_t now_ms);
+
+/* May a node of this name and incarnation be linked?  EG_DENIED with a note: another
+ * incarnation of it is up; it was removed (it comes back with an incarnation that is newer
+ * than its removal, and empty: the caller checks that). */
+EG_MUST_USE eg_err swim_may_link(const struct swim *s, const struct node_info *who,
+                                 struct err_note *note);
+
+/* Ourselves included, by id. */
+uint32_t swim_count(const struct swim *s);
+const struct swim_member *swim_at(const struct swim *s, uint32_t number);
+const struct swim_member *swim_find(const struct swim *s, uint64_t id);
+
+/* The members that are remembered over a restart, and back (before any other call).
+ * EG_CORRUPT. */
+EG_MUST_USE eg_err swim_save(const struct swim *s, struct buffer *out);
+EG_MUST_USE eg_err swim_load(struct swim *s, struct value saved);
+
+#endif /* REPLICATION_SWIM_H */

@@ -1,0 +1,104 @@
+/* view.h -- which nodes act together: all of a view have acknowledged its id.
+ *
+ * SWIM says who seems to be there; a view is what everything else hangs on: who masters a
+ * shard, which copies must acknowledge, which requests are still good.  A machine
+ * without clock or network, as swim.h.
+ *
+ *     alone --> PROPOSE(id, members) --> each: stop granting, flush, PREPARED(id, what I have)
+ *                 |                                                   |
+ *           somebody silent or against: a smaller or other set   all have: COMMIT(id, what all
+ * have)
+ *
+ *     state      hears                      does
+ *     SERVING    PROPOSE of a better view   ops->stop(); when view_stopped(): PREPARED, -> PREPARED
+ *     SERVING    reachable set changed      principal: propose after a settling time
+ *     PREPARED   COMMIT                     ops->install(), -> SERVING
+ *     PREPARED   nothing for a while        forget it: it serves nobody until it is in a view again
+ *
+ * Proposer is the principal: the smallest id of a set whose members all reach each other, by
+ * what each has told of its own links (both directions are asked for: one-way links do not
+ * count).  A view needs every one of its members, not a majority: any connected set serves.
+ * Where two views meet, the one with the greater (epoch, id) invites.  A node never grants in
+ * its old view after it said PREPARED, and survivors of a death agree before any serves
+ * alone.  Views of changing sets are not made more often than VIEW_AGE_MIN_MS, doubling up
+ * to VIEW_AGE_MAX_MS while links flap, so that partial failures do not make them thrash.
+ *
+ * What a member has (`lineage`): the last view that it was a whole part of.  Copies of one
+ * lineage differ by what was under way only; others must catch up first (replica.h).
+ *
+ * Source     Aerospike's clustering (prepare, then accept by all proposed); Hazelcast's
+ *            complaints for the rules on one-way links and flapping.
+ */
+#ifndef REPLICATION_VIEW_H
+#define REPLICATION_VIEW_H
+
+#include "engine/buffer.h"
+#include "replication/node_info.h"
+
+enum {
+    VIEW_PREPARE_MS = 500,  /* for all to answer a proposal; stopping is quick            */
+    VIEW_SETTLE_MS = 100,   /* several changes at once make one view                      */
+    VIEW_AGE_MIN_MS = 1000, /* of a view, before links that came back make a new one       */
+    VIEW_AGE_MAX_MS = 30000,
+    VIEW_REPORT_BYTES_MAX = 1 << 20, /* what a member says it has                            */
+};
+
+struct view_id {
+    uint64_t epoch; /* grows with every view that anybody of it has seen */
+    uint64_t hash;  /* of epoch, principal and members with their incarnations */
+};
+static inline bool view_id_equal(struct view_id a, struct view_id b) {
+    return a.epoch == b.epoch && a.hash == b.hash;
+}
+
+struct view_member {
+    uint64_t id, incarnation;
+    struct view_id lineage; /* epoch 0: none, it comes empty or from longer ago than it knows */
+    struct value
+        report; /* of ops->report(): opaque here, read by replica.h; in the view's memory */
+};
+
+/* Immutable; shared by counting, read from any thread. */
+struct view {
+    struct view_id id;
+    uint64_t principal;
+    uint32_t count;
+    struct alloc *alloc;
+    _Atomic uint32_t refs;
+    size_t size_bytes;
+    struct view_member member[]; /* by id */
+};
+void view_ref(const struct view *v);
+void view_unref(const struct view *v);
+const struct view_member *view_find(const struct view *v, uint64_t id); /* NULL: not in it */
+
+struct views;
+
+struct view_ops {
+    void (*send)(void *user, uint64_t to, struct value payload); /* reliable while linked */
+    /* Grant nothing more; then call view_stopped() with the same id, now or later. */
+    void (*stop)(void *user, struct view_id proposed);
+    /* Append one value: what this node's copies are (after a stop). */
+    eg_err (*report)(void *user, struct buffer *out);
+    void (*install)(void *user, const struct view *v); /* keep it by view_ref() */
+    uint64_t (*random)(void *user);
+};
+
+/* `epoch`: the highest this node remembers (it is to be made durable by ops->install). */
+EG_MUST_USE eg_err views_open(struct views **out, struct alloc *a, const struct node_info *self,
+                              uint64_t epoch, const struct view_ops *ops, void *user);
+void views_close(struct views *v);
+
+uint64_t views_tick(struct views *v, uint64_t now_ms); /* when next */
+void views_receive(struct views *v, uint64_t from, struct value payload, uint64_t now_ms);
+/* This node may act with these (up, linked, not leaving, incarnations as linked); told at every
+ * change.  Each node tells the others of its own set. */
+void views_reach(struct views *v, const struct node_info *others, uint32_t count, uint64_t now_ms);
+void view_stopped(struct views *v, struct view_id proposed, uint64_t now_ms);
+/* Ask for a new view of the same members: reports have changed (a copy has become whole). */
+void views_renew(struct views *v, uint64_t now_ms);
+
+/* NULL: none at the moment. */
+const struct view *views_now(const struct views *v);
+
+#endif /* REPLICATION_VIEW_H */
