@@ -21,10 +21,10 @@ enum { PLACEMENT_PARTITIONS = 256 };
 
 struct placement_node {
     uint64_t id;
-    uint32_t weight;
-    bool eligible; /* may hold this kind of table (disc tables: it has a disc)     */
-    bool standing; /* it is in the view, or has not been away for long: else the next
-                      one stands in for it                                       */
+    uint32_t weight; /* 0: it holds nothing */
+    bool eligible;   /* may hold this kind of table (disc tables: it has a disc)     */
+    bool standing;   /* it is in the view, or has not been away for long: else the next
+                        one stands in for it                                       */
 };
 
 /* The partition of a shard. */
@@ -33,8 +33,8 @@ static inline uint32_t placement_partition(uint32_t shard, uint32_t shards) {
 }
 
 /* Put the ids of the copies of a partition into `out`, best first: at most `copies` (0: all) of
- * the eligible, and behind them a stand-in for each of these that is not standing (marked by
- * out_count_placed).  Returns how many in all. */
+ * the eligible, and behind them a stand-in for each of these that is not standing: *placed_count
+ * of them are placed, the others stand in.  Returns how many in all. */
 uint32_t placement_copies(const struct placement_node *nodes, uint32_t count, uint64_t group,
                           uint32_t partition, uint32_t copies, uint64_t out[NODES_MAX],
                           uint32_t *placed_count);
