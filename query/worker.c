@@ -52,7 +52,7 @@ static eg_err run_keyed(struct rpc_call *c) {
 
     if (q.op != SHARD_READ)
         err = table_try(c->table, &c->worker->reader, &q, 1, c->result, c->note);
-    else if (!session_key_underway(c->session, &c->key))
+    else if (!session_key_underway(c->session, &c->key) && table_reads_here(c->table, &c->key))
         err = table_read(c->table, &c->worker->reader, &c->key, c->result);
     if (err != EG_AGAIN)
         return err;
@@ -230,7 +230,7 @@ static bool is_plain_read(const struct rpc_call *c) {
     const struct schema *s = table_schema(c->table);
 
     return c->method->op == SHARD_READ && s->type != TABLE_BAG && s->storage != STORAGE_DISC_ONLY &&
-           !session_key_underway(c->session, &c->key);
+           !session_key_underway(c->session, &c->key) && table_reads_here(c->table, &c->key);
 }
 
 /* How many calls from `from` on are plain reads of one table. */

@@ -234,8 +234,20 @@ eg_err catalog_names(struct catalog *c, struct buffer *result) {
     return EG_OK;
 }
 
+void catalog_set_route(struct catalog *c, struct table_route *r) {
+    atomic_store_explicit(&c->world.route, r, memory_order_release);
+}
+
 eg_err catalog_message(struct catalog *c, const struct catalog_request *q, eg_pid *to,
                        struct message **out) {
+    struct table_route *route = atomic_load_explicit(&c->world.route, memory_order_acquire);
+    eg_err err = route == NULL ? EG_AGAIN : route->catalog(route, q, to, out);
+
+    return err == EG_AGAIN ? catalog_message_here(c, q, to, out) : err;
+}
+
+eg_err catalog_message_here(struct catalog *c, const struct catalog_request *q, eg_pid *to,
+                            struct message **out) {
     struct message *m = message_new(c->world.o.runtime, MESSAGE_CALL,
                                     sizeof *q + q->name.size_bytes + q->value.size_bytes);
     uint8_t *at;

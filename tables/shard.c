@@ -290,6 +290,24 @@ static void answer(struct actor *self, struct shard *s, const struct message *m,
     refuse(self, m, EG_TIMEOUT, "out of memory while waiting for the disc");
 }
 
+/* May this copy do it in its present role?  What is refused did not happen, and whoever sent
+ * it looks for the master anew. */
+static bool is_granted(const struct shard *s, enum shard_op op) {
+    enum shard_role role = role_of(s);
+
+    switch (op) {
+    case SHARD_READ:
+        return role <= SHARD_FULL;
+    case SHARD_INDEX_BUILD: /* each node's own affair */
+    case SHARD_INDEX_DROP:
+    case SHARD_PURGE:
+    case SHARD_SYNC:
+        return true;
+    default:
+        return role <= SHARD_MASTER;
+    }
+}
+
 void shard_run_call(struct actor *self, struct shard *s, const struct message *m) {
     struct world *w = s->table->world;
     uint32_t index = scheduler_index(actor_scheduler(self));
@@ -312,7 +330,7 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
         t.key = &k;
     }
     if (err == EG_OK) {
-        err = shard_run(&t);
+        err = is_granted(s, q.op) ? shard_run(&t) : EG_NO_REPLICA;
         if (t.key != NULL)
             key_release(&k);
     }

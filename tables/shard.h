@@ -29,6 +29,7 @@
 #include "tables/schema.h"
 #include "tables/shard_log.h"
 #include "tables/shard_msg.h"
+#include "tables/shard_role.h"
 #include "tables/store.h"
 #include "tables/unique.h"
 
@@ -82,6 +83,7 @@ struct shard {
     struct table *table;
     _Atomic uint64_t pid; /* of the actor of now, slot << 32 | generation; 0: none */
     uint32_t number;
+    _Atomic uint8_t role;              /* enum shard_role: changed in the owner's turn */
     uint32_t unique_indexes;           /* changed by the owner, when indexes come and go */
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
     _Atomic uint64_t build_seen;       /* records that the index under construction has met */

@@ -22,14 +22,4 @@
 
 #include "tables/shard.h"
 
-/* What this node's copy of the shard is good for, now. */
-enum shard_role {
-    SHARD_ALONE,   /* reads and writes, as without a cluster; the default */
-    SHARD_MASTER,  /* reads and writes; answers to writes wait for the other copies */
-    SHARD_FULL,    /* reads                                           */
-    SHARD_FILLING, /* nothing: it lacks something                    */
-    SHARD_AWAY,    /* nothing: there is no copy here                */
-    SHARD_STOPPED, /* nothing: between two views                   */
-};
-
 #endif /* TABLES_SHARD_COPY_H */

@@ -66,6 +66,19 @@ uint64_t table_shape(const struct table *t) {
     return t->shape;
 }
 
+bool table_reads_here(struct table *t, const struct key *k) {
+    enum shard_role role = role_of(shard_of(t, k->hash));
+
+    return role <= SHARD_FULL;
+}
+
+bool table_reads_all_here(struct table *t) {
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        if (role_of(&t->shard[i]) > SHARD_FULL)
+            return false;
+    return true;
+}
+
 bool table_settling(const struct table *t) {
     return atomic_load_explicit(&t->settling, memory_order_acquire);
 }
@@ -191,7 +204,11 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     s->store->ops->prefetch(s->store, r, &k);
     shard_expect(s);
     s->store->ops->prefetch_record(s->store, r, &k);
-    owner = s->log.sync && !q->sync_later && q->op != SHARD_READ ? NULL : claim(s, patience);
+    if (EG_UNLIKELY(role_of(s) != SHARD_ALONE) ||
+        (s->log.sync && !q->sync_later && q->op != SHARD_READ))
+        owner = NULL;
+    else
+        owner = claim(s, patience);
     if (owner == NULL) {
         err = EG_AGAIN;
     } else {
@@ -223,6 +240,23 @@ static eg_err pack(struct table *t, const struct shard_request *q, struct messag
     return EG_OK;
 }
 
+eg_err table_message_here(struct table *t, uint32_t shard, const struct shard_request *q,
+                          eg_pid *to, struct message **out) {
+    EG_ASSERT(shard < t->shard_count);
+    *to = shard_pid(&t->shard[shard]);
+    return pack(t, q, out);
+}
+
+/* To the shard's actor, or to who knows where else. */
+static eg_err message_for(struct shard *s, const struct shard_request *q, eg_pid *to,
+                          struct message **out) {
+    struct table_route *route = atomic_load_explicit(&s->table->world->route, memory_order_acquire);
+
+    if (EG_UNLIKELY(role_of(s) != SHARD_ALONE) && route != NULL)
+        return route->request(route, s->table, s->number, q, to, out);
+    return table_message_here(s->table, s->number, q, to, out);
+}
+
 eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
                      struct message **out, struct err_note *note) {
     struct key k;
@@ -232,9 +266,9 @@ eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
         err = key_of_request(t, q, &k, note);
     if (err != EG_OK)
         return err;
-    *to = shard_pid(shard_of(t, k.hash));
+    err = message_for(shard_of(t, k.hash), q, to, out);
     key_release(&k);
-    return pack(t, q, out);
+    return err;
 }
 
 uint32_t table_shards(const struct table *t) {
@@ -244,9 +278,7 @@ uint32_t table_shards(const struct table *t) {
 eg_err table_sync_message(struct table *t, uint32_t shard, eg_pid *to, struct message **out) {
     const struct shard_request q = {.op = SHARD_SYNC};
 
-    EG_ASSERT(shard < t->shard_count);
-    *to = shard_pid(&t->shard[shard]);
-    return pack(t, &q, out);
+    return table_message_here(t, shard, &q, to, out);
 }
 
 eg_err table_send(struct table *t, eg_pid from, uint64_t ref, const struct shard_request *q,
@@ -314,7 +346,8 @@ static bool claim_all(struct table *t, const bool wanted[SCHEMA_SHARDS_MAX],
     for (uint32_t i = 0; i < t->shard_count; i++) {
         if (!wanted[i])
             continue;
-        owner[i] = actor_claim(t->world->o.runtime, shard_pid(&t->shard[i]));
+        if (role_of(&t->shard[i]) == SHARD_ALONE)
+            owner[i] = actor_claim(t->world->o.runtime, shard_pid(&t->shard[i]));
         if (owner[i] == NULL || reshape_holds(&t->shard[i])) {
             release_all(t, owner, &(struct unique_set){{0}});
             return false;

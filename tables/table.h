@@ -48,6 +48,11 @@ uint64_t table_shape(const struct table *t);
  * them must not overtake them. */
 bool table_settling(const struct table *t);
 
+/* May a read of this key, of any key, be answered from this node's memory?  (Else the copies here
+ * lack something: tables/shard_role.h.) */
+bool table_reads_here(struct table *t, const struct key *k);
+bool table_reads_all_here(struct table *t);
+
 /* ---- direct reads, inside a reader section ------------------------------ */
 
 /* Make `k` ready for table_get(): canonical form and hash.  See key_prepare(). */

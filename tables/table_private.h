@@ -4,6 +4,7 @@
 
 #include "engine/list.h"
 #include "tables/catalog.h"
+#include "tables/route.h"
 #include "tables/shard.h"
 #include "tables/unique.h"
 #include "tables/watch.h"
@@ -13,10 +14,11 @@ struct watch_list;
 /* What all tables of a node share; the catalog's, outlives every table. */
 struct world {
     struct catalog_opts o;
-    struct unique_gates gates; /* of the values of all tables' unique indexes */
-    struct watch_hub *watch;   /* who wants to know what changes        */
-    struct reader *readers;    /* one a scheduler, for its shard actors    */
-    struct buffer *results;    /* likewise: where answers are put together */
+    struct unique_gates gates;           /* of the values of all tables' unique indexes */
+    struct watch_hub *watch;             /* who wants to know what changes        */
+    _Atomic(struct table_route *) route; /* NULL: this node is all there is */
+    struct reader *readers;              /* one a scheduler, for its shard actors    */
+    struct buffer *results;              /* likewise: where answers are put together */
 };
 
 struct table {
@@ -52,6 +54,10 @@ static inline const struct schema *schema_of(const struct table *t) {
 /* write_many in place, also into a sync table: the answer then waits for SHARD_SYNC. */
 EG_MUST_USE eg_err table_many_here(struct table *t, struct reader *r, struct value records,
                                    uint64_t ttl_ms, struct buffer *result, struct err_note *note);
+
+static inline enum shard_role role_of(const struct shard *s) {
+    return (enum shard_role) atomic_load_explicit(&s->role, memory_order_acquire);
+}
 
 /* The shard takes the top bits of the hash; stores and tags take lower ones. */
 static inline struct shard *shard_of(struct table *t, uint64_t hash) {

@@ -1,0 +1,39 @@
+/* route.h -- the hook for requests that this node cannot carry out by itself.
+ *
+ * tables/ does not know other nodes.  Who does fills this in (replication/router.h): where a
+ * shard is not ALONE here, what would have gone into its mailbox goes where the route says,
+ * as the same CALL with the same kind of REPLY.  So whoever asks a table or the catalog
+ * for a message, and sends it, need not know whether there is a cluster.
+ *
+ * Threads    Any, in a reader section; never blocks.
+ */
+#ifndef TABLES_ROUTE_H
+#define TABLES_ROUTE_H
+
+#include "tables/shard_msg.h"
+
+struct catalog;
+struct catalog_request;
+struct message;
+struct table;
+
+struct table_route {
+    /* A checked request for shard number `shard` of `t`. */
+    eg_err (*request)(struct table_route *r, struct table *t, uint32_t shard,
+                      const struct shard_request *q, eg_pid *to, struct message **out);
+    /* EG_AGAIN: this node's catalog does it alone. */
+    eg_err (*catalog)(struct table_route *r, const struct catalog_request *q, eg_pid *to,
+                      struct message **out);
+};
+
+/* From here on; NULL: no more.  The route outlives every section that began before. */
+void catalog_set_route(struct catalog *c, struct table_route *r);
+
+/* Past the route: a message to the shard's own actor, to this node's own catalog. */
+EG_MUST_USE eg_err table_message_here(struct table *t, uint32_t shard,
+                                      const struct shard_request *q, eg_pid *to,
+                                      struct message **out);
+EG_MUST_USE eg_err catalog_message_here(struct catalog *c, const struct catalog_request *q,
+                                        eg_pid *to, struct message **out);
+
+#endif /* TABLES_ROUTE_H */

@@ -1,0 +1,18 @@
+/* shard_role.h -- what a node's copy of a shard is good for, now.
+ *
+ * A table without copies on other nodes has ALONE everywhere.  Who changes a role does it
+ * in the shard's own turn (tables/shard_copy.h), so what was queued before is done before.
+ */
+#ifndef TABLES_SHARD_ROLE_H
+#define TABLES_SHARD_ROLE_H
+
+enum shard_role {
+    SHARD_ALONE,   /* reads and writes, as without a cluster                        */
+    SHARD_MASTER,  /* reads and writes; answers to writes wait for the other copies */
+    SHARD_FULL,    /* reads                                                        */
+    SHARD_FILLING, /* nothing: it lacks something                                 */
+    SHARD_AWAY,    /* nothing: there is no copy here                             */
+    SHARD_STOPPED, /* nothing: between two views                                */
+};
+
+#endif /* TABLES_SHARD_ROLE_H */
