@@ -220,8 +220,17 @@ static void end_in_init(struct scheduler *s, struct actor *a, eg_err err) {
     actor_end(s, a, (actor_flags(a) & ACTOR_STOPPING) != 0 ? stop_reason(a) : &refused);
 }
 
+/* Hand it to who asked for it, unless he has changed his mind.  The last touch: from then on
+ * it is his. */
+static bool lend(struct actor *a, struct loan *l, uint64_t number) {
+    uint64_t asked = 2 * number;
+
+    l->actor = a;
+    return atomic_compare_exchange_strong(&l->word, &asked, asked + 1);
+}
+
 /* Give the actor back to who may run or claim it next. */
-static void settle(struct scheduler *s, struct actor *a, uint64_t counted) {
+static void settle(struct scheduler *s, struct actor *a, uint64_t counted, struct loan *loan) {
     _Atomic uint64_t *word = &pid_entry_at(&s->rt->pids, a->slot)->word;
 
     a->status = ACTOR_WAITING;
@@ -231,7 +240,13 @@ static void settle(struct scheduler *s, struct actor *a, uint64_t counted) {
         return;
     /* What it sent must be on its way before another thread sends in its name. */
     scheduler_flush(s);
-    atomic_fetch_sub(word, PID_LENT + counted * PID_QUEUED_ONE);
+    if (EG_LIKELY(loan == NULL)) {
+        atomic_fetch_sub(word, PID_LENT + counted * PID_QUEUED_ONE);
+        return;
+    }
+    atomic_fetch_sub(word, counted * PID_QUEUED_ONE);
+    if (!lend(a, loan, s->loan_number))
+        atomic_fetch_sub(word, PID_LENT);
 }
 
 static void publish(struct actor *a) {
@@ -256,7 +271,7 @@ static eg_err spawn_here(struct scheduler *s, struct actor *self, struct actor *
         ties_attach(self, a, ties);
     if (is_traced(a))
         trace(a, TRACE_SPAWN, self == NULL ? EG_PID_NONE : actor_pid(self), NULL, NULL);
-    settle(s, a, 0);
+    settle(s, a, 0, NULL);
     return EG_OK;
 }
 
@@ -357,7 +372,7 @@ void actor_start(struct scheduler *s, struct actor *a, struct message *m) {
     }
     actor_set_flag(a, ACTOR_STARTING, false);
     stat_add(&s->stats.spawned, 1);
-    settle(s, a, 0);
+    settle(s, a, 0, NULL);
 }
 
 /* ---- end --------------------------------------------------------------------------------- */
@@ -498,13 +513,15 @@ static bool claim_at_home(struct scheduler *s, struct actor *a) {
 bool actor_dispatch(struct scheduler *s, struct actor *a, uint32_t msgs) {
     uint64_t counted = 0, started_ns = s->now_ns;
     uint32_t handled = 0;
+    struct loan *loan;
     uint8_t flags;
 
     if ((actor_flags(a) & ACTOR_LENDABLE) != 0 && !claim_at_home(s, a))
         return false;
     s->running = a;
     a->status = ACTOR_RUNNING;
-    while (handled < msgs && (actor_flags(a) & (ACTOR_KILLED | ACTOR_STOPPING)) == 0) {
+    while (handled < msgs && s->loan == NULL &&
+           (actor_flags(a) & (ACTOR_KILLED | ACTOR_STOPPING)) == 0) {
         struct message *m = mailbox_pop(&a->mailbox);
         if (m == NULL)
             break;
@@ -516,6 +533,8 @@ bool actor_dispatch(struct scheduler *s, struct actor *a, uint32_t msgs) {
             break;
     }
     s->running = NULL;
+    loan = s->loan;
+    s->loan = NULL;
     stat_add(&a->handled_msgs, handled);
     stat_add(&s->stats.handled, handled);
 
@@ -526,7 +545,7 @@ bool actor_dispatch(struct scheduler *s, struct actor *a, uint32_t msgs) {
         return true;
     }
     mailbox_shrank(a);
-    settle(s, a, counted);
+    settle(s, a, counted, loan);
     return true;
 }
 
@@ -561,6 +580,14 @@ void actor_release(struct actor *self) {
         scheduler_flush(current); /* before another thread sends in its name */
     if (pid_word_queued(atomic_fetch_sub(word, PID_LENT)) > 0)
         scheduler_nudge(home); /* it may sleep because all it has to run is lent */
+}
+
+void actor_lend(struct actor *self, struct loan *l, uint64_t number) {
+    EG_ASSERT(self->home->running == self);
+    EG_ASSERT((actor_flags(self) & ACTOR_LENDABLE) != 0);
+    EG_ASSERT(self->home->loan == NULL);
+    self->home->loan = l;
+    self->home->loan_number = number;
 }
 
 /* ---- looking ----------------------------------------------------------------------------------

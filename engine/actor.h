@@ -23,6 +23,8 @@
 #include "engine/timer.h"
 #include "engram/types.h"
 
+#include <stdatomic.h>
+
 struct actor;
 struct arena;
 struct runtime;
@@ -200,5 +202,38 @@ void actor_timer_stop(struct actor *self, struct timer *t);
  * Never blocks: one compare-and-swap.  Release soon: messages wait meanwhile. */
 struct actor *actor_claim(struct runtime *rt, eg_pid pid);
 void actor_release(struct actor *self);
+
+/* An actor that is never found idle can be asked to hand itself over when a message's turn
+ * comes: what was sent before it is done, what comes after it waits.
+ *
+ *     you                                it
+ *     loan_ask(l, n) --message with n--> actor_lend(self, l, n), and the callback returns
+ *     loan_given(l, n)? act in its place, as after actor_claim()
+ *     actor_release(loan_end(l))
+ *
+ * Whatever became of it (asked, given, the actor gone), after loan_end() it will not be
+ * given any more.  `l` outlives the actor; a number is used once. */
+struct loan {
+    _Atomic uint64_t word; /* 0: not wanted; 2n: asked for; 2n + 1: given */
+    struct actor *actor;   /* that was given */
+};
+
+static inline void loan_ask(struct loan *l, uint64_t number) {
+    atomic_store(&l->word, 2 * number);
+}
+static inline bool loan_asked(const struct loan *l, uint64_t number) {
+    return atomic_load(&l->word) == 2 * number;
+}
+static inline bool loan_given(const struct loan *l, uint64_t number) {
+    return atomic_load(&l->word) == 2 * number + 1;
+}
+/* The actor, to be released, or NULL: it was not given. */
+static inline struct actor *loan_end(struct loan *l) {
+    return (atomic_exchange(&l->word, 0) & 1) != 0 ? l->actor : NULL;
+}
+
+/* In receive() of a lendable actor: it is lent when this callback has returned, unless the
+ * loan has ended by then, or the actor. */
+void actor_lend(struct actor *self, struct loan *l, uint64_t number);
 
 #endif /* ENGINE_ACTOR_H */

@@ -107,6 +107,8 @@ struct scheduler {
     struct actor *run_oldest, *run_newest;
     struct actor *running;
     struct message *handling; /* running's; NULL once kept */
+    struct loan *loan;        /* to which running lends itself next, or NULL */
+    uint64_t loan_number;
     uint32_t index;
     uint32_t run_count;
     uint32_t outbox_dirty_count;

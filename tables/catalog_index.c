@@ -54,7 +54,7 @@ static bool drop_everywhere(struct actor *self, struct job *j) {
         j->deadline_ns = now_ns + (uint64_t) DROP_PATIENCE_MS * 1000000;
     if (is_there(j) && now_ns < j->deadline_ns) {
         job_ask_shards(self, j, SHARD_INDEX_DROP);
-        job_step_later(self, j); /* who is being replaced is not there yet */
+        job_step_later(self, j, 1); /* who is being replaced is not there yet */
     }
     return j->asked == 0;
 }

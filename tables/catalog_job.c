@@ -8,7 +8,7 @@
  *     DROP_INDEX  [disc: schema] -> publish the schema -> shards: drop
  *     WRITE_MANY  in place as soon as the shards are idle -> [sync: shards: on disc]
  *     SYNC        shards: all on disc
- *     MOMENT      no write_many under way -> all shards at once: snapshot
+ *     MOMENT      no write_many under way -> shards: prepare -> shards: lent, all at once
  *     ALTER       see catalog_reshape.c
  *     STOP        all shards: stop
  *
@@ -26,10 +26,7 @@
 #include <string.h>
 
 enum {
-    JOBS_WAITING_MAX = 1024,     /* changes of the schema that may wait for their turn */
-    CATALOG_DISC_DONE = 0x30000, /* tag: the disc has done a job's request            */
-    CATALOG_TICK,                /* tag: look for dropped tables that can be freed    */
-    CATALOG_STEP,                /* tag: the next step of the job in the payload      */
+    JOBS_WAITING_MAX = 1024, /* changes of the schema that may wait for their turn */
     CATALOG_TICK_MS = 200,
     WRITE_MANY_PATIENCE_MS = 5000, /* until all its shards are idle */
 };
@@ -117,6 +114,7 @@ void job_ask_disc(struct job *j, struct disc_request q) {
 static void job_free(struct job *j) {
     struct alloc *a = alloc_of(j->catalog);
 
+    EG_ASSERT(j->loans == 0);
     if (j->request.op == CATALOG_MOMENT)
         moment_unref(job_moment(j));
     if (j->schema != NULL) {
@@ -389,7 +387,7 @@ void job_publish_schema(struct job *j) {
 
 /* ---- write_many ------------------------------------------------------------------------- */
 
-void job_step_later(struct actor *self, struct job *j) {
+void job_step_later(struct actor *self, struct job *j, uint64_t delay_ms) {
     struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, sizeof j->id);
     eg_ref timer;
 
@@ -397,7 +395,7 @@ void job_step_later(struct actor *self, struct job *j) {
         m->tag = CATALOG_STEP;
         memcpy(m->payload, &j->id, sizeof j->id);
     }
-    if (m != NULL && actor_start_timer(self, 1, m, &timer) == EG_OK)
+    if (m != NULL && actor_start_timer(self, delay_ms, m, &timer) == EG_OK)
         j->asked++;
     else
         job_failed(j, EG_MEMORY);
@@ -413,7 +411,7 @@ static void write_all_or_none(struct actor *self, struct job *j, eg_err err) {
         j->deadline_ns = now_ns + (uint64_t) WRITE_MANY_PATIENCE_MS * 1000000;
     if (err == EG_AGAIN && now_ns < j->deadline_ns) {
         j->step = 0;
-        job_step_later(self, j);
+        job_step_later(self, j, 1);
     } else if (err == EG_AGAIN) {
         job_failed(j, err_note(&j->note, EG_BUSY, "the table's shards are never idle at once"));
     } else if (err != EG_OK) {
@@ -684,6 +682,8 @@ static void receive(struct actor *self, void *state, struct message *m) {
         if (open)
             epoch_flush(&c->bin);
         tick_jobs(self, c);
+    } else if (m->tag == CATALOG_LET_GO) {
+        job_moment_late(c, m);
     } else {
         if (m->kind == MESSAGE_TIMEOUT) { /* as if somebody had answered */
             memcpy(&m->ref, m->payload, sizeof m->ref);
@@ -728,11 +728,21 @@ static void take_over(struct actor *self, struct catalog *c) {
     }
 }
 
+/* The actor ends, perhaps killed: nobody may wait for what it holds. */
+static void let_all_go(struct cleanup *cleanup) {
+    struct catalog *c = EG_CONTAINER_OF(cleanup, struct catalog, let_go);
+
+    for (struct list_node *n = c->jobs.next; n != &c->jobs; n = n->next)
+        job_moment_let_go(EG_CONTAINER_OF(n, struct job, node));
+}
+
 static eg_err init(struct actor *self, void *state, const void *arg) {
     struct catalog *c = (struct catalog *) arg;
     eg_pid pid = actor_pid(self);
 
     *(struct catalog **) state = c;
+    c->let_go = (struct cleanup){.run = let_all_go};
+    actor_on_exit(self, &c->let_go);
     atomic_store(&c->pid, (uint64_t) pid.slot << 32 | pid.generation);
     take_over(self, c);
     c->ticking = false; /* a predecessor's timer went with it */

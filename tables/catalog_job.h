@@ -16,6 +16,13 @@
 #include "tables/catalog_private.h"
 #include "tables/disc.h"
 
+enum catalog_tag {
+    CATALOG_DISC_DONE = 0x30000, /* the disc has done a job's request            */
+    CATALOG_TICK,                /* look for dropped tables that can be freed    */
+    CATALOG_STEP,                /* the next step of the job in the payload      */
+    CATALOG_LET_GO,              /* shards are held for long enough: under what number */
+};
+
 /* What is left to do with a table that has no name, or shall not get one. */
 enum discard {
     DISCARD_NOT,
@@ -43,7 +50,10 @@ struct job {
     enum discard discard;          /* how far it is taken to pieces     */
     eg_err cause;                  /* why, where it was only being made */
     bool undead;                   /* its actors may still be there     */
-    uint64_t deadline_ns;          /* of a moment            */
+    uint64_t deadline_ns;          /* of a moment or a write_many */
+    uint64_t loans;                /* a moment's: the number under which shards are held, or 0 */
+    uint32_t part;                 /* the next of them       */
+    uint32_t hold_ms;              /* for how long at most   */
     struct index_spec index;       /* that comes or goes     */
     bool dropping;                 /* nobody finds it any more */
     struct schema *schema;         /* being made             */
@@ -67,8 +77,8 @@ void job_ask_disc(struct job *j, struct disc_request q);
 /* The tables' supervisor; NULL: there was no memory for the message. */
 void job_ask_families(struct actor *self, struct job *j, struct message *m);
 
-/* The next step comes in a millisecond. */
-void job_step_later(struct actor *self, struct job *j);
+/* The next step comes then. */
+void job_step_later(struct actor *self, struct job *j, uint64_t delay_ms);
 
 /* Tell the caller: true, or j->err. */
 void job_answer_true(struct actor *self, struct job *j);
@@ -95,6 +105,10 @@ bool job_discard_step(struct actor *self, struct job *j);
 bool job_sync_step(struct actor *self, struct job *j);
 bool job_moment_step(struct actor *self, struct job *j);
 struct moment *job_moment(const struct job *j); /* a MOMENT's */
+/* Give the shards back that are held for it, and be given no more. */
+void job_moment_let_go(struct job *j);
+/* CATALOG_LET_GO has come. */
+void job_moment_late(struct catalog *c, const struct message *m);
 
 /* catalog_index.c */
 bool job_add_index_step(struct actor *self, struct job *j);

@@ -1,24 +1,19 @@
-/* moment.c -- claim all, open a snapshot of each, release all. */
+/* moment.c -- which shards belong to a moment, their snapshots, and reading them. */
 #include "tables/moment.h"
 
-#include "engine/env.h"
 #include "engine/runtime.h"
 #include "tables/catalog_private.h"
 
 #include <string.h>
 
 enum {
-    CLAIM_PATIENCE = 256, /* looks at a busy shard while others are held, some 20 us */
-    WIPE_STEPS = 8,       /* of a store's traces of an earlier snapshot, a try       */
     OPTIONS_BYTES_MAX = 64 << 20,
 };
 
 /* One shard. */
 struct part {
     struct shard *shard;
-    struct actor *owner; /* while it is claimed */
     struct store_snapshot *snapshot;
-    bool ready; /* no traces of earlier snapshots are left */
 };
 
 struct moment_table {
@@ -31,7 +26,6 @@ struct moment_table {
 struct moment {
     struct alloc *alloc;
     struct runtime *runtime;
-    struct env *env;
     _Atomic uint32_t refs;
     _Atomic bool taken;
     uint64_t wall_ms;
@@ -120,7 +114,6 @@ eg_err moment_new(struct moment **out, struct catalog *c, struct value names,
     m->alloc = a;
     m->size_bytes = moment_bytes(count, parts);
     m->runtime = c->world.o.runtime;
-    m->env = c->world.o.env;
     atomic_init(&m->refs, 1);
     buffer_init(&m->options, a, OPTIONS_BYTES_MAX);
     m->part = (struct part *) (void *) &m->table[count];
@@ -175,62 +168,31 @@ eg_err moment_send(struct moment *m, struct catalog *c, eg_pid from, uint64_t re
 
 /* ---- taking ---------------------------------------------------------------------- */
 
-static struct actor *claim(struct moment *m, const struct part *p) {
-    struct actor *owner = actor_claim(m->runtime, shard_pid(p->shard));
-
-    for (uint32_t looks = CLAIM_PATIENCE; owner == NULL && --looks > 0;) {
-        EG_CPU_RELAX();
-        owner = actor_claim(m->runtime, shard_pid(p->shard));
-    }
-    return owner;
+uint32_t moment_parts(const struct moment *m) {
+    return m->part_count;
 }
 
-/* Make sure that a snapshot could be opened at once.  A shard at a time. */
-static eg_err make_ready(struct moment *m, struct part *p) {
-    struct store *store = p->shard->store;
-    struct actor *owner = claim(m, p);
-    struct store_snapshot *snapshot;
-    eg_err err = EG_AGAIN;
+struct shard *moment_shard(const struct moment *m, uint32_t part) {
+    return m->part[part].shard;
+}
 
-    if (owner == NULL)
-        return EG_AGAIN;
-    shard_thaw(p->shard);
-    for (uint32_t i = 0; i < WIPE_STEPS && err == EG_AGAIN; i++)
-        err = store->ops->snapshot_open(store, &snapshot);
+eg_err moment_open(struct moment *m, uint32_t part) {
+    struct store *store = m->part[part].shard->store;
+    struct store_snapshot *snapshot;
+    eg_err err = store->ops->snapshot_open(store, &snapshot);
+
     if (err == EG_OK)
-        store->ops->snapshot_close(store, snapshot); /* nothing was put: it leaves no traces */
-    shard_turn_end(p->shard);
-    actor_release(owner);
-    p->ready = err == EG_OK;
+        m->part[part].snapshot = snapshot;
     return err;
 }
 
-static void release_all(struct moment *m) {
+void moment_close(struct moment *m) {
     for (uint32_t i = 0; i < m->part_count; i++) {
-        struct part *p = &m->part[i];
-        if (p->owner != NULL)
-            actor_release(p->owner);
-        p->owner = NULL;
-    }
-}
-
-static eg_err open_all(struct moment *m) {
-    eg_err err = EG_OK;
-
-    for (uint32_t i = 0; i < m->part_count && err == EG_OK; i++) {
-        struct part *p = &m->part[i];
-        err = p->shard->store->ops->snapshot_open(p->shard->store, &p->snapshot);
-        if (err != EG_OK)
-            p->snapshot = NULL;
-        p->ready = err == EG_OK;
-    }
-    for (uint32_t i = 0; i < m->part_count && err != EG_OK; i++) {
         struct part *p = &m->part[i];
         if (p->snapshot != NULL)
             p->shard->store->ops->snapshot_close(p->shard->store, p->snapshot);
         p->snapshot = NULL;
     }
-    return err;
 }
 
 static eg_err put_options(struct moment *m, struct moment_table *t) {
@@ -252,22 +214,6 @@ static eg_err put_options(struct moment *m, struct moment_table *t) {
     return EG_OK;
 }
 
-static eg_err open_at_once(struct moment *m) {
-    eg_err err = EG_OK;
-
-    for (uint32_t i = 0; i < m->part_count && err == EG_OK; i++) {
-        m->part[i].owner = claim(m, &m->part[i]);
-        if (m->part[i].owner == NULL)
-            err = EG_AGAIN;
-    }
-    if (err == EG_OK)
-        err = open_all(m);
-    if (err == EG_OK)
-        m->wall_ms = (uint64_t) env_wall_ms(m->env);
-    release_all(m);
-    return err;
-}
-
 /* Go on with the table that has taken this one's name.  Nothing changes it now: this is the
  * catalog's turn. */
 static bool follow(struct moment *m, uint32_t table) {
@@ -286,26 +232,24 @@ static bool follow(struct moment *m, uint32_t table) {
     return !table_dropped(now);
 }
 
-eg_err moment_freeze(struct moment *m, struct err_note *note) {
-    eg_err err = EG_OK;
-
+eg_err moment_follow(struct moment *m, struct err_note *note) {
     for (uint32_t i = 0; i < m->table_count; i++)
         if (!follow(m, i))
             return err_note(note, EG_BUSY, "table %s has just been dropped or changed",
                             table_name(m->table[i].table)->text);
-    for (uint32_t i = 0; i < m->part_count && err == EG_OK; i++)
-        if (!m->part[i].ready)
-            err = make_ready(m, &m->part[i]);
-    if (err == EG_OK)
-        err = open_at_once(m);
-    if (err == EG_BUSY)
-        return err_note(note, err, "another backup of the same tables is under way");
+    return EG_OK;
+}
+
+eg_err moment_seal(struct moment *m, uint64_t wall_ms) {
     buffer_clear(&m->options);
-    for (uint32_t i = 0; i < m->table_count && err == EG_OK; i++)
-        err = put_options(m, &m->table[i]);
-    if (err == EG_OK)
-        atomic_store(&m->taken, true);
-    return err; /* what is open goes with the moment */
+    for (uint32_t i = 0; i < m->table_count; i++) {
+        eg_err err = put_options(m, &m->table[i]);
+        if (err != EG_OK)
+            return err;
+    }
+    m->wall_ms = wall_ms;
+    atomic_store(&m->taken, true);
+    return EG_OK;
 }
 
 /* ---- reading ---------------------------------------------------------------------- */

@@ -1,14 +1,20 @@
 /* moment.h -- the records of several tables as they all were at one moment.
  *
  *     moment_new() --moment_send()--> catalog: waits for its turn, then
- *         claims every shard of every table, opens a snapshot of each, releases them
+ *         borrows every shard of every table, opens a snapshot of each, gives them back
  *     <-- REPLY --    moment_next() ... moment_next()    moment_unref()
  *
- * While all shards are claimed at once nothing changes, so what was written in an order,
+ * While all shards are borrowed at once nothing changes, so what was written in an order,
  * or together, is seen in that order and together, across shards and tables.  Taking
  * the moment is a turn of the catalog: no schema changes meanwhile, and no write_many is
- * half done.  Writers wait for the claims, some microseconds a shard; then they go on, and
- * the snapshots keep what they replace.
+ * half done.
+ *
+ * A shard is borrowed by a message (actor_lend), which has its turn also where the shard is
+ * never idle.  Those that come first wait for those that come last, and their writers with
+ * them: as long as the slowest shard takes for what it was asked before, mostly less than a
+ * millisecond, and at most MOMENT_HOLD_MS_MAX.  If they do not meet in the time they are
+ * let go, writers get as much time again, and the next try waits twice as long.  Then the
+ * snapshots keep what is replaced.
  *
  * Ownership  Counted: the maker has one, the request under way another.  It holds its
  *            tables (table_ref), so that also a table that is dropped meanwhile is read whole.
@@ -25,7 +31,9 @@
 struct moment;
 
 enum {
-    MOMENT_PATIENCE_MS = 10 * 1000, /* for writers to let all shards go at once; then EG_BUSY */
+    MOMENT_PATIENCE_MS = 10 * 1000, /* no try begins later; then EG_BUSY   */
+    MOMENT_HOLD_MS_MIN = 10,        /* how long shards are held, in the first try */
+    MOMENT_HOLD_MS_MAX = 640,       /* and in any                          */
 };
 
 /* Of the tables that `names` (an array of strings) lists, each once, or of all that there
@@ -43,8 +51,19 @@ EG_MUST_USE eg_err moment_send(struct moment *m, struct catalog *c, eg_pid from,
 EG_MUST_USE eg_err moment_message(struct moment *m, struct catalog *c, eg_pid *to,
                                   struct message **out);
 
-/* The catalog's: one try.  EG_AGAIN: some shard is busy. */
-EG_MUST_USE eg_err moment_freeze(struct moment *m, struct err_note *note);
+/* ---- the catalog's, which takes it (catalog_moment.c) -------------------------------- */
+
+/* Go on with the tables that have taken the names of these.  EG_BUSY: there is none. */
+EG_MUST_USE eg_err moment_follow(struct moment *m, struct err_note *note);
+uint32_t moment_parts(const struct moment *m);
+struct shard *moment_shard(const struct moment *m, uint32_t part);
+/* All shards are the caller's now: open the snapshot of one of them.  EG_AGAIN: it has traces
+ * of an earlier one; EG_BUSY, EG_MEMORY, EG_DISC. */
+EG_MUST_USE eg_err moment_open(struct moment *m, uint32_t part);
+/* And close what was opened. */
+void moment_close(struct moment *m);
+/* All are open.  EG_MEMORY. */
+EG_MUST_USE eg_err moment_seal(struct moment *m, uint64_t wall_ms);
 
 /* ---- once it is taken: moment_taken() ----------------------------------------------- */
 

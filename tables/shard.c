@@ -509,6 +509,10 @@ static void shard_receive(struct actor *self, void *state, struct message *m) {
         begin_verify(self, s, m);
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_FSYNC) {
         sync_all(self, s, m);
+    } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_PREPARE) {
+        shard_prepare(self, s, m);
+    } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_LEND) {
+        shard_lend(self, s, m);
     } else if (m->kind == MESSAGE_CALL && m->tag >= SHARD_RESHAPE && m->tag <= SHARD_ABANDON) {
         reshape_receive(self, s, m);
     } else if (m->kind == MESSAGE_CALL && reshape_takes(self, s, m)) {

@@ -113,6 +113,7 @@ struct shard {
     struct shard_rows_purge rows_purge;
     struct shard_call build_call;
     struct shard_call stop_call;
+    struct loan loan;          /* to the catalog, for a moment              */
     struct buffer notes;       /* of this turn's changes (shard_watch.h)    */
     uint64_t notes_lost;       /* for which there was no memory             */
     uint64_t notes_lost_clear; /* the number of a clear among them, or 0   */

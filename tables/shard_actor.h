@@ -17,6 +17,9 @@ enum shard_actor_tag {
     SHARD_UNIQUE_ENFORCE, /* CALL: keep index `attribute` unique; answered when what
                              was changed before is written                 */
     SHARD_UNIQUE_VERIFY,  /* CALL: is it?  EG_EXISTS: no                   */
+    SHARD_PREPARE,        /* CALL: answer when a snapshot could be opened at once;
+                             EG_BUSY: one is open                          */
+    SHARD_LEND,           /* CALL: `loan` is asked for under the payload's number */
 };
 
 struct actor;
@@ -24,6 +27,8 @@ struct message;
 struct shard;
 
 void shard_next_step(struct actor *self); /* a SHARD_STEP to itself */
+void shard_prepare(struct actor *self, struct shard *s, struct message *m);
+void shard_lend(struct actor *self, struct shard *s, const struct message *m);
 /* Run a request that came as a CALL, and answer it. */
 void shard_run_call(struct actor *self, struct shard *s, const struct message *m);
 

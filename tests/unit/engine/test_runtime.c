@@ -458,6 +458,70 @@ Test(runtime, a_lent_actor_may_end_itself) {
     message_free(rt, down);
 }
 
+/* Counts, and lends itself when it is asked to. */
+static struct loan loan;
+
+static void lend_message(struct actor *self, void *state, struct message *m) {
+    uint64_t number;
+
+    if (m->kind == MESSAGE_CAST) {
+        memcpy(&number, m->payload, sizeof number);
+        actor_lend(self, &loan, number);
+    }
+    count_message(self, state, m);
+}
+
+static eg_pid spawn_lender(void) {
+    static const struct actor_ops ops = {
+        .name = "lender", .state_bytes = sizeof(uint64_t), .receive = lend_message};
+    eg_pid pid;
+
+    cr_assert_eq(
+        actor_spawn(rt, NULL, &(struct spawn_opts){.ops = &ops, .lendable = true}, &pid, NULL),
+        EG_OK);
+    return pid;
+}
+
+static void ask_loan(eg_pid pid, uint64_t number) {
+    struct message *m = message_copy(rt, MESSAGE_CAST, &number, sizeof number);
+
+    loan_ask(&loan, number);
+    cr_assert_eq(foreign_send(me, pid, m), EG_OK);
+}
+
+Test(runtime, an_actor_lends_itself_when_its_turn_comes_and_its_messages_wait) {
+    eg_pid pid = spawn_lender();
+    struct message *reply;
+    struct actor *a;
+
+    ask_loan(pid, 1);
+    while (!loan_given(&loan, 1))
+        ;
+    cr_assert_null(actor_claim(rt, pid), "lent twice");
+    cr_assert_eq(foreign_call(me, pid, message_new(rt, MESSAGE_CALL, 0), 50, &reply), EG_TIMEOUT);
+    a = loan_end(&loan);
+    cr_assert_not_null(a);
+    *(uint64_t *) actor_state(a) += 10;
+    actor_release(a);
+    cr_assert_eq(ask(pid, PLAY_ECHO, NULL, 0), 13);
+    cr_assert_null(loan_end(&loan), "given once");
+}
+
+Test(runtime, an_actor_is_not_lent_for_a_loan_that_has_ended) {
+    eg_pid pid = spawn_lender();
+
+    for (uint64_t number = 1; number < 200; number++) {
+        struct actor *a;
+
+        ask_loan(pid, number);
+        a = loan_end(&loan); /* before it heard of it, or not */
+        cr_assert_not(loan_given(&loan, number));
+        if (a != NULL)
+            actor_release(a);
+        cr_assert_eq(ask(pid, PLAY_ECHO, NULL, 0), 2 * number);
+    }
+}
+
 Test(runtime, plain_actors_cannot_be_claimed) {
     cr_assert_null(actor_claim(rt, spawn_on(0)));
     cr_assert_null(actor_claim(rt, EG_PID_NONE));
