@@ -1,7 +1,8 @@
 /* sim.c -- who goes next, and what time it is.
  *
- *     step: some scheduler awake -> one of them gets a turn, the clock moves 50..100 ns
- *           all asleep           -> the clock jumps to the first timer or pause's end
+ *     step: an event is due      -> it is fired
+ *           some scheduler awake -> one of them gets a turn, the clock moves 50..100 ns
+ *           all asleep           -> the clock jumps to the first event, timer or pause's end
  *           and nothing ahead    -> the world stands still */
 #include "tests/sim/sim.h"
 
@@ -10,10 +11,14 @@
 enum {
     SIM_SCHEDULERS_MAX = 64,
     SIM_RUNTIMES_MAX = 16,
+    SIM_EVENTS_MAX = 1 << 16,
     START_NS = 1000000000,     /* not 0, which is too easy a time */
     PAUSE_ONE_IN = 500,        /* turns                           */
     PAUSE_MAX_NS = 5 * 1000000 /* as a busy machine does          */
 };
+
+static const int64_t FAR_AHEAD_NS = INT64_C(1000000000000000); /* eleven days */
+static const int64_t START_WALL_MS = INT64_C(1700000000000);
 
 struct waiter {
     bool waked;
@@ -21,17 +26,24 @@ struct waiter {
 
 struct seat { /* a scheduler in this world */
     struct sim *sim;
+    struct sim_env *env;
     struct scheduler *scheduler;
     bool taken, running, asleep;
     uint64_t paused_until_ns;
+    struct list_node polls;
 };
 
 struct sim {
-    struct env env;
-    struct rng schedule, pauses, app; /* streams */
+    struct sim_env env;
+    struct rng schedule, pauses, ties, split; /* streams; that of programs is in `env` */
     uint64_t now_ns, steps, hash;
+    enum env_log_level log_level;
+    void *user;
+    uint32_t seat_count; /* used ones are below */
     struct seat seats[SIM_SCHEDULERS_MAX];
     struct runtime *runtimes[SIM_RUNTIMES_MAX];
+    uint32_t event_count;
+    struct sim_event *events[SIM_EVENTS_MAX]; /* a heap: the earliest first */
 };
 
 /* ---- the hash ------------------------------------------------------------------ */
@@ -49,21 +61,66 @@ uint64_t sim_hash(const struct sim *s) {
 
 /* ---- env ------------------------------------------------------------------------- */
 
-static struct sim *sim_of(struct env *e) {
-    return EG_CONTAINER_OF(e, struct sim, env);
+struct sim_env *sim_env_of(struct env *e) {
+    return EG_CONTAINER_OF(e, struct sim_env, env);
 }
+struct sim *sim_of_env(struct env *e) {
+    return sim_env_of(e)->sim;
+}
+
+/* What has passed by this clock since it was set. */
+static uint64_t passed_ns(const struct sim_env *e) {
+    int64_t passed = (int64_t) (e->sim->now_ns - e->since_ns);
+
+    return (uint64_t) (passed + passed * e->drift_ppm / 1000000);
+}
+static uint64_t local_ns(const struct sim_env *e) {
+    return e->local_ns + passed_ns(e);
+}
+/* The moment of the world, give or take a nanosecond, when the clock shows this. */
+static uint64_t world_ns(const struct sim_env *e, uint64_t at_ns) {
+    int64_t ahead = (int64_t) (at_ns - e->local_ns);
+
+    if (ahead > FAR_AHEAD_NS)
+        return UINT64_MAX;
+    return e->since_ns + (uint64_t) (ahead - ahead * e->drift_ppm / (1000000 + e->drift_ppm));
+}
+
 static uint64_t env_sim_now(struct env *e) {
-    return sim_of(e)->now_ns;
+    return local_ns(sim_env_of(e));
 }
 static int64_t env_sim_wall(struct env *e) {
-    return INT64_C(1700000000000) + (int64_t) (sim_of(e)->now_ns / 1000000);
+    return sim_env_of(e)->wall_ms + (int64_t) (passed_ns(sim_env_of(e)) / 1000000);
 }
 static uint64_t env_sim_random(struct env *e) {
-    return rng_u64(&sim_of(e)->app);
+    return rng_u64(&sim_env_of(e)->random);
 }
 static void env_sim_log(struct env *e, enum env_log_level level, const char *line) {
-    if (level <= ENV_LOG_WARN)
-        fprintf(stderr, "# %.3f ms: %s\n", (double) sim_of(e)->now_ns / 1e6, line);
+    const struct sim_env *mine = sim_env_of(e);
+
+    if (level <= mine->sim->log_level)
+        fprintf(stderr, "# %.3f ms%s%s: %s\n", (double) mine->sim->now_ns / 1e6,
+                mine->name != NULL ? " " : "", mine->name != NULL ? mine->name : "", line);
+}
+
+/* Count anew from here, so that what changes now changes nothing before. */
+static void env_rebase(struct sim_env *e) {
+    uint64_t passed = passed_ns(e);
+
+    e->local_ns += passed;
+    e->wall_ms += (int64_t) (passed / 1000000);
+    e->since_ns = e->sim->now_ns;
+}
+void sim_env_drift(struct sim_env *e, int64_t ppm) {
+    env_rebase(e);
+    e->drift_ppm = ppm;
+}
+void sim_env_jump(struct sim_env *e, int64_t wall_ms) {
+    env_rebase(e);
+    e->wall_ms += wall_ms;
+}
+void sim_set_log_level(struct sim *s, enum env_log_level level) {
+    s->log_level = level;
 }
 
 static eg_err waiter_sim_open(struct env *e, struct waiter **out) {
@@ -80,7 +137,7 @@ static void waiter_sim_close(struct env *e, struct waiter *w) {
 }
 /* The one thread that there is blocks: the world goes on meanwhile. */
 static void waiter_sim_wait(struct env *e, struct waiter *w, uint64_t timeout_ns) {
-    struct sim *s = sim_of(e);
+    struct sim *s = sim_of_env(e);
     uint64_t until_ns = timeout_ns > UINT64_MAX - s->now_ns ? UINT64_MAX : s->now_ns + timeout_ns;
     while (!w->waked && s->now_ns < until_ns && sim_step(s, until_ns))
         ;
@@ -94,12 +151,15 @@ static void waiter_sim_wake(struct env *e, struct waiter *w) {
 /* ---- driver ------------------------------------------------------------------------ */
 
 static eg_err seat_open(struct runtime *rt, struct scheduler *scheduler, void **out) {
-    struct sim *s = sim_of(runtime_env(rt));
+    struct sim *s = sim_of_env(runtime_env(rt));
     for (uint32_t i = 0; i < SIM_SCHEDULERS_MAX; i++) {
         struct seat *seat = &s->seats[i];
         if (seat->taken)
             continue;
-        *seat = (struct seat){.sim = s, .scheduler = scheduler, .taken = true};
+        *seat = (struct seat){
+            .sim = s, .env = sim_env_of(runtime_env(rt)), .scheduler = scheduler, .taken = true};
+        list_init(&seat->polls);
+        s->seat_count = EG_MAX(s->seat_count, i + 1);
         *out = seat;
         return EG_OK;
     }
@@ -126,9 +186,132 @@ static void seat_join(void *driver) {
     seat->running = false;
     scheduler_end(seat->scheduler);
 }
+/* Give a place back, and polls that somebody has left there. */
 static void seat_close(void *driver) {
     struct seat *seat = driver;
-    seat->taken = false;
+
+    for (struct list_node *n = seat->polls.next, *next; n != &seat->polls; n = next) {
+        next = n->next;
+        sim_poll_remove(EG_CONTAINER_OF(n, struct sim_poll, node));
+    }
+    seat->taken = seat->running = false;
+}
+
+void sim_pause(struct sim *s, struct runtime *rt, uint64_t until_ns) {
+    for (uint32_t i = 0; i < s->seat_count; i++)
+        if (s->seats[i].taken && scheduler_runtime(s->seats[i].scheduler) == rt)
+            s->seats[i].paused_until_ns = until_ns;
+}
+
+void sim_vanish(struct sim *s, struct runtime *rt) {
+    for (uint32_t i = 0; i < s->seat_count; i++)
+        if (s->seats[i].taken && scheduler_runtime(s->seats[i].scheduler) == rt)
+            seat_close(&s->seats[i]);
+    for (uint32_t i = 0; i < SIM_RUNTIMES_MAX; i++)
+        if (s->runtimes[i] == rt)
+            s->runtimes[i] = NULL;
+}
+
+/* ---- polls --------------------------------------------------------------------------- */
+
+void sim_poll_add(struct sim *s, struct scheduler *on, struct sim_poll *p,
+                  void (*run)(struct sim_poll *p)) {
+    *p = (struct sim_poll){.run = run};
+    for (uint32_t i = 0; i < s->seat_count; i++)
+        if (s->seats[i].taken && s->seats[i].scheduler == on)
+            p->seat = &s->seats[i];
+    EG_ASSERT(p->seat != NULL);
+    list_push_back(&p->seat->polls, &p->node);
+}
+void sim_poll_remove(struct sim_poll *p) {
+    list_remove(&p->node);
+    p->seat = NULL;
+}
+void sim_poll_wake(struct sim_poll *p) {
+    p->awaited = true;
+    if (p->seat != NULL)
+        seat_wake(p->seat);
+}
+
+static void look_at_io(struct seat *seat) {
+    if (list_is_empty(&seat->polls))
+        return;
+    scheduler_attach(seat->scheduler);
+    for (struct list_node *n = seat->polls.next, *next; n != &seat->polls; n = next) {
+        struct sim_poll *p = EG_CONTAINER_OF(n, struct sim_poll, node);
+        next = n->next;
+        if (!p->awaited)
+            continue;
+        p->awaited = false;
+        p->run(p);
+    }
+    scheduler_attach(NULL);
+}
+
+static bool awaits_io(const struct seat *seat) {
+    for (struct list_node *n = seat->polls.next; n != &seat->polls; n = n->next)
+        if (EG_CONTAINER_OF(n, struct sim_poll, node)->awaited)
+            return true;
+    return false;
+}
+
+/* ---- events -------------------------------------------------------------------------- */
+
+static bool sooner(const struct sim_event *a, const struct sim_event *b) {
+    return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
+}
+static void put_event(struct sim *s, uint32_t place, struct sim_event *e) {
+    s->events[place - 1] = e;
+    e->place = place;
+}
+/* Move what is to come to `place` up or down until it is right. */
+static void settle(struct sim *s, uint32_t place, struct sim_event *e) {
+    while (place > 1 && sooner(e, s->events[place / 2 - 1])) {
+        put_event(s, place, s->events[place / 2 - 1]);
+        place /= 2;
+    }
+    for (;;) {
+        uint32_t child = 2 * place;
+        if (child < s->event_count && sooner(s->events[child], s->events[child - 1]))
+            child++;
+        if (child > s->event_count || !sooner(s->events[child - 1], e))
+            break;
+        put_event(s, place, s->events[child - 1]);
+        place = child;
+    }
+    put_event(s, place, e);
+}
+
+void sim_cancel(struct sim *s, struct sim_event *e) {
+    uint32_t place = e->place;
+    struct sim_event *last;
+
+    if (place == 0)
+        return;
+    e->place = 0;
+    last = s->events[--s->event_count];
+    if (last != e)
+        settle(s, place, last);
+}
+
+void sim_at(struct sim *s, struct sim_event *e, uint64_t at_ns, void (*fire)(struct sim_event *e)) {
+    sim_cancel(s, e);
+    EG_ASSERT(s->event_count < SIM_EVENTS_MAX);
+    e->at_ns = EG_MAX(at_ns, s->now_ns);
+    e->order = rng_u64(&s->ties);
+    e->fire = fire;
+    settle(s, ++s->event_count, e);
+}
+
+/* True: one was due. */
+static bool fire_event(struct sim *s) {
+    struct sim_event *e = s->event_count > 0 ? s->events[0] : NULL;
+
+    if (e == NULL || e->at_ns > s->now_ns)
+        return false;
+    sim_cancel(s, e);
+    e->fire(e);
+    return true;
 }
 
 /* ---- steps -------------------------------------------------------------------------- */
@@ -140,9 +323,12 @@ static bool may_run(const struct seat *seat, uint64_t now_ns) {
 static void take_turn(struct sim *s, struct seat *seat) {
     uint32_t dispatches = (uint32_t) rng_below(&s->schedule, 8) + 1;
     uint32_t msgs = (uint32_t) rng_below(&s->schedule, 8) + 1;
-    enum turn_result result = scheduler_turn(seat->scheduler, dispatches, msgs);
-    struct scheduler_stats stats = scheduler_stats(seat->scheduler);
+    enum turn_result result;
+    struct scheduler_stats stats;
 
+    look_at_io(seat);
+    result = scheduler_turn(seat->scheduler, dispatches, msgs);
+    stats = scheduler_stats(seat->scheduler);
     s->now_ns += 50 + rng_below(&s->schedule, 51);
     if (rng_one_in(&s->pauses, PAUSE_ONE_IN))
         seat->paused_until_ns = s->now_ns + rng_below(&s->pauses, PAUSE_MAX_NS);
@@ -150,7 +336,7 @@ static void take_turn(struct sim *s, struct seat *seat) {
     sim_note(s, stats.sent_msgs);
     sim_note(s, stats.handled_msgs);
     sim_note(s, s->now_ns);
-    if (result != TURN_BUSY)
+    if (result != TURN_BUSY && !awaits_io(seat))
         seat->asleep = scheduler_sleep(seat->scheduler);
 }
 
@@ -160,21 +346,23 @@ static uint64_t next_ns_of(const struct seat *seat) {
     if (!seat->running)
         return UINT64_MAX;
     next_ns = seat->asleep ? scheduler_next_ns(seat->scheduler) : 0;
+    if (next_ns != 0 && next_ns != UINT64_MAX)
+        next_ns = world_ns(seat->env, next_ns);
     return EG_MAX(next_ns, seat->paused_until_ns);
 }
 
 /* Nobody is awake: go to the next moment when somebody will be. */
 static bool jump(struct sim *s, uint64_t until_ns) {
-    uint64_t next_ns = UINT64_MAX;
+    uint64_t next_ns = s->event_count > 0 ? s->events[0]->at_ns : UINT64_MAX;
 
-    for (uint32_t i = 0; i < SIM_SCHEDULERS_MAX; i++)
+    for (uint32_t i = 0; i < s->seat_count; i++)
         next_ns = EG_MIN(next_ns, next_ns_of(&s->seats[i]));
     if (next_ns >= until_ns) {
         s->now_ns = until_ns == UINT64_MAX ? s->now_ns : EG_MAX(s->now_ns, until_ns);
         return false;
     }
     s->now_ns = EG_MAX(s->now_ns, next_ns);
-    for (uint32_t i = 0; i < SIM_SCHEDULERS_MAX; i++)
+    for (uint32_t i = 0; i < s->seat_count; i++)
         if (next_ns_of(&s->seats[i]) <= s->now_ns)
             seat_wake(&s->seats[i]);
     return true;
@@ -184,7 +372,9 @@ bool sim_step(struct sim *s, uint64_t until_ns) {
     struct seat *ready[SIM_SCHEDULERS_MAX];
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < SIM_SCHEDULERS_MAX; i++)
+    if (fire_event(s))
+        return true;
+    for (uint32_t i = 0; i < s->seat_count; i++)
         if (may_run(&s->seats[i], s->now_ns))
             ready[count++] = &s->seats[i];
     if (count == 0)
@@ -215,12 +405,21 @@ uint64_t sim_steps(const struct sim *s) {
     return s->steps;
 }
 struct env *sim_env(struct sim *s) {
-    return &s->env;
+    return &s->env.env;
+}
+uint64_t sim_split(struct sim *s) {
+    return rng_u64(&s->split);
+}
+void *sim_user(const struct sim *s) {
+    return s->user;
+}
+void sim_set_user(struct sim *s, void *user) {
+    s->user = user;
 }
 
 /* ---- open, close --------------------------------------------------------------------- */
 
-struct sim *sim_open(uint64_t seed) {
+void sim_env_init(struct sim_env *e, struct sim *s, const char *name, uint64_t seed) {
     static const struct env_ops ops = {
         .now_ns = env_sim_now,
         .wall_ms = env_sim_wall,
@@ -231,15 +430,27 @@ struct sim *sim_open(uint64_t seed) {
         .waiter_wait = waiter_sim_wait,
         .waiter_wake = waiter_sim_wake,
     };
+    *e = (struct sim_env){.env = {.ops = &ops},
+                          .sim = s,
+                          .name = name,
+                          .since_ns = s->now_ns,
+                          .local_ns = s->now_ns,
+                          .wall_ms = START_WALL_MS + (int64_t) (s->now_ns / 1000000),
+                          .random = rng_of(seed)};
+}
+
+struct sim *sim_open(uint64_t seed) {
     struct rng split = rng_of(seed);
     struct sim *s = alloc_zero(alloc_system(), sizeof *s);
 
     EG_ASSERT(s != NULL);
-    s->env.ops = &ops;
     s->now_ns = START_NS;
+    s->log_level = ENV_LOG_WARN;
     s->schedule = rng_of(rng_u64(&split));
     s->pauses = rng_of(rng_u64(&split));
-    s->app = rng_of(rng_u64(&split));
+    sim_env_init(&s->env, s, NULL, rng_u64(&split));
+    s->ties = rng_of(rng_u64(&split));
+    s->split = split;
     return s;
 }
 
@@ -257,7 +468,7 @@ struct runtime *sim_runtime(struct sim *s, const struct runtime_opts *opts) {
     if (mine.alloc == NULL)
         mine.alloc = alloc_system();
     if (mine.env == NULL)
-        mine.env = &s->env;
+        mine.env = &s->env.env;
     if (mine.driver == NULL)
         mine.driver = &driver;
     for (uint32_t i = 0; i < SIM_RUNTIMES_MAX; i++) {
