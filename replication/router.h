@@ -1,8 +1,8 @@
 /* router.h -- an operation finds the node that may do it, and its answer the way back.
  *
- *     session --router_send--> here: the shard's mailbox -------------------------> REPLY
- *                          `-> there: [view, table, request] --> its shard --> answer --'
- *                          `-> nobody now: waits for the next view, at most ROUTER_WAIT_MS
+ *     session --table_message--> here: the shard's mailbox -------------------------> REPLY
+ *                            `-> there: [view, table, request] --> its shard --> answer --'
+ *                            `-> nobody now: waits for the next view, at most ROUTER_WAIT_MS
  *
  * Every request carries the view it was sent in; a node in another view refuses it, and so
  * does a shard that is no master (any more): what was refused did not happen and is sent
@@ -10,48 +10,54 @@
  * no full copy can be reached).  What was sent and got no answer because its node was lost may
  * have happened: EG_IN_DOUBT for changes, sent again for reads.
  *
- * Threads    Any, inside a reader section.
+ * Sessions do not call the router: it is the route of tables/ (tables/route.h), so what asks a
+ * table for a message gets one for the router's actor where the shard is not this node's alone.
  */
 #ifndef REPLICATION_ROUTER_H
 #define REPLICATION_ROUTER_H
 
+#include "engine/runtime.h"
 #include "replication/mesh.h"
-#include "replication/replica.h"
-#include "tables/table.h"
+#include "replication/view.h"
+#include "tables/catalog.h"
 
 enum {
     ROUTER_WAIT_MS = 5000,      /* a request without a master to go to                */
     ROUTER_PENDING_MAX = 65536, /* requests under way to other nodes: then EG_BUSY    */
 };
 
+struct child_spec;
 struct router;
+struct table_route;
 
 struct router_opts {
     struct alloc *alloc;
     struct env *env;
     struct runtime *runtime;
     struct catalog *catalog;
-    struct replicas *replicas;
     uint64_t self;
-    eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send() */
-    void *user;
     uint32_t scheduler; /* the mesh's */
+    /* Who orders the writes of this shard in the present view; 0: nobody can.  In a section. */
+    uint64_t (*master)(void *user, const struct table *t, uint32_t shard);
+    struct view_id (*view)(void *user);                            /* of now; any thread */
+    eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send() on MESH_REQUEST */
+    /* A change of the schema as a message for who makes it everywhere.  EG_AGAIN: this node
+     * alone, by its catalog; NULL: always so. */
+    eg_err (*schema)(void *user, const struct catalog_request *q, eg_pid *to, struct message **out);
+    void *user;
 };
 
 EG_MUST_USE eg_err router_open(struct router **out, const struct router_opts *o);
+/* Its actor, for a supervisor: it begins with that. */
+void router_child(struct router *r, struct child_spec *out);
+/* What catalog_set_route() takes. */
+struct table_route *router_route(struct router *r);
+/* The actor has ended and nobody asks any more. */
 void router_close(struct router *r);
+
+/* What the mesh and the views say: on their scheduler. */
 void router_receive(struct router *r, uint64_t from, struct value payload);
 void router_node_down(struct router *r, uint64_t id);
 void router_view_changed(struct router *r);
-
-/* May a read of this key be answered from this node's memory? */
-bool router_reads_here(struct router *r, const struct table *t, const struct key *k);
-
-/* As table_send(), wherever the shard is: the REPLY comes to `from` with `ref`. */
-EG_MUST_USE eg_err router_send(struct router *r, struct table *t, eg_pid from, uint64_t ref,
-                               const struct shard_request *q, struct err_note *note);
-
-/* A whole method of the wire (select, size, first ...), for a table that this node has not all
- * of: done by a node that has, or by several, each for its shards (rpc side: query/rpc_away.h). */
 
 #endif /* REPLICATION_ROUTER_H */

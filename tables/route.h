@@ -11,6 +11,7 @@
 #define TABLES_ROUTE_H
 
 #include "tables/shard_msg.h"
+#include "tables/shard_role.h"
 
 struct catalog;
 struct catalog_request;
@@ -28,6 +29,18 @@ struct table_route {
 
 /* From here on; NULL: no more.  The route outlives every section that began before. */
 void catalog_set_route(struct catalog *c, struct table_route *r);
+
+/* ---- for who carries requests on ----------------------------------------------------- */
+
+/* Check a request that came from another node as table_send() does, and say which shard it is for
+ * (those without a key: as given, which is checked).  EG_BAD_REQUEST, EG_BAD_RECORD,
+ * EG_TOO_LARGE. */
+EG_MUST_USE eg_err table_check_request(struct table *t, const struct shard_request *q,
+                                       uint32_t *shard, struct err_note *note);
+/* The same for an array of records to write: the shard of each. */
+EG_MUST_USE eg_err table_check_many(struct table *t, struct value records, uint16_t *shards,
+                                    struct err_note *note);
+enum shard_role table_role(const struct table *t, uint32_t shard);
 
 /* Past the route: a message to the shard's own actor, to this node's own catalog. */
 EG_MUST_USE eg_err table_message_here(struct table *t, uint32_t shard,

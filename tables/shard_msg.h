@@ -47,7 +47,7 @@ struct shard_request {
     uint64_t ttl_ms;            /* of this write; 0: as the table says                 */
     struct value key;           /* where the op has one                                */
     struct value value;         /* where the op has one                                */
-    struct record_version seen; /* of *_SEEN                                     */
+    struct record_version seen; /* of *_SEEN; dot 0: another node's, not known here */
 };
 
 /* The key that a request is about: its own, or that of the record it carries; false

@@ -639,7 +639,9 @@ static eg_err op_counter(struct shard_turn *t) {
 }
 
 static bool is_seen(const struct shard_turn *t, const struct record *rec) {
-    return rec->hlc == t->request->seen.hlc && rec->dot == t->request->seen.dot;
+    struct record_version seen = t->request->seen;
+
+    return rec->hlc == seen.hlc && (rec->dot == seen.dot || seen.dot == 0);
 }
 
 static eg_err op_replace_seen(struct shard_turn *t) {

@@ -271,6 +271,52 @@ eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
     return err;
 }
 
+enum shard_role table_role(const struct table *t, uint32_t shard) {
+    EG_ASSERT(shard < t->shard_count);
+    return role_of(&t->shard[shard]);
+}
+
+/* Records that were taken apart by another node, by what it knew of the table. */
+static eg_err check_part(struct table *t, struct value records, uint32_t shard,
+                         struct err_note *note) {
+    struct value_iter it = value_iter_of(records);
+    struct value array;
+
+    while (value_iter_next(&it, &array)) {
+        struct shard_request one = {.op = SHARD_WRITE, .value = array};
+        uint32_t number = 0;
+        eg_err err = table_check_request(t, &one, &number, note);
+
+        if (err != EG_OK)
+            return err;
+        if (number != shard)
+            return err_note(note, EG_BAD_REQUEST, "a record of another shard");
+    }
+    return EG_OK;
+}
+
+eg_err table_check_request(struct table *t, const struct shard_request *q, uint32_t *shard,
+                           struct err_note *note) {
+    struct key k;
+    struct value v;
+    eg_err err = check(t, q, note);
+
+    if (err != EG_OK)
+        return err;
+    if (shard_request_key(q, &v)) {
+        err = table_key_checked(t, &k, v, note);
+        if (err != EG_OK)
+            return err;
+        *shard = shard_of(t, k.hash)->number;
+        key_release(&k);
+    } else if (*shard >= t->shard_count) {
+        return err_note(note, EG_BAD_REQUEST, "no such shard");
+    } else if (q->op == SHARD_WRITE_MANY) {
+        return check_part(t, q->value, *shard, note);
+    }
+    return EG_OK;
+}
+
 uint32_t table_shards(const struct table *t) {
     return t->shard_count;
 }
@@ -324,6 +370,40 @@ static eg_err aim_all(struct table *t, struct value records, struct aimed *aimed
         key_release(&k);
     }
     return EG_OK;
+}
+
+static eg_err check_many(struct table *t, struct value records, struct err_note *note) {
+    if (table_dropped(t))
+        return table_lost(t);
+    if (records.size_bytes == 0 || value_kind_of(records) != VALUE_ARRAY)
+        return err_note(note, EG_BAD_REQUEST, "records are an array of records");
+    if (t->disc_table != NULL &&
+        (uint64_t) value_count(records) * ROW_OVERHEAD_BYTES + 2 * (uint64_t) records.size_bytes >
+            MANY_ON_DISC_BYTES_MAX)
+        return err_note(note, EG_TOO_LARGE, "too many records for the disc to take at once");
+    return EG_OK;
+}
+
+eg_err table_check_many(struct table *t, struct value records, uint16_t *shards,
+                        struct err_note *note) {
+    struct value_iter it = value_iter_of(records);
+    struct value array, key_value;
+    eg_err err = check_many(t, records, note);
+
+    for (uint32_t i = 0; err == EG_OK && value_iter_next(&it, &array); i++) {
+        struct key k;
+
+        err = check_record(schema_of(t), array, note);
+        if (err != EG_OK)
+            return err;
+        EG_ASSERT(array_element(array, 0, &key_value)); /* it has attributes: checked */
+        err = table_key_checked(t, &k, key_value, note);
+        if (err != EG_OK)
+            return err;
+        shards[i] = (uint16_t) shard_of(t, k.hash)->number;
+        key_release(&k);
+    }
+    return err;
 }
 
 /* `gates`: of all that was changed. */
@@ -440,18 +520,6 @@ static eg_err store_all(struct table *t, struct reader *r, const struct aimed *a
     if (err != EG_OK)
         shard_edit_undo(r, change, done, turn.now_ms);
     return err;
-}
-
-static eg_err check_many(struct table *t, struct value records, struct err_note *note) {
-    if (table_dropped(t))
-        return table_lost(t);
-    if (records.size_bytes == 0 || value_kind_of(records) != VALUE_ARRAY)
-        return err_note(note, EG_BAD_REQUEST, "records are an array of records");
-    if (t->disc_table != NULL &&
-        (uint64_t) value_count(records) * ROW_OVERHEAD_BYTES + 2 * (uint64_t) records.size_bytes >
-            MANY_ON_DISC_BYTES_MAX)
-        return err_note(note, EG_TOO_LARGE, "too many records for the disc to take at once");
-    return EG_OK;
 }
 
 static eg_err many_here(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,

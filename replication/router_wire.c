@@ -1,0 +1,191 @@
+/* router_wire.c -- requests and answers between two routers. */
+#include "replication/router_wire.h"
+
+#include <string.h>
+
+enum { REQUEST, ANSWER };
+enum { REQUEST_FIELDS = 13, ANSWER_FIELDS = 4 };
+
+/* ---- writing --------------------------------------------------------------------- */
+
+static void put_span(struct value_writer *w, struct value v) {
+    if (v.size_bytes == 0)
+        value_put_nil(w);
+    else
+        value_put_raw(w, v);
+}
+
+static void write_request(struct value_writer *w, const struct router_request *q) {
+    value_put_array(w, REQUEST_FIELDS);
+    value_put_u64(w, REQUEST);
+    value_put_u64(w, q->id);
+    value_put_u64(w, q->view.epoch);
+    value_put_u64(w, q->view.hash);
+    value_put_string(w, (const char *) q->table_name.at, q->table_name.size_bytes);
+    value_put_u64(w, q->table_id);
+    value_put_u64(w, q->shard);
+    value_put_u64(w, q->what.op);
+    value_put_u64(w, q->what.attribute);
+    value_put_u64(w, q->what.ttl_ms);
+    put_span(w, q->what.key);
+    put_span(w, q->what.value);
+    value_put_u64(w, q->what.seen.hlc);
+}
+
+static eg_err no_room(const struct buffer *out, size_t wanted_bytes) {
+    return out->size_bytes + wanted_bytes > out->bound_bytes ? EG_TOO_LARGE : EG_MEMORY;
+}
+
+eg_err router_put_request(struct buffer *out, const struct router_request *q) {
+    struct value_writer w = value_writer_init(NULL, 0);
+    size_t need_bytes;
+    uint8_t *room;
+
+    write_request(&w, q);
+    need_bytes = w.need_bytes;
+    room = buffer_room(out, need_bytes);
+    if (room == NULL)
+        return no_room(out, need_bytes);
+    w = value_writer_init(room, need_bytes);
+    write_request(&w, q);
+    EG_ASSERT(!w.overflow);
+    out->size_bytes += need_bytes;
+    return EG_OK;
+}
+
+static void write_answer(struct value_writer *w, uint64_t id, eg_err outcome, const void *bytes,
+                         size_t size_bytes) {
+    value_put_array(w, ANSWER_FIELDS);
+    value_put_u64(w, ANSWER);
+    value_put_u64(w, id);
+    value_put_i64(w, outcome);
+    if (outcome != EG_OK)
+        value_put_string(w, bytes, size_bytes);
+    else if (size_bytes == 0)
+        value_put_nil(w);
+    else
+        value_put_raw(w, (struct value){bytes, (uint32_t) size_bytes});
+}
+
+eg_err router_put_answer(struct buffer *out, uint64_t id, eg_err outcome, const void *bytes,
+                         size_t size_bytes) {
+    struct value_writer w = value_writer_init(NULL, 0);
+    size_t need_bytes;
+    uint8_t *room;
+
+    write_answer(&w, id, outcome, bytes, size_bytes);
+    need_bytes = w.need_bytes;
+    room = buffer_room(out, need_bytes);
+    if (room == NULL)
+        return no_room(out, need_bytes);
+    w = value_writer_init(room, need_bytes);
+    write_answer(&w, id, outcome, bytes, size_bytes);
+    EG_ASSERT(!w.overflow);
+    out->size_bytes += need_bytes;
+    return EG_OK;
+}
+
+/* ---- reading, from outside --------------------------------------------------------- */
+
+static bool next_u64(struct value_iter *it, uint64_t most, uint64_t *out) {
+    struct value v;
+
+    return value_iter_next(it, &v) && value_get_u64(v, out) && *out <= most;
+}
+
+/* A value, or an empty one where nil stands. */
+static bool next_span(struct value_iter *it, struct value *out) {
+    if (!value_iter_next(it, out))
+        return false;
+    if (value_kind_of(*out) == VALUE_NIL)
+        *out = (struct value){NULL, 0};
+    return true;
+}
+
+static bool next_text(struct value_iter *it, struct value *out) {
+    struct value v;
+
+    return value_iter_next(it, &v) && value_kind_of(v) == VALUE_STRING &&
+           value_get_bytes(v, &out->at, &out->size_bytes);
+}
+
+/* What may be asked of another node's shard. */
+static bool is_for_others(uint64_t op) {
+    static const bool list[SHARD_OP_COUNT] = {
+        [SHARD_READ] = true,       [SHARD_WRITE] = true,        [SHARD_INSERT_NEW] = true,
+        [SHARD_WRITE_MANY] = true, [SHARD_DELETE] = true,       [SHARD_DELETE_OBJECT] = true,
+        [SHARD_TAKE] = true,       [SHARD_UPDATE] = true,       [SHARD_COUNTER] = true,
+        [SHARD_CLEAR] = true,      [SHARD_REPLACE_SEEN] = true, [SHARD_REMOVE_SEEN] = true,
+    };
+
+    return op < SHARD_OP_COUNT && list[op];
+}
+
+/* Has the request the key and the value that its operation looks at? */
+static bool is_complete(const struct shard_request *q) {
+    struct value key;
+
+    switch (q->op) {
+    case SHARD_CLEAR:
+        return true;
+    case SHARD_WRITE_MANY:
+        return q->value.size_bytes != 0 && value_kind_of(q->value) == VALUE_ARRAY;
+    case SHARD_UPDATE:
+        return q->key.size_bytes != 0 && q->value.size_bytes != 0;
+    case SHARD_COUNTER:
+        return q->key.size_bytes != 0 && q->value.size_bytes != 0;
+    case SHARD_READ:
+    case SHARD_DELETE:
+    case SHARD_TAKE:
+        return q->key.size_bytes != 0;
+    default:
+        return q->value.size_bytes != 0 && value_kind_of(q->value) == VALUE_ARRAY &&
+               shard_request_key(q, &key);
+    }
+}
+
+static bool get_request(struct value_iter *it, struct router_request *q) {
+    uint64_t shard, op, attribute;
+
+    *q = (struct router_request){0};
+    if (!next_u64(it, UINT64_MAX, &q->id) || !next_u64(it, UINT64_MAX, &q->view.epoch) ||
+        !next_u64(it, UINT64_MAX, &q->view.hash) || !next_text(it, &q->table_name) ||
+        !next_u64(it, UINT64_MAX, &q->table_id) || !next_u64(it, SCHEMA_SHARDS_MAX - 1, &shard) ||
+        !next_u64(it, SHARD_OP_COUNT - 1, &op) || !next_u64(it, SHARD_NO_ATTRIBUTE, &attribute) ||
+        !next_u64(it, UINT64_MAX, &q->what.ttl_ms) || !next_span(it, &q->what.key) ||
+        !next_span(it, &q->what.value) || !next_u64(it, UINT64_MAX, &q->what.seen.hlc))
+        return false;
+    q->shard = (uint32_t) shard;
+    q->what.op = (enum shard_op) op;
+    q->what.attribute = (uint16_t) attribute;
+    return is_for_others(op) && is_complete(&q->what);
+}
+
+static bool get_answer(struct value_iter *it, struct router_answer *a) {
+    struct value v;
+    int64_t outcome;
+
+    *a = (struct router_answer){0};
+    if (!next_u64(it, UINT64_MAX, &a->id) || !value_iter_next(it, &v) ||
+        !value_get_i64(v, &outcome) || outcome > 0 || outcome < EG_CLOSED)
+        return false;
+    a->outcome = (eg_err) outcome;
+    return a->outcome == EG_OK ? value_iter_next(it, &a->result) : next_text(it, &a->result);
+}
+
+eg_err router_get(struct value payload, bool *is_request, struct router_request *request,
+                  struct router_answer *answer) {
+    struct value_iter it;
+    uint64_t kind;
+
+    if (value_kind_of(payload) != VALUE_ARRAY)
+        return EG_BAD_REQUEST;
+    it = value_iter_of(payload);
+    if (!next_u64(&it, ANSWER, &kind))
+        return EG_BAD_REQUEST;
+    *is_request = kind == REQUEST;
+    if (value_count(payload) != (*is_request ? REQUEST_FIELDS : ANSWER_FIELDS))
+        return EG_BAD_REQUEST;
+    return (*is_request ? get_request(&it, request) : get_answer(&it, answer)) ? EG_OK
+                                                                               : EG_BAD_REQUEST;
+}

@@ -1,0 +1,43 @@
+/* router_wire.h -- requests and answers between two routers.
+ *
+ *     [0, id, epoch, hash, table's name, table's id, shard, op, attribute, ttl_ms, key, value,
+ * seen] [1, id, outcome, result or text]
+ *
+ * `id` is the asker's.  `epoch` and `hash` name the view that it was sent in.  `key` and `value`
+ * are nil where the operation has none; `seen` is the stamp of the version that was judged, or 0.
+ * The private half of router.h.
+ */
+#ifndef REPLICATION_ROUTER_WIRE_H
+#define REPLICATION_ROUTER_WIRE_H
+
+#include "engine/buffer.h"
+#include "replication/view.h"
+#include "tables/schema.h"
+#include "tables/shard_msg.h"
+
+struct router_request {
+    uint64_t id;
+    struct view_id view;
+    struct value table_name; /* a string */
+    uint64_t table_id;
+    uint32_t shard; /* of the operations without a key */
+    struct shard_request what;
+};
+
+struct router_answer {
+    uint64_t id;
+    eg_err outcome;
+    struct value result; /* of EG_OK; else a string */
+};
+
+/* Append one payload.  EG_MEMORY; EG_TOO_LARGE: past the buffer's bound. */
+EG_MUST_USE eg_err router_put_request(struct buffer *out, const struct router_request *q);
+EG_MUST_USE eg_err router_put_answer(struct buffer *out, uint64_t id, eg_err outcome,
+                                     const void *bytes, size_t size_bytes);
+
+/* From another node, one whole value.  EG_BAD_REQUEST: neither of the two, *request and
+ * *answer are undefined; else *is_request says which it is. */
+EG_MUST_USE eg_err router_get(struct value payload, bool *is_request,
+                              struct router_request *request, struct router_answer *answer);
+
+#endif /* REPLICATION_ROUTER_WIRE_H */
