@@ -21,6 +21,7 @@ static const int64_t FAR_AHEAD_NS = INT64_C(1000000000000000); /* eleven days */
 static const int64_t START_WALL_MS = INT64_C(1700000000000);
 
 struct waiter {
+    struct list_node node; /* of the world: who vanishes does not close its own */
     bool waked;
 };
 
@@ -39,6 +40,7 @@ struct sim {
     uint64_t now_ns, steps, hash;
     enum env_log_level log_level;
     void *user;
+    struct list_node waiters;
     uint32_t seat_count; /* used ones are below */
     struct seat seats[SIM_SCHEDULERS_MAX];
     struct runtime *runtimes[SIM_RUNTIMES_MAX];
@@ -125,14 +127,16 @@ void sim_set_log_level(struct sim *s, enum env_log_level level) {
 
 static eg_err waiter_sim_open(struct env *e, struct waiter **out) {
     struct waiter *w = alloc_zero(alloc_system(), sizeof *w);
-    (void) e;
+
     if (w == NULL)
         return EG_MEMORY;
+    list_push_back(&sim_of_env(e)->waiters, &w->node);
     *out = w;
     return EG_OK;
 }
 static void waiter_sim_close(struct env *e, struct waiter *w) {
     (void) e;
+    list_remove(&w->node);
     alloc_put(alloc_system(), w, sizeof *w);
 }
 /* The one thread that there is blocks: the world goes on meanwhile. */
@@ -446,6 +450,7 @@ struct sim *sim_open(uint64_t seed) {
     EG_ASSERT(s != NULL);
     s->now_ns = START_NS;
     s->log_level = ENV_LOG_WARN;
+    list_init(&s->waiters);
     s->schedule = rng_of(rng_u64(&split));
     s->pauses = rng_of(rng_u64(&split));
     sim_env_init(&s->env, s, NULL, rng_u64(&split));
@@ -494,5 +499,7 @@ void sim_close(struct sim *s) {
     for (uint32_t i = 0; i < SIM_RUNTIMES_MAX; i++)
         if (s->runtimes[i] != NULL)
             sim_stop_runtime(s, s->runtimes[i]);
+    while (!list_is_empty(&s->waiters))
+        waiter_sim_close(&s->env.env, EG_CONTAINER_OF(s->waiters.next, struct waiter, node));
     alloc_put(alloc_system(), s, sizeof *s);
 }

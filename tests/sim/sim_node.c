@@ -1,0 +1,152 @@
+/* sim_node.c -- start in the order of node/node.c, stop in reverse, or not at all. */
+#include "tests/sim/sim_node.h"
+
+#include "engine/epoch.h"
+
+#include <string.h>
+
+enum { READERS_MAX = 64, CLIENT_PORT = 7340, PEER_PORT = 7341 };
+
+/* ---- the machine ----------------------------------------------------------------- */
+
+static void open_disc(struct sim_node *n) {
+    struct disc_twin_opts o = {
+        .alloc = &n->disc_heap.base, .seed = n->o.seed, .wake = disc_pump_wake, .ctx = &n->pump};
+
+    n->pump = (struct disc_pump){.delay_ms = n->o.disc_delay_ms};
+    EG_ASSERT(disc_twin_open(&n->pump.twin, &o) == EG_OK);
+}
+
+void sim_node_init(struct sim_node *n, struct sim *s, struct sim_net *net,
+                   const struct sim_node_opts *o) {
+    *n = (struct sim_node){.sim = s, .net = net, .o = *o};
+    snprintf(n->name, sizeof n->name, "%s", o->name);
+    snprintf(n->client_address, sizeof n->client_address, "%s:%d", o->name, CLIENT_PORT);
+    snprintf(n->peer_address, sizeof n->peer_address, "%s:%d", o->name, PEER_PORT);
+    n->host = sim_net_host(net, o->name);
+    sim_env_init(&n->env, s, n->name, o->seed);
+    sim_net_host_env(net, n->host, &n->env.env);
+    sim_heap_init(&n->heap, o->seed);
+    sim_heap_init(&n->disc_heap, o->seed);
+    if (o->has_disc)
+        open_disc(n);
+}
+
+void sim_node_fini(struct sim_node *n) {
+    EG_ASSERT(!n->up);
+    EG_ASSERT(n->heap.live == 0);
+    sim_heap_reclaim(&n->disc_heap);
+}
+
+void sim_node_wipe(struct sim_node *n) {
+    EG_ASSERT(!n->up);
+    sim_heap_reclaim(&n->disc_heap);
+    if (n->o.has_disc)
+        open_disc(n);
+}
+
+/* ---- start ------------------------------------------------------------------------ */
+
+static struct disc *disc_of(struct sim_node *n) {
+    return n->o.has_disc ? disc_twin_disc(n->pump.twin) : NULL;
+}
+
+static void start_catalog(struct sim_node *n) {
+    struct catalog_opts o = {.alloc = &n->heap.base,
+                             .env = &n->env.env,
+                             .runtime = n->runtime,
+                             .epoch = n->epoch,
+                             .disc = disc_of(n),
+                             .budget = &n->budget};
+    struct err_note note;
+
+    EG_ASSERT(catalog_open(&n->catalog, &o, &note) == EG_OK);
+}
+
+static void start_server(struct sim_node *n) {
+    char address[SIM_ADDRESS_BYTES];
+    const char *const listen = address;
+    struct server_opts o = {.alloc = &n->heap.base,
+                            .runtime = n->runtime,
+                            .catalog = n->catalog,
+                            .net_open = sim_net_stream,
+                            .listen = &listen,
+                            .listen_count = 1,
+                            .node_name = n->name,
+                            .version = "sim"};
+    struct err_note note;
+
+    snprintf(address, sizeof address, "127.0.0.1:%d", CLIENT_PORT); /* any host may come, here */
+    EG_ASSERT(server_open(&n->server, &o, &note) == EG_OK);
+}
+
+void sim_node_start(struct sim_node *n) {
+    struct runtime_opts o = {.alloc = &n->heap.base, .env = &n->env.env};
+
+    EG_ASSERT(!n->up);
+    n->heap.refuse_one_in = 0;
+    n->starts++;
+    n->up = true;
+    n->budget = (struct memory_budget){0};
+    EG_ASSERT(epoch_open(&n->epoch, &n->heap.base, READERS_MAX) == EG_OK);
+    o.schedulers = n->o.schedulers;
+    o.epoch = n->epoch;
+    n->runtime = sim_runtime(n->sim, &o);
+    if (n->o.has_disc)
+        disc_pump_start(&n->pump, n->runtime);
+    start_catalog(n);
+    start_server(n);
+}
+
+/* ---- the end ------------------------------------------------------------------------ */
+
+static void forget(struct sim_node *n) {
+    n->up = false;
+    n->epoch = NULL;
+    n->runtime = NULL;
+    n->catalog = NULL;
+    n->cluster = NULL;
+    n->server = NULL;
+}
+
+bool sim_node_stop(struct sim_node *n) {
+    bool clean;
+
+    EG_ASSERT(n->up);
+    n->heap.refuse_one_in = 0;
+    server_close(n->server);
+    (void) catalog_close(n->catalog); /* a disc that refuses is no leak */
+    sim_stop_runtime(n->sim, n->runtime);
+    epoch_close(n->epoch);
+    if (n->o.has_disc)
+        disc_twin_crash_keeping(n->pump.twin, disc_twin_unsynced(n->pump.twin));
+    clean = n->heap.live == 0 && atomic_load(&n->budget.used_bytes) == 0;
+    sim_heap_reclaim(&n->heap);
+    forget(n);
+    return clean;
+}
+
+static void crash(struct sim_node *n, bool power) {
+    EG_ASSERT(n->up);
+    sim_net_crash(n->net, n->host, power);
+    sim_vanish(n->sim, n->runtime);
+    sim_heap_reclaim(&n->heap);
+    if (n->o.has_disc && power)
+        disc_twin_crash(n->pump.twin);
+    else if (n->o.has_disc)
+        disc_twin_crash_keeping(n->pump.twin, disc_twin_unsynced(n->pump.twin));
+    forget(n);
+}
+
+void sim_node_kill(struct sim_node *n) {
+    crash(n, false);
+}
+
+void sim_node_lose_power(struct sim_node *n) {
+    crash(n, true);
+}
+
+void sim_node_pause(struct sim_node *n, uint64_t ms) {
+    EG_ASSERT(n->up);
+    sim_pause(n->sim, n->runtime, sim_now_ns(n->sim) + ms * 1000000);
+}
