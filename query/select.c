@@ -5,11 +5,14 @@
  * that it is the last; what it passed meanwhile is not looked at again.
  *
  * select_replace goes through the table twice: first to see that every result may stand
- * in its record's place, then to put it there; so a wrong body changes nothing. */
+ * in its record's place, then to put it there; so a wrong body changes nothing.  Where its
+ * records are found by an index, in which they may move, the first time gathers their keys
+ * and the second goes through those. */
 #include "query/select.h"
 
 #include "engine/err.h"
 #include "engine/message.h"
+#include "query/select_keys.h"
 #include "tables/pattern.h"
 
 #include <string.h>
@@ -47,7 +50,9 @@ struct select {
     bool full;        /* the page has all it may have        */
     bool more;        /* and there is another                */
     bool rehearsed;   /* SELECT_REPLACE: all results will do */
-    bool scanned;     /* nothing is left to be looked at     */
+    bool gathers;     /* ... and the rehearsal gathers keys  */
+    struct select_keys keys;
+    bool scanned; /* nothing is left to be looked at     */
 
     struct buffer judged; /* a body's result; the record to be put or removed */
     enum ask ask;
@@ -61,7 +66,7 @@ struct select {
 };
 
 static bool by_index(const struct select *s) {
-    return s->path.kind == SCAN_INDEX || s->path.kind == SCAN_INDEX_RANGE;
+    return scan_by_index(&s->path);
 }
 
 /* ---- open and close ------------------------------------------------------------- */
@@ -73,13 +78,13 @@ static eg_err open_question(struct select *s, struct table *t, struct reader *r,
 
     if (o->compiled != NULL) {
         s->predicate = o->compiled;
-        scan_choose(&s->path, t, r, s->predicate, o->reverse || o->kind == SELECT_REPLACE);
+        scan_choose(&s->path, t, r, s->predicate, o->reverse);
         return EG_OK;
     }
     if (o->kind != SELECT_MATCH) {
         err = predicate_open(&s->predicate, s->alloc, o->question, s->arity, note);
         if (err == EG_OK)
-            scan_choose(&s->path, t, r, s->predicate, o->reverse || o->kind == SELECT_REPLACE);
+            scan_choose(&s->path, t, r, s->predicate, o->reverse);
         return err;
     }
     err = pattern_check(o->question, s->arity, note);
@@ -115,10 +120,9 @@ eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct
     buffer_init(&s->pattern, a, SIZE_MAX);
     buffer_init(&s->place, a, PLACE_BYTES_MAX);
     buffer_init(&s->judged, a, CHANGED_BYTES_MAX);
+    select_keys_init(&s->keys, a);
     err = open_question(s, t, r, o, note);
-    /* A record that is replaced may move on in an index, and be met again. */
-    if (err == EG_OK && o->kind == SELECT_REPLACE && by_index(s))
-        s->path = (struct scan_path){.kind = SCAN_ALL};
+    s->gathers = o->kind == SELECT_REPLACE && by_index(s);
     if (err != EG_OK) {
         select_close(s);
         return err;
@@ -134,13 +138,14 @@ void select_close(struct select *s) {
     buffer_fini(&s->pattern);
     buffer_fini(&s->place);
     buffer_fini(&s->judged);
+    select_keys_fini(&s->keys);
     alloc_put(s->alloc, s, sizeof *s);
 }
 
 size_t select_bytes(const struct select *s) {
     return sizeof *s + (s->predicate != NULL ? predicate_bytes(s->predicate) : 0) +
            s->pattern.room_bytes + s->place.room_bytes + s->judged.room_bytes +
-           s->machine.scratch.room_bytes;
+           s->machine.scratch.room_bytes + select_keys_bytes(&s->keys);
 }
 
 bool select_has_more(const struct select *s) {
@@ -314,14 +319,33 @@ static eg_err try_change(struct select *s, struct table *t, struct reader *r, bo
     return EG_OK;
 }
 
+/* The keys are too many, or the index is going: all records are looked at, from the first. */
+static void look_at_all(struct select *s) {
+    s->path = (struct scan_path){.kind = SCAN_ALL};
+    s->gathers = false;
+    select_keys_clear(&s->keys);
+    buffer_clear(&s->place);
+}
+
+static eg_err rehearse(struct select *s, const struct record *rec) {
+    eg_err err = s->gathers ? select_keys_add(&s->keys, record_key(rec)) : EG_OK;
+
+    if (err != EG_TOO_LARGE)
+        return err;
+    look_at_all(s);
+    return EG_AGAIN;
+}
+
 /* EG_AGAIN: the place is before this record, and the step is over. */
 static eg_err change_one(struct select *s, struct table *t, struct reader *r, struct scan *scan,
                          const struct record *rec, struct err_note *note) {
     bool change = false, again = false;
     eg_err err = judge_change(s, rec, &change, note);
 
-    if (err != EG_OK || !change || !s->rehearsed)
+    if (err != EG_OK || !change)
         return err;
+    if (!s->rehearsed)
+        return rehearse(s, rec);
     s->seen = (struct record_version){.hlc = rec->hlc, .dot = rec->dot};
     err = try_change(s, t, r, &again, note);
     if (err == EG_AGAIN || err == EG_BUSY) { /* its actor will answer in its own time */
@@ -422,12 +446,34 @@ static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
     }
     err = open_scan(s, t, r, place, &scan);
     if (err == EG_BAD_REQUEST && place.size_bytes == 0) { /* its index is just going */
-        s->path = (struct scan_path){.kind = SCAN_ALL};
+        look_at_all(s);
         err = open_scan(s, t, r, place, &scan);
     }
     if (err == EG_BAD_REQUEST)
         return err_note(note, EG_ABORTED, "the index that was used has gone: ask again");
     return err == EG_OK ? look_on(s, t, r, scan, pace, result, note) : err;
+}
+
+/* Change the records of the keys that were gathered. */
+static eg_err change_gathered(struct select *s, struct table *t, struct reader *r,
+                              const struct select_pace *pace, struct buffer *result,
+                              struct err_note *note) {
+    struct value key;
+    eg_err err = EG_OK;
+
+    while (select_keys_now(&s->keys, &key)) {
+        s->path = (struct scan_path){.kind = SCAN_KEY, .range = range_of_value(key)};
+        err = scan_on(s, t, r, pace, result, note);
+        if (err != EG_OK)
+            return err;
+        buffer_clear(&s->place);
+        select_keys_pass(&s->keys);
+        s->scanned = false;
+        if (pace->is_over(pace->context))
+            return EG_AGAIN;
+    }
+    s->scanned = true;
+    return EG_OK;
 }
 
 /* All results of select_replace will do: now for the deed. */
@@ -474,7 +520,8 @@ eg_err select_step(struct select *s, struct table *t, struct reader *r,
     if (err == EG_OK && !s->begun && gives_results(s))
         err = begin_results(s, result, note);
     if (err == EG_OK && !s->scanned)
-        err = scan_on(s, t, r, pace, result, note);
+        err = s->rehearsed && s->gathers ? change_gathered(s, t, r, pace, result, note)
+                                         : scan_on(s, t, r, pace, result, note);
     if (err != EG_OK)
         return err;
     if (!s->rehearsed)

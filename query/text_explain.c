@@ -69,17 +69,27 @@ static void tell_number(struct told *t, const char *name, uint64_t n) {
 
 static const char *path_text(const struct scan_path *path) {
     static const char *const texts[] = {
-        [SCAN_NOTHING] = "nothing",         [SCAN_KEY] = "key",
-        [SCAN_KEY_RANGE] = "key range",     [SCAN_INDEX] = "index",
-        [SCAN_INDEX_RANGE] = "index range", [SCAN_ALL] = "all",
+        [SCAN_NOTHING] = "nothing",
+        [SCAN_KEY] = "key",
+        [SCAN_KEYS] = "keys",
+        [SCAN_KEY_RANGE] = "key range",
+        [SCAN_INDEX] = "index",
+        [SCAN_INDEX_VALUES] = "index values",
+        [SCAN_INDEX_RANGE] = "index range",
+        [SCAN_ALL] = "all",
     };
 
     return texts[path->kind];
 }
 
-static void tell_source(struct told *t, const struct text_source *s, const struct scan_path *path) {
+static void tell_source(struct told *t, const struct text_source *s, const struct scan_path *path,
+                        const char *index) {
     tell(t, "table", s->name.text);
     tell(t, "path", path_text(path));
+    if (index != NULL)
+        tell(t, "index", index);
+    if (path->kind == SCAN_KEYS || path->kind == SCAN_INDEX_VALUES)
+        tell_number(t, "values", path->point_count);
     tell_number(t, "shards", path->shards);
     tell_number(t, "rows", path->rows);
 }
@@ -121,7 +131,10 @@ static void tell_join(struct told *t, const struct text_plan *p) {
     if (t->err != EG_OK)
         return;
     joined = begin_map(t->out);
-    tell_source(&joined, inner, p->join == TEXT_JOIN_HASH ? &inner->path : &p->lookup);
+    if (p->join == TEXT_JOIN_HASH)
+        tell_source(&joined, inner, &inner->path, inner->index);
+    else
+        tell_source(&joined, inner, &p->lookup, p->lookup_index);
     t->err = end_map(&joined);
 }
 
@@ -145,7 +158,7 @@ eg_err text_plan_explain(const struct text_plan *p, struct buffer *out) {
         tell_number(&t, "rows", p->row_count);
         return end_map(&t);
     }
-    tell_source(&t, &p->source[p->outer], &p->source[p->outer].path);
+    tell_source(&t, &p->source[p->outer], &p->source[p->outer].path, p->source[p->outer].index);
     if (p->join != TEXT_JOIN_NONE)
         tell_join(&t, p);
     if (p->filter_text.size_bytes > 0) {

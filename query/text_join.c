@@ -199,7 +199,7 @@ static eg_err look_up(struct text_joiner *j, struct reader *r, const struct sele
     if (path.kind == SCAN_KEY)
         path.range = range_of_value(on_of(outer_of(j), outer));
     else
-        path.equal[0] = on_of(outer_of(j), outer);
+        path.equal[path.later] = on_of(outer_of(j), outer);
     err = open_scan(&scan, s->table, r, &path, &j->inner);
     buffer_clear(&j->inner);
     for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {

@@ -46,7 +46,8 @@ struct text_source {
     struct predicate *filter; /* asked of its records alone                       */
     bool filtered;            /* ... and does not mean all of them                */
     struct scan_path path;
-    uint32_t on; /* joined: the attribute's position                   */
+    const char *index; /* that the path uses; NULL: none */
+    uint32_t on;       /* joined: the attribute's position                   */
 };
 
 struct text_plan {
@@ -60,6 +61,7 @@ struct text_plan {
     enum text_join join;
     uint32_t outer;          /* joined: the source that is gone through first */
     struct scan_path lookup; /* joined: the way to inner records of one value  */
+    const char *lookup_index;
 
     /* From a source's (or the joined) record: what the next stage wants.  Where that is
      * fields alone and they are counted, not shown, `fields` says which, and input

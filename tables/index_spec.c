@@ -302,9 +302,11 @@ bool index_spec_part_is(const struct index_spec *x, uint32_t i, uint32_t positio
 
     if (part->position != position || part->step_count != path_count)
         return false;
-    for (uint32_t n = 0; n < path_count; n++)
-        if (!step_is(x, &x->step[part->step_at + n], path[n]))
+    for (uint32_t n = 0; n < path_count; n++) {
+        const struct index_step *step = &x->step[part->step_at + n];
+        if ((step->element >= 0) != value_is_integer(path[n]) || !step_is(x, step, path[n]))
             return false;
+    }
     return true;
 }
 

@@ -88,7 +88,8 @@ bool index_spec_called(const struct index_spec *x, struct index_attributes of, c
 /* Is its first part written so ("address.city")? */
 bool index_spec_begins(const struct index_spec *x, struct index_attributes of, const char *path,
                        size_t path_bytes);
-/* Is part `i` the attribute at `position`, then `path` (strings and numbers) into it? */
+/* Is part `i` the attribute at `position`, then `path` (strings and numbers) into it?  A string
+ * is no step that is a number: it would not lead into arrays. */
 bool index_spec_part_is(const struct index_spec *x, uint32_t i, uint32_t position,
                         const struct value *path, uint32_t path_count);
 

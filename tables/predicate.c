@@ -1,6 +1,6 @@
 /* predicate.c -- programs are opened: compiled, put into one block, verified.
  *
- *     | struct predicate | code ... | literals ... | ranges ... | bytes ... |
+ *     | struct predicate | code ... | literals ... | known ... | bytes ... |
  *
  * While a program is compiled its literals say where in `bytes` they lie; in the block they
  * point there. */
@@ -59,21 +59,69 @@ bool compiler_count_node(struct compiler *c) {
 
 /* ---- the block ---------------------------------------------------------------------- */
 
-static size_t ranges_value_bytes(const struct compiler *c) {
+static size_t values_bytes(const struct value *v, uint32_t count) {
     size_t bytes = 0;
 
-    for (uint32_t i = 0; i < c->range_count; i++)
-        bytes += (size_t) c->range[i].range.low.value.size_bytes +
-                 c->range[i].range.high.value.size_bytes;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += v[i].size_bytes;
     return bytes;
 }
 
-static uint8_t *copy_end(struct range_end *end, uint8_t *at) {
-    if (!end->given)
+/* What is known takes behind its array: those of its values, then their bytes. */
+static uint32_t known_values(const struct known_field *k) {
+    return k->path_count + (k->domain.few ? k->domain.point_count : 0);
+}
+
+static size_t known_bytes(const struct compiler *c) {
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; i < c->known_count; i++) {
+        const struct known_field *k = &c->known[i];
+        bytes += sizeof *k + known_values(k) * sizeof(struct value) +
+                 values_bytes(k->path, k->path_count) + k->domain.range.low.value.size_bytes +
+                 k->domain.range.high.value.size_bytes;
+        if (k->domain.few)
+            bytes += values_bytes(k->domain.point, k->domain.point_count);
+    }
+    return bytes;
+}
+
+static uint8_t *copy_value(struct value *v, uint8_t *at) {
+    if (v->size_bytes == 0)
         return at;
-    memcpy(at, end->value.at, end->value.size_bytes);
-    end->value.at = at;
-    return at + end->value.size_bytes;
+    memcpy(at, v->at, v->size_bytes);
+    v->at = at;
+    return at + v->size_bytes;
+}
+
+/* The values that lie at `*v` move to `room`; returns the room behind them. */
+static struct value *move_values(struct value **v, uint32_t count, struct value *room) {
+    if (count > 0)
+        memcpy(room, *v, count * sizeof *room);
+    *v = room;
+    return room + count;
+}
+
+/* The program's own copy of all that is known; returns the place behind it. */
+static uint8_t *fill_known(struct predicate *p, uint8_t *at) {
+    struct value *room = (struct value *) (void *) at;
+
+    for (uint32_t i = 0; i < p->known_count; i++) {
+        struct known_field *k = &p->known[i];
+        room = move_values(&k->path, k->path_count, room);
+        room = move_values(&k->domain.point, k->domain.few ? k->domain.point_count : 0, room);
+    }
+    at = (uint8_t *) room;
+    for (uint32_t i = 0; i < p->known_count; i++) {
+        struct known_field *k = &p->known[i];
+        for (uint32_t n = 0; n < k->path_count; n++)
+            at = copy_value(&k->path[n], at);
+        for (uint32_t n = 0; k->domain.few && n < k->domain.point_count; n++)
+            at = copy_value(&k->domain.point[n], at);
+        at = copy_value(&k->domain.range.low.value, at);
+        at = copy_value(&k->domain.range.high.value, at);
+    }
+    return at;
 }
 
 static void fill(struct predicate *p, const struct compiler *c) {
@@ -86,10 +134,11 @@ static void fill(struct predicate *p, const struct compiler *c) {
     if (c->literals.size_bytes > 0)
         memcpy(at, c->literals.at, c->literals.size_bytes);
     at += c->literals.size_bytes;
-    p->range = (struct position_range *) (void *) at;
-    if (c->range_count > 0)
-        memcpy(at, c->range, c->range_count * sizeof *c->range);
-    at += c->range_count * sizeof *c->range;
+    p->known = (struct known_field *) (void *) at;
+    if (c->known_count > 0)
+        memcpy(at, c->known, c->known_count * sizeof *c->known);
+    at += c->known_count * sizeof *c->known;
+    at = fill_known(p, at);
     p->bytes = at;
     if (c->bytes.size_bytes > 0)
         memcpy(at, c->bytes.at, c->bytes.size_bytes);
@@ -97,17 +146,12 @@ static void fill(struct predicate *p, const struct compiler *c) {
     for (uint32_t i = 0; i < p->literal_count; i++)
         if (p->literal[i].form == SLOT_AT)
             p->literal[i].at = p->bytes + p->literal[i].offset;
-    for (uint32_t i = 0; i < p->range_count; i++) {
-        at = copy_end(&p->range[i].range.low, at);
-        at = copy_end(&p->range[i].range.high, at);
-    }
     EG_ASSERT(at == (uint8_t *) p + p->size_bytes);
 }
 
 static eg_err program_open(struct predicate **out, const struct compiler *c) {
     size_t size_bytes = sizeof(struct predicate) + c->code.size_bytes + c->literals.size_bytes +
-                        c->range_count * sizeof *c->range + c->bytes.size_bytes +
-                        ranges_value_bytes(c);
+                        known_bytes(c) + c->bytes.size_bytes;
     struct predicate *p;
     eg_err err;
 
@@ -124,7 +168,7 @@ static eg_err program_open(struct predicate **out, const struct compiler *c) {
         .places = EG_MAX(c->places_max, 1u),
         .code_count = (uint32_t) (c->code.size_bytes / sizeof(struct code)),
         .literal_count = (uint32_t) (c->literals.size_bytes / sizeof(struct slot)),
-        .range_count = c->range_count,
+        .known_count = c->known_count,
         .yields_record = c->yields_record,
         .may_be_deep = c->may_be_deep,
     };

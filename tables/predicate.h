@@ -28,6 +28,7 @@
 #include "tables/range.h"
 
 struct predicate;
+struct index_spec;
 
 enum {
     PREDICATE_CLAUSES_MAX = 256,
@@ -59,6 +60,10 @@ size_t predicate_bytes(const struct predicate *p);
 /* Where the field at `position` of every matching record lies.  False: anywhere.
  * Borrows from the program. */
 EG_MUST_USE bool predicate_range(const struct predicate *p, uint32_t position, struct range *out);
+/* The same with its points, and of what lies where part `i` of an index leads. */
+EG_MUST_USE bool predicate_domain(const struct predicate *p, uint32_t position, struct domain *out);
+EG_MUST_USE bool predicate_domain_of_part(const struct predicate *p, const struct index_spec *x,
+                                          uint32_t i, struct domain *out);
 
 /* ---- running ---------------------------------------------------------------- */
 

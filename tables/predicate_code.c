@@ -321,7 +321,7 @@ void compiler_add_clause(struct compiler *c, const struct clause *clause) {
     jump_land(c, begin);
     c->places_max = EG_MAX(c->places_max, c->places);
     if (c->err == EG_OK)
-        ranges_add_clause(c, clause);
+        known_add_clause(c, clause);
     c->clauses++;
 }
 

@@ -85,9 +85,12 @@ struct slot {
     };
 };
 
-struct position_range {
+/* What is known of a field, or of what lies at a path inside it. */
+struct known_field {
     uint32_t position;
-    struct range range;
+    uint32_t path_count;
+    struct value *path; /* strings, and numbers from 0 on */
+    struct domain domain;
 };
 
 struct predicate {
@@ -99,14 +102,14 @@ struct predicate {
     size_t machine_bytes; /* stack, then places */
     uint32_t code_count;
     uint32_t literal_count;
-    uint32_t range_count;
+    uint32_t known_count;
     bool yields_record;
     bool may_be_deep; /* a result may nest past VALUE_DEPTH_MAX */
     bool screens;     /* one clause that begins with CODE_FIELD_INTEGER */
     struct code *code;
     struct slot *literal;
-    struct position_range *range;
-    uint8_t *bytes; /* of literals and ranges */
+    struct known_field *known;
+    uint8_t *bytes; /* of literals and what is known */
 };
 
 /* Check every promise that the machine relies on, and find what it needs (depth, bytes).
@@ -150,8 +153,8 @@ struct compiler {
     struct buffer code;
     struct buffer literals; /* struct slot; SLOT_AT holds an offset into bytes for now */
     struct buffer bytes;
-    struct position_range *range; /* of all clauses so far; in the arena */
-    uint32_t range_count;
+    struct known_field *known; /* by all clauses so far; in the arena */
+    uint32_t known_count;
 };
 
 /* Fails the compilation, unless it has failed before. */
@@ -166,7 +169,18 @@ void compiler_add_clause(struct compiler *c, const struct clause *clause);
 void compiler_end(struct compiler *c);
 
 /* Merge what this clause says of its fields with what the clauses before it said. */
-void ranges_add_clause(struct compiler *c, const struct clause *clause);
+void known_add_clause(struct compiler *c, const struct clause *clause);
+
+/* Sets of values in the making: their points are in the arena, and theirs to change. */
+bool domain_is_known(const struct domain *d);
+struct domain domain_of_value(struct value v);
+/* One of `count` values in any order, from domain_room(), which are the domain's from now on. */
+struct value *domain_room(struct compiler *c, uint32_t count);
+struct domain domain_of_values(struct value *values, uint32_t count);
+void domain_intersect(struct domain *into, const struct domain *with);
+void domain_unite(struct compiler *c, struct domain *into, const struct domain *with);
+/* Only the range, where the points are too large to be kept; says whether that is exact. */
+void domain_end(struct domain *d);
 
 /* ---- running -------------------------------------------------------------- */
 

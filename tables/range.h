@@ -3,6 +3,7 @@
  *     age > 30 and age <= 40        low 30 open, high 40 closed
  *     name = "anna"                 low and high "anna", exact
  *     key matches ["x", 7, "_"]     low and high ["x", 7], prefix: every array that begins so
+ *     name in ("bert", "anna")      from "anna" to "bert", and the two as points (struct domain)
  *
  * Ownership  The values are borrowed.
  * Threads    Pure data, pure functions.
@@ -23,6 +24,14 @@ struct range_end {
 struct range {
     struct range_end low, high;
     bool exact; /* low and high are the same value, and both are meant */
+};
+
+/* What is known of a value: it lies in a range, and maybe is one of a few points there. */
+struct domain {
+    struct range range;
+    bool few;            /* it is one of the points; of none: there is no such value */
+    struct value *point; /* ascending, each once; borrowed                          */
+    uint32_t point_count;
 };
 
 /* Does `v` lie there?  In the total order of values. */

@@ -1,4 +1,4 @@
-/* scan.c -- going through the records that a question may mean.
+/* scan.c -- going through the records that a question may mean; scan_path.c chooses how.
  *
  * A place is one value: the key of the record given last, or in a bag that record, since
  * its key alone does not say which of several was given; that of an index is index_place()'s.
@@ -6,7 +6,6 @@
 #include "tables/scan.h"
 
 #include "engine/env.h"
-#include "tables/pattern.h"
 #include "tables/shard_index.h"
 #include "tables/table_private.h"
 #include "tables/table_walk.h"
@@ -41,152 +40,23 @@ struct scan {
     struct table_walk *walk;    /* of SCAN_KEY_RANGE, SCAN_ALL    */
     struct range_ahead ahead;   /* of SCAN_KEY_RANGE              */
     struct store_sweep *sweep;  /* of SCAN_ALL instead, quickly   */
-    const struct record *only;  /* of SCAN_KEY: the one there is  */
-    struct store *store;        /* of SCAN_KEY in a bag           */
-    struct store_cursor cursor; /* likewise                       */
+    uint32_t point;             /* of SCAN_KEYS, SCAN_INDEX_VALUES: which is looked up */
+    const struct record *only;  /* of SCAN_KEY*: the one there is */
+    struct store *store;        /* of SCAN_KEY* in a bag          */
+    struct store_cursor cursor; /* likewise; store NULL: no more  */
     uint32_t shard;             /* of SCAN_INDEX*, and of a sweep */
+    struct value equal[INDEX_PARTS_MAX];
     struct index_bounds bounds;
     struct shard_index_scan index;
 };
 
-/* ---- which path ------------------------------------------------------------------ */
-
-static bool is_empty(const struct range *range) {
-    int order;
-
-    if (!range->low.given || !range->high.given || range->low.prefix || range->high.prefix)
-        return false;
-    order = value_compare(range->low.value, range->high.value);
-    return order > 0 || (order == 0 && (range->low.open || range->high.open));
-}
-
-static uint64_t count_of(struct table *t) {
-    uint64_t count = 0;
-
-    for (uint32_t i = 0; i < t->shard_count; i++)
-        count += t->shard[i].store->ops->stats(t->shard[i].store).count;
-    return count;
-}
-
-/* Nobody counts what lies in a range.  One with two ends is taken for a sixteenth of the
- * table, one with a single end for a quarter, and one value of an index for a 64th. */
-enum { SHIFT_BOTH_ENDS = 4, SHIFT_ONE_END = 2, SHIFT_VALUE = 6 };
-
-static uint64_t fewer(uint64_t count, uint32_t shift) {
-    return EG_MAX(count >> EG_MIN(shift, 63u), (uint64_t) 1);
-}
-
-static uint64_t guess(uint64_t count, const struct range *range) {
-    return fewer(count, range->low.given && range->high.given ? SHIFT_BOTH_ENDS : SHIFT_ONE_END);
-}
-
-/* What is known of the field at `position` of all that is meant; false: nothing. */
-struct facts {
-    bool (*range)(const void *of, uint32_t position, struct range *out);
-    const void *of;
-};
-
-static bool range_by_predicate(const void *of, uint32_t position, struct range *out) {
-    return predicate_range(of, position, out);
-}
-
-static bool range_by_pattern(const void *of, uint32_t position, struct range *out) {
-    struct value v;
-
-    if (!pattern_get_field(*(const struct value *) of, position, &v))
-        return false;
-    *out = range_of_value(v);
-    return true;
-}
-
-/* By the key, where something is known of it. */
-static bool choose_key(struct scan_path *out, struct table *t, const struct facts *facts) {
-    struct range range;
-
-    if (!facts->range(facts->of, 0, &range))
-        return false;
-    out->range = range;
-    if (is_empty(&range)) {
-        out->kind = SCAN_NOTHING;
-        out->shards = 0;
-        out->rows = 0;
-    } else if (range.exact) {
-        out->kind = SCAN_KEY;
-        out->shards = 1;
-        out->rows = 1;
-    } else if (t->type == TABLE_ORDERED_SET) {
-        out->kind = SCAN_KEY_RANGE;
-        out->rows = guess(out->rows, &range);
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* By an index: the leading parts of which one value is known, and a range of the next. */
-static void choose_index(struct scan_path *best, const struct index_spec *x,
-                         const struct facts *facts, uint64_t count) {
-    struct scan_path path = {.kind = SCAN_INDEX, .index = x->id, .shards = best->shards};
-    uint32_t i = 0;
-
-    while (i < x->part_count && x->part[i].step_count == 0 &&
-           facts->range(facts->of, x->part[i].position, &path.range) && path.range.exact)
-        path.equal[i++] = path.range.low.value;
-    path.equal_count = i;
-    path.rows = x->unique && i == x->part_count ? 1 : fewer(count, SHIFT_VALUE * i);
-    if (i < x->part_count && x->part[i].step_count == 0 &&
-        facts->range(facts->of, x->part[i].position, &path.range)) {
-        path.kind = SCAN_INDEX_RANGE;
-        path.rows = guess(path.rows, &path.range);
-    } else if (i == 0) {
-        return;
-    }
-    if (path.kind == SCAN_INDEX)
-        path.range = (struct range){0};
-    if (path.rows < best->rows)
-        *best = path;
-}
-
-static void choose(struct scan_path *out, struct table *t, const struct facts *facts,
-                   bool reverse) {
-    const struct schema *schema = table_schema(t);
-    uint64_t count = count_of(t);
-
-    *out = (struct scan_path){.kind = SCAN_ALL,
-                              .reverse = reverse && t->type == TABLE_ORDERED_SET,
-                              .rows = count,
-                              .shards = t->shard_count};
-    if (!choose_key(out, t, facts))
-        out->range = (struct range){0};
-    if (out->reverse) /* the order was asked for */
-        return;
-    for (uint32_t i = 0; i < schema->index_count; i++)
-        choose_index(out, schema->index[i], facts, count);
-}
-
-void scan_choose(struct scan_path *out, struct table *t, struct reader *r,
-                 const struct predicate *p, bool reverse) {
-    (void) r; /* the section is what matters */
-    choose(out, t, &(struct facts){range_by_predicate, p}, reverse);
-}
-
-void scan_choose_pattern(struct scan_path *out, struct table *t, struct reader *r,
-                         struct value pattern) {
-    (void) r;
-    choose(out, t, &(struct facts){range_by_pattern, &pattern}, false);
-}
-
 /* ---- places ------------------------------------------------------------------------ */
-
-static bool by_index(const struct scan_path *path) {
-    return path->kind == SCAN_INDEX || path->kind == SCAN_INDEX_RANGE;
-}
 
 /* A place from outside may be any value. */
 static eg_err check_place(const struct scan *s) {
     struct value key;
 
-    if (s->place.size_bytes == 0 || by_index(s->path) || s->sweep != NULL)
+    if (s->place.size_bytes == 0 || scan_by_index(s->path) || s->sweep != NULL)
         return EG_OK;
     if (s->table->type == TABLE_BAG &&
         (value_kind_of(s->place) != VALUE_ARRAY || !array_element(s->place, 0, &key)))
@@ -207,7 +77,7 @@ static const struct record *record_of_place(const struct scan *s) {
 static eg_err put_place(const struct scan *s, const struct record *last, struct buffer *place) {
     struct value v = s->place;
 
-    if (last != NULL && by_index(s->path)) {
+    if (last != NULL && scan_by_index(s->path)) {
         buffer_clear(place);
         return shard_index_place(&s->index, last, place);
     }
@@ -262,26 +132,54 @@ eg_err scan_place_before(const struct scan *s, struct buffer *place) {
     return put_place(s, s->before, place);
 }
 
-/* ---- one key ------------------------------------------------------------------------- */
+/* ---- some values -------------------------------------------------------------------- */
 
-static eg_err open_key(struct scan *s) {
+static uint32_t point_count(const struct scan *s) {
+    return s->path->kind == SCAN_KEY ? 1 : s->path->point_count;
+}
+
+/* In the scan's order. */
+static struct value point_at(const struct scan *s, uint32_t i) {
+    if (s->path->kind == SCAN_KEY)
+        return s->path->range.low.value;
+    return s->path->point[s->path->reverse ? s->path->point_count - 1 - i : i];
+}
+
+/* The first point that is not before `v`; *same: it is v. */
+static uint32_t point_from(const struct scan *s, struct value v, bool *same) {
+    uint32_t low = 0, high = point_count(s);
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = value_compare(point_at(s, middle), v);
+        if (s->path->reverse ? order > 0 : order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *same = low < point_count(s) && value_equal(point_at(s, low), v);
+    return low;
+}
+
+/* ---- keys ----------------------------------------------------------------------------- */
+
+/* Look up the key of this point; of a bag go on behind `place`, where it has one. */
+static eg_err open_key(struct scan *s, struct value place) {
     const struct record *rec;
     struct key k;
-    eg_err err = table_key(s->table, &k, s->path->range.low.value);
+    eg_err err = table_key(s->table, &k, point_at(s, s->point));
 
-    if (err == EG_BAD_RECORD || err == EG_TOO_LARGE) { /* a NaN: no record has such a key */
-        s->over = true;
+    s->only = NULL;
+    s->store = NULL;
+    if (err == EG_BAD_RECORD || err == EG_TOO_LARGE) /* a NaN: no record has such a key */
         return EG_OK;
-    }
     if (err != EG_OK)
         return err;
     if (s->table->type != TABLE_BAG) {
-        if (s->place.size_bytes == 0)
-            s->only = table_get(s->table, s->reader, &k);
-        s->over = s->only == NULL;
+        s->only = table_get(s->table, s->reader, &k);
     } else {
         s->store = shard_of(s->table, k.hash)->store;
-        if (s->place.size_bytes == 0) {
+        if (place.size_bytes == 0) {
             s->store->ops->seek(s->store, s->reader, &s->cursor, &k, false, false);
         } else {
             rec = record_of_place(s);
@@ -294,18 +192,46 @@ static eg_err open_key(struct scan *s) {
     return err;
 }
 
+static eg_err open_keys(struct scan *s) {
+    bool bag = s->table->type == TABLE_BAG, same = false;
+    struct value key = s->place;
+
+    if (s->place.size_bytes != 0) {
+        EG_ASSERT(!bag || array_element(s->place, 0, &key)); /* it was checked */
+        s->point = point_from(s, key, &same);
+        s->point += same && !bag;
+    }
+    s->over = s->point == point_count(s);
+    return s->over ? EG_OK : open_key(s, same ? s->place : (struct value){0});
+}
+
 static const struct record *next_of_key(struct scan *s) {
     const struct record *rec = s->only;
 
-    if (s->table->type != TABLE_BAG) {
-        s->over = true;
+    s->only = NULL;
+    if (s->store == NULL)
         return rec;
-    }
     do
         rec = s->store->ops->next(s->store, s->reader, &s->cursor);
     while (rec != NULL && shard_expired(rec, s->now_ms));
-    s->over = rec == NULL || !value_equal(record_key(rec), s->path->range.low.value);
-    return s->over ? NULL : rec;
+    if (rec != NULL && value_equal(record_key(rec), point_at(s, s->point)))
+        return rec;
+    s->store = NULL;
+    return NULL;
+}
+
+static const struct record *next_of_keys(struct scan *s) {
+    const struct record *rec;
+    eg_err err = EG_OK;
+
+    while ((rec = next_of_key(s)) == NULL && s->point + 1 < point_count(s) && err == EG_OK) {
+        s->point++;
+        err = open_key(s, (struct value){0});
+    }
+    if (err != EG_OK)
+        reader_set_fault(s->reader, err);
+    s->over = rec == NULL;
+    return rec;
 }
 
 /* ---- a range of keys -------------------------------------------------------------------- */
@@ -445,21 +371,35 @@ static eg_err open_all(struct scan *s) {
 
 /* ---- an index ------------------------------------------------------------------------------- */
 
+static bool has_points(const struct scan *s) {
+    return s->path->kind == SCAN_INDEX_VALUES;
+}
+
 static eg_err seek_index(struct scan *s, struct value place) {
+    if (has_points(s))
+        s->equal[s->path->equal_count] = point_at(s, s->point);
     return shard_index_seek(&s->index, &s->table->shard[s->shard], s->reader, s->path->index,
                             &s->bounds, place);
 }
 
-/* The shard that a place is in is that of its key. */
-static eg_err shard_of_place(struct scan *s) {
-    const struct index_spec *spec = s->index.spec;
-    struct value values[INDEX_PLACE_MAX];
-    struct key k;
-    eg_err err;
+/* On to the next value, or the next shard's first; false: there is none. */
+static bool next_stretch(struct scan *s) {
+    if (has_points(s) && s->point + 1 < s->path->point_count) {
+        s->point++;
+        return true;
+    }
+    if (s->shard + 1 == s->table->shard_count)
+        return false;
+    s->point = 0;
+    s->shard++;
+    return true;
+}
 
-    if (!index_place_values(spec, s->table->type == TABLE_BAG, s->place, values))
-        return EG_BAD_REQUEST;
-    err = table_key(s->table, &k, values[spec->part_count]);
+/* The shard that a place is in is that of its key. */
+static eg_err shard_of_place(struct scan *s, const struct value values[INDEX_PLACE_MAX]) {
+    struct key k;
+    eg_err err = table_key(s->table, &k, values[s->index.spec->part_count]);
+
     if (err != EG_OK)
         return err == EG_MEMORY ? err : EG_BAD_REQUEST;
     s->shard = shard_of(s->table, k.hash)->number;
@@ -467,19 +407,35 @@ static eg_err shard_of_place(struct scan *s) {
     return EG_OK;
 }
 
-static eg_err open_index(struct scan *s) {
+static eg_err go_on_in_index(struct scan *s) {
+    struct value values[INDEX_PLACE_MAX];
+    bool same = true;
     eg_err err;
 
+    if (!index_place_values(s->index.spec, s->table->type == TABLE_BAG, s->place, values))
+        return EG_BAD_REQUEST;
+    err = shard_of_place(s, values);
+    if (err != EG_OK)
+        return err;
+    if (has_points(s))
+        s->point = point_from(s, values[s->path->equal_count], &same);
+    if (!same) /* left at none of the values: it is no place of ours */
+        return EG_BAD_REQUEST;
+    return seek_index(s, s->place);
+}
+
+static eg_err open_index(struct scan *s) {
+    uint32_t given = s->path->equal_count;
+    eg_err err;
+
+    memcpy(s->equal, s->path->equal, sizeof s->equal);
     s->bounds = (struct index_bounds){
-        .equal = s->path->equal,
-        .equal_count = s->path->equal_count,
+        .equal = s->equal,
+        .equal_count = has_points(s) ? given + 1 : given,
         .range = s->path->kind == SCAN_INDEX_RANGE ? &s->path->range : NULL,
     };
     err = seek_index(s, (struct value){0});
-    if (err != EG_OK || s->place.size_bytes == 0)
-        return err;
-    err = shard_of_place(s);
-    return err == EG_OK ? seek_index(s, s->place) : err;
+    return err == EG_OK && s->place.size_bytes != 0 ? go_on_in_index(s) : err;
 }
 
 static const struct record *next_of_index(struct scan *s) {
@@ -489,9 +445,8 @@ static const struct record *next_of_index(struct scan *s) {
         do
             rec = shard_index_next(&s->index);
         while (rec != NULL && shard_expired(rec, s->now_ms));
-        if (rec != NULL || s->shard + 1 == s->table->shard_count)
+        if (rec != NULL || !next_stretch(s))
             break;
-        s->shard++;
         if (seek_index(s, (struct value){0}) != EG_OK) { /* dropped at this moment */
             reader_set_fault(s->reader, EG_ABORTED);
             break;
@@ -555,7 +510,8 @@ static eg_err open_path(struct scan *s) {
         s->over = true;
         return EG_OK;
     case SCAN_KEY:
-        return open_key(s);
+    case SCAN_KEYS:
+        return open_keys(s);
     case SCAN_KEY_RANGE:
         return open_range(s);
     case SCAN_ALL:
@@ -607,12 +563,14 @@ const struct record *scan_next(struct scan *s) {
         return NULL;
     switch (s->path->kind) {
     case SCAN_KEY:
-        rec = next_of_key(s);
+    case SCAN_KEYS:
+        rec = next_of_keys(s);
         break;
     case SCAN_KEY_RANGE:
         rec = next_in_range(s);
         break;
     case SCAN_INDEX:
+    case SCAN_INDEX_VALUES:
     case SCAN_INDEX_RANGE:
         rec = next_of_index(s);
         break;

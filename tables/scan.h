@@ -1,6 +1,6 @@
 /* scan.h -- going through the records that a question may mean, in pieces.
  *
- *     predicate --scan_choose--> path: key | key range | index | index range | all
+ *     predicate --scan_choose--> path: key(s) | key range | index (values, range) | all
  *                                  |
  *           scan_open(place) --> scan_next() ... scan_next() --> scan_close(place)
  *                    ^------------------- later, in another section ---------'
@@ -24,9 +24,11 @@
 enum scan_kind {
     SCAN_NOTHING, /* no record can match */
     SCAN_KEY,
-    SCAN_KEY_RANGE,   /* ordered_set */
-    SCAN_INDEX,       /* its leading parts have one value each   */
-    SCAN_INDEX_RANGE, /* and the next one, or the first, a range */
+    SCAN_KEYS,         /* some, each looked up */
+    SCAN_KEY_RANGE,    /* ordered_set          */
+    SCAN_INDEX,        /* its leading parts have one value each              */
+    SCAN_INDEX_VALUES, /* and the next one, or the first, some, each looked up */
+    SCAN_INDEX_RANGE,  /* ... a range                                          */
     SCAN_ALL,
 };
 
@@ -37,14 +39,26 @@ struct scan_path {
     struct range range; /* of the key, or of the index's part [equal_count]; borrowed */
     struct value equal[INDEX_PARTS_MAX]; /* of SCAN_INDEX*: its leading parts; borrowed */
     uint32_t equal_count;
+    const struct value *point; /* of SCAN_KEYS, SCAN_INDEX_VALUES: ascending; borrowed */
+    uint32_t point_count;
+    uint32_t later;  /* of scan_choose_lookup(): which of `equal` is said later */
     uint64_t rows;   /* expected to be looked at */
     uint32_t shards; /* to be asked              */
 };
 
+static inline bool scan_by_index(const struct scan_path *path) {
+    return path->kind == SCAN_INDEX || path->kind == SCAN_INDEX_VALUES ||
+           path->kind == SCAN_INDEX_RANGE;
+}
+
 /* The path that looks at fewest records. */
 void scan_choose(struct scan_path *out, struct table *t, struct reader *r,
                  const struct predicate *p, bool reverse);
-/* The same for a pattern (tables/pattern.h), which has been checked. */
+/* The path to those whose attribute at `position` has a value that is said later, in range.low and
+ * range.high of SCAN_KEY or in equal[later].  False: they must all be looked at. */
+EG_MUST_USE bool scan_choose_lookup(struct scan_path *out, struct table *t, struct reader *r,
+                                    const struct predicate *p, uint32_t position);
+/* The same as scan_choose() for a pattern (tables/pattern.h), which has been checked. */
 void scan_choose_pattern(struct scan_path *out, struct table *t, struct reader *r,
                          struct value pattern);
 

@@ -6,9 +6,11 @@ the same rows.
 What the two mean differently, and documentation says so, is not generated: comparisons
 of text with like in another case, arithmetic and sums of strings, and whether 1 or 1.0 stands
 for a group that has both."""
+import collections
 import math
 import os
 import random
+import re
 import sqlite3
 
 from harness import ClusterTest, Refused, main
@@ -16,7 +18,11 @@ from harness import ClusterTest, Refused, main
 SEED = int(os.environ.get("EG_SEED", random.randrange(1 << 32)))
 QUERIES = int(os.environ.get("EG_QUERIES", 600 if "EG_QUICK" in os.environ else 60000))
 WORDS = ["", "a", "A", "ab", "abc", "b%", "it's", "grün", "_x", "zz", "10"]
-PATTERNS = ["%", "_", "a%", "%b%", "__", "%''%", "gr_n", "%%", "A%", "_b_", "", "z%z", "10"]
+PATTERNS = ["%", "_", "a%", "%b%", "__", "%''%", "gr_n", "%%", "A%", "_b_", "", "z%z", "10", "ab%", "gr%n", "zz",
+            "it_s"]
+# What a table may be indexed by: nested paths and several attributes at once too.
+INDEXES = ["a", "b", "s", "m", "j.p", "j.q.r", {"on": ["a", "s"]}, {"on": ["s", "b", "a"]}, {"on": ["j.p", "a"]},
+           {"on": "k2", "unique": True}]
 
 
 def literal(v):
@@ -102,8 +108,11 @@ class Generator:
         no = self.rng.choice(["", "not "])
         kind = self.rng.randrange(6)
         if kind == 0:
+            column = self.rng.choice(c.all + [c.key] * 3)
+            if self.rng.random() < 0.3:  # the same with or
+                return " or ".join(f"{column} = {self.say(self.any())}" for _ in range(self.rng.randrange(2, 5)))
             values = ", ".join(self.say(self.any()) for _ in range(self.rng.randrange(1, 5)))
-            return f"{self.rng.choice(c.all)} {no}in ({values})"
+            return f"{column} {no}in ({values})"
         if kind == 1:
             return f"{self.rng.choice(c.strings)} {no}like {literal(self.rng.choice(PATTERNS))}"
         if kind == 2:
@@ -114,8 +123,24 @@ class Generator:
             return f"{c.key} {self.rng.choice(['=', '<', '>='])} {self.say(self.rng.randrange(-2, 65))}"
         return self.comparison(c)
 
+    def several(self, c):
+        """What an index on several attributes can be asked: some equal, then a few or a range."""
+        def last():
+            column, kind = self.rng.choice(c.all), self.rng.randrange(3)
+            if kind == 0:
+                return f"{column} > {self.number()}"
+            if kind == 1:
+                return f"{column} in (1, 2, {self.say(self.any())})"
+            return f"{self.rng.choice(c.strings)} like {literal(self.rng.choice(PATTERNS))}"
+
+        parts = [lambda: f"{self.rng.choice(c.ints)} = {self.rng.randrange(10)}",
+                 lambda: f"{self.rng.choice(c.strings)} = {self.say(self.word())}", last]
+        return " and ".join(part() for part in self.rng.sample(parts, self.rng.randrange(2, 4)))
+
     def condition(self, c, depth=3):
         kind = self.rng.random()
+        if kind < 0.08:
+            return self.several(c)
         if depth == 0 or kind < 0.35:
             return self.test(c)
         if kind < 0.5:
@@ -128,12 +153,16 @@ class Generator:
 
     # ---- statements ------------------------------------------------------------------
 
+    def t(self, prefix):
+        """j is a map in Engram, and SQLite has a column for each place in it."""
+        return Columns(prefix, "k", ["a", "k2"], ["b"], ["s"], ["m", "j.p", "j.q.r"])
+
     def source(self):
         kind = self.rng.random()
-        t = Columns("t", "k", ["a"], ["b"], ["s"], ["m"])
+        t = self.t("t")
         u = Columns("u", "k", ["x"], [], ["w"], ["y"])
         if kind < 0.7:
-            return "t", Columns("", "k", ["a"], ["b"], ["s"], ["m"]), ["k"]
+            return "t", self.t(""), ["k"]
         if kind < 0.75:
             return "u as z", Columns("z", "k", ["x"], [], ["w"], ["y"]), ["z.k"]
         left, right = self.rng.choice([("t.k", "u.k"), ("t.a", "u.k"), ("u.x", "t.k"), ("t.m", "u.y"),
@@ -153,7 +182,7 @@ class Generator:
     def rows(self):
         """A select without aggregates; ordered wholly where it is ordered at all."""
         source, c, keys = self.source()
-        items = ["*"] if self.rng.random() < 0.2 else [
+        items = ["*"] if source.startswith("u as") else [  # of t SQLite has more columns
             self.rng.choice([self.rng.choice(c.all), self.arithmetic(c.numbers)])
             for _ in range(self.rng.randrange(1, 5))]
         if items != ["*"] and self.rng.random() < 0.2:
@@ -198,13 +227,16 @@ class Generator:
 
     def change(self):
         self.arguments = []
-        c = Columns("", "k", ["a"], ["b"], ["s"], ["m"])
+        c = self.t("")
         kind = self.rng.randrange(4)
         if kind == 0:
             return f"delete from t where ({self.condition(c)}) and k % 5 = {self.rng.randrange(5)}"
         if kind == 1:
             return (f"update t set a = {self.rng.choice(['a + 1', 'k', 'null', '-a', 'a % 7'])}, "
                     f"m = {self.say(self.any())}{self.where(c)}")
+        if kind == 2:  # on which an index may be that finds them
+            return (f"update t set a = {self.rng.choice(['a + 1', 'a - 1', 'b', '9 - a'])}, "
+                    f"b = b {self.rng.choice('+-')} 1 where {self.several(c)}")
         rows = [f"({self.say(self.rng.randrange(60))}, {self.say(self.rng.randrange(10))}, "
                 f"{literal(self.number())}, {self.say(self.word())}, {self.say(self.any())})"
                 for _ in range(self.rng.randrange(1, 4))]
@@ -213,6 +245,22 @@ class Generator:
 
 def plain(v):
     return int(v) if isinstance(v, bool) else v
+
+
+def flat(row):
+    """A record in which the map j is its places, as SQLite's columns are."""
+    out = []
+    for v in row:
+        if isinstance(v, dict):
+            q = v.get("q")
+            out += [v.get("p"), q.get("r") if isinstance(q, dict) else None]
+        else:
+            out.append(v)
+    return out
+
+
+def for_sqlite(text):
+    return re.sub(r"\bj\.(p|q\.r)\b", r'"j.\1"', text)
 
 
 def order_key(row):
@@ -252,24 +300,28 @@ class QueryOracle(ClusterTest):
         self.sqlite.execute("pragma case_sensitive_like = on")
 
     def tables(self, kind, index):
-        for name, attributes in (("t", "kabsm"), ("u", "kxwy")):
+        for name, attributes, columns in (("t", "k a b s m j k2", 'k, a, b, s, m, "j.p", "j.q.r", k2'),
+                                          ("u", "k x w y", "k, x, w, y")):
             try:
                 self.client.call("drop_table", name)
             except Refused:
                 pass
             self.sqlite.execute(f"drop table if exists {name}")
-            self.client.call("create_table", name, {"type": kind, "attributes": list(attributes),
-                                                    "index": [i for i in index if i in attributes]})
-            self.sqlite.execute(f"create table {name} ({', '.join(attributes)}, primary key (k))")
+            mine = [i for i in index if (i in ("x", "w", "y")) == (name == "u")]
+            self.client.call("create_table", name, {"type": kind, "attributes": attributes.split(), "index": mine})
+            self.sqlite.execute(f"create table {name} ({columns}, primary key (k))")
         g = self.generate
         maybe = lambda v: None if self.rng.random() < 0.2 else v
         for k in self.rng.sample(range(60), 45):
-            self.put("t", [k, maybe(self.rng.randrange(10)), maybe(g.number()), maybe(g.word()), g.any()])
+            self.put("t", [k, maybe(self.rng.randrange(10)), maybe(g.number()), maybe(g.word()), g.any(),
+                           self.rng.choice([{}, {"p": g.any()}, {"p": g.any(), "q": {"r": g.any()}}, {"q": 7},
+                                            {"q": {"r": g.any(), "s": 1}, "p": g.any()}]), maybe(k * 7 % 61)])
         for k in self.rng.sample(range(30), 20):
             self.put("u", [k, maybe(self.rng.randrange(10)), maybe(g.word()), g.any()])
 
     def put(self, table, record):
         self.client.call("write", table, record)
+        record = flat(record)
         self.sqlite.execute(f"insert into {table} values ({', '.join('?' * len(record))})", record)
 
     def pages(self, text, arguments):
@@ -288,14 +340,14 @@ class QueryOracle(ClusterTest):
             mine = self.pages(text, arguments)
         except Refused as refused:
             mine = refused
-        theirs = self.sqlite.execute(text, arguments).fetchall()
+        theirs = self.sqlite.execute(for_sqlite(text), arguments).fetchall()
         why = str(mine) if isinstance(mine, Refused) else differ(mine, theirs, ordered, strict)
         self.assertIsNone(why, f"EG_SEED={SEED}\n{text}\n{arguments}\n{why}")
 
     def change(self):
         text, arguments = self.generate.change(), self.generate.arguments
         try:
-            theirs = self.sqlite.execute(text, arguments).rowcount
+            theirs = self.sqlite.execute(for_sqlite(text), arguments).rowcount
         except sqlite3.IntegrityError:
             theirs = "exists"
         try:
@@ -303,20 +355,33 @@ class QueryOracle(ClusterTest):
         except Refused as refused:
             mine = refused.code
         self.assertEqual(mine, theirs, f"EG_SEED={SEED}\n{text}\n{arguments}")
-        self.compare("select * from t", [], False, True)
+        self.compare("select k, a, b, s, m, j.p, j.q.r, k2 from t", [], False, True)
 
     def test_the_rows_are_those_of_sqlite(self):
-        for kind, index in (("set", ""), ("ordered_set", ""), ("set", "asxw"), ("ordered_set", "abmxy")):
+        paths = collections.Counter()
+        plans = [("set", []), ("ordered_set", [])] + [
+            (kind, self.rng.sample(INDEXES, few) + ["x", "w", "y"][:few])
+            for kind in ("set", "ordered_set") for few in (1, 2, 4)] + [("set", INDEXES), ("ordered_set", INDEXES[6:])]
+        for kind, index in plans:
             self.tables(kind, index)
-            for number in range(QUERIES // 4):
+            for number in range(QUERIES // len(plans)):
                 if number % 10 == 9:
                     self.change()
                 text, ordered, strict = self.generate.select()
                 self.compare(text, self.generate.arguments, ordered, strict)
+                if number % 4 == 0:
+                    plan = self.client.call("explain", text, self.generate.arguments)["plan"]
+                    paths[plan["path"], plan.get("index")] += 1
+        if QUERIES < 20000:
+            return
+        for path in "key", "keys", "key range", "index", "index values", "index range", "all":
+            self.assertGreater(sum(n for (p, _), n in paths.items() if p == path), 0, f"{path} in {paths}")
+        for index in "j.p", "j.q.r", "a,s", "s,b,a", "k2":
+            self.assertGreater(sum(n for (_, i), n in paths.items() if i == index), 0, f"{index} in {paths}")
 
     def test_a_difference_would_be_seen(self):
         """SQLite is asked something slightly else: that has to be noticed."""
-        self.tables("set", "")
+        self.tables("set", [])
         seen = 0
         for _ in range(300):
             text, ordered, strict = self.generate.select()
@@ -324,7 +389,7 @@ class QueryOracle(ClusterTest):
             if other == text or "max(*)" in other:
                 continue
             mine = self.client.call("query", text, self.generate.arguments)["rows"]
-            theirs = self.sqlite.execute(other, self.generate.arguments).fetchall()
+            theirs = self.sqlite.execute(for_sqlite(other), self.generate.arguments).fetchall()
             seen += differ(mine, theirs, ordered, strict) is not None
         self.assertGreater(seen, 10)
 

@@ -1,5 +1,7 @@
 /* test_predicate_text.c -- trees as text builds them: three-valued logic, SQLite's numbers. */
+#include "tables/index_spec.h"
 #include "tables/predicate_private.h"
+#include "tables/schema.h"
 #include "tests/support/fail_alloc.h"
 #include "tests/support/rng.h"
 #include "tests/support/text_value.h"
@@ -337,6 +339,7 @@ static const char *show_range(const struct predicate *p, uint32_t position) {
     static char text[1024];
     char low[256] = "";
     char high[256] = "";
+    struct domain d;
     struct range r;
 
     if (!predicate_range(p, position, &r))
@@ -345,6 +348,16 @@ static const char *show_range(const struct predicate *p, uint32_t position) {
         value_text(r.low.value, low, sizeof low);
     if (r.high.given)
         value_text(r.high.value, high, sizeof high);
+    cr_assert(predicate_domain(p, position, &d));
+    if (d.few) {
+        size_t end = 0;
+        for (uint32_t i = 0; i < d.point_count; i++) {
+            value_text(d.point[i], low, sizeof low);
+            end +=
+                (size_t) snprintf(text + end, sizeof text - end, "%s%s", i > 0 ? " | " : "", low);
+        }
+        return d.point_count > 0 ? text : "nothing";
+    }
     if (r.exact)
         snprintf(text, sizeof text, "%s", low);
     else
@@ -388,14 +401,123 @@ Test(predicate_range, a_filter_says_where_its_fields_lie) {
     cr_expect_str_eq(range_of_filter("['>', {'x': 5}, 2]", 2), "(nil .. 5)");
     cr_expect_str_eq(range_of_filter("['and', ['>=', 2, {'x': 5}], ['<=', 2, {'x': 9}]]", 2),
                      "[5 .. 9]");
-    cr_expect_str_eq(range_of_filter("['in', 2, {'x': 7}, {'x': 3}, {'x': 5}]", 2), "[3 .. 7]");
+    cr_expect_str_eq(range_of_filter("['in', 2, {'x': 7}, {'x': 3}, {'x': 5}]", 2), "3 | 5 | 7");
     cr_expect_str_eq(range_of_filter("['in', 2, {'x': 7}, 1]", 2), "anywhere");
-    cr_expect_str_eq(range_of_filter("['or', ['=', 2, {'x': 5}], ['=', 2, {'x': 1}]]", 2),
-                     "[1 .. 5]");
+    cr_expect_str_eq(range_of_filter("['or', ['=', 2, {'x': 5}], ['=', 2, {'x': 1}]]", 2), "1 | 5");
     cr_expect_str_eq(range_of_filter("['or', ['=', 2, {'x': 5}], ['=', 1, {'x': 1}]]", 2),
                      "anywhere");
     cr_expect_str_eq(range_of_filter("['not', ['=', 2, {'x': 5}]]", 2), "anywhere");
     cr_expect_str_eq(range_of_filter("['=', {'path': [2, 'a']}, {'x': 5}]", 2), "anywhere");
+}
+
+Test(predicate_range, of_few_values_each_is_known) {
+    cr_expect_str_eq(range_of_filter("['in', 2, {'x': 7}, {'x': 3}, {'x': 7}]", 2), "3 | 7");
+    cr_expect_str_eq(range_of_filter("['in', 2, {'x': 7.0}, {'x': 7.0}]", 2), "7.0");
+    cr_expect_str_eq(range_of_filter("['and', ['in', 2, {'x': 7}, {'x': 3}, {'x': 5}], "
+                                     "['<', 2, {'x': 7}]]",
+                                     2),
+                     "3 | 5");
+    cr_expect_str_eq(range_of_filter("['and', ['<', 2, {'x': 4}], "
+                                     "['in', 2, {'x': 7}, {'x': 3}, {'x': 5}]]",
+                                     2),
+                     "3");
+    cr_expect_str_eq(
+        range_of_filter("['and', ['=', 2, {'x': 4}], ['in', 2, {'x': 7}, {'x': 3}]]", 2),
+        "nothing");
+    cr_expect_str_eq(range_of_filter("['or', ['in', 2, {'x': 7}, {'x': 3}], "
+                                     "['and', ['=', 2, {'x': 4}], ['in', 2, {'x': 7}, {'x': 3}]]]",
+                                     2),
+                     "3 | 7");
+    cr_expect_str_eq(range_of_filter("['and', ['in', 2, {'x': 1}, {'x': 3}, {'x': 5}], "
+                                     "['in', 2, {'x': 5}, {'x': 1}, {'x': 2}]]",
+                                     2),
+                     "1 | 5");
+    cr_expect_str_eq(range_of_filter("['or', ['=', 2, {'x': 5}], ['<', 2, {'x': 1}]]", 2),
+                     "(nil .. 5]");
+    cr_expect_str_eq(range_of_filter("['null', 2]", 2), "nil");
+}
+
+Test(predicate_range, like_says_how_a_string_begins) {
+    cr_expect_str_eq(range_of_filter("['like', 2, {'x': 'abc%'}]", 2), "['abc' .. 'abd')");
+    cr_expect_str_eq(range_of_filter("['like', 2, {'x': 'a_c%'}]", 2), "['a' .. 'b')");
+    cr_expect_str_eq(range_of_filter("['like', 2, {'x': 'abc'}]", 2), "'abc'");
+    cr_expect_str_eq(range_of_filter("['like', 2, {'x': '%abc'}]", 2), "anywhere");
+    cr_expect_str_eq(range_of_filter("['like', {'x': 'abc'}, 2]", 2), "anywhere");
+    cr_expect_str_eq(range_of_filter("['like', 2, {'x': 5}]", 2), "anywhere");
+}
+
+static bool part_is_known(const struct predicate *p, const char *path, struct domain *d) {
+    static const struct schema_name attributes[] = {{.text = "k", .size_bytes = 1},
+                                                    {.text = "m", .size_bytes = 1}};
+    struct index_attributes of = {attributes, EG_COUNTOF(attributes)};
+    struct index_spec spec;
+    struct value_writer w;
+    uint8_t bytes[64];
+
+    w = value_writer_init(bytes, sizeof bytes);
+    value_put_text(&w, path);
+    cr_assert_eq(index_spec_parse(&spec, of, (struct value){bytes, (uint32_t) w.need_bytes}, NULL),
+                 EG_OK);
+    return predicate_domain_of_part(p, &spec, 0, d);
+}
+
+static const char *known_by(struct predicate *p, const char *path) {
+    static char text[256];
+    struct domain d;
+
+    if (!part_is_known(p, path, &d))
+        return "anything";
+    cr_assert(d.range.low.given);
+    value_text(d.range.low.value, text, sizeof text);
+    return text;
+}
+
+static struct predicate *spec_program(const char *text) {
+    static uint8_t bytes[4096];
+    struct predicate *p = NULL;
+
+    cr_assert_eq(predicate_open(&p, alloc_system(), text_value(bytes, sizeof bytes, text), 2, NULL),
+                 EG_OK);
+    memset(bytes, 0xc1, sizeof bytes);
+    return p;
+}
+
+Test(predicate_range, what_lies_inside_a_field_is_known_by_its_path) {
+    struct predicate *p = NULL;
+
+    reset();
+    cr_assert_eq(predicate_open_exprs(&p, alloc_system(),
+                                      tree_of("['=', {'path': [1, 'town', 'name']}, {'x': 5}]"),
+                                      NULL, 0, 2, NULL),
+                 EG_OK);
+    cr_expect_str_eq(known_by(p, "m.town.name"), "5");
+    cr_expect_str_eq(known_by(p, "m.town"), "anything");
+    cr_expect_str_eq(known_by(p, "m"), "anything");
+    cr_expect_str_eq(known_by(p, "k.town.name"), "anything");
+    predicate_close(p);
+    reset();
+    cr_assert_eq(predicate_open_exprs(&p, alloc_system(),
+                                      tree_of("['=', {'path': [1, '0']}, {'x': 5}]"), NULL, 0, 2,
+                                      NULL),
+                 EG_OK);
+    cr_expect_str_eq(known_by(p, "m.0"), "anything"); /* an index on it leads into arrays too */
+    predicate_close(p);
+
+    p = spec_program("[[['_', '$1'], [['==', ['map_get', 'b', ['map_get', 'a', '$1']], 7]], [1]]]");
+    cr_expect_str_eq(known_by(p, "m.a.b"), "7");
+    predicate_close(p);
+    p = spec_program("[[['_', '$1'], [['==', ['element', 2, ['map_get', 'a', '$1']], 7]], [1]]]");
+    cr_expect_str_eq(known_by(p, "m.a.1"), "7");
+    predicate_close(p);
+    p = spec_program("[[['_', ['_', [7, '$1']]], [['>', '$1', 3]], [1]]]");
+    cr_expect_str_eq(known_by(p, "m.1.0"), "7");
+    cr_expect_str_eq(known_by(p, "m.1.1"), "3");
+    cr_expect_str_eq(known_by(p, "m.0"), "anything");
+    predicate_close(p);
+    p = spec_program(
+        "[[['_', '$1'], [['==', ['map_get', 'a', '$1'], 7]], [1]], [['_', '_'], [], [1]]]");
+    cr_expect_str_eq(known_by(p, "m.a"), "anything");
+    predicate_close(p);
 }
 
 Test(predicate_range, a_specification_says_it_by_head_and_guards) {
@@ -414,7 +536,7 @@ Test(predicate_range, a_specification_says_it_by_head_and_guards) {
         range_of_spec("[[['$1', '_'], [['orelse', ['==', '$1', 3], ['<', '$1', 1]]], [1]]]", 0),
         "[ .. 3]");
     cr_expect_str_eq(range_of_spec("[[['a', '_'], [], [1]], [['c', '_'], [], [1]]]", 0),
-                     "['a' .. 'c']");
+                     "'a' | 'c'");
     cr_expect_str_eq(range_of_spec("[[['a', '_'], [], [1]], [['_', '_'], [], [1]]]", 0),
                      "anywhere");
     cr_expect_str_eq(range_of_spec("[[[['a', '_'], '_'], [], [1]], [[['b', 5], '_'], [], [1]]]", 0),
