@@ -421,6 +421,21 @@ static void write_all_or_none(struct actor *self, struct job *j, eg_err err) {
     }
 }
 
+/* While it waited another table of the same fields may have taken the name.  EG_AGAIN: calls
+ * of before are still on their way there.  Of one with other fields these may not be records:
+ * EG_BUSY then, from the old table. */
+static eg_err follow_table(struct job *j) {
+    struct table *now = table_now(j->table);
+
+    if (now == j->table || table_shape(now) != table_shape(j->table))
+        return EG_OK;
+    if (table_settling(now) || !table_ref(now))
+        return EG_AGAIN;
+    table_unref(j->table);
+    j->table = now;
+    return EG_OK;
+}
+
 static bool write_many_step(struct actor *self, struct job *j) {
     struct reader *r = reader_of(j->catalog, self);
     struct value_writer w;
@@ -431,7 +446,10 @@ static bool write_many_step(struct actor *self, struct job *j) {
         eg_err err;
 
         buffer_init(&result, alloc_of(j->catalog), 64);
-        err = table_many_here(j->table, r, j->request.value, j->request.ttl_ms, &result, &j->note);
+        err = follow_table(j);
+        if (err == EG_OK)
+            err = table_many_here(j->table, r, j->request.value, j->request.ttl_ms, &result,
+                                  &j->note);
         reader_reset(r);
         buffer_fini(&result);
         write_all_or_none(self, j, err);

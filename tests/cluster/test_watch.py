@@ -299,22 +299,30 @@ class Watch(ClusterTest):
             self.reader.call("subscribe", {"table": "m", "old": True})
             rounds = (100 if QUICK else 1500) // (4 if storage == "disc_only" else 1)
 
+            faults = []
+
+            def change(rng, client, number, i):
+                key, chance = rng.randrange(20), rng.random()
+                if chance < 0.6:
+                    client.call("write", "m", [key, number * 1000000 + i])
+                elif chance < 0.8:
+                    client.call("delete", "m", key)
+                elif chance < 0.9:
+                    client.call("write_many", "m", [[key, -i], [key + 1, -i]])
+                elif chance < 0.98:
+                    client.call("take", "m", key)
+                elif chance < 0.99:
+                    client.call("clear_table", "m")
+                elif number == 0:
+                    client.call("change_storage", "m", rng.choice(("ram", "disc", "disc_only")))
+
             def work(number, client):
                 rng = random.Random(seed + number)
-                for i in range(rounds):
-                    key, chance = rng.randrange(20), rng.random()
-                    if chance < 0.6:
-                        client.call("write", "m", [key, number * 1000000 + i])
-                    elif chance < 0.8:
-                        client.call("delete", "m", key)
-                    elif chance < 0.9:
-                        client.call("write_many", "m", [[key, -i], [key + 1, -i]])
-                    elif chance < 0.98:
-                        client.call("take", "m", key)
-                    elif chance < 0.99:
-                        client.call("clear_table", "m")
-                    elif number == 0:
-                        client.call("change_storage", "m", rng.choice(("ram", "disc", "disc_only")))
+                try:
+                    for i in range(rounds):
+                        change(rng, client, number, i)
+                except Exception as fault:
+                    faults.append(fault)
 
             clients = [self.served.client() for _ in range(3)]
             writers = [threading.Thread(target=work, args=(i, client)) for i, client in enumerate(clients)]
@@ -322,6 +330,7 @@ class Watch(ClusterTest):
                 writer.start()
             for writer in writers:
                 writer.join()
+            self.assertEqual(faults, [])
             self.call("write", "m", ["the end", 0])
             mirror = {}
             while "the end" not in mirror:
