@@ -104,6 +104,12 @@ class Seam(Planted):
         self.assert_found("mutable global: depth",
                           *self.archive("static _Thread_local int depth; int f(void) { return ++depth; }"))
 
+    def test_finds_openssl_outside_its_file(self):
+        text = "void HMAC(void); void EVP_sha256(void); void f(void) { HMAC(); EVP_sha256(); }"
+        self.assert_found("knows OpenSSL: HMAC", *self.archive(text))
+        (self.dir / "lib.a").unlink()
+        self.assert_clean(*self.archive(text, "proof_openssl.c"))
+
 
 class Exports(Planted):
     def built(self, text, *flags):
