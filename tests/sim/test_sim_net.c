@@ -395,7 +395,7 @@ int main(void) {
     bool power = true, refuses = true, narrows = true, echo = true;
 
     for (uint64_t seed = first; seed < first + seeds; seed++) {
-        uint64_t hash, again;
+        uint64_t hash = 0, again = 0;
 
         right &= whole(seed, &hash) && whole(seed, &again);
         same &= hash == again;
