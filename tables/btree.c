@@ -541,6 +541,10 @@ static const struct node *root_of(const struct btree *t, const struct btree_snap
     return s != NULL ? s->root : atomic_load_explicit(&t->root, memory_order_acquire);
 }
 
+const struct node *btree_root(const struct btree *t) {
+    return root_of(t, NULL);
+}
+
 static const struct node *descend(const struct node *n, const struct probe *p) {
     while (n != NULL && n->level > 0) {
         n = node_child(n, node_find_child(n, p, false));
@@ -595,31 +599,6 @@ void btree_get_many(const struct btree *const *trees, const struct probe *probes
             node_prefetch_record(at[i], &probes[i]);
     for (size_t i = 0; i < n; i++)
         out[i] = at[i] != NULL ? leaf_get(at[i], &probes[i]) : btree_get(trees[i], &probes[i]);
-}
-
-void btree_prefetch_many(const struct btree *const *trees, const struct probe *p, size_t n) {
-    const struct node *at[BTREE_MANY_MAX];
-    bool arrived = false;
-
-    EG_ASSERT(n <= BTREE_MANY_MAX);
-    for (size_t i = 0; i < n; i++) {
-        at[i] = root_of(trees[i], NULL);
-        if (at[i] != NULL)
-            node_prefetch(at[i]);
-    }
-    while (!arrived) {
-        arrived = true;
-        for (size_t i = 0; i < n; i++) {
-            if (at[i] == NULL || at[i]->level == 0)
-                continue;
-            at[i] = node_child(at[i], node_find_child(at[i], p, false));
-            node_prefetch(at[i]);
-            arrived = false;
-        }
-    }
-    for (size_t i = 0; i < n; i++)
-        if (at[i] != NULL)
-            node_prefetch_record(at[i], p);
 }
 
 /* How far ahead of a scan records are fetched: about a cache miss's worth of them. */

@@ -112,10 +112,6 @@ enum { BTREE_MANY_MAX = 16 }; /* a core keeps 10 to 16 misses in flight */
 void btree_get_many(const struct btree *const *trees, const struct probe *probes, size_t n,
                     const struct record **out);
 
-/* Ask for what n seeks to one probe, each in its own tree, will look at: their descents
- * wait for memory together.  The trees have one order; n <= BTREE_MANY_MAX. */
-void btree_prefetch_many(const struct btree *const *trees, const struct probe *p, size_t n);
-
 /* A scan.  Valid inside one epoch section; to go on in a later one, keep a copy
  * of the last record and seek behind it. */
 struct btree_iter {

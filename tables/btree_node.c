@@ -52,22 +52,17 @@ static uint32_t first_head(const uint32_t *heads, uint32_t from, uint32_t to, ui
     return from + below;
 }
 
-struct candidates {
-    uint32_t from, to;
-};
-
-/* The entries that prefix and heads cannot tell from the probe: all before are
- * less, all from `to` on are greater. */
-static struct candidates node_candidates(const struct node *n, const struct probe *p,
-                                         uint32_t first) {
+struct node_stretch node_alike(const struct node *n, const struct probe *p) {
+    uint32_t first = n->level > 0; /* child 0 has no head */
     uint32_t known = EG_MIN(n->prefix_bytes, p->sortable_bytes);
     int c = compare_bytes(p->sortable, n->prefix, known);
     const uint32_t *heads = node_heads(n);
     uint32_t low, high;
-    struct candidates r;
+    struct node_stretch r;
 
     if (c != 0)
-        return c < 0 ? (struct candidates){first, first} : (struct candidates){n->count, n->count};
+        return c < 0 ? (struct node_stretch){first, first}
+                     : (struct node_stretch){n->count, n->count};
     low = head_of(p->sortable, p->sortable_bytes, n->prefix_bytes, 0x00);
     high = low;
     if (p->sortable_bytes < (uint32_t) n->prefix_bytes + NODE_HEAD_BYTES)
@@ -80,14 +75,14 @@ static struct candidates node_candidates(const struct node *n, const struct prob
 }
 
 void node_prefetch_record(const struct node *leaf, const struct probe *p) {
-    struct candidates r = node_candidates(leaf, p, 0);
+    struct node_stretch r = node_alike(leaf, p);
 
     if (r.from < r.to)
         record_prefetch(node_record(leaf, r.from + (r.to - r.from) / 2));
 }
 
 uint32_t node_find(const struct node *leaf, const struct probe *p, bool after, bool *exact) {
-    struct candidates r = node_candidates(leaf, p, 0);
+    struct node_stretch r = node_alike(leaf, p);
 
     *exact = false;
     while (r.from < r.to) {
@@ -110,7 +105,11 @@ uint32_t node_find(const struct node *leaf, const struct probe *p, bool after, b
 }
 
 uint32_t node_find_child(const struct node *inner, const struct probe *p, bool after) {
-    struct candidates r = node_candidates(inner, p, 1);
+    return node_choose_child(inner, p, after, node_alike(inner, p));
+}
+
+uint32_t node_choose_child(const struct node *inner, const struct probe *p, bool after,
+                           struct node_stretch r) {
     struct pivot *const *pivots = node_pivots(inner);
 
     after = after || p->complete; /* what equals a pivot is in the pivot's own child */

@@ -33,6 +33,8 @@ enum {
     DRAFT_ENTRIES_MAX = 2 * NODE_ENTRIES_MAX,
 };
 
+struct btree;
+
 struct node {
     uint64_t generation; /* of the tree when the node was made */
     uint16_t count;
@@ -80,6 +82,23 @@ static inline void node_prefetch(const struct node *n) {
         EG_PREFETCH((const char *) n + i * EG_CACHE_LINE);
 }
 
+/* What a search looks at first. */
+static inline void node_prefetch_heads(const struct node *n) {
+    enum { LINES = 4 }; /* header, a short prefix, heads */
+
+    for (uint32_t i = 0; i < LINES; i++)
+        EG_PREFETCH((const char *) n + i * EG_CACHE_LINE);
+}
+
+/* Entries from .. to-1. */
+struct node_stretch {
+    uint32_t from, to;
+};
+
+/* The entries that prefix and heads cannot tell from the probe: all before are less, all
+ * from `to` on are greater.  In an inner node, the pivots. */
+struct node_stretch node_alike(const struct node *n, const struct probe *p);
+
 /* The first entry of a leaf that is not before `p` (`after`: that is behind it),
  * or count.  *exact: a complete probe and its very place. */
 uint32_t node_find(const struct node *leaf, const struct probe *p, bool after, bool *exact);
@@ -89,6 +108,12 @@ void node_prefetch_record(const struct node *leaf, const struct probe *p);
 
 /* The child of an inner node where node_find() has to go on. */
 uint32_t node_find_child(const struct node *inner, const struct probe *p, bool after);
+/* The same for who has asked for node_alike() already. */
+uint32_t node_choose_child(const struct node *inner, const struct probe *p, bool after,
+                           struct node_stretch alike);
+
+/* The root of the live tree, or NULL: in a section. */
+const struct node *btree_root(const struct btree *t);
 
 /* ---- drafts ------------------------------------------------------------- */
 

@@ -144,16 +144,16 @@ void index_seek(const struct index *x, struct index_iter *it, const struct index
     btree_seek(&it->at, x->tree, NULL, somewhere ? &p : NULL, after, b->reverse);
 }
 
-void index_prefetch_many(const struct index *const *x, size_t n, const struct index_bounds *b) {
+void index_find_many(struct index_runs *runs, const struct index *const *x, size_t n,
+                     const struct value *equal, uint32_t equal_count) {
     const struct btree *trees[BTREE_MANY_MAX];
-    struct probe p;
-    bool after;
 
-    EG_ASSERT(n <= BTREE_MANY_MAX);
+    EG_ASSERT(n >= 1 && n <= BTREE_MANY_MAX);
     for (size_t i = 0; i < n; i++)
         trees[i] = x[i]->tree;
-    if (n > 0 && seek_probe(&p, btree_order(trees[0]), b, &after))
-        btree_prefetch_many(trees, &p, n);
+    EG_ASSERT(equal_count < btree_order(trees[0])->parts);
+    probe_of_values(&runs->probe, btree_order(trees[0]), equal, equal_count);
+    btree_run_find_many(runs->run, trees, n, &runs->probe);
 }
 
 void index_seek_behind(const struct index *x, struct index_iter *it, const struct index_bounds *b,

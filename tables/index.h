@@ -30,7 +30,7 @@
 #ifndef TABLES_INDEX_H
 #define TABLES_INDEX_H
 
-#include "tables/btree.h"
+#include "tables/btree_run.h"
 #include "tables/index_spec.h"
 #include "tables/range.h"
 #include "tables/store.h"
@@ -73,11 +73,19 @@ struct index_iter {
     struct index_bounds bounds;
 };
 void index_seek(const struct index *x, struct index_iter *it, const struct index_bounds *b);
-/* Ask for what index_seek() of each will look at, all at once; they are of one spec.
- * n <= BTREE_MANY_MAX. */
-void index_prefetch_many(const struct index *const *x, size_t n, const struct index_bounds *b);
-
 const struct record *index_next(struct index_iter *it); /* NULL: no more */
+
+/* The records of one value in many indexes of one spec, asked at once (btree_run.h): those
+ * whose leading parts equal `equal`.  Borrows its values; n <= BTREE_MANY_MAX. */
+struct index_runs {
+    struct probe probe;
+    struct btree_run run[BTREE_MANY_MAX];
+};
+void index_find_many(struct index_runs *runs, const struct index *const *x, size_t n,
+                     const struct value *equal, uint32_t equal_count);
+static inline const struct record *index_runs_next(struct index_runs *runs, size_t i) {
+    return btree_run_next(&runs->run[i]);
+}
 
 /* Append where `rec` stands, a value to go on behind it in a later section: its parts
  * and its key in an array, in a bag the whole record too.  EG_TOO_LARGE. */

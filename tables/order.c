@@ -152,6 +152,13 @@ int probe_compare_pivot(const struct probe *p, const struct pivot *pivot) {
     return p->row.at != NULL ? value_compare(p->row, value_at(at)) : 0;
 }
 
+bool probe_equals(const struct probe *p, const struct record *rec) {
+    for (uint32_t i = 0; i < p->parts; i++)
+        if (!value_equal(order_part(p->order, i, rec), p->part[i]))
+            return false;
+    return p->row.at == NULL || value_equal(record_value(rec), p->row);
+}
+
 bool order_same(const struct order *order, const struct record *a, const struct record *b) {
     for (uint32_t i = 0; i < order->parts; i++)
         if (!value_equal(order_part(order, i, a), order_part(order, i, b)))

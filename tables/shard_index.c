@@ -152,21 +152,6 @@ static const struct index *whole_index(struct shard *s, uint32_t id) {
     return index_in(slot) == x ? x : NULL;
 }
 
-void shard_index_prefetch(struct shard *shards, uint32_t count, uint32_t id,
-                          const struct index_bounds *b) {
-    const struct index *x[BTREE_MANY_MAX];
-    uint32_t found = 0;
-
-    EG_ASSERT(count <= BTREE_MANY_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct index *of = on_disc(&shards[i]) ? NULL : whole_index(&shards[i], id);
-        if (of != NULL && b->equal_count + (b->range != NULL) <= index_spec(of)->part_count)
-            x[found++] = of;
-    }
-    if (found > 1)
-        index_prefetch_many(x, found, b);
-}
-
 eg_err shard_index_seek(struct shard_index_scan *scan, struct shard *s, struct reader *r,
                         uint32_t id, const struct index_bounds *b, struct value place) {
     const struct index *x = whole_index(s, id);
@@ -203,16 +188,55 @@ eg_err shard_index_place(const struct shard_index_scan *scan, const struct recor
     return index_place(scan->spec, scan->shard->table->type == TABLE_BAG, last, place);
 }
 
-eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t id,
+/* One shard after the other: what a disc store hands out does not stay. */
+static eg_err read_rows(struct shard *s, struct reader *r, uint32_t id,
                         const struct index_bounds *b, uint64_t now_ms, struct buffer *result,
-                        uint32_t *count) {
+                        uint32_t *found) {
     struct shard_index_scan scan;
     const struct record *rec;
     eg_err err = shard_index_seek(&scan, s, r, id, b, (struct value){0});
 
     while (err == EG_OK && (rec = shard_index_next(&scan)) != NULL)
-        err = append(result, rec, now_ms, count);
+        err = append(result, rec, now_ms, found);
     return err == EG_OK ? reader_take_fault(r) : err;
+}
+
+/* `count` <= BTREE_MANY_MAX shards in memory. */
+static eg_err read_runs(struct shard *shards, uint32_t count, uint32_t id,
+                        const struct value *equal, uint32_t equal_count, uint64_t now_ms,
+                        struct buffer *result, uint32_t *found) {
+    const struct index *x[BTREE_MANY_MAX];
+    const struct record *rec;
+    struct index_runs runs;
+
+    for (uint32_t i = 0; i < count; i++) {
+        x[i] = whole_index(&shards[i], id);
+        if (x[i] == NULL || equal_count > index_spec(x[i])->part_count)
+            return EG_BAD_REQUEST;
+    }
+    index_find_many(&runs, x, count, equal, equal_count);
+    for (uint32_t i = 0; i < count; i++)
+        while ((rec = index_runs_next(&runs, i)) != NULL) {
+            eg_err err = append(result, rec, now_ms, found);
+            if (err != EG_OK)
+                return err;
+        }
+    return EG_OK;
+}
+
+eg_err shard_index_read_many(struct shard *shards, uint32_t count, struct reader *r, uint32_t id,
+                             const struct value *equal, uint32_t equal_count, uint64_t now_ms,
+                             struct buffer *result, uint32_t *found) {
+    const struct index_bounds b = {.equal = equal, .equal_count = equal_count};
+    bool rows = on_disc(&shards[0]);
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < count && err == EG_OK; i += rows ? 1 : BTREE_MANY_MAX) {
+        uint32_t most = EG_MIN(count - i, (uint32_t) BTREE_MANY_MAX);
+        err = rows ? read_rows(&shards[i], r, id, &b, now_ms, result, found)
+                   : read_runs(&shards[i], most, id, equal, equal_count, now_ms, result, found);
+    }
+    return err;
 }
 
 /* ---- building ---------------------------------------------------------------------- */

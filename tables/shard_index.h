@@ -45,16 +45,13 @@ const struct record *shard_index_next(struct shard_index_scan *scan);
 EG_MUST_USE eg_err shard_index_place(const struct shard_index_scan *scan, const struct record *last,
                                      struct buffer *place);
 
-/* Ask for what shard_index_seek() of each of `count` shards will look at, so that they wait
- * for memory together.  count <= BTREE_MANY_MAX. */
-void shard_index_prefetch(struct shard *shards, uint32_t count, uint32_t id,
-                          const struct index_bounds *b);
-
-/* Append the records of a stretch that have not expired; adds to *count.
- * EG_BAD_REQUEST, EG_TOO_LARGE. */
-EG_MUST_USE eg_err shard_index_read(struct shard *s, struct reader *r, uint32_t id,
-                                    const struct index_bounds *b, uint64_t now_ms,
-                                    struct buffer *result, uint32_t *count);
+/* Append the records of `count` shards of one table whose leading parts equal `equal` and that
+ * have not expired; adds to *found.  The shards wait for memory together.  EG_BAD_REQUEST,
+ * EG_TOO_LARGE; a reader's fault. */
+EG_MUST_USE eg_err shard_index_read_many(struct shard *shards, uint32_t count, struct reader *r,
+                                         uint32_t id, const struct value *equal,
+                                         uint32_t equal_count, uint64_t now_ms,
+                                         struct buffer *result, uint32_t *found);
 
 /* Add an index to a live shard: begin, then step until *done (a bounded number of
  * records each, between other turns); then readers may use it.

@@ -137,7 +137,7 @@ eg_err table_index_read(struct table *t, struct reader *r, const char *name, siz
     const struct schema *s = schema_of(t);
     const struct index_spec *x = schema_index(s, name, name_bytes);
     struct value part[INDEX_PARTS_MAX + 1];
-    struct index_bounds bounds = {.equal = part};
+    uint32_t part_count;
     struct array_answer answer;
     uint64_t now = now_ms(t);
     eg_err err;
@@ -145,19 +145,13 @@ eg_err table_index_read(struct table *t, struct reader *r, const char *name, siz
     if (x == NULL)
         return err_note(note, EG_BAD_REQUEST, "no index on attribute %.*s",
                         (int) EG_MIN(name_bytes, (size_t) 64), name);
-    err = leading_parts(x, schema_attributes(s), name, name_bytes, v, part, &bounds.equal_count,
-                        note);
+    err = leading_parts(x, schema_attributes(s), name, name_bytes, v, part, &part_count, note);
     if (err == EG_OK)
         err = answer_begin(&answer, result);
     if (err != EG_OK)
         return err;
-    for (uint32_t i = 0; i < t->shard_count && err == EG_OK; i++) {
-        if (i % BTREE_MANY_MAX == 0)
-            shard_index_prefetch(&t->shard[i],
-                                 EG_MIN(t->shard_count - i, (uint32_t) BTREE_MANY_MAX), x->id,
-                                 &bounds);
-        err = shard_index_read(&t->shard[i], r, x->id, &bounds, now, result, &answer.count);
-    }
+    err = shard_index_read_many(t->shard, t->shard_count, r, x->id, part, part_count, now, result,
+                                &answer.count);
     return answer_end(&answer, err);
 }
 

@@ -129,6 +129,25 @@ static const struct record *some_record(void) {
 
 /* ---- answers ------------------------------------------------------------ */
 
+/* A look-up finds what a scan of the index has found. */
+static void check_look_up(uint32_t i, struct value v, const struct record *const *wanted,
+                          uint32_t count) {
+    const struct index *const indexes[2] = {t.index[i], t.index[i]};
+    const struct record *rec;
+    struct index_runs runs;
+
+    index_find_many(&runs, indexes, 2, &v, 1);
+    for (size_t n = 0; n < 2; n++) {
+        uint32_t found = 0;
+
+        while ((rec = index_runs_next(&runs, n)) != NULL) {
+            cr_assert_lt(found, count, "seed %" PRIu64 ": found too many", t.seed);
+            cr_assert_eq(rec, wanted[found++], "seed %" PRIu64 ": found another one", t.seed);
+        }
+        cr_assert_eq(found, count, "seed %" PRIu64 ": found too few", t.seed);
+    }
+}
+
 static void check_answer(uint32_t i, struct value v) {
     static const struct record *found[FOUND_MAX];
     uint32_t count = 0, seen = 0;
@@ -141,6 +160,7 @@ static void check_answer(uint32_t i, struct value v) {
         cr_assert_lt(count, FOUND_MAX);
         found[count++] = rec;
     }
+    check_look_up(i, v, found, count);
     t.store->ops->seek(t.store, &t.reader, &c, NULL, false, false);
     while ((rec = t.store->ops->next(t.store, &t.reader, &c)) != NULL) {
         if (value_compare(record_field(rec, i + 1), v) != 0)

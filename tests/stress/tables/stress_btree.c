@@ -269,6 +269,29 @@ static void find_by_tag(struct stress *t, struct reader *r, uint8_t tag) {
     t->finds++;
 }
 
+/* The same as a look-up does it: without a scan, maybe in many trees at once. */
+static void look_up_tag(struct stress *t, struct reader *r, uint8_t tag) {
+    const struct index *const indexes[2] = {t->by_tag, t->by_tag};
+    const struct record *rec;
+    struct index_runs runs;
+    struct value wanted = {&tag, 1};
+
+    reader_enter(r);
+    index_find_many(&runs, indexes, 2, &wanted, 1);
+    for (int i = 0; i < 2; i++) {
+        uint32_t accounts = 0;
+        int64_t last = -1;
+
+        while ((rec = index_runs_next(&runs, (size_t) i)) != NULL) {
+            meet(t, rec, false, &last, &accounts);
+            t->torn += record_field(rec, 1).at[0] != tag;
+        }
+        t->not_found += accounts != ACCOUNTS / TAGS;
+    }
+    reader_exit(r);
+    t->finds++;
+}
+
 static void scan_moment(struct stress *t, struct reader *r, struct moment *m) {
     struct store_snapshot *p = atomic_load_explicit(&m->open, memory_order_acquire);
     const struct record *rec = NULL;
@@ -305,6 +328,7 @@ static void *scanner(void *arg) {
         scan_moment(t, &r, &t->moment[turn % SNAPSHOTS]);
         scan_live(t, &r, turn % 2 == 0);
         find_by_tag(t, &r, (uint8_t) (turn % TAGS));
+        look_up_tag(t, &r, (uint8_t) (turn % TAGS));
     }
     for (int i = 0; i < SNAPSHOTS; i++) /* the writer is gone: nothing is open */
         EG_ASSERT(atomic_load(&t->moment[i].open) == NULL);
