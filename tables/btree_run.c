@@ -19,17 +19,17 @@ static const struct node *step_down(struct btree_run *run, const struct node *n,
     return node_child(n, at);
 }
 
-static void find_leaves(struct btree_run *runs, size_t n, const struct probe *p) {
+static void find_leaves(struct btree_run *const *runs, size_t n, const struct probe *p) {
     bool arrived = false;
 
     while (!arrived) {
         arrived = true;
         for (size_t i = 0; i < n; i++) {
-            const struct node *at = runs[i].leaf;
+            const struct node *at = runs[i]->leaf;
             if (at == NULL || at->level == 0)
                 continue;
-            runs[i].leaf = step_down(&runs[i], at, p);
-            node_prefetch_heads(runs[i].leaf);
+            runs[i]->leaf = step_down(runs[i], at, p);
+            node_prefetch_heads(runs[i]->leaf);
             arrived = false;
         }
     }
@@ -52,25 +52,25 @@ static void ask_for_records(const struct btree_run *run) {
         record_prefetch(node_record(run->leaf, i));
 }
 
-void btree_run_find_many(struct btree_run *runs, const struct btree *const *trees, size_t n,
+void btree_run_find_many(struct btree_run *const *runs, const struct btree *const *trees, size_t n,
                          const struct probe *p) {
     EG_ASSERT(n <= BTREE_MANY_MAX);
     EG_ASSERT(!p->prefix);
     for (size_t i = 0; i < n; i++) {
-        runs[i].probe = p;
-        runs[i].leaf = btree_root(trees[i]);
-        runs[i].at = runs[i].until = 0;
-        runs[i].beyond = runs[i].going_on = false;
-        runs[i].rest.tree = trees[i];
-        if (runs[i].leaf != NULL)
-            node_prefetch_heads(runs[i].leaf);
+        runs[i]->probe = p;
+        runs[i]->leaf = btree_root(trees[i]);
+        runs[i]->at = runs[i]->until = 0;
+        runs[i]->beyond = runs[i]->going_on = false;
+        runs[i]->rest.tree = trees[i];
+        if (runs[i]->leaf != NULL)
+            node_prefetch_heads(runs[i]->leaf);
     }
     find_leaves(runs, n, p);
     for (size_t i = 0; i < n; i++)
-        if (runs[i].leaf != NULL)
-            find_in_leaf(&runs[i], p);
+        if (runs[i]->leaf != NULL)
+            find_in_leaf(runs[i], p);
     for (size_t i = 0; i < n; i++)
-        ask_for_records(&runs[i]);
+        ask_for_records(runs[i]);
 }
 
 /* The leaf, which may be the past by now, has been gone through.  Go on behind its last
@@ -90,20 +90,24 @@ static void leave_leaf(struct btree_run *run) {
             (struct btree_iter){.tree = run->rest.tree, .leaf = run->leaf, .at = run->leaf->count};
 }
 
+static bool is_of(const struct btree_run *run, const struct record *rec) {
+    return order_begins(run->probe->order, rec, run->probe->part, run->probe->parts);
+}
+
 static const struct record *next_beyond(struct btree_run *run) {
     const struct record *rec;
 
     if (!run->going_on)
         leave_leaf(run);
     rec = btree_next(&run->rest);
-    run->beyond = rec != NULL && probe_equals(run->probe, rec);
+    run->beyond = rec != NULL && is_of(run, rec);
     return run->beyond ? rec : NULL;
 }
 
 const struct record *btree_run_next(struct btree_run *run) {
     while (run->at < run->until) {
         const struct record *rec = node_record(run->leaf, run->at++);
-        if (probe_equals(run->probe, rec)) /* heads are short: others may look alike */
+        if (is_of(run, rec)) /* heads are short: others may look alike */
             return rec;
     }
     return run->beyond ? next_beyond(run) : NULL;

@@ -29,9 +29,9 @@ struct btree_run {
     struct btree_iter rest;
 };
 
-/* runs[i] are the records of trees[i] that equal the parts of `p`: some of the order's first
+/* *runs[i] are the records of trees[i] that equal the parts of `p`: some of the order's first
  * parts, no prefix.  Borrows `p`.  The trees have one order; n <= BTREE_MANY_MAX. */
-void btree_run_find_many(struct btree_run *runs, const struct btree *const *trees, size_t n,
+void btree_run_find_many(struct btree_run *const *runs, const struct btree *const *trees, size_t n,
                          const struct probe *p);
 const struct record *btree_run_next(struct btree_run *run); /* NULL: no more */
 

@@ -2,16 +2,28 @@
 #include "tables/index.h"
 
 #include "engine/buffer.h"
+#include "tables/key.h"
+
+#include <stdatomic.h>
+
+enum {
+    HASH_FROM = 1024, /* records, to begin a hash: one turn goes through so many             */
+    HASH_BELOW = 256, /* to give it back                                                     */
+};
 
 /* The last change stays open until the next one, so that it can be taken back:
  * what it replaced is retired one change later, which harms nobody. */
 struct index {
     struct btree *tree;
+    _Atomic(struct index_hash *) hash; /* NULL: few records, or it was given up */
+    uint64_t seed;
+    bool given_up;          /* no memory for the hash */
+    struct index_spec spec; /* what look-ups ask of it comes first */
     struct slab *slab;
     struct epoch_bin *bin;
     bool has_put, has_removal;
+    const struct record *now; /* of the last change */
     struct btree_change put, removal;
-    struct index_spec spec;
 };
 
 static void settle(struct index *x) {
@@ -20,6 +32,92 @@ static void settle(struct index *x) {
     if (x->has_removal)
         btree_finish(x->tree, &x->removal);
     x->has_put = x->has_removal = false;
+}
+
+/* ---- the hash, a copy of what the tree says ---------------------------------------- */
+
+static inline struct index_hash *hash_of(const struct index *x) {
+    return atomic_load_explicit(&x->hash, memory_order_acquire);
+}
+
+static void hash_end(struct index *x) {
+    struct index_hash *hash = hash_of(x);
+
+    if (hash == NULL)
+        return;
+    atomic_store_explicit(&x->hash, NULL, memory_order_release);
+    index_hash_retire(hash);
+    x->given_up = false;
+}
+
+/* It lacks a record: from now on the tree alone answers. */
+static void hash_give_up(struct index *x) {
+    hash_end(x);
+    x->given_up = true;
+}
+
+static uint64_t hash_of_record(const struct index *x, const struct record *rec) {
+    const struct order *order = btree_order(x->tree);
+    uint64_t hash = x->seed;
+
+    for (uint32_t i = 0; i + 1 < order->parts; i++)
+        hash = key_hash(order_part(order, i, rec), hash);
+    return hash;
+}
+
+static void hash_begin(struct index *x) {
+    struct index_hash *hash = index_hash_open(x->slab, x->bin);
+    const struct record *rec;
+    struct btree_iter it;
+    bool done = hash != NULL;
+
+    if (done)
+        btree_seek(&it, x->tree, NULL, NULL, false, false);
+    while (done && (rec = btree_next(&it)) != NULL)
+        done = index_hash_put(hash, hash_of_record(x, rec), rec);
+    if (!done && hash != NULL)
+        index_hash_retire(hash);
+    x->given_up = !done;
+    atomic_store_explicit(&x->hash, done ? hash : NULL, memory_order_release);
+}
+
+/* Say of the hash what has become of the tree: either may be NULL. */
+static void hash_change(struct index *x, const struct record *out, const struct record *in) {
+    struct index_hash *hash = hash_of(x);
+    uint64_t out_hash = 0, in_hash = 0;
+
+    if (hash == NULL)
+        return;
+    if (out != NULL)
+        out_hash = hash_of_record(x, out);
+    if (in != NULL)
+        in_hash = hash_of_record(x, in);
+    if (out != NULL && in != NULL && out_hash == in_hash &&
+        index_hash_swap(hash, in_hash, out, in)) /* never gone, never twice */
+        return;
+    if (out != NULL)
+        index_hash_remove(hash, out_hash, out);
+    if (in != NULL && !index_hash_put(hash, in_hash, in))
+        hash_give_up(x);
+}
+
+/* What the last change has taken out of the tree. */
+static const struct record *taken_out(const struct index *x) {
+    if (x->has_removal)
+        return x->removal.old;
+    return x->has_put ? x->put.old : NULL;
+}
+
+/* The tree has taken in x->now. */
+static void hash_follow(struct index *x) {
+    uint64_t count = btree_stats(x->tree).count;
+
+    if (hash_of(x) != NULL && count < HASH_BELOW)
+        hash_end(x);
+    else if (hash_of(x) == NULL && count >= HASH_FROM && count < 2 * HASH_FROM && !x->given_up)
+        hash_begin(x);
+    else
+        hash_change(x, taken_out(x), x->now);
 }
 
 eg_err index_open(struct index **out, const struct store_opts *o, const struct index_spec *spec) {
@@ -32,6 +130,10 @@ eg_err index_open(struct index **out, const struct store_opts *o, const struct i
     x->bin = o->bin;
     x->spec = *spec;
     x->has_put = x->has_removal = false;
+    x->seed = o->seed;
+    x->given_up = false;
+    x->now = NULL;
+    atomic_init(&x->hash, NULL);
     tree.order = order_of_index(&x->spec, o->bag);
     if (btree_open(&x->tree, &tree) != EG_OK) {
         slab_put(o->slab, x, sizeof *x);
@@ -48,6 +150,7 @@ void index_close(struct index *x) {
 
 void index_retire(struct index *x) {
     settle(x);
+    hash_end(x);
     btree_retire(x->tree);
     epoch_retire(x->bin, slab_free, x->slab, x, sizeof *x);
 }
@@ -57,7 +160,11 @@ const struct index_spec *index_spec(const struct index *x) {
 }
 
 struct btree_stats index_stats(const struct index *x) {
-    return btree_stats(x->tree);
+    struct btree_stats stats = btree_stats(x->tree);
+    const struct index_hash *hash = hash_of(x);
+
+    stats.bytes += hash != NULL ? index_hash_bytes(hash) : 0;
+    return stats;
 }
 
 /* ---- changes ------------------------------------------------------------ */
@@ -72,6 +179,14 @@ static eg_err index_remove(struct index *x, const struct record *old) {
     return err == EG_NOT_FOUND ? EG_OK : err;
 }
 
+static void undo_tree(struct index *x) {
+    if (x->has_removal) /* the later one first */
+        btree_undo(x->tree, &x->removal);
+    if (x->has_put)
+        btree_undo(x->tree, &x->put);
+    x->has_put = x->has_removal = false;
+}
+
 eg_err index_update(struct index *x, const struct record *old, const struct record *now) {
     struct probe p;
     eg_err err;
@@ -84,26 +199,30 @@ eg_err index_update(struct index *x, const struct record *old, const struct reco
             return err;
         x->has_put = true;
     }
-    if (old == NULL || (now != NULL && order_same(btree_order(x->tree), old, now)))
-        return EG_OK;
-    err = index_remove(x, old);
-    if (err != EG_OK)
-        index_undo(x);
-    return err;
+    if (old != NULL && (now == NULL || !order_same(btree_order(x->tree), old, now))) {
+        err = index_remove(x, old);
+        if (err != EG_OK) {
+            undo_tree(x);
+            return err;
+        }
+    }
+    x->now = now;
+    hash_follow(x);
+    return EG_OK;
 }
 
 void index_undo(struct index *x) {
-    if (x->has_removal) /* the later one first */
-        btree_undo(x->tree, &x->removal);
-    if (x->has_put)
-        btree_undo(x->tree, &x->put);
-    x->has_put = x->has_removal = false;
+    hash_change(x, x->now, taken_out(x));
+    undo_tree(x);
+    x->now = NULL;
 }
 
 void index_clear(struct index *x) {
     eg_err err;
 
     settle(x);
+    hash_end(x);
+    x->given_up = false;
     err = btree_clear(x->tree);
     EG_ASSERT(err == EG_OK); /* an index has no snapshots */
 }
@@ -144,16 +263,73 @@ void index_seek(const struct index *x, struct index_iter *it, const struct index
     btree_seek(&it->at, x->tree, NULL, somewhere ? &p : NULL, after, b->reverse);
 }
 
+/* A run that its tree is to give. */
+static void find_in_trees(struct index_runs *runs, const struct index *const *x,
+                          const uint8_t *by_tree, size_t count) {
+    const struct btree *trees[BTREE_MANY_MAX];
+    struct btree_run *at[BTREE_MANY_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        trees[i] = x[by_tree[i]]->tree;
+        at[i] = &runs->run[by_tree[i]].tree;
+    }
+    probe_of_values(&runs->probe, runs->order, runs->equal, runs->equal_count);
+    btree_run_find_many(at, trees, count, &runs->probe);
+}
+
 void index_find_many(struct index_runs *runs, const struct index *const *x, size_t n,
                      const struct value *equal, uint32_t equal_count) {
-    const struct btree *trees[BTREE_MANY_MAX];
+    const struct hash_line *line[BTREE_MANY_MAX];
+    uint8_t by_tree[BTREE_MANY_MAX];
+    size_t by_tree_count = 0;
+    uint64_t hash = x[0]->seed;
 
     EG_ASSERT(n >= 1 && n <= BTREE_MANY_MAX);
+    runs->order = btree_order(x[0]->tree);
+    runs->equal = equal;
+    runs->equal_count = equal_count;
+    EG_ASSERT(equal_count < runs->order->parts);
+    for (uint32_t i = 0; i < equal_count; i++)
+        hash = key_hash(equal[i], hash);
+    for (size_t i = 0; i < n; i++) {
+        const struct index_hash *of = equal_count == x[i]->spec.part_count ? hash_of(x[i]) : NULL;
+        line[i] = of != NULL ? index_hash_line(of, hash) : NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct index_run *run = &runs->run[i];
+
+        run->at = 0;
+        run->count = line[i] != NULL ? index_hash_read(line[i], hash, run->found) : -1;
+        for (int k = 0; k < run->count; k++)
+            record_prefetch(run->found[k]);
+        if (run->count < 0)
+            by_tree[by_tree_count++] = (uint8_t) i;
+    }
+    if (by_tree_count != 0)
+        find_in_trees(runs, x, by_tree, by_tree_count);
+}
+
+size_t index_runs_bytes(const struct index_runs *runs, size_t n) {
+    size_t bytes = 0;
+
     for (size_t i = 0; i < n; i++)
-        trees[i] = x[i]->tree;
-    EG_ASSERT(equal_count < btree_order(trees[0])->parts);
-    probe_of_values(&runs->probe, btree_order(trees[0]), equal, equal_count);
-    btree_run_find_many(runs->run, trees, n, &runs->probe);
+        for (int k = 0; k < runs->run[i].count; k++)
+            bytes += record_array_bytes(runs->run[i].found[k]);
+    return bytes;
+}
+
+const struct record *index_runs_next(struct index_runs *runs, size_t i) {
+    struct index_run *run = &runs->run[i];
+
+    if (run->count < 0)
+        return btree_run_next(&run->tree);
+    while (run->at < run->count) {
+        const struct record *rec = run->found[run->at++];
+        if (order_begins(runs->order, rec, runs->equal,
+                         runs->equal_count)) /* other values may have its tag */
+            return rec;
+    }
+    return NULL;
 }
 
 void index_seek_behind(const struct index *x, struct index_iter *it, const struct index_bounds *b,
@@ -219,6 +395,25 @@ bool index_place_values(const struct index_spec *spec, bool bag, struct value pl
     return !bag || value_kind_of(values[count - 1]) == VALUE_ARRAY;
 }
 
+static bool hash_finds(const struct index *x, const struct record *rec) {
+    const struct record *found[INDEX_HASH_FOUND_MAX];
+    uint64_t hash = hash_of_record(x, rec);
+    int count = index_hash_read(index_hash_line(hash_of(x), hash), hash, found);
+
+    for (int i = 0; i < count; i++)
+        if (found[i] == rec)
+            return true;
+    return count < 0;
+}
+
+static void check_in_tree(void *context, const struct record *rec) {
+    const struct index *x = context;
+    struct probe p;
+
+    probe_of_record(&p, btree_order(x->tree), rec);
+    EG_ASSERT(btree_get(x->tree, &p) == rec);
+}
+
 void index_check(struct index *x, struct store *s, struct reader *r) {
     const struct record *rec;
     struct store_cursor c;
@@ -226,10 +421,11 @@ void index_check(struct index *x, struct store *s, struct reader *r) {
     settle(x);
     btree_check(x->tree);
     EG_ASSERT(btree_stats(x->tree).count == s->ops->stats(s).count);
+    if (hash_of(x) != NULL)
+        index_hash_check(hash_of(x), check_in_tree, x);
     s->ops->seek(s, r, &c, NULL, false, false);
     while ((rec = s->ops->next(s, r, &c)) != NULL) {
-        struct probe p;
-        probe_of_record(&p, btree_order(x->tree), rec);
-        EG_ASSERT(btree_get(x->tree, &p) == rec);
+        check_in_tree(x, rec);
+        EG_ASSERT(hash_of(x) == NULL || hash_finds(x, rec));
     }
 }

@@ -3,7 +3,8 @@
  * An index is a tree (btree.h) over the store's own records, ordered by its parts
  * (index_spec.h: attributes, or places inside them), then the key: an entry is a pointer,
  * no value is copied.  Values are compared as keys are, so 7 finds 7.0, and nil is a
- * value like any other.
+ * value like any other.  From a thousand records on a hash of the values stands beside
+ * the tree (index_hash.h): look-ups by value ask it first.
  *
  * The owner keeps it in the same turn as the store, index first:
  *
@@ -25,12 +26,13 @@
  * Ownership  Records belong to the store.  A record taken back was visible: retire
  *            it to the bin, do not free it.
  * Threads    One owner at a time changes.  Any thread inside an epoch section reads.
- * Memory     13 to 17 bytes a record.
+ * Memory     13 to 17 bytes a record, and what index_hash.h says where there is a hash.
  */
 #ifndef TABLES_INDEX_H
 #define TABLES_INDEX_H
 
 #include "tables/btree_run.h"
+#include "tables/index_hash.h"
 #include "tables/index_spec.h"
 #include "tables/range.h"
 #include "tables/store.h"
@@ -75,17 +77,25 @@ struct index_iter {
 void index_seek(const struct index *x, struct index_iter *it, const struct index_bounds *b);
 const struct record *index_next(struct index_iter *it); /* NULL: no more */
 
-/* The records of one value in many indexes of one spec, asked at once (btree_run.h): those
- * whose leading parts equal `equal`.  Borrows its values; n <= BTREE_MANY_MAX. */
+/* The records of one value in many indexes of one spec and seed, asked at once: those whose
+ * leading parts equal `equal`, in any order.  Borrows its values; n <= BTREE_MANY_MAX. */
+struct index_run {
+    int count, at; /* of `found`; -1: the tree's */
+    const struct record *found[INDEX_HASH_FOUND_MAX];
+    struct btree_run tree;
+};
 struct index_runs {
-    struct probe probe;
-    struct btree_run run[BTREE_MANY_MAX];
+    const struct order *order;
+    const struct value *equal;
+    uint32_t equal_count;
+    struct probe probe; /* for the trees */
+    struct index_run run[BTREE_MANY_MAX];
 };
 void index_find_many(struct index_runs *runs, const struct index *const *x, size_t n,
                      const struct value *equal, uint32_t equal_count);
-static inline const struct record *index_runs_next(struct index_runs *runs, size_t i) {
-    return btree_run_next(&runs->run[i]);
-}
+/* How many bytes the records' arrays take, of those that are known: about. */
+size_t index_runs_bytes(const struct index_runs *runs, size_t n);
+const struct record *index_runs_next(struct index_runs *runs, size_t i); /* NULL: no more */
 
 /* Append where `rec` stands, a value to go on behind it in a later section: its parts
  * and its key in an array, in a bag the whole record too.  EG_TOO_LARGE. */

@@ -3,6 +3,7 @@
 
 #include "tables/key.h"
 #include "tables/range.h"
+#include "tables/value_private.h"
 
 #include <string.h>
 
@@ -152,11 +153,29 @@ int probe_compare_pivot(const struct probe *p, const struct pivot *pivot) {
     return p->row.at != NULL ? value_compare(p->row, value_at(at)) : 0;
 }
 
-bool probe_equals(const struct probe *p, const struct record *rec) {
-    for (uint32_t i = 0; i < p->parts; i++)
-        if (!value_equal(order_part(p->order, i, rec), p->part[i]))
+/* Encoded values say themselves where they end: one that begins with the bytes of `v` is
+ * `v`.  Other bytes may still mean the same value. */
+static bool part_equals(const struct order *order, uint32_t i, const struct record *rec,
+                        struct value v) {
+    const uint8_t *array = record_array(rec);
+    const uint8_t *at = array + 1;
+
+    if (EG_LIKELY((*array & 0xf0) == 0x90 && order->paths == NULL)) {
+        for (uint32_t position = order->position[i]; position > 0; position--)
+            at = value_leads[*at] < LEAD_NEVER ? at + value_leads[*at] : value_skip(at);
+        if (EG_LIKELY(record_array_bytes(rec) - (size_t) (at - array) >= v.size_bytes &&
+                      memcmp(at, v.at, v.size_bytes) == 0))
+            return true;
+    }
+    return value_equal(order_part(order, i, rec), v);
+}
+
+bool order_begins(const struct order *order, const struct record *rec, const struct value *parts,
+                  uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (!part_equals(order, i, rec, parts[i]))
             return false;
-    return p->row.at == NULL || value_equal(record_value(rec), p->row);
+    return true;
 }
 
 bool order_same(const struct order *order, const struct record *a, const struct record *b) {

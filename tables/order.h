@@ -95,8 +95,9 @@ void probe_of_pivot(struct probe *p, const struct order *order, const struct piv
 int probe_compare(const struct probe *p, const struct record *rec);
 int probe_compare_pivot(const struct probe *p, const struct pivot *pivot);
 
-/* Does `rec` equal the probe in all parts that it has?  Not for one that is a prefix. */
-bool probe_equals(const struct probe *p, const struct record *rec);
+/* Are these the first parts of `rec`? */
+bool order_begins(const struct order *order, const struct record *rec, const struct value *parts,
+                  uint32_t count);
 
 /* Do two records stand at the same place? */
 bool order_same(const struct order *order, const struct record *a, const struct record *b);

@@ -215,6 +215,8 @@ static eg_err read_runs(struct shard *shards, uint32_t count, uint32_t id,
             return EG_BAD_REQUEST;
     }
     index_find_many(&runs, x, count, equal, equal_count);
+    /* At once, not by doubling; what does not fit is refused when it is appended. */
+    (void) buffer_room(result, index_runs_bytes(&runs, count));
     for (uint32_t i = 0; i < count; i++)
         while ((rec = index_runs_next(&runs, i)) != NULL) {
             eg_err err = append(result, rec, now_ms, found);

@@ -328,7 +328,8 @@ static void *scanner(void *arg) {
         scan_moment(t, &r, &t->moment[turn % SNAPSHOTS]);
         scan_live(t, &r, turn % 2 == 0);
         find_by_tag(t, &r, (uint8_t) (turn % TAGS));
-        look_up_tag(t, &r, (uint8_t) (turn % TAGS));
+        if (turn % 4 == 0)
+            look_up_tag(t, &r, (uint8_t) (turn / 4 % TAGS));
     }
     for (int i = 0; i < SNAPSHOTS; i++) /* the writer is gone: nothing is open */
         EG_ASSERT(atomic_load(&t->moment[i].open) == NULL);
