@@ -218,6 +218,33 @@ EG_API eg_err eg_select_count(eg_table *table, eg_span spec, uint64_t *count, eg
 EG_API eg_err eg_select_delete(eg_table *table, eg_span spec, uint64_t *count, eg_note *note);
 EG_API eg_err eg_select_replace(eg_table *table, eg_span spec, uint64_t *count, eg_note *note);
 
+/* ---- text queries --------------------------------------------------------- */
+
+/* A statement of the text language, its ? filled from the array `arguments` (NULL: none).  It
+ * finds its tables by name.  May wait where it changes records.
+ *
+ * EG_BAD_REQUEST, EG_NO_TABLE, EG_TOO_LARGE: the note says what is wrong, and where.
+ * Others as of reading and writing: what an update or delete changed before stays changed. */
+
+/* [columns, rows]: an array of names and one of rows; `out` NULL: they are not wanted. */
+EG_API eg_err eg_query(eg_node *node, const char *text, const eg_span *arguments, eg_result *out,
+                       eg_note *note);
+
+/* Page by page, `limit` rows each, as an array of rows.  Rows of one table that are neither
+ * sorted nor grouped go on from their place, others are kept.  The columns live as long as the
+ * cursor.  EG_NOT_FOUND: the last page has been given.  A cursor is closed before its
+ * node, and used by one thread at a time. */
+typedef struct eg_query_cursor eg_query_cursor;
+EG_API eg_err eg_query_open(eg_node *node, const char *text, const eg_span *arguments,
+                            uint64_t limit, eg_query_cursor **out, eg_note *note);
+EG_API eg_span eg_query_columns(const eg_query_cursor *cursor);
+EG_API eg_err eg_query_next(eg_query_cursor *cursor, eg_result *rows, eg_note *note);
+EG_API void eg_query_close(eg_query_cursor *cursor);
+
+/* How a statement would be answered: the map that the wire's explain gives. */
+EG_API eg_err eg_explain(eg_node *node, const char *text, const eg_span *arguments, eg_result *out,
+                         eg_note *note);
+
 /* ---- writing ------------------------------------------------------------ */
 
 /* A write runs on the calling thread where the shard is idle; else it waits for the
@@ -228,7 +255,9 @@ EG_API eg_err eg_select_replace(eg_table *table, eg_span spec, uint64_t *count, 
 EG_API eg_err eg_write(eg_table *table, eg_span record);
 EG_API eg_err eg_write_ttl(eg_table *table, eg_span record, uint64_t ttl_ms);
 EG_API eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count);
+EG_API eg_err eg_write_many_ttl(eg_table *table, eg_span records, uint64_t ttl_ms, uint64_t *count);
 EG_API eg_err eg_insert_new(eg_table *table, eg_span record, bool *inserted);
+EG_API eg_err eg_insert_new_ttl(eg_table *table, eg_span record, uint64_t ttl_ms, bool *inserted);
 EG_API eg_err eg_delete(eg_table *table, eg_span key);
 EG_API eg_err eg_delete_object(eg_table *table, eg_span record);
 EG_API eg_err eg_take(eg_table *table, eg_span key, eg_result *out);

@@ -673,8 +673,12 @@ eg_err eg_write_ttl(eg_table *table, eg_span record, uint64_t ttl_ms) {
 }
 
 eg_err eg_insert_new(eg_table *table, eg_span record, bool *inserted) {
+    return eg_insert_new_ttl(table, record, 0, inserted);
+}
+
+eg_err eg_insert_new_ttl(eg_table *table, eg_span record, uint64_t ttl_ms, bool *inserted) {
     struct small result;
-    eg_err err = run_record(table, SHARD_INSERT_NEW, record, 0, &result);
+    eg_err err = run_record(table, SHARD_INSERT_NEW, record, ttl_ms, &result);
 
     if (err == EG_OK && inserted != NULL && !value_get_bool(result.value, inserted))
         err = EG_INTERNAL;
@@ -737,6 +741,10 @@ eg_err eg_update_counter(eg_table *table, eg_span key, const char *attribute, in
 }
 
 eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count) {
+    return eg_write_many_ttl(table, records, 0, count);
+}
+
+eg_err eg_write_many_ttl(eg_table *table, eg_span records, uint64_t ttl_ms, uint64_t *count) {
     struct schema_name name;
     struct node_thread *t;
     struct buffer b;
@@ -750,11 +758,12 @@ eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count) {
         return err;
     buffer_init(&b, alloc_system(), 64);
     reader_enter(&t->reader);
-    err = table_try_many(api_table(table), &t->reader, v, 0, &b, NULL);
+    err = table_try_many(api_table(table), &t->reader, v, ttl_ms, &b, NULL);
     name = *table_name(api_table(table));
     reader_exit(&t->reader);
     if (err == EG_AGAIN) {
         struct catalog_request q = {.op = CATALOG_WRITE_MANY,
+                                    .ttl_ms = ttl_ms,
                                     .name = {(const uint8_t *) name.text, name.size_bytes},
                                     .value = v};
         err = change(table->node, &q, NULL);

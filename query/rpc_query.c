@@ -9,8 +9,7 @@
 #include "query/cursor.h"
 #include "query/server_private.h"
 #include "query/session.h"
-#include "query/text_insert.h"
-#include "query/text_run.h"
+#include "query/text_answer.h"
 
 #include <string.h>
 
@@ -21,11 +20,7 @@ struct queried {
     struct task task;
     struct cursor cursor;
     struct alloc *alloc;
-    struct text_plan *plan; /* of insert, update, delete; a run has its own */
-    struct text_run *run;
-    struct select *change;
-    struct text_insert insert;
-    uint64_t page_most;
+    struct text_answer answer;
     bool later;       /* a page of select_next            */
     bool kept;        /* by the cursor, when the task ends */
     size_t header_at; /* of the rows, in the result       */
@@ -36,14 +31,7 @@ static struct queried *queried_of(struct task *t) {
 }
 
 static void queried_free(struct queried *q) {
-    if (q->run != NULL)
-        text_run_close(q->run);
-    if (q->change != NULL)
-        select_close(q->change);
-    if (q->insert.plan != NULL)
-        text_insert_fini(&q->insert);
-    if (q->plan != NULL)
-        text_plan_close(q->plan);
+    text_answer_close(&q->answer);
     alloc_put(q->alloc, q, sizeof *q);
 }
 
@@ -103,29 +91,17 @@ static eg_err put_nil(struct buffer *out) {
     return buffer_append(out, &nil, 1) ? EG_OK : EG_TOO_LARGE;
 }
 
-/* The one row of a change. */
-static eg_err put_count(struct queried *q, uint64_t count, struct buffer *out) {
-    static const uint8_t array_of_one = 0x91;
-    eg_err err = begin_rows(q, q->plan->names, out);
-
-    if (err == EG_OK && (!buffer_append(out, &array_of_one, 1) || !put_number(out, count)))
-        err = EG_TOO_LARGE;
-    if (err == EG_OK)
-        err = end_rows(q, 1, out);
-    return err == EG_OK ? put_nil(out) : err;
-}
-
 /* ---- as a cursor ------------------------------------------------------------------------ */
 
-static const struct task_ops run_task;
+static const struct task_ops query_task;
 
 static struct task *cursor_page(struct cursor *c, const struct task_ops **ops) {
     struct queried *q = EG_CONTAINER_OF(c, struct queried, cursor);
 
-    text_run_page(q->run, q->page_most);
+    text_answer_next_page(&q->answer);
     q->later = true;
     q->kept = false;
-    *ops = &run_task;
+    *ops = &query_task;
     return &q->task;
 }
 
@@ -136,9 +112,9 @@ static void cursor_free(struct cursor *c) {
 static const struct cursor_ops run_cursor = {.page = cursor_page, .free = cursor_free};
 
 static eg_err put_cursor(struct queried *q, struct buffer *out, struct err_note *note) {
-    size_t size_bytes = sizeof *q + text_run_bytes(q->run);
+    size_t size_bytes = sizeof *q + text_answer_bytes(&q->answer);
 
-    if (!q->run->more)
+    if (!text_answer_has_more(&q->answer))
         return put_nil(out);
     if (size_bytes > CURSOR_BYTES_MAX)
         return err_note(note, EG_TOO_LARGE,
@@ -160,150 +136,99 @@ static void queried_end(struct task *task) {
         queried_free(queried_of(task));
 }
 
-static eg_err run_step(struct task *task, struct buffer *result, struct err_note *note) {
-    struct queried *q = queried_of(task);
-    const struct select_pace pace = {is_over, task};
-    eg_err err = EG_OK;
-
-    if (result->size_bytes == 0)
-        err = begin_rows(q, q->run->plan->names, result);
-    if (err == EG_OK)
-        err = text_run_step(q->run, catalog_of(task), &task->worker->reader, &pace, result, note);
-    if (err == EG_OK)
-        err = end_rows(q, q->run->page_rows, result);
-    return err == EG_OK ? put_cursor(q, result, note) : err;
-}
-
-static const struct task_ops run_task = {.name = "query", .step = run_step, .free = queried_end};
-
 /* Send what shards are to be asked; what cannot be sent is asked again. */
 static eg_err ask_shards(struct queried *q, struct err_note *note) {
-    struct table *t = q->plan->source[0].table;
+    struct table *table;
     struct message *m;
     eg_pid to;
     eg_err err;
 
     for (;;) {
-        err = q->change != NULL ? select_ask(q->change, t, &to, &m, note)
-                                : text_insert_ask(&q->insert, &to, &m, note);
+        err = text_answer_ask(&q->answer, catalog_of(&q->task), &table, &to, &m, note);
         if (err != EG_OK)
             return err == EG_NOT_FOUND ? EG_AGAIN : err;
-        err = task_ask(&q->task, t, to, m);
+        err = task_ask(&q->task, table, to, m);
         if (err == EG_OK)
             continue;
-        if (q->change != NULL)
-            select_answered(q->change, err, (struct value){0});
-        else
-            text_insert_answered(&q->insert, err, (struct value){0});
+        text_answer_answered(&q->answer, err, (struct value){0});
         return EG_AGAIN;
     }
 }
 
-static eg_err change_step(struct task *task, struct buffer *result, struct err_note *note) {
+static eg_err query_step(struct task *task, struct buffer *result, struct err_note *note) {
     struct queried *q = queried_of(task);
     const struct select_pace pace = {is_over, task};
-    struct reader *r = &task->worker->reader;
-    uint64_t count = q->plan->row_count;
-    struct buffer counted;
-    eg_err err = text_plan_check(q->plan, catalog_of(task), note);
+    uint64_t rows = 0;
+    eg_err err = EG_OK;
 
-    if (err != EG_OK)
-        return err;
-    buffer_init(&counted, q->alloc, NUMBER_BYTES);
-    if (q->change != NULL)
-        err = select_step(q->change, q->plan->source[0].table, r, &pace, &counted, note);
-    else
-        err = text_insert_step(&q->insert, r, &pace, note);
-    if (err == EG_OK && q->change != NULL &&
-        !value_get_u64((struct value){counted.at, (uint32_t) counted.size_bytes}, &count))
-        err = EG_INTERNAL;
-    buffer_fini(&counted);
+    if (result->size_bytes == 0)
+        err = begin_rows(q, text_answer_columns(&q->answer), result);
+    if (err == EG_OK)
+        err = text_answer_step(&q->answer, catalog_of(task), &task->worker->reader, &pace, result,
+                               &rows, note);
     if (err == EG_AGAIN)
         return ask_shards(q, note);
-    return err == EG_OK ? put_count(q, count, result) : err;
+    if (err == EG_OK)
+        err = end_rows(q, rows, result);
+    return err == EG_OK ? put_cursor(q, result, note) : err;
 }
 
-static void change_answered(struct task *task, eg_err err, struct value result) {
-    struct queried *q = queried_of(task);
-
-    if (q->change != NULL)
-        select_answered(q->change, err, result);
-    else
-        text_insert_answered(&q->insert, err, result);
+static void query_answered(struct task *task, eg_err err, struct value result) {
+    text_answer_answered(&queried_of(task)->answer, err, result);
 }
 
-static const struct task_ops change_task = {
-    .name = "query", .step = change_step, .free = queried_end, .answered = change_answered};
+static const struct task_ops query_task = {
+    .name = "query", .step = query_step, .free = queried_end, .answered = query_answered};
 
 /* ---- the methods ------------------------------------------------------------------------------
  */
 
-static eg_err make_plan(struct rpc_call *c, struct text_plan **out) {
-    const struct text_world world = {.alloc = c->worker->server->opts.alloc,
-                                     .catalog = c->worker->server->opts.catalog,
-                                     .reader = &c->worker->reader};
-    const uint8_t *text;
-    uint32_t text_bytes;
+static eg_err world_of(struct rpc_call *c, struct text_world *world, const char **text,
+                       uint32_t *text_bytes) {
+    const uint8_t *at;
 
+    *world = (struct text_world){.alloc = c->worker->server->opts.alloc,
+                                 .catalog = c->worker->server->opts.catalog,
+                                 .reader = &c->worker->reader};
     if (value_kind_of(c->param[0]) != VALUE_STRING ||
-        !value_get_bytes(c->param[0], &text, &text_bytes))
+        !value_get_bytes(c->param[0], &at, text_bytes))
         return err_note(c->note, EG_BAD_REQUEST, "a query is a string");
-    return text_plan_open(out, &world, (const char *) text, text_bytes, c->param[1], c->note);
-}
-
-static eg_err begin_change(struct queried *q, struct rpc_call *c) {
-    struct select_opts o = {.kind = SELECT_REMOVE, .compiled = q->plan->input};
-    eg_err err;
-
-    if (q->plan->statement == TEXT_INSERT) {
-        text_insert_init(&q->insert, q->plan);
-        return EG_OK;
-    }
-    if (q->plan->statement == TEXT_UPDATE)
-        o.kind = SELECT_REPLACE;
-    err = select_open(&q->change, q->alloc, q->plan->source[0].table, &c->worker->reader, &o,
-                      c->note);
-    if (err == EG_OK)
-        q->plan->input = NULL; /* the select's own */
-    return err;
-}
-
-static eg_err begin(struct queried *q, struct rpc_call *c) {
-    eg_err err;
-
-    if (q->plan->statement != TEXT_SELECT)
-        return begin_change(q, c);
-    err = text_run_open(&q->run, q->plan);
-    if (err != EG_OK)
-        return err;
-    q->plan = NULL; /* the run's own */
-    q->page_most = c->options.limit;
-    text_run_page(q->run, q->page_most);
+    *text = (const char *) at;
     return EG_OK;
 }
 
 eg_err rpc_query(struct rpc_call *c) {
-    struct queried *q = alloc_zero(c->worker->server->opts.alloc, sizeof *q);
-    eg_err err;
+    struct text_world world;
+    struct queried *q;
+    const char *text;
+    uint32_t text_bytes;
+    eg_err err = world_of(c, &world, &text, &text_bytes);
 
+    if (err != EG_OK)
+        return err;
+    q = alloc_zero(world.alloc, sizeof *q);
     if (q == NULL)
         return EG_MEMORY;
-    q->alloc = c->worker->server->opts.alloc;
-    err = make_plan(c, &q->plan);
-    if (err == EG_OK)
-        err = begin(q, c);
+    q->alloc = world.alloc;
+    err = text_answer_open(&q->answer, &world, text, text_bytes, c->param[1], c->options.limit,
+                           c->note);
     if (err != EG_OK) {
-        queried_free(q);
+        alloc_put(q->alloc, q, sizeof *q);
         return err;
     }
-    c->alone = q->run == NULL; /* what follows a change sees it */
-    return task_start(&q->task, q->run != NULL ? &run_task : &change_task, c);
+    c->alone = text_answer_changes(&q->answer); /* what follows a change sees it */
+    return task_start(&q->task, &query_task, c);
 }
 
 eg_err rpc_explain(struct rpc_call *c) {
+    struct text_world world;
     struct text_plan *p;
-    eg_err err = make_plan(c, &p);
+    const char *text;
+    uint32_t text_bytes;
+    eg_err err = world_of(c, &world, &text, &text_bytes);
 
+    if (err == EG_OK)
+        err = text_plan_open(&p, &world, text, text_bytes, c->param[1], c->note);
     if (err != EG_OK)
         return err;
     err = text_plan_explain(p, c->result);
