@@ -12,6 +12,7 @@
 #include "engine/actor_private.h"
 #include "engine/epoch.h"
 
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -122,10 +123,21 @@ static void wait_for_io(struct loop *l) {
     l->polled_ns = scheduler_now_ns(l->scheduler);
 }
 
+/* Writing to a connection that the other side has closed is an error for whoever wrote, and no
+ * signal that ends a program which never heard of our connections. */
+static void block_broken_pipes(void) {
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    EG_ASSERT(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+}
+
 static void loop_run(void *arg) {
     struct loop *l = arg;
     struct scheduler *s = l->scheduler;
 
+    block_broken_pipes();
     scheduler_attach(s);
     scheduler_awake(s);
     while (!atomic_load(&l->stopping)) {

@@ -81,7 +81,8 @@ static enum handshake_step hear_hello(struct handshake *h, struct value message,
     const uint8_t *nonce;
     uint64_t lowest, highest;
 
-    if (!elements(message, field, HELLO_FIELDS) || !value_is_string(field[0], magic) ||
+    /* Any version begins with these three. */
+    if (!elements(message, field, 3) || !value_is_string(field[0], magic) ||
         !value_get_u64(field[1], &lowest) || !value_get_u64(field[2], &highest)) {
         if (!h->dials && answer_client(message, out))
             h->state = HANDSHAKE_AT_END;
@@ -95,7 +96,7 @@ static enum handshake_step hear_hello(struct handshake *h, struct value message,
                  HANDSHAKE_VERSION);
         return HANDSHAKE_FAILED;
     }
-    if (!value_get_u64(field[3], &h->features) ||
+    if (!elements(message, field, HELLO_FIELDS) || !value_get_u64(field[3], &h->features) ||
         !get_binary(field[4], &nonce, HANDSHAKE_NONCE_BYTES) ||
         node_info_get(&h->peer, field[5]) != EG_OK)
         return fail(h, HANDSHAKE_IS_OTHER_PROTOCOL, note, "it does not say properly who it is");

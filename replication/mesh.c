@@ -78,7 +78,10 @@ static bool flush_dirty(struct mesh *m) {
     bool more = false;
 
     for (uint32_t i = 0; i < EG_COUNTOF(m->dirty); i++) {
-        uint64_t dirty = atomic_exchange(&m->dirty[i], 0);
+        uint64_t dirty = atomic_load_explicit(&m->dirty[i], memory_order_relaxed);
+        if (dirty == 0)
+            continue; /* as in most turns */
+        dirty = atomic_exchange(&m->dirty[i], 0);
         for (; dirty != 0; dirty &= dirty - 1) {
             uint32_t slot = 64 * i + (uint32_t) __builtin_ctzll(dirty);
             if (flush_peer(m, slot)) {
@@ -94,7 +97,8 @@ static bool on_turn(struct turn_hook *h) {
     struct mesh *m = EG_CONTAINER_OF(h, struct mesh, hook);
     struct list_node now;
 
-    atomic_store(&m->awake, false);
+    if (atomic_load_explicit(&m->awake, memory_order_relaxed))
+        atomic_store(&m->awake, false);
     list_init(&now);
     while (!list_is_empty(&m->ready)) {
         struct list_node *n = m->ready.next;

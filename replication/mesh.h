@@ -92,9 +92,10 @@ void mesh_forget(struct mesh *m, uint64_t id);
 void mesh_drop(struct mesh *m, uint64_t id);
 bool mesh_is_up(const struct mesh *m, uint64_t id);
 
-/* Send one value.  The bytes are copied.  EG_NO_REPLICA: no link; EG_BUSY: the window
- * is full; EG_TOO_LARGE; EG_MEMORY.  Any thread; frames of one thread on one channel
- * keep their order. */
+/* Send one value, nested at most VALUE_DEPTH_MAX - 1 deep: what somebody else made (a record) may
+ * be as deep as that by itself, and goes as a binary.  The bytes are copied.  EG_NO_REPLICA: no
+ * link; EG_BUSY: the window is full; EG_TOO_LARGE; EG_MEMORY.  Any thread; frames of one thread on
+ * one channel keep their order. */
 EG_MUST_USE eg_err mesh_send(struct mesh *m, uint64_t to, enum mesh_channel channel,
                              struct value payload);
 
