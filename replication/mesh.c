@@ -78,7 +78,7 @@ static bool flush_dirty(struct mesh *m) {
     bool more = false;
 
     for (uint32_t i = 0; i < EG_COUNTOF(m->dirty); i++) {
-        uint64_t dirty = atomic_load_explicit(&m->dirty[i], memory_order_relaxed);
+        uint64_t dirty = atomic_load(&m->dirty[i]);
         if (dirty == 0)
             continue; /* as in most turns */
         dirty = atomic_exchange(&m->dirty[i], 0);
