@@ -279,7 +279,7 @@ class Indexes(ClusterTest):
         tables = [f"{storage}_built" for storage in ("disc", "disc_only")]
         for table in tables:
             self.call("create_table", table, {"storage": table[:-6], "attributes": ["key", "a", "b"], "durability": "sync"})
-            self.call("write_many", table, [[n, n % 10, {"c": n % 7}] for n in range(20000)])
+            self.call("write_many", table, [[n, n % 10, {"c": n % 7}] for n in range(5000 if QUICK else 20000)])
         for _ in range(3 if QUICK else 8):
             for table in tables:
                 self.assert_indexes(table)
