@@ -388,10 +388,12 @@ bool sim_step(struct sim *s, uint64_t until_ns) {
     return true;
 }
 
-void sim_run_ms(struct sim *s, uint64_t ms) {
-    uint64_t until_ns = s->now_ns + ms * 1000000;
-    while (s->now_ns < until_ns && sim_step(s, until_ns))
+void sim_run_to(struct sim *s, uint64_t at_ns) {
+    while (s->now_ns < at_ns && sim_step(s, at_ns))
         ;
+}
+void sim_run_ms(struct sim *s, uint64_t ms) {
+    sim_run_to(s, s->now_ns + ms * 1000000);
 }
 
 bool sim_run_until(struct sim *s, bool (*done)(void *arg), void *arg, uint64_t timeout_ms) {

@@ -42,6 +42,7 @@ void sim_stop_runtime(struct sim *s, struct runtime *rt);
 bool sim_step(struct sim *s, uint64_t until_ns);
 
 void sim_run_ms(struct sim *s, uint64_t ms);
+void sim_run_to(struct sim *s, uint64_t at_ns);
 /* True as soon as done(arg), false when `timeout_ms` of the world's time is over. */
 bool sim_run_until(struct sim *s, bool (*done)(void *arg), void *arg, uint64_t timeout_ms);
 

@@ -150,3 +150,13 @@ void sim_node_pause(struct sim_node *n, uint64_t ms) {
     EG_ASSERT(n->up);
     sim_pause(n->sim, n->runtime, sim_now_ns(n->sim) + ms * 1000000);
 }
+
+/* ---- views ---------------------------------------------------------------------------- */
+
+uint64_t sim_node_view(const struct sim_node *n) {
+    return n->up && n->server != NULL ? (uint64_t) n->host << 32 | n->starts : 0;
+}
+
+uint32_t sim_node_view_count(const struct sim_node *n) {
+    return n->up;
+}

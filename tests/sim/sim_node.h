@@ -18,6 +18,8 @@
 #include "tests/sim/sim_net.h"
 #include "tests/support/disc_pump.h"
 
+enum { SIM_NODES_MEET = 1 }; /* how many can be one cluster; until replication/cluster.c is there */
+
 enum { SIM_NODE_NAME_BYTES = 16, SIM_ADDRESS_BYTES = 32, SIM_JOINS_MAX = 8 };
 
 struct cluster;
@@ -65,5 +67,10 @@ void sim_node_wipe(struct sim_node *n); /* its disc, of one that is down */
 
 /* Nothing of it runs for so long. */
 void sim_node_pause(struct sim_node *n, uint64_t ms);
+
+/* The view that it serves in now, as a number that is equal on its members and on no others; 0:
+ * none.  And how many members that has. */
+uint64_t sim_node_view(const struct sim_node *n);
+uint32_t sim_node_view_count(const struct sim_node *n);
 
 #endif /* TESTS_SIM_SIM_NODE_H */

@@ -1,0 +1,218 @@
+/* copies.c -- rows of a shard on each node, sorted and laid side by side. */
+#include "tests/sim/copies.h"
+
+#include "tables/table_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS_MAX = 4096, NODES = 16, CLAIM_TRIES = 10000 };
+
+struct row {
+    uint32_t key, number;
+    uint64_t hlc;
+};
+
+struct copy { /* of one shard */
+    const struct sim_node *node;
+    enum shard_role role;
+    uint32_t count;
+    struct row row[ROWS_MAX];
+};
+
+static int by_key(const void *a, const void *b) {
+    const struct row *x = a, *y = b;
+    return (x->key > y->key) - (x->key < y->key);
+}
+
+static uint32_t number_at(struct value record, uint32_t place) {
+    struct value_iter it = value_iter_of(record);
+    struct value v = record;
+    uint64_t n;
+
+    for (uint32_t i = 0; i <= place; i++)
+        EG_ASSERT(value_iter_next(&it, &v));
+    EG_ASSERT(value_get_u64(v, &n));
+    return (uint32_t) n;
+}
+
+static struct table *find(struct sim_node *n, const char *name) {
+    return catalog_find(n->catalog, name, strlen(name));
+}
+
+/* `c->count` is 0 where this is no whole copy. */
+static void take_copy(struct copy *c, struct sim_node *n, struct shard *s, struct reader *r) {
+    const struct record *rec;
+    struct store_cursor cursor;
+
+    c->node = n;
+    c->role = (enum shard_role) atomic_load(&s->role);
+    c->count = 0;
+    s->store->ops->seek(s->store, r, &cursor, NULL, false, false);
+    while ((rec = s->store->ops->next(s->store, r, &cursor)) != NULL) {
+        EG_ASSERT(c->count < ROWS_MAX);
+        c->row[c->count++] = (struct row){.key = number_at(record_value(rec), 0),
+                                          .number = number_at(record_value(rec), 1),
+                                          .hlc = rec->hlc};
+    }
+    qsort(c->row, c->count, sizeof *c->row, by_key);
+}
+
+static bool is_whole(enum shard_role role) {
+    return role == SHARD_ALONE || role == SHARD_MASTER || role == SHARD_FULL;
+}
+
+static bool same_rows(const struct copy *a, const struct copy *b, const struct copies_table *t,
+                      uint32_t shard, char text[HISTORY_TEXT_BYTES]) {
+    uint32_t i = 0;
+
+    while (i < a->count && i < b->count && memcmp(&a->row[i], &b->row[i], sizeof *a->row) == 0)
+        i++;
+    if (i == a->count && i == b->count)
+        return true;
+    snprintf(text, HISTORY_TEXT_BYTES,
+             "%s shard %u: %s has %u records, %s %u; the first that differs: key %d write %d hlc "
+             "%" PRIu64 ", key %d write %d hlc %" PRIu64,
+             t->name, shard, a->node->name, a->count, b->node->name, b->count,
+             i < a->count ? (int) a->row[i].key : -1, i < a->count ? (int) a->row[i].number : -1,
+             i < a->count ? a->row[i].hlc : 0, i < b->count ? (int) b->row[i].key : -1,
+             i < b->count ? (int) b->row[i].number : -1, i < b->count ? b->row[i].hlc : 0);
+    return false;
+}
+
+/* The whole copies of one shard, in `copy`; masters are counted. */
+static uint32_t take_copies(struct copy *copy, struct sim_node *const *nodes, uint32_t count,
+                            const char *name, uint32_t shard, uint32_t *masters, bool *settled) {
+    uint32_t whole = 0;
+
+    *masters = 0;
+    *settled = true;
+    for (uint32_t i = 0; i < count; i++) {
+        struct sim_node *n = nodes[i];
+        struct reader r;
+        struct table *t;
+        struct shard *s;
+
+        EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
+        reader_enter(&r);
+        t = find(n, name);
+        if (t == NULL || shard >= t->shard_count) {
+            *settled = false;
+        } else {
+            s = &t->shard[shard];
+            take_copy(&copy[whole], n, s, &r);
+            *settled &= copy[whole].role != SHARD_STOPPED && copy[whole].role != SHARD_FILLING;
+            *masters += copy[whole].role == SHARD_MASTER || copy[whole].role == SHARD_ALONE;
+            whole += is_whole(copy[whole].role);
+        }
+        reader_exit(&r);
+        reader_close(&r);
+    }
+    return whole;
+}
+
+static bool shard_agrees(struct copy *copy, struct sim_node *const *nodes, uint32_t count,
+                         const struct copies_table *t, uint32_t shard, uint32_t expected,
+                         char text[HISTORY_TEXT_BYTES]) {
+    uint32_t masters, whole;
+    bool settled;
+
+    whole = take_copies(copy, nodes, count, t->name, shard, &masters, &settled);
+    if (!settled || whole != expected || masters != 1) {
+        snprintf(text, HISTORY_TEXT_BYTES, "%s shard %u: %u whole copies of %u, %u masters%s",
+                 t->name, shard, whole, expected, masters, settled ? "" : ", not settled");
+        return false;
+    }
+    for (uint32_t i = 1; i < whole; i++)
+        if (!same_rows(&copy[0], &copy[i], t, shard, text))
+            return false;
+    return true;
+}
+
+uint32_t copies_shards(struct sim_node *n, const char *name) {
+    struct reader r;
+    struct table *t;
+    uint32_t count;
+
+    EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
+    reader_enter(&r);
+    t = find(n, name);
+    count = t == NULL ? 0 : t->shard_count;
+    reader_exit(&r);
+    reader_close(&r);
+    return count;
+}
+
+bool copies_agree(struct sim_node *const *nodes, uint32_t count, const struct copies_table *t,
+                  uint32_t table, struct final *finals, char text[HISTORY_TEXT_BYTES]) {
+    uint32_t expected = 0, shards = copies_shards(nodes[0], t->name);
+    struct copy *copy;
+    bool agree = shards > 0;
+
+    if (!agree)
+        snprintf(text, HISTORY_TEXT_BYTES, "%s: %s has no such table", t->name, nodes[0]->name);
+    for (uint32_t i = 0; i < count; i++)
+        expected += !t->on_disc || nodes[i]->o.has_disc;
+    if (t->copies != 0)
+        expected = EG_MIN(expected, t->copies);
+    for (uint32_t key = 0; key < t->keys; key++)
+        finals[key] = (struct final){.table = table, .key = key};
+    copy = alloc_get(alloc_system(), NODES * sizeof *copy);
+    EG_ASSERT(copy != NULL);
+    for (uint32_t shard = 0; agree && shard < shards; shard++) {
+        agree = shard_agrees(copy, nodes, count, t, shard, expected, text);
+        for (uint32_t i = 0; agree && i < copy[0].count; i++) {
+            EG_ASSERT(copy[0].row[i].key < t->keys);
+            finals[copy[0].row[i].key].number = copy[0].row[i].number;
+            finals[copy[0].row[i].key].hlc = copy[0].row[i].hlc;
+        }
+    }
+    alloc_put(alloc_system(), copy, NODES * sizeof *copy);
+    return agree;
+}
+
+bool copies_whole(struct sim_node *n, const char *name) {
+    struct reader r;
+    struct table *t;
+    bool whole;
+
+    EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
+    reader_enter(&r);
+    t = find(n, name);
+    whole = t != NULL;
+    for (uint32_t i = 0; whole && i < t->shard_count; i++)
+        whole = is_whole((enum shard_role) atomic_load(&t->shard[i].role));
+    reader_exit(&r);
+    reader_close(&r);
+    return whole;
+}
+
+static bool check_shard(struct sim_node *n, struct shard *s, struct reader *r) {
+    struct actor *owner = actor_claim(n->runtime, shard_pid(s));
+
+    for (int i = 0; owner == NULL && i < CLAIM_TRIES; i++) {
+        sim_run_ms(n->sim, 1);
+        owner = actor_claim(n->runtime, shard_pid(s));
+    }
+    if (owner == NULL)
+        return false;
+    shard_check(s, r);
+    actor_release(owner);
+    return true;
+}
+
+bool copies_check(struct sim_node *n, const char *name) {
+    struct reader r;
+    struct table *t;
+    bool checked = true;
+
+    EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
+    reader_enter(&r);
+    t = find(n, name);
+    for (uint32_t i = 0; checked && t != NULL && i < t->shard_count; i++)
+        checked = check_shard(n, &t->shard[i], &r);
+    reader_exit(&r);
+    reader_close(&r);
+    return checked;
+}

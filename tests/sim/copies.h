@@ -1,0 +1,37 @@
+/* copies.h -- what the nodes of a simulated cluster hold, and whether it is the same.
+ *
+ * Looks into the nodes' memory between two steps: no message, no promise of theirs.  Records are
+ * [key, number of the write, ...] with both integers, as history.h wants them.
+ *
+ * Threads    One.
+ */
+#ifndef TESTS_SIM_COPIES_H
+#define TESTS_SIM_COPIES_H
+
+#include "tests/sim/history.h"
+#include "tests/sim/sim_node.h"
+
+struct copies_table {
+    const char *name;
+    uint32_t copies; /* 0: all    */
+    bool on_disc;    /* only nodes with one hold it */
+    uint32_t keys;   /* 0 .. keys-1 */
+};
+
+/* Every shard has as many whole copies as it should among the `count` nodes, all up, one of them
+ * is its master, and all have the same records.  True: finals[key] says which, for each key.
+ * False: `text` says what differs. */
+bool copies_agree(struct sim_node *const *nodes, uint32_t count, const struct copies_table *t,
+                  uint32_t table, struct final *finals, char text[HISTORY_TEXT_BYTES]);
+
+/* Assert the invariants of each of the node's shards of the table: indexes equal stores, clocks
+ * cover, accounts add up.  The world goes on where a shard is busy.  False: it stays so, or has
+ * no actor. */
+EG_MUST_USE bool copies_check(struct sim_node *n, const char *table);
+
+uint32_t copies_shards(struct sim_node *n, const char *table); /* 0: it knows no such table */
+
+/* Does the node have every shard of the table as a whole copy, now? */
+bool copies_whole(struct sim_node *n, const char *table);
+
+#endif /* TESTS_SIM_COPIES_H */

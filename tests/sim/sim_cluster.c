@@ -1,0 +1,596 @@
+/* sim_cluster.c -- put together, set loose, healed, looked at. */
+#include "tests/sim/sim_cluster.h"
+
+#include "tests/sim/nemesis.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum {
+    ADMIN_WAIT_MS = 20 * 1000,
+    CLIENT_WAIT_MS = 8 * 1000,
+    MEET_MS = 30 * 1000,   /* at the start, for all nodes to be in one view */
+    QUIET_MS = 20 * 1000,  /* for what clients have under way              */
+    LATE_MS = 15 * 1000,   /* for requests that nobody waits for any more */
+    AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
+    LOOK_MS = 250,
+    RECORD_BYTES_MAX = 20000,
+};
+
+static const char *const node_names[CLUSTER_NODES_MAX] = {"a", "b", "c", "d", "e", "f", "g"};
+
+static uint64_t now_ms(const struct sim_cluster *c) {
+    return sim_now_ns(c->sim) / 1000000;
+}
+
+void sim_cluster_tell(struct sim_cluster *c, const char *format, ...) {
+    va_list args;
+
+    if (!c->o.tell)
+        return;
+    printf("# %10.3f ms  ", (double) sim_now_ns(c->sim) / 1e6);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    printf("\n");
+    fflush(stdout);
+}
+
+static bool wrong(struct sim_cluster *c, const char *format, ...) EG_PRINTF(2, 3);
+static bool wrong(struct sim_cluster *c, const char *format, ...) {
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(c->text, sizeof c->text, format, args);
+    va_end(args);
+    return false;
+}
+
+void sim_cluster_look_at_clocks(struct sim_cluster *c) {
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        c->most_ms = EG_MAX(c->most_ms, env_wall_ms(&c->node[i].env.env));
+}
+
+static int64_t least_clock_ms(const struct sim_cluster *c) {
+    int64_t least_ms = INT64_MAX;
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        least_ms = EG_MIN(least_ms, env_wall_ms((struct env *) &c->node[i].env.env));
+    return least_ms;
+}
+
+/* ---- clients ----------------------------------------------------------------------------- */
+
+static void think(struct cluster_client *me);
+
+static enum op_end end_of(const struct sim_answer *a) {
+    static const char *const nothing_happened[] = {"conflict",   "aborted",  "busy",
+                                                   "no_replica", "no_table", "no_majority"};
+    if (a->outcome == SIM_DONE)
+        return OP_OK;
+    if (a->outcome == SIM_UNSENT)
+        return OP_FAIL;
+    if (a->outcome == SIM_REFUSED)
+        for (size_t i = 0; i < EG_COUNTOF(nothing_happened); i++) {
+            size_t size = strlen(nothing_happened[i]);
+
+            if (strncmp(a->text, nothing_happened[i], size) == 0 && a->text[size] == ':')
+                return OP_FAIL;
+        }
+    return OP_INFO;
+}
+
+/* The number of the write whose record this answer holds. */
+static uint32_t seen_in(struct value records) {
+    struct value_iter it = value_iter_of(records), fields;
+    struct value record, field;
+    uint64_t number;
+
+    if (!value_iter_next(&it, &record))
+        return OP_NONE;
+    fields = value_iter_of(record);
+    EG_ASSERT(value_iter_next(&fields, &field));
+    EG_ASSERT(value_iter_next(&fields, &field));
+    EG_ASSERT(value_get_u64(field, &number));
+    return (uint32_t) number;
+}
+
+static void on_answer(struct sim_client *client, const struct sim_answer *a) {
+    struct cluster_client *me = client->user;
+    struct sim_cluster *c = me->cluster;
+    struct op *op = history_op(&c->history, me->number);
+
+    sim_cluster_look_at_clocks(c);
+    op->end = end_of(a);
+    op->end_ns = sim_now_ns(c->sim);
+    op->most_ms = c->most_ms;
+    snprintf(op->text, sizeof op->text, "%.*s", (int) sizeof op->text - 1, a->text);
+    if (op->view != sim_node_view(&c->node[op->node]))
+        op->view = 0;
+    if (op->kind == OP_READ && op->end == OP_OK)
+        op->seen = seen_in(a->result);
+    sim_note(c->sim, (uint64_t) op->number << 8 | op->end);
+    sim_note(c->sim, op->seen);
+    if (op->end != OP_OK && rng_one_in(&me->rng, 2))
+        me->node = (uint32_t) rng_below(&me->rng, c->shape.nodes);
+    think(me);
+}
+
+static void put_record(struct sim_cluster *c, struct value_writer *v, const struct op *op,
+                       struct rng *r) {
+    static const uint8_t bytes[RECORD_BYTES_MAX];
+    size_t size = rng_one_in(r, 40) ? rng_below(r, RECORD_BYTES_MAX) : rng_below(r, 200);
+
+    (void) c;
+    value_put_array(v, 4);
+    value_put_u64(v, op->key);
+    value_put_u64(v, op->number);
+    value_put_u64(v, op->number % 7);
+    value_put_binary(v, bytes, size);
+}
+
+static void ask(struct sim_event *e) {
+    static const char *const methods[] = {"write", "delete", "read"};
+    struct cluster_client *me = EG_CONTAINER_OF(e, struct cluster_client, think);
+    struct sim_cluster *c = me->cluster;
+    uint64_t dice = rng_below(&me->rng, 10);
+    uint32_t table = (uint32_t) rng_below(&me->rng, c->shape.tables);
+    uint8_t at[RECORD_BYTES_MAX + 200];
+    struct value_writer v = value_writer_init(at, sizeof at);
+    struct op *op;
+
+    if (c->quiet)
+        return;
+    if (rng_one_in(&me->rng, 20))
+        me->node = (uint32_t) rng_below(&me->rng, c->shape.nodes);
+    op = history_begin(&c->history,
+                       dice < 5   ? OP_WRITE
+                       : dice < 6 ? OP_DELETE
+                                  : OP_READ,
+                       table, (uint32_t) rng_below(&me->rng, c->shape.keys));
+    me->number = op->number;
+    op->client = (uint32_t) (me - c->client);
+    op->node = me->node;
+    op->begin_ns = sim_now_ns(c->sim);
+    op->least_ms = least_clock_ms(c);
+    op->view = sim_node_view(&c->node[op->node]);
+    value_put_array(&v, 2);
+    value_put_text(&v, c->table[table].t.name);
+    if (op->kind == OP_WRITE)
+        put_record(c, &v, op, &me->rng);
+    else
+        value_put_u64(&v, op->key);
+    EG_ASSERT(!v.overflow);
+    sim_client_ask(&me->client, c->node[me->node].client_address, methods[op->kind],
+                   (struct value){at, (uint32_t) v.need_bytes}, CLIENT_WAIT_MS);
+}
+
+static void think(struct cluster_client *me) {
+    struct sim_cluster *c = me->cluster;
+
+    sim_at(c->sim, &me->think,
+           sim_now_ns(c->sim) + rng_below(&me->rng, 2 * c->shape.think_ms * 1000000 + 1), ask);
+}
+
+static void start_clients(struct sim_cluster *c) {
+    for (uint32_t i = 0; i < c->shape.clients; i++) {
+        struct cluster_client *me = &c->client[i];
+        char host[16];
+
+        snprintf(host, sizeof host, "client%u", i % 4);
+        *me = (struct cluster_client){.cluster = c, .rng = rng_of(rng_u64(&c->rng))};
+        me->node = (uint32_t) rng_below(&me->rng, c->shape.nodes);
+        sim_client_init(&me->client, c->net, c->sim, host, on_answer, me);
+        think(me);
+    }
+}
+
+static bool clients_are_done(void *arg) {
+    struct sim_cluster *c = arg;
+
+    for (uint32_t i = 0; i < c->shape.clients; i++)
+        if (c->client[i].client.busy)
+            return false;
+    return true;
+}
+
+static void stop_clients(struct sim_cluster *c) {
+    c->quiet = true;
+    EG_ASSERT(sim_run_until(c->sim, clients_are_done, c, QUIET_MS));
+    for (uint32_t i = 0; i < c->shape.clients; i++) {
+        sim_cancel(c->sim, &c->client[i].think);
+        sim_client_close(&c->client[i].client);
+    }
+    sim_run_ms(c->sim, 1);
+    for (uint32_t i = 0; i < c->shape.clients; i++)
+        sim_client_fini(&c->client[i].client);
+}
+
+/* ---- what a seed asks for ---------------------------------------------------------------------
+ */
+
+static void draw_shape(struct sim_cluster *c) {
+    static const uint32_t usual[] = {1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7};
+    struct cluster_shape *s = &c->shape;
+    struct rng *r = &c->rng;
+
+    s->nodes = usual[rng_below(r, EG_COUNTOF(usual))];
+    if (c->o.nodes != 0)
+        s->nodes = c->o.nodes;
+    s->nodes = EG_MIN(s->nodes, SIM_NODES_MEET);
+    s->clients = 1 + (uint32_t) rng_below(r, CLUSTER_CLIENTS_MAX);
+    s->tables = 1 + (uint32_t) rng_below(r, CLUSTER_TABLES_MAX);
+    s->keys = 1 + (uint32_t) rng_below(r, CLUSTER_KEYS_MAX);
+    s->discs = rng_one_in(r, 3) ? (uint32_t) rng_below(r, s->nodes + 1) : s->nodes;
+    s->safety_ms = 5000 + rng_below(r, 40000);
+    s->think_ms = 5 + rng_below(r, 500);
+    s->wild = rng_one_in(r, 3);
+    sim_cluster_tell(c, "%u nodes, %u of them with discs, %u clients, %u tables, %u keys, %s",
+                     s->nodes, s->discs, s->clients, s->tables, s->keys,
+                     s->wild ? "wild" : "careful");
+}
+
+static void draw_table(struct sim_cluster *c, uint32_t i) {
+    static const char *const names[CLUSTER_TABLES_MAX] = {"alpha", "beta", "gamma", "delta"};
+    struct cluster_table *t = &c->table[i];
+    uint32_t kind = (uint32_t) rng_below(&c->rng, 4);
+
+    *t = (struct cluster_table){.t = {.name = names[i], .keys = c->shape.keys}};
+    t->t.copies = rng_one_in(&c->rng, 3) ? 1 + (uint32_t) rng_below(&c->rng, 3) : 0;
+    t->t.on_disc = kind != 0 && c->shape.discs > 0;
+    t->sync = t->t.on_disc && kind >= 2;
+    t->ordered = rng_one_in(&c->rng, 4);
+    t->shards = 1 + (uint32_t) rng_below(&c->rng, 6);
+    sim_cluster_tell(c, "%s: %s%s%s, copies %u, %u shards", t->t.name,
+                     t->t.on_disc ? "disc" : "ram", t->sync ? ", sync" : "",
+                     t->ordered ? ", ordered" : "", t->t.copies, t->shards);
+}
+
+static void draw_network(struct sim_cluster *c) {
+    struct sim_net_habits *h = sim_net_habits(c->net);
+    struct rng *r = &c->rng;
+    uint32_t slow_us = rng_one_in(r, 2) ? 1 + (uint32_t) rng_below(r, 20000) : 100;
+
+    if (rng_one_in(r, 4))
+        h->segment_bytes = 1000 + (uint32_t) rng_below(r, 5000);
+    if (rng_one_in(r, 4))
+        h->send_buffer_bytes = 100 + (uint32_t) rng_below(r, 20000);
+    h->slow_one_in = rng_one_in(r, 2) ? 1000 : 0;
+    h->reset_one_in = rng_one_in(r, 3) ? 1000 + (uint32_t) rng_below(r, 100000) : 0;
+    h->give_up_ms = 1000 + rng_below(r, 200000);
+    for (uint32_t a = 0; a < c->shape.nodes; a++)
+        for (uint32_t b = 0; b < c->shape.nodes; b++)
+            if (a != b)
+                sim_net_link(c->net, c->node[a].host, c->node[b].host)->delay_mean_ns =
+                    slow_us * UINT64_C(1000);
+}
+
+static void make_nodes(struct sim_cluster *c) {
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        struct sim_node_opts o = {.name = node_names[i],
+                                  .seed = rng_u64(&c->rng),
+                                  .schedulers = 1 + (uint32_t) rng_below(&c->rng, 3),
+                                  .has_disc = i < c->shape.discs,
+                                  .disc_delay_ms = 1 + rng_below(&c->rng, 20)};
+
+        if (i > 0)
+            o.join[0] = c->node[rng_below(&c->rng, i)].peer_address;
+        sim_node_init(&c->node[i], c->sim, c->net, &o);
+        if (rng_one_in(&c->rng, 3))
+            sim_env_jump(&c->node[i].env, (int64_t) rng_below(&c->rng, 10000) - 5000);
+    }
+}
+
+static bool create(struct sim_cluster *c, const struct cluster_table *t) {
+    uint8_t at[512];
+    struct value_writer v = value_writer_init(at, sizeof at);
+    struct sim_answer a;
+
+    value_put_array(&v, 2);
+    value_put_text(&v, t->t.name);
+    value_put_map(&v, c->shape.nodes > 1 ? 7 : 6);
+    value_put_text(&v, "type");
+    value_put_text(&v, t->ordered ? "ordered_set" : "set");
+    value_put_text(&v, "storage");
+    value_put_text(&v, t->t.on_disc ? "disc" : "ram");
+    value_put_text(&v, "durability");
+    value_put_text(&v, t->sync ? "sync" : "async");
+    value_put_text(&v, "shards");
+    value_put_u64(&v, t->shards);
+    value_put_text(&v, "attributes");
+    value_put_array(&v, 4);
+    value_put_text(&v, "key");
+    value_put_text(&v, "number");
+    value_put_text(&v, "tag");
+    value_put_text(&v, "bytes");
+    value_put_text(&v, "index");
+    value_put_array(&v, 1);
+    value_put_text(&v, "tag");
+    if (c->shape.nodes > 1) {
+        value_put_text(&v, "copies");
+        if (t->t.copies == 0)
+            value_put_text(&v, "all");
+        else
+            value_put_u64(&v, t->t.copies);
+    }
+    EG_ASSERT(!v.overflow);
+    if (sim_client_call(&c->admin, c->node[0].client_address, "create_table",
+                        (struct value){at, (uint32_t) v.need_bytes}, ADMIN_WAIT_MS, &a) == SIM_DONE)
+        return true;
+    return wrong(c, "create_table %s: %s", t->t.name, a.text);
+}
+
+/* ---- looking at it ------------------------------------------------------------------------------
+ */
+
+static bool one_view(void *arg) {
+    struct sim_cluster *c = arg;
+    uint64_t view = 0;
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        if (!c->node[i].up)
+            continue;
+        if (view == 0)
+            view = sim_node_view(&c->node[i]);
+        if (view == 0 || sim_node_view(&c->node[i]) != view)
+            return false;
+    }
+    return true;
+}
+
+static bool all_met(void *arg) {
+    struct sim_cluster *c = arg;
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (sim_node_view_count(&c->node[i]) != c->shape.nodes)
+            return false;
+    return one_view(arg);
+}
+
+bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node) {
+    uint32_t others = 0;
+
+    if (!one_view(c))
+        return false;
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        others += c->node[i].up && i != node;
+    for (uint32_t t = 0; t < c->shape.tables; t++) {
+        struct sim_node *up[CLUSTER_NODES_MAX];
+        struct final finals[CLUSTER_KEYS_MAX];
+        char text[HISTORY_TEXT_BYTES];
+        uint32_t count = 0;
+
+        for (uint32_t i = 0; i < c->shape.nodes; i++)
+            if (c->node[i].up)
+                up[count++] = &c->node[i];
+        if (c->table[t].t.copies == 1)
+            return false;
+        if (!copies_agree(up, count, &c->table[t].t, t, finals, text))
+            return false;
+    }
+    return others > 0;
+}
+
+struct look {
+    struct sim_cluster *c;
+    bool all_went; /* all nodes were down at once: RAM tables may be gone */
+    struct final finals[CLUSTER_TABLES_MAX][CLUSTER_KEYS_MAX];
+};
+
+static bool nobody_has(struct sim_node *const *nodes, uint32_t count, const char *table) {
+    for (uint32_t i = 0; i < count; i++)
+        if (copies_shards(nodes[i], table) != 0)
+            return false;
+    return true;
+}
+
+static bool all_agree(struct look *l) {
+    struct sim_cluster *c = l->c;
+    struct sim_node *nodes[CLUSTER_NODES_MAX];
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        nodes[i] = &c->node[i];
+    if (!all_met(c))
+        return wrong(c, "the nodes are not in one view");
+    for (uint32_t t = 0; t < c->shape.tables; t++)
+        if (!copies_agree(nodes, c->shape.nodes, &c->table[t].t, t, l->finals[t], c->text) &&
+            !((l->all_went || c->shape.wild) && !c->table[t].t.on_disc &&
+              nobody_has(nodes, c->shape.nodes, c->table[t].t.name)))
+            return false;
+    return true;
+}
+
+/* In time; else `text` says what was still different. */
+static bool come_to_agree(struct look *l) {
+    uint64_t end_ms = now_ms(l->c) + AGREE_MS;
+
+    while (now_ms(l->c) < end_ms) {
+        if (all_agree(l))
+            return true;
+        sim_run_ms(l->c->sim, LOOK_MS);
+    }
+    return all_agree(l);
+}
+
+/* A table may lose what it acknowledged where more of its copies went than it can do without. */
+static bool keeps_acknowledged(void *user, uint32_t table) {
+    const struct sim_cluster *c = user;
+
+    return !c->shape.wild || c->table[table].sync;
+}
+
+static bool check(struct look *l) {
+    struct sim_cluster *c = l->c;
+
+    for (uint32_t t = 0; t < c->shape.tables; t++)
+        if (!history_check_finals(&c->history, l->finals[t], c->shape.keys, keeps_acknowledged, c,
+                                  c->text))
+            return false;
+    if (!history_check_reads(&c->history, c->text))
+        return false;
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        for (uint32_t t = 0; t < c->shape.tables; t++)
+            if (!copies_check(&c->node[i], c->table[t].t.name))
+                return wrong(c, "a shard of %s on %s stays busy, or is gone", c->table[t].t.name,
+                             c->node[i].name);
+    return true;
+}
+
+/* As sim_client_call(), and again where only an old connection was found broken. */
+static enum sim_outcome ask_admin(struct sim_cluster *c, const struct sim_node *n,
+                                  const char *method, struct value params, struct sim_answer *a) {
+    enum sim_outcome outcome = SIM_UNKNOWN;
+
+    for (int i = 0; i < 3 && (outcome == SIM_UNKNOWN || outcome == SIM_UNSENT); i++)
+        outcome = sim_client_call(&c->admin, n->client_address, method, params, ADMIN_WAIT_MS, a);
+    return outcome;
+}
+
+/* Every node reads what all agreed on. */
+static bool read_everywhere(struct look *l) {
+    struct sim_cluster *c = l->c;
+
+    for (uint32_t t = 0; t < c->shape.tables; t++)
+        for (uint32_t key = 0; key < c->shape.keys; key++) {
+            uint8_t at[64];
+            struct value_writer v = value_writer_init(at, sizeof at);
+            struct sim_node *n = &c->node[rng_below(&c->rng, c->shape.nodes)];
+            struct sim_answer a;
+
+            if (copies_shards(n, c->table[t].t.name) == 0)
+                continue;
+            value_put_array(&v, 2);
+            value_put_text(&v, c->table[t].t.name);
+            value_put_u64(&v, key);
+            if (ask_admin(c, n, "read", (struct value){at, (uint32_t) v.need_bytes}, &a) !=
+                SIM_DONE)
+                return wrong(c, "after healing %s does not read %s: %s", n->name,
+                             c->table[t].t.name, a.text);
+            if (seen_in(a.result) != l->finals[t][key].number)
+                return wrong(c, "%s reads write %u of key %u in %s, and its copies have %u",
+                             n->name, seen_in(a.result), key, c->table[t].t.name,
+                             l->finals[t][key].number);
+        }
+    return true;
+}
+
+/* ---- phases
+ * ---------------------------------------------------------------------------------------- */
+
+static bool meet(struct sim_cluster *c) {
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        sim_node_start(&c->node[i]);
+    if (!sim_run_until(c->sim, all_met, c, MEET_MS))
+        return wrong(c, "the nodes did not meet at the start");
+    for (uint32_t i = 0; i < c->shape.tables; i++)
+        if (!create(c, &c->table[i]))
+            return false;
+    return true;
+}
+
+static void live(struct sim_cluster *c) {
+    uint64_t end_ns = sim_now_ns(c->sim) + c->shape.safety_ms * 1000000;
+
+    sim_cluster_look_at_clocks(c);
+    start_clients(c);
+    while (sim_now_ns(c->sim) < end_ns) {
+        sim_run_to(c->sim, EG_MIN(end_ns, nemesis_next_ns(c->nemesis)));
+        nemesis_act(c->nemesis);
+    }
+    nemesis_end(c->nemesis);
+    stop_clients(c);
+    sim_run_ms(c->sim, LATE_MS);
+}
+
+static bool stop_all(struct sim_cluster *c) {
+    bool clean = true;
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (c->node[i].up && !sim_node_stop(&c->node[i]))
+            clean = wrong(c, "%s left memory behind", c->node[i].name);
+    return clean;
+}
+
+/* All stopped in order: what is on disc is there again. */
+static bool come_back(struct sim_cluster *c, const struct look *before) {
+    static struct look after;
+
+    if (!stop_all(c))
+        return false;
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        sim_node_start(&c->node[i]);
+    after = (struct look){.c = c, .all_went = true};
+    if (!come_to_agree(&after))
+        return false;
+    for (uint32_t t = 0; t < c->shape.tables; t++)
+        for (uint32_t key = 0; c->table[t].t.on_disc && key < c->shape.keys; key++)
+            if (after.finals[t][key].number != before->finals[t][key].number)
+                return wrong(c, "after a restart of all key %u of %s is %u and was %u", key,
+                             c->table[t].t.name, after.finals[t][key].number,
+                             before->finals[t][key].number);
+    return true;
+}
+
+static bool run(struct sim_cluster *c) {
+    static struct look look;
+
+    look = (struct look){.c = c};
+    if (!meet(c))
+        return false;
+    live(c);
+    return come_to_agree(&look) && check(&look) && read_everywhere(&look) && come_back(c, &look) &&
+           stop_all(c);
+}
+
+static void no_answer(struct sim_client *client, const struct sim_answer *a) {
+    (void) client;
+    (void) a;
+}
+
+static void open_cluster(struct sim_cluster *c, const struct cluster_opts *o) {
+    *c = (struct sim_cluster){.o = *o, .sim = sim_open(o->seed), .rng = rng_of(o->seed)};
+    sim_set_log_level(c->sim, o->tell ? ENV_LOG_INFO : ENV_LOG_ERROR);
+    c->net = sim_net_open(c->sim);
+    history_init(&c->history);
+    draw_shape(c);
+    make_nodes(c);
+    for (uint32_t i = 0; i < c->shape.tables; i++)
+        draw_table(c, i);
+    draw_network(c);
+    c->nemesis = nemesis_open(c, rng_u64(&c->rng));
+    sim_client_init(&c->admin, c->net, c->sim, "admin", no_answer, NULL);
+}
+
+/* Where the run was bad there is no order to close it in: its memory goes at once. */
+static void close_cluster(struct sim_cluster *c) {
+    sim_client_close(&c->admin);
+    sim_run_ms(c->sim, 1);
+    sim_client_fini(&c->admin);
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        if (c->node[i].up)
+            sim_node_lose_power(&c->node[i]);
+        sim_node_fini(&c->node[i]);
+    }
+    nemesis_close(c->nemesis);
+    history_fini(&c->history);
+    sim_net_close(c->net);
+    sim_close(c->sim);
+}
+
+struct cluster_result sim_cluster_run(const struct cluster_opts *o) {
+    static struct sim_cluster c;
+    struct cluster_result r = {0};
+
+    open_cluster(&c, o);
+    r.good = run(&c);
+    snprintf(r.text, sizeof r.text, "%s", r.good ? "" : c.text);
+    r.hash = sim_hash(c.sim);
+    r.virtual_ms = now_ms(&c);
+    r.events = sim_steps(c.sim);
+    r.counts = history_count(&c.history);
+    r.nodes = c.shape.nodes;
+    r.faults = nemesis_faults(c.nemesis);
+    close_cluster(&c);
+    return r;
+}

@@ -1,0 +1,97 @@
+/* sim_cluster.h -- a whole cluster, its clients and what befalls it, from one seed.
+ *
+ *     open --> safety: clients write while the nemesis (nemesis.h) does its work
+ *          --> heal:   nothing fails any more; all copies must become equal, and agree with
+ *                      the history
+ *          --> stop:   every node in order, nothing left behind
+ *          --> start:  what discs hold is there again
+ *
+ * What kind of cluster, which tables, how many clients and which faults is drawn from the seed.
+ *
+ * Threads    One.
+ */
+#ifndef TESTS_SIM_SIM_CLUSTER_H
+#define TESTS_SIM_SIM_CLUSTER_H
+
+#include "tests/sim/copies.h"
+#include "tests/sim/history.h"
+#include "tests/sim/sim_client.h"
+#include "tests/sim/sim_node.h"
+
+enum {
+    CLUSTER_NODES_MAX = 7,
+    CLUSTER_CLIENTS_MAX = 8,
+    CLUSTER_TABLES_MAX = 4,
+    CLUSTER_KEYS_MAX = 64, /* of a table */
+};
+
+struct nemesis;
+
+struct cluster_table {
+    struct copies_table t;
+    bool sync, ordered;
+    uint32_t shards;
+};
+
+struct cluster_client {
+    struct sim_cluster *cluster;
+    struct sim_client client;
+    struct rng rng;
+    struct sim_event think;
+    uint32_t node;   /* that it talks to */
+    uint32_t number; /* of its operation under way */
+};
+
+/* What a seed asks for. */
+struct cluster_shape {
+    uint32_t nodes, clients, tables, keys;
+    uint32_t discs; /* of the nodes, the first ones */
+    uint64_t safety_ms, think_ms;
+    bool wild; /* nodes crash whenever they like: only synced tables keep what they acknowledged */
+};
+
+struct cluster_opts {
+    uint64_t seed;
+    uint32_t nodes;  /* 0: drawn */
+    uint32_t faults; /* a bit for each kind that is allowed; UINT32_MAX: all */
+    bool tell;       /* print what happens */
+};
+
+struct sim_cluster {
+    struct cluster_opts o;
+    struct cluster_shape shape;
+    struct sim *sim;
+    struct sim_net *net;
+    struct rng rng;
+    struct sim_node node[CLUSTER_NODES_MAX];
+    struct cluster_client client[CLUSTER_CLIENTS_MAX];
+    struct sim_client admin;
+    struct cluster_table table[CLUSTER_TABLES_MAX];
+    struct history history;
+    struct nemesis *nemesis;
+    bool quiet;      /* clients begin nothing more */
+    int64_t most_ms; /* the highest that any clock has shown */
+    char text[HISTORY_TEXT_BYTES];
+};
+
+struct cluster_result {
+    bool good;
+    uint64_t hash, virtual_ms, events;
+    struct history_counts counts;
+    uint32_t nodes, faults;
+    char text[HISTORY_TEXT_BYTES]; /* what was wrong */
+};
+
+/* All of it. */
+struct cluster_result sim_cluster_run(const struct cluster_opts *o);
+
+/* ---- for the nemesis -------------------------------------------------------------------- */
+
+/* All nodes that are up are in one view and have all that they should: then one may go, and
+ * nothing that was acknowledged goes with it. */
+bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node);
+void sim_cluster_tell(struct sim_cluster *c, const char *format, ...) EG_PRINTF(2, 3);
+/* The clocks of all nodes have been looked at. */
+void sim_cluster_look_at_clocks(struct sim_cluster *c);
+
+#endif /* TESTS_SIM_SIM_CLUSTER_H */

@@ -1,0 +1,279 @@
+/* Goal: whatever befalls a cluster, its copies become equal again, nothing acknowledged is lost,
+ * nothing deleted comes back, and it leaves nothing behind.
+ * Method: sim_cluster.h, each seed in a process of its own, some of them twice.
+ *
+ *     test_sim_cluster                     the seeds of seeds/, fixed ones, and a few new ones
+ *     test_sim_cluster --seeds N           N seeds from --seed on, until one fails
+ *     test_sim_cluster --hours H           new seeds for so long (tools/sim)
+ *     test_sim_cluster --seed S --tell     one, saying what happens
+ *     ... --nodes N  --faults cut,kill     with so many nodes; only these faults
+ *
+ * EG_SEED=S is --seed S.  Exit code 1: a seed failed; the command that replays it is printed. */
+#include "tests/sim/nemesis.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    FIXED_SEEDS = 12,
+    NEW_SEEDS = 4,
+    SEED_SECONDS_MAX = 40, /* of CPU: then it is stuck */
+    TWICE_ONE_IN = 8,
+};
+
+struct sum {
+    uint32_t seeds, failed;
+    struct history_counts counts;
+    uint64_t virtual_ms, events, faults;
+    uint64_t five_ms; /* virtual time of runs with five nodes, */
+    double five_s;    /* and what it took                     */
+};
+
+struct arguments {
+    struct cluster_opts o;
+    bool seed_given;
+    uint64_t seeds;
+    double hours;
+};
+
+/* ---- one seed --------------------------------------------------------------------------- */
+
+struct report {
+    struct cluster_result result;
+    double cpu_s;
+};
+
+static double cpu_s(int who) {
+    struct rusage u;
+
+    EG_ASSERT(getrusage(who, &u) == 0);
+    return (double) (u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double) (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static void child(const struct cluster_opts *o, bool twice, int out) {
+    struct rlimit limit = {SEED_SECONDS_MAX, SEED_SECONDS_MAX + 5};
+    struct report r = {.cpu_s = cpu_s(RUSAGE_SELF)};
+
+    EG_ASSERT(setrlimit(RLIMIT_CPU, &limit) == 0);
+    r.result = sim_cluster_run(o);
+    r.cpu_s = cpu_s(RUSAGE_SELF) - r.cpu_s;
+    if (twice && r.result.good) {
+        struct cluster_result again = sim_cluster_run(o);
+
+        if (again.hash != r.result.hash) {
+            r.result.good = false;
+            snprintf(r.result.text, sizeof r.result.text, "two runs of one seed differ");
+        }
+    }
+    EG_ASSERT(write(out, &r, sizeof r) == sizeof r);
+}
+
+/* In a process of its own: a failed assertion is a failed seed and no more. */
+static struct report run_seed(const struct cluster_opts *o, bool twice) {
+    struct report r;
+    int ends[2], status;
+    ssize_t got;
+    pid_t pid;
+
+    fflush(stdout);
+    EG_ASSERT(pipe(ends) == 0);
+    pid = fork();
+    EG_ASSERT(pid >= 0);
+    if (pid == 0) {
+        close(ends[0]);
+        child(o, twice, ends[1]);
+        exit(0);
+    }
+    close(ends[1]);
+    got = read(ends[0], &r, sizeof r);
+    close(ends[0]);
+    EG_ASSERT(waitpid(pid, &status, 0) == pid);
+    if (got == sizeof r && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return r;
+    r = (struct report){.result = {.good = false}};
+    snprintf(r.result.text, sizeof r.result.text, "its process ended with %s %d",
+             WIFSIGNALED(status) ? "signal" : "code",
+             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return r;
+}
+
+static void print_faults(uint32_t faults) {
+    const char *before = " --faults ";
+
+    for (int f = 0; faults != UINT32_MAX && f < FAULT_COUNT; f++)
+        if (faults >> f & 1) {
+            printf("%s%s", before, fault_name((enum fault) f));
+            before = ",";
+        }
+}
+
+static bool try_seed(struct sum *sum, const struct cluster_opts *o) {
+    struct report r = run_seed(o, o->seed % TWICE_ONE_IN == 0);
+
+    sum->seeds++;
+    sum->counts.ok += r.result.counts.ok;
+    sum->counts.failed += r.result.counts.failed;
+    sum->counts.unknown += r.result.counts.unknown;
+    sum->counts.reads += r.result.counts.reads;
+    sum->virtual_ms += r.result.virtual_ms;
+    sum->events += r.result.events;
+    sum->faults += r.result.faults;
+    if (r.result.nodes == 5) {
+        sum->five_ms += r.result.virtual_ms;
+        sum->five_s += r.cpu_s;
+    }
+    if (o->tell)
+        printf("# hash %016" PRIx64 ", %.3f virtual s in %.3f s of CPU, %" PRIu64 " steps\n",
+               r.result.hash, (double) r.result.virtual_ms / 1e3, r.cpu_s, r.result.events);
+    if (r.result.good)
+        return true;
+    sum->failed++;
+    printf("# seed %" PRIu64 ": %s\n#   tools/sim --seed %" PRIu64 " --tell", o->seed,
+           r.result.text, o->seed);
+    if (o->nodes != 0)
+        printf(" --nodes %u", o->nodes);
+    print_faults(o->faults);
+    printf("\n");
+    return false;
+}
+
+/* ---- many seeds ---------------------------------------------------------------------------- */
+
+/* Each line of each file begins with a seed that once failed. */
+static void try_old_seeds(struct sum *sum, struct cluster_opts o) {
+    FILE *file = fopen(EG_SOURCE_DIR "/tests/sim/seeds/cluster.txt", "r");
+    char line[400];
+
+    if (file == NULL)
+        return;
+    while (fgets(line, sizeof line, file) != NULL)
+        if (line[0] >= '0' && line[0] <= '9') {
+            o.seed = strtoull(line, NULL, 10);
+            try_seed(sum, &o);
+        }
+    fclose(file);
+}
+
+static uint64_t new_seed(void) {
+    struct timespec t;
+
+    EG_ASSERT(clock_gettime(CLOCK_REALTIME, &t) == 0);
+    return ((uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000) % 1000000000000;
+}
+
+static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
+    uint64_t fresh = new_seed();
+
+    try_old_seeds(sum, o);
+    for (o.seed = 1; o.seed <= FIXED_SEEDS; o.seed++)
+        try_seed(sum, &o);
+    printf("# new seeds: %" PRIu64 " and the %d after it\n", fresh, NEW_SEEDS - 1);
+    for (o.seed = fresh; o.seed < fresh + NEW_SEEDS; o.seed++)
+        try_seed(sum, &o);
+}
+
+static void try_for_hours(struct sum *sum, const struct arguments *a) {
+    struct cluster_opts o = a->o;
+    time_t end = time(NULL) + (time_t) (a->hours * 3600);
+
+    if (!a->seed_given)
+        o.seed = new_seed();
+    for (; time(NULL) < end; o.seed++) {
+        try_seed(sum, &o);
+        if (sum->seeds % 100 == 0)
+            printf("# %u seeds, %u failed\n", sum->seeds, sum->failed);
+    }
+}
+
+static void print_sum(const struct sum *s) {
+    printf("# %u seeds, %.0f virtual s, %.1f M steps, %" PRIu64 " faults; %u operations done, %u "
+           "refused, %u unknown, %u reads\n",
+           s->seeds, (double) s->virtual_ms / 1e3, (double) s->events / 1e6, s->faults,
+           s->counts.ok, s->counts.failed, s->counts.unknown, s->counts.reads);
+    if (s->five_s > 0)
+        printf("# five nodes: %.0f virtual seconds a second of CPU\n",
+               (double) s->five_ms / 1e3 / s->five_s);
+}
+
+/* ---- arguments ------------------------------------------------------------------------------ */
+
+static uint32_t read_faults(const char *text) {
+    uint32_t faults = 0;
+
+    for (const char *at = text; *at != '\0';) {
+        size_t size = strcspn(at, ",");
+        int f = 0;
+
+        while (f < FAULT_COUNT && (strlen(fault_name((enum fault) f)) != size ||
+                                   strncmp(fault_name((enum fault) f), at, size) != 0))
+            f++;
+        if (f == FAULT_COUNT) {
+            fprintf(stderr, "no such fault: %s\n", at);
+            exit(2);
+        }
+        faults |= UINT32_C(1) << f;
+        at += size + (at[size] == ',');
+    }
+    return faults;
+}
+
+static struct arguments read_arguments(int count, char **text) {
+    struct arguments a = {.o = {.seed = 1, .faults = UINT32_MAX}};
+
+    if (rng_is_replay()) {
+        a.o.seed = rng_test_seed(1);
+        a.seed_given = true;
+        a.seeds = 1;
+    }
+    for (int i = 1; i < count; i++) {
+        const char *value = i + 1 < count ? text[i + 1] : "";
+
+        if (strcmp(text[i], "--tell") == 0) {
+            a.o.tell = true;
+            continue;
+        }
+        i++;
+        if (strcmp(text[i - 1], "--seed") == 0) {
+            a.o.seed = strtoull(value, NULL, 10);
+            a.seed_given = true;
+        } else if (strcmp(text[i - 1], "--seeds") == 0) {
+            a.seeds = strtoull(value, NULL, 10);
+        } else if (strcmp(text[i - 1], "--hours") == 0) {
+            a.hours = strtod(value, NULL);
+        } else if (strcmp(text[i - 1], "--nodes") == 0) {
+            a.o.nodes = (uint32_t) strtoul(value, NULL, 10);
+        } else if (strcmp(text[i - 1], "--faults") == 0) {
+            a.o.faults = read_faults(value);
+        } else {
+            fprintf(stderr, "%s: no such option\n", text[i - 1]);
+            exit(2);
+        }
+    }
+    if (a.seed_given && a.hours == 0 && a.seeds == 0)
+        a.seeds = 1;
+    return a;
+}
+
+int main(int count, char **text) {
+    struct arguments a = read_arguments(count, text);
+    struct sum sum = {0};
+
+    printf("1..1\n");
+    if (a.hours > 0)
+        try_for_hours(&sum, &a);
+    else if (a.seeds == 0)
+        try_fixed_and_new(&sum, a.o);
+    for (uint64_t last = a.o.seed + a.seeds; a.hours == 0 && a.o.seed < last; a.o.seed++)
+        if (!try_seed(&sum, &a.o))
+            break;
+    print_sum(&sum);
+    printf("%s 1 - %u seeds: copies agree, nothing acknowledged is lost, nothing is left behind\n",
+           sum.failed == 0 ? "ok" : "not ok", sum.seeds);
+    return sum.failed == 0 ? 0 : 1;
+}
