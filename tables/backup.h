@@ -68,6 +68,17 @@ struct backup_source {
                    struct err_note *note);
 };
 
+/* What has been read of a source, from taken_bytes on not yet made use of. */
+struct backup_input {
+    struct backup_source *source;
+    struct buffer in;
+    size_t taken_bytes;
+};
+/* Make `wanted` bytes stand at in.at + taken_bytes; *there says how many do: fewer at the end.
+ * What stood before them goes.  EG_MEMORY; the source's errors. */
+EG_MUST_USE eg_err backup_input_fill(struct backup_input *b, size_t wanted, size_t *there,
+                                     struct err_note *note);
+
 /* What stands next in a file; spans live until the next call. */
 struct backup_item {
     enum backup_kind kind;

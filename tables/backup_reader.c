@@ -18,7 +18,7 @@ enum {
 
 struct backup_reader {
     struct alloc *alloc;
-    struct backup_source *source;
+    struct backup_input input;
     uint64_t bytes; /* of the blocks read */
     uint64_t before;
     uint64_t blocks, records;
@@ -27,8 +27,6 @@ struct backup_reader {
     uint32_t tables_read;
     struct schema_name last_name;
     struct buffer arity; /* uint16_t of each table, less one */
-    struct buffer in;    /* read from the source             */
-    size_t taken_bytes;  /* of `in`                          */
 };
 
 static uint64_t get_le(const uint8_t *at, uint32_t bytes) {
@@ -41,31 +39,31 @@ static uint64_t get_le(const uint8_t *at, uint32_t bytes) {
 
 /* ---- bytes ------------------------------------------------------------------------ */
 
-/* Make `wanted` bytes stand at taken_bytes; *there says how many do: fewer at the end. */
-static eg_err fill(struct backup_reader *r, size_t wanted, size_t *there, struct err_note *note) {
-    size_t left = r->in.size_bytes - r->taken_bytes;
+eg_err backup_input_fill(struct backup_input *b, size_t wanted, size_t *there,
+                         struct err_note *note) {
+    size_t left = b->in.size_bytes - b->taken_bytes;
 
-    if (left < wanted && r->taken_bytes > 0) {
-        memmove(r->in.at, r->in.at + r->taken_bytes, left);
-        r->in.size_bytes = left;
-        r->taken_bytes = 0;
+    if (left < wanted && b->taken_bytes > 0) {
+        memmove(b->in.at, b->in.at + b->taken_bytes, left);
+        b->in.size_bytes = left;
+        b->taken_bytes = 0;
     }
-    while (r->in.size_bytes - r->taken_bytes < wanted) {
-        uint8_t *room = buffer_room(&r->in, READ_BYTES);
+    while (b->in.size_bytes - b->taken_bytes < wanted) {
+        uint8_t *room = buffer_room(&b->in, READ_BYTES);
         size_t got = 0;
         eg_err err;
 
         if (room == NULL)
             return EG_MEMORY;
-        err = r->source->read(r->source, room, READ_BYTES, &got, note);
+        err = b->source->read(b->source, room, READ_BYTES, &got, note);
         if (err != EG_OK)
             return err;
         if (got == 0)
             break;
         EG_ASSERT(got <= READ_BYTES);
-        r->in.size_bytes += got;
+        b->in.size_bytes += got;
     }
-    *there = EG_MIN(r->in.size_bytes - r->taken_bytes, wanted);
+    *there = EG_MIN(b->in.size_bytes - b->taken_bytes, wanted);
     return EG_OK;
 }
 
@@ -77,43 +75,43 @@ static eg_err damaged(const struct backup_reader *r, struct err_note *note, cons
 static eg_err read_block(struct backup_reader *r, const uint8_t **block, size_t *body_bytes,
                          struct err_note *note) {
     size_t there, size_bytes;
-    eg_err err = fill(r, HEAD_BYTES, &there, note);
+    eg_err err = backup_input_fill(&r->input, HEAD_BYTES, &there, note);
     const uint8_t *at;
 
     if (err != EG_OK)
         return err;
     if (there < HEAD_BYTES)
         return damaged(r, note, "the file ends before its end block");
-    *body_bytes = get_le(r->in.at + r->taken_bytes, 4);
+    *body_bytes = get_le(r->input.in.at + r->input.taken_bytes, 4);
     if (*body_bytes > BACKUP_BLOCK_BYTES_MAX)
         return damaged(r, note, "a block is larger than any can be");
     size_bytes = HEAD_BYTES + *body_bytes;
-    err = fill(r, size_bytes + SUM_BYTES, &there, note);
+    err = backup_input_fill(&r->input, size_bytes + SUM_BYTES, &there, note);
     if (err != EG_OK)
         return err;
     if (there < size_bytes + SUM_BYTES)
         return damaged(r, note, "the file ends inside a block");
-    at = r->in.at + r->taken_bytes;
+    at = r->input.in.at + r->input.taken_bytes;
     if (backup_checksum(at, size_bytes, r->before) != get_le(at + size_bytes, SUM_BYTES))
         return damaged(r, note, "a block is damaged: its checksum is wrong");
     if (at[5] != 0 || at[6] != 0 || at[7] != 0)
         return damaged(r, note, "a block is of a later format");
     r->before = get_le(at + size_bytes, SUM_BYTES);
-    r->taken_bytes += size_bytes + SUM_BYTES;
+    r->input.taken_bytes += size_bytes + SUM_BYTES;
     *block = at;
     return EG_OK;
 }
 
 static eg_err read_magic(struct backup_reader *r, struct err_note *note) {
     size_t there;
-    eg_err err = fill(r, BACKUP_MAGIC_BYTES, &there, note);
+    eg_err err = backup_input_fill(&r->input, BACKUP_MAGIC_BYTES, &there, note);
 
     if (err != EG_OK)
         return err;
     if (there < BACKUP_MAGIC_BYTES ||
-        memcmp(r->in.at + r->taken_bytes, backup_magic, BACKUP_MAGIC_BYTES) != 0)
+        memcmp(r->input.in.at + r->input.taken_bytes, backup_magic, BACKUP_MAGIC_BYTES) != 0)
         return err_note(note, EG_CORRUPT, "this is no Engram backup");
-    r->taken_bytes += BACKUP_MAGIC_BYTES;
+    r->input.taken_bytes += BACKUP_MAGIC_BYTES;
     r->bytes = BACKUP_MAGIC_BYTES;
     return EG_OK;
 }
@@ -247,7 +245,7 @@ static eg_err read_end(struct backup_reader *r, struct value body, struct backup
         !is_one(body, VALUE_MAP) || !number_in(body, "records", &item->records) ||
         !number_in(body, "blocks", &blocks) || blocks != r->blocks || item->records != r->records)
         return damaged(r, note, "the end block does not say what was there");
-    err = fill(r, 1, &there, note);
+    err = backup_input_fill(&r->input, 1, &there, note);
     if (err == EG_OK && there > 0)
         err = damaged(r, note, "something stands behind the end block");
     return err;
@@ -311,15 +309,15 @@ eg_err backup_reader_open(struct backup_reader **out, struct alloc *a, struct ba
     if (r == NULL)
         return EG_MEMORY;
     r->alloc = a;
-    r->source = s;
-    buffer_init(&r->in, a, (size_t) BACKUP_BLOCK_BYTES_MAX * 2);
+    r->input.source = s;
+    buffer_init(&r->input.in, a, (size_t) BACKUP_BLOCK_BYTES_MAX * 2);
     buffer_init(&r->arity, a, SIZE_MAX);
     *out = r;
     return EG_OK;
 }
 
 void backup_reader_close(struct backup_reader *r) {
-    buffer_fini(&r->in);
+    buffer_fini(&r->input.in);
     buffer_fini(&r->arity);
     alloc_put(r->alloc, r, sizeof *r);
 }

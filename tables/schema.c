@@ -117,7 +117,7 @@ static eg_err take_ttl(struct schema *s, struct value v, struct err_note *note) 
     }
     if (value_kind_of(v) != VALUE_NUMBER || !value_get_double(v, &seconds) ||
         !schema_ttl_ms(seconds, &s->ttl_ms))
-        return bad_option(note, "ttl", "seconds above 0");
+        return bad_option(note, "ttl", "seconds above 0, at most a century");
     return EG_OK;
 }
 

@@ -415,3 +415,23 @@ eg_err json_print(struct value v, struct buffer *out) {
     out->size_bytes = before_bytes;
     return EG_MEMORY;
 }
+
+eg_err json_print_cell(struct value v, struct buffer *out) {
+    size_t start = out->size_bytes;
+    const uint8_t *at;
+    uint32_t size_bytes;
+    eg_err err;
+
+    if (value_kind_of(v) == VALUE_NIL)
+        return EG_OK;
+    if (value_kind_of(v) == VALUE_STRING)
+        return value_get_bytes(v, &at, &size_bytes) && buffer_append(out, at, size_bytes)
+                   ? EG_OK
+                   : EG_MEMORY;
+    err = json_print(v, out);
+    if (err == EG_OK && value_kind_of(v) == VALUE_BINARY) { /* without its quotes */
+        out->size_bytes -= 2;
+        memmove(out->at + start, out->at + start + 1, out->size_bytes - start);
+    }
+    return err;
+}

@@ -30,5 +30,8 @@ EG_MUST_USE eg_err json_parse(const char *text, size_t size_bytes, struct buffer
 
 /* Append `v` as JSON on one line. */
 EG_MUST_USE eg_err json_print(struct value v, struct buffer *out);
+/* The same for a cell of a table or of CSV: a string and a binary (in hexadecimal) without
+ * quotes, nil as nothing. */
+EG_MUST_USE eg_err json_print_cell(struct value v, struct buffer *out);
 
 #endif /* TOOLS_JSON_H */

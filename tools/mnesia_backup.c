@@ -9,18 +9,15 @@ enum {
     MD5_FROM_BYTES = 65528,
     MD5_BYTES = 16,
     ITEM_BYTES_MAX = 128 << 20, /* a record of 16 MiB takes less as a term, but for lists */
-    READ_BYTES = 256 * 1024,
 };
 
 struct mnesia_reader {
     struct alloc *alloc;
-    struct backup_source *source;
+    struct backup_input input;
     bool characters;
     bool begun; /* the file's head has been read */
     bool first; /* the log's header has          */
     uint64_t bytes;
-    struct buffer in;
-    size_t taken_bytes;
     struct pack table, value; /* of the item */
 };
 
@@ -30,35 +27,8 @@ static eg_err damaged(const struct mnesia_reader *r, struct err_note *note, cons
 
 /* ---- bytes ---------------------------------------------------------------------------- */
 
-/* Make `wanted` bytes stand at taken_bytes; *there: how many do. */
-static eg_err fill(struct mnesia_reader *r, size_t wanted, size_t *there, struct err_note *note) {
-    size_t left = r->in.size_bytes - r->taken_bytes;
-
-    if (left < wanted && r->taken_bytes > 0) {
-        memmove(r->in.at, r->in.at + r->taken_bytes, left);
-        r->in.size_bytes = left;
-        r->taken_bytes = 0;
-    }
-    while (r->in.size_bytes - r->taken_bytes < wanted) {
-        uint8_t *room = buffer_room(&r->in, READ_BYTES);
-        size_t got = 0;
-        eg_err err;
-
-        if (room == NULL)
-            return EG_MEMORY;
-        err = r->source->read(r->source, room, READ_BYTES, &got, note);
-        if (err != EG_OK)
-            return err;
-        if (got == 0)
-            break;
-        r->in.size_bytes += got;
-    }
-    *there = EG_MIN(r->in.size_bytes - r->taken_bytes, wanted);
-    return EG_OK;
-}
-
 static void take(struct mnesia_reader *r, size_t size_bytes) {
-    r->taken_bytes += size_bytes;
+    r->input.taken_bytes += size_bytes;
     r->bytes += size_bytes;
 }
 
@@ -67,11 +37,11 @@ static eg_err read_file_head(struct mnesia_reader *r, struct err_note *note) {
                          opened[] = {6, 7, 8, 9};
     const uint8_t *at;
     size_t there;
-    eg_err err = fill(r, FILE_HEAD_BYTES, &there, note);
+    eg_err err = backup_input_fill(&r->input, FILE_HEAD_BYTES, &there, note);
 
     if (err != EG_OK)
         return err;
-    at = r->in.at + r->taken_bytes;
+    at = r->input.in.at + r->input.taken_bytes;
     if (there < FILE_HEAD_BYTES || memcmp(at, magic, sizeof magic) != 0)
         return err_note(note, EG_CORRUPT, "this is no backup of Mnesia");
     if (memcmp(at + 4, opened, sizeof opened) == 0)
@@ -92,13 +62,13 @@ static eg_err read_item(struct mnesia_reader *r, struct etf *term, struct err_no
     static const uint8_t magic[] = {98, 87, 76, 65};
     size_t there, size_bytes, head_bytes = ITEM_HEAD_BYTES;
     const uint8_t *at;
-    eg_err err = fill(r, ITEM_HEAD_BYTES, &there, note);
+    eg_err err = backup_input_fill(&r->input, ITEM_HEAD_BYTES, &there, note);
 
     if (err != EG_OK)
         return err;
     if (there == 0)
         return EG_NOT_FOUND;
-    at = r->in.at + r->taken_bytes;
+    at = r->input.in.at + r->input.taken_bytes;
     if (there < ITEM_HEAD_BYTES || memcmp(at + 4, magic, sizeof magic) != 0)
         return damaged(r, note, "the log is damaged");
     size_bytes = big_endian(at);
@@ -106,10 +76,10 @@ static eg_err read_item(struct mnesia_reader *r, struct etf *term, struct err_no
         head_bytes += MD5_BYTES;
     if (size_bytes > ITEM_BYTES_MAX)
         return damaged(r, note, "an item is larger than any record can be");
-    err = fill(r, head_bytes + size_bytes, &there, note);
+    err = backup_input_fill(&r->input, head_bytes + size_bytes, &there, note);
     if (err != EG_OK)
         return err;
-    at = r->in.at + r->taken_bytes;
+    at = r->input.in.at + r->input.taken_bytes;
     if (there < head_bytes + size_bytes)
         return damaged(r, note, "the file ends inside an item");
     if (size_bytes < 1 || at[head_bytes] != ETF_VERSION)
@@ -338,9 +308,9 @@ eg_err mnesia_reader_open(struct mnesia_reader **out, struct alloc *a, struct ba
     if (r == NULL)
         return EG_MEMORY;
     r->alloc = a;
-    r->source = s;
+    r->input.source = s;
     r->characters = characters;
-    buffer_init(&r->in, a, (size_t) ITEM_BYTES_MAX * 2);
+    buffer_init(&r->input.in, a, (size_t) ITEM_BYTES_MAX * 2);
     pack_init(&r->table, a);
     pack_init(&r->value, a);
     *out = r;
@@ -348,7 +318,7 @@ eg_err mnesia_reader_open(struct mnesia_reader **out, struct alloc *a, struct ba
 }
 
 void mnesia_reader_close(struct mnesia_reader *r) {
-    buffer_fini(&r->in);
+    buffer_fini(&r->input.in);
     pack_fini(&r->table);
     pack_fini(&r->value);
     alloc_put(r->alloc, r, sizeof *r);

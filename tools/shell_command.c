@@ -78,6 +78,20 @@ static const struct {
     {"--max-bytes", "max_bytes", NUMBER},
 };
 
+static int pack_number_option(struct pack *p, const char *option, const char *word) {
+    struct err_note note = {""};
+    size_t used = 0;
+    eg_err err = strchr("-0123456789", word[0]) == NULL || word[0] == '\0'
+                     ? EG_BAD_REQUEST
+                     : json_parse(word, strlen(word), &p->bytes, &used, &note);
+
+    if (err == EG_MEMORY)
+        return shell_fail(EXIT_REFUSED, "out of memory");
+    if (err != EG_OK || used != strlen(word))
+        return shell_fail(EXIT_USAGE, "%s: '%s' is no number", option, word);
+    return EXIT_OK;
+}
+
 int create_options(struct args *a, struct pack *map) {
     const char *values[EG_COUNTOF(create_table)] = {NULL};
     uint32_t count = 0;
@@ -98,7 +112,7 @@ int create_options(struct args *a, struct pack *map) {
         if (create_table[i].kind == NAMES)
             shell_pack_names(map, values[i]);
         else if (create_table[i].kind == NUMBER)
-            code = pack_json_word(map, values[i]);
+            code = pack_number_option(map, create_table[i].option, values[i]);
         else
             code = shell_pack_field(map, values[i]);
         if (code != EXIT_OK)
@@ -280,7 +294,7 @@ int command_write(struct shell *s, struct args *a) {
     if (code == EXIT_OK && limited) {
         pack_map(&s->params, 1);
         pack_text(&s->params, "ttl");
-        code = pack_json_word(&s->params, ttl);
+        code = pack_number_option(&s->params, "--ttl", ttl);
     }
     pack_fini(&record);
     if (code == EXIT_OK)

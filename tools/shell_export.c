@@ -38,17 +38,12 @@ struct export {
 
 static bool put_csv_cell(struct export *x, struct value v, bool first) {
     struct buffer text;
-    const uint8_t *at;
-    uint32_t size_bytes;
     bool ok;
 
-    if (value_kind_of(v) == VALUE_NIL)
-        return csv_put_field(&x->out, "", 0, first);
-    if (value_kind_of(v) == VALUE_STRING && value_get_bytes(v, &at, &size_bytes))
-        return csv_put_field(&x->out, (const char *) at, size_bytes, first);
     buffer_init(&text, x->shell->alloc, OUT_BYTES_MAX);
-    ok = json_print(v, &text) == EG_OK &&
-         csv_put_field(&x->out, (const char *) text.at, text.size_bytes, first);
+    ok = json_print_cell(v, &text) == EG_OK &&
+         csv_put_field(&x->out, text.size_bytes > 0 ? (const char *) text.at : "", text.size_bytes,
+                       first);
     buffer_fini(&text);
     return ok;
 }

@@ -57,15 +57,9 @@ static void cell_text(struct grid *g, const char *text) {
 
 static void cell_value(struct grid *g, struct value v) {
     size_t start = g->text.size_bytes;
-    const uint8_t *at;
-    uint32_t size_bytes;
 
-    if (v.size_bytes == 0 || value_kind_of(v) == VALUE_NIL)
-        ;
-    else if (value_kind_of(v) == VALUE_STRING && value_get_bytes(v, &at, &size_bytes))
-        g->failed |= !buffer_append(&g->text, at, size_bytes);
-    else
-        g->failed |= json_print(v, &g->text) != EG_OK;
+    if (v.size_bytes > 0)
+        g->failed |= json_print_cell(v, &g->text) != EG_OK;
     cell_end(g, start);
 }
 

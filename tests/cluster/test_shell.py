@@ -86,6 +86,15 @@ class Shell(ClusterTest):
         self.assertEqual(rows, [["id", "name"], ["1", 'say "hi", Ada']])
         self.assertEqual(self.json("read", "t", "1"), [[1, 'say "hi", Ada']])
 
+    def test_a_binary_is_a_cell_in_hexadecimal(self):
+        self.run_ok("create", "t")
+        self.served.client().call("write", "t", ["b", bytes([0, 255])])
+        self.assertEqual(self.run_ok("read", "t", "b"), "b\t00ff\n")
+        self.assertEqual(self.run_ok("--output", "csv", "read", "t", "b").split(), ["key,value", "b,00ff"])
+        self.assertEqual(self.json("read", "t", "b"), [["b", "00ff"]])
+        self.run_ok("export", "t", self.dir / "out.csv")
+        self.assertEqual((self.dir / "out.csv").read_text().split(), ["key,value", "b,00ff"])
+
     def test_a_terminal_cannot_be_commanded_by_data(self):
         self.run_ok("create", "t")
         self.run_ok("write", "t", "k", "\x1b[2J")
@@ -103,9 +112,15 @@ class Shell(ClusterTest):
     def test_usage_is_2_and_asks_nothing(self):
         for words in (["frobnicate"], ["read"], ["read", "t"], ["create"], ["import", "t"], ["drop", "a", "b"],
                       ["tables", "--what"], ["--output", "xml", "tables"], ["--nonsense"], ["write", "t", "[1,"],
-                      ["import", "t", "f", "--format", "xml"], ["--timeout", "-1", "tables"]):
+                      ["import", "t", "f", "--format", "xml"], ["--timeout", "-1", "tables"],
+                      ["create", "t", "--shards", "abc"], ["create", "t", "--ttl", "1x"],
+                      ["write", "t", "1", "2", "--ttl", ""]):
             with self.subTest(words):
                 self.assertEqual(shell(*words).returncode, 2)
+
+    def test_an_option_that_is_no_number_is_named(self):
+        self.run_fails(2, "--shards: 'abc' is no number", "create", "t", "--shards", "abc")
+        self.run_fails(1, "at most a century", "create", "t", "--ttl", "1e300")
 
     def test_no_node_is_3(self):
         with socket.socket() as closed:
