@@ -102,6 +102,7 @@ enum expr_op {
     EXPR_SQL_GT,
     EXPR_SQL_GE,
     EXPR_SQL_IN,      /* the first argument among the others */
+    EXPR_SQL_IN_LIST, /* the compiler's own: a long one of literals */
     EXPR_SQL_LIKE,    /* value, pattern                      */
     EXPR_SQL_IS_NULL, /* never unknown                       */
     EXPR_SQL_ADD,

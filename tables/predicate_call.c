@@ -513,6 +513,9 @@ bool call_binary(struct run *r, unsigned op, const struct slot *x, const struct 
     case EXPR_MAP_GET:
     case EXPR_IS_MAP_KEY:
         return map_call(r, op, x, y, out);
+    case EXPR_SQL_IN_LIST:
+        *out = list_holds(r, x, y);
+        return true;
     case EXPR_SQL_LIKE:
         *out = like(r, x, y);
         return true;

@@ -160,10 +160,34 @@ static struct operand gen_logic(struct compiler *c, const struct expr *e, unsign
     return ON_STACK;
 }
 
+enum { LIST_MIN = 8 }; /* values of an `in` that are searched, not tried one by one */
+
+static bool is_list(const struct expr *e) {
+    bool literals = e->op == EXPR_SQL_IN && e->count > LIST_MIN;
+
+    for (uint16_t i = 1; i < e->count && literals; i++)
+        literals = e->arg[i]->op == EXPR_LITERAL;
+    return literals;
+}
+
+static struct operand gen_list(struct compiler *c, const struct expr *e, unsigned depth) {
+    struct operand x = gen(c, e->arg[0], depth);
+    struct value list = list_literal(c, e);
+
+    c->visits += e->count - 1u;
+    if (c->visits > EXPR_NODES_MAX)
+        compiler_fail(c, EG_TOO_LARGE, "more than %d terms", EXPR_NODES_MAX);
+    if (c->err != EG_OK)
+        return ON_STACK;
+    return emit_call(c, EXPR_SQL_IN_LIST, x, add_literal(c, list), 0);
+}
+
 static struct operand gen_call(struct compiler *c, const struct expr *e, unsigned depth) {
     struct operand x;
     struct operand y;
 
+    if (is_list(e))
+        return gen_list(c, e, depth);
     switch (predicate_call_shape(e->op)) {
     case CALL_UNARY:
         check_count(c, e, e->count == 1);

@@ -214,6 +214,21 @@ static void sort(struct value *v, uint32_t count) {
     }
 }
 
+uint32_t values_sort(struct value *v, uint32_t count) {
+    uint32_t kept = 1;
+    bool sorted = true;
+
+    for (uint32_t i = 1; i < count && sorted; i++)
+        sorted = value_compare(v[i - 1], v[i]) < 0;
+    if (sorted)
+        return count;
+    sort(v, count);
+    for (uint32_t i = 1; i < count; i++)
+        if (!value_equal(v[i], v[kept - 1]))
+            v[kept++] = v[i];
+    return kept;
+}
+
 /* ---- sets ---------------------------------------------------------------------------------- */
 
 bool domain_is_known(const struct domain *d) {
@@ -230,7 +245,6 @@ struct value *domain_room(struct compiler *c, uint32_t count) {
 
 struct domain domain_of_values(struct value *values, uint32_t count) {
     struct domain hull;
-    uint32_t kept = 1;
 
     if (count == 0)
         return domain_of_nothing();
@@ -242,11 +256,7 @@ struct domain domain_of_values(struct value *values, uint32_t count) {
         }
         return hull;
     }
-    sort(values, count);
-    for (uint32_t i = 1; i < count; i++)
-        if (!value_equal(values[i], values[kept - 1]))
-            values[kept++] = values[i];
-    return domain_of_points(values, kept);
+    return domain_of_points(values, values_sort(values, count));
 }
 
 void domain_intersect(struct domain *into, const struct domain *with) {

@@ -171,6 +171,15 @@ void compiler_end(struct compiler *c);
 /* Merge what this clause says of its fields with what the clauses before it said. */
 void known_add_clause(struct compiler *c, const struct clause *clause);
 
+/* The literals of a long `in` as one, a binary; x is among them, not, or nil. */
+struct value list_literal(struct compiler *c, const struct expr *e);
+bool list_check(const uint8_t *at);
+struct run;
+struct slot list_holds(struct run *r, const struct slot *x, const struct slot *y);
+
+/* Ascending, each once; returns how many are left. */
+uint32_t values_sort(struct value *v, uint32_t count);
+
 /* Sets of values in the making: their points are in the arena, and theirs to change. */
 bool domain_is_known(const struct domain *d);
 struct domain domain_of_value(struct value v);

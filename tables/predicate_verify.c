@@ -194,6 +194,9 @@ static bool verify_call(struct walk *w, const struct code *c) {
         break;
     case CALL_BINARY:
         ok = operand(w, c->y_from, c->y) && operand(w, c->x_from, c->x);
+        if (c->op == EXPR_SQL_IN_LIST)
+            ok = ok && c->y_from == FROM_LITERAL && w->p->literal[c->y].form == SLOT_AT &&
+                 list_check(w->p->literal[c->y].at);
         break;
     case CALL_STACK:
         ok = take(w, c->count);

@@ -111,7 +111,7 @@ class Generator:
             column = self.rng.choice(c.all + [c.key] * 3)
             if self.rng.random() < 0.3:  # the same with or
                 return " or ".join(f"{column} = {self.say(self.any())}" for _ in range(self.rng.randrange(2, 5)))
-            values = ", ".join(self.say(self.any()) for _ in range(self.rng.randrange(1, 5)))
+            values = ", ".join(self.say(self.any()) for _ in range(self.rng.choice([1, 2, 3, 4, 12])))
             return f"{column} {no}in ({values})"
         if kind == 1:
             return f"{self.rng.choice(c.strings)} {no}like {literal(self.rng.choice(PATTERNS))}"

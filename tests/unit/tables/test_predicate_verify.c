@@ -52,6 +52,18 @@ static eg_err verify(const struct code *code, uint32_t count) {
 #define ADD                                                                                        \
     { .op = EXPR_ADD, .x_from = STACK, .y_from = STACK }
 
+Test(predicate_verify, a_list_is_whole_or_refused) {
+    static const uint8_t good[] = {0xc4, 10, 0, 1, 0, 0, 0, 9, 0, 0, 0, 7};
+    uint8_t list[sizeof good];
+
+    cr_expect(list_check(good));
+    for (size_t at = 0; at < sizeof good; at++) {
+        memcpy(list, good, sizeof good);
+        list[at] ^= 1;
+        cr_expect(!list_check(list) || at == 2 || at == sizeof good - 1, "%zu", at);
+    }
+}
+
 Test(predicate_verify, what_ends_well_passes) {
     PASSES(END);
     PASSES(CLAUSE(2), YIELD(FROM_RECORD, 0), END);
@@ -103,6 +115,10 @@ Test(predicate_verify, the_stack_holds_what_is_taken) {
     REFUSES(CLAUSE(5), BODY, PUSH(FIELD, 0), {.op = EXPR_MAP, .count = 1}, YIELD(STACK, 0), END);
     REFUSES(CLAUSE(4), BODY, {.op = EXPR_BINARY_PART, .count = 0}, YIELD(STACK, 0), END);
     REFUSES(CLAUSE(4), BODY, {.op = EXPR_SQL_IN, .count = 0}, YIELD(STACK, 0), END);
+    REFUSES(CLAUSE(4), BODY, {.op = EXPR_SQL_IN_LIST, .x_from = FIELD, .y_from = LITERAL},
+            YIELD(STACK, 0), END);
+    REFUSES(CLAUSE(4), BODY, {.op = EXPR_SQL_IN_LIST, .x_from = FIELD, .y_from = FIELD},
+            YIELD(STACK, 0), END);
     REFUSES(CLAUSE(4), PUSH(FIELD, 0), BODY, YIELD(STACK, 0), END);
 }
 
