@@ -125,7 +125,8 @@ static eg_err check_ttl(struct rpc_call *c, struct value v) {
     double seconds;
 
     if (!value_get_double(v, &seconds) || !schema_ttl_ms(seconds, &c->options.ttl_ms))
-        return err_note(c->note, EG_BAD_REQUEST, "ttl is a number of seconds above 0, at most a century");
+        return err_note(c->note, EG_BAD_REQUEST,
+                        "ttl is a number of seconds above 0, at most a century");
     return EG_OK;
 }
 
