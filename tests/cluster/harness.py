@@ -110,9 +110,9 @@ def shadow():
 class Node:
     """engramd on free ports."""
 
-    def __init__(self, *flags, data=None, env=None):
+    def __init__(self, *flags, data=None, env=None, prefix=(), listen="127.0.0.1:0"):
         self.log = tempfile.TemporaryFile()
-        command = [BIN / "engramd", "--listen", "127.0.0.1:0", *flags]
+        command = [*prefix, BIN / "engramd", "--listen", listen, *flags]
         command += ["--data", data] if data else []
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self.log, text=True,
@@ -149,6 +149,83 @@ class Node:
         code = self.process.wait(ANSWER_SECONDS)
         self.process.stdout.close()
         return code
+
+
+class Cluster:
+    """Nodes n1, n2, ... that know of each other; on loopback, or each on a machine of a Lan, which
+    speak directly or (proxied) through a LinkProxy before each."""
+
+    def __init__(self, test, count, discs=True, proxied=False, lan=None, flags=()):
+        self.test, self.count, self.discs, self.lan, self.flags = test, count, discs, lan, flags
+        self.names = [f"n{number + 1}" for number in range(count)]
+        self.cookie = test.file("cookie", "a secret of this test\n")
+        self.cookie.chmod(0o600)
+        self.proxies = [self.proxy(number) for number in range(count)] if proxied else []
+        self.nodes, self.peers = [None] * count, [None] * count
+        for number in range(count):
+            self.start(number)
+
+    def proxy(self, number):
+        from link_proxy import LinkProxy
+        proxy = LinkProxy(self.names, seed=number + 1)
+        self.test.addCleanup(proxy.close)
+        return proxy
+
+    def data(self, number):
+        return self.test.dir / self.names[number]
+
+    def start(self, number):
+        """Start it, or start it again: under its old name and address, on its old disc."""
+        host = "127.0.0.1" if self.lan is None else self.lan.address(number)
+        listen = self.peers[number] or f"{host}:0"
+        flags = ["--name", self.names[number], "--peer-listen", listen, "--cookie-file", self.cookie]
+        if self.proxies:
+            flags += ["--advertise", self.proxies[number].address]
+        for other, address in enumerate(self.peers):
+            if address is not None and other != number:
+                flags += ["--join", self.proxies[other].address if self.proxies else address]
+        where = {} if self.lan is None else {"prefix": self.lan.prefix(number),
+                                             "listen": f"unix:{self.data(number)}.socket"}
+        self.nodes[number] = self.test.node(*flags, *self.flags, **where,
+                                            data=self.data(number) if self.discs else None)
+        self.peers[number] = self.nodes[number].ready["peer"].split(",")[0]
+        if self.proxies:
+            self.proxies[number].target = self.peers[number]
+        return self.nodes[number]
+
+    def kill(self, number):
+        self.nodes[number].kill()
+
+    def wipe(self, number):
+        shutil.rmtree(self.data(number))
+
+    def client(self, number):
+        return self.nodes[number].client()
+
+    def status(self, number):
+        client = self.client(number)
+        try:
+            return client.call("cluster_status")
+        finally:
+            client.close()
+
+    def in_one_view(self, members=None):
+        """Do these nodes (by number; all) serve in one view that has just them?"""
+        members = range(self.count) if members is None else members
+        wanted = {self.names[number] for number in members}
+        views = set()
+        for number in members:
+            try:
+                status = self.status(number)
+            except (OSError, Refused):
+                return False
+            if {m["name"] for m in status["members"] if m["state"] == "up"} != wanted:
+                return False
+            views.add(str(status["view"]))
+        return len(views) == 1
+
+    def wait_for_view(self, members=None):
+        eventually(lambda: self.in_one_view(members), f"one view of {members or 'all'}")
 
 
 def shell(*words, node=None, stdin=None, env=None, timeout=ANSWER_SECONDS, text=True):
