@@ -152,7 +152,7 @@ void swim_say_self(struct swim *s, enum swim_state state) {
         entry_tell(s, self);
 }
 
-static void claim_of_ourselves(struct swim *s, const struct swim_claim *c) {
+static void claim_of_ourselves(struct swim *s, uint64_t from, const struct swim_claim *c) {
     struct swim_entry *self = swim_self(s);
     enum swim_state before = self->m.state;
 
@@ -180,6 +180,8 @@ static void claim_of_ourselves(struct swim *s, const struct swim_claim *c) {
         s->health = EG_MIN(s->health + 1, SWIM_HEALTH_MAX);
         swim_tell_linked(s, self);
 #endif
+    } else if ((c->state == SWIM_SUSPECT || c->state == SWIM_DOWN) && from != self->m.info.id) {
+        swim_send_one(s, from, self); /* it has missed what we said since */
     }
 }
 
@@ -239,7 +241,7 @@ void swim_claim_take(struct swim *s, uint64_t from, const struct swim_claim *c) 
     struct swim_entry *e = swim_entry_find(s, c->info.id);
 
     if (e == swim_self(s)) {
-        claim_of_ourselves(s, c);
+        claim_of_ourselves(s, from, c);
         return;
     }
     if (e == NULL) {

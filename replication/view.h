@@ -4,24 +4,28 @@
  * shard, which copies must acknowledge, which requests are still good.  A machine
  * without clock or network, as swim.h.
  *
- *     alone --> PROPOSE(id, members) --> each: stop granting, flush, PREPARED(id, what I have)
- *                 |                                                   |
- *           somebody silent or against: a smaller or other set   all have: COMMIT(id, what all
- * have)
+ *     PROPOSE(id, members) --> each: stop granting, flush --> PREPARED(id, what I have)
+ *                 |                                                  |
+ *      somebody silent or against: another set       all have: COMMIT(id, what all have)
  *
  *     state      hears                      does
- *     SERVING    PROPOSE of a better view   ops->stop(); when view_stopped(): PREPARED, -> PREPARED
- *     SERVING    reachable set changed      principal: propose after a settling time
+ *     SERVING    PROPOSE of a better view   ops->stop(); at view_stopped(): PREPARED, -> PREPARED
+ *     SERVING    its view is broken, or     the least id of the set that it should be proposes,
+ *                could have more members    after a settling time; the others wait for that
  *     PREPARED   COMMIT                     ops->install(), -> SERVING
  *     PREPARED   nothing for a while        forget it: it serves nobody until it is in a view again
  *
- * Proposer is the principal: the smallest id of a set whose members all reach each other, by
- * what each has told of its own links (both directions are asked for: one-way links do not
- * count).  A view needs every one of its members, not a majority: any connected set serves.
- * Where two views meet, the one with the greater (epoch, id) invites.  A node never grants in
- * its old view after it said PREPARED, and survivors of a death agree before any serves
- * alone.  Views of changing sets are not made more often than VIEW_AGE_MIN_MS, doubling up
- * to VIEW_AGE_MAX_MS while links flap, so that partial failures do not make them thrash.
+ * Every node tells those whom it reaches whom it reaches, and which view it is in.  A set is
+ * one whose members all reach each other by what each has told (both directions count, so a
+ * one-way link is none); it is grown from the present view, so that partial failures leave
+ * views as they are.  A view is broken where a member cannot be reached, or tells that it is
+ * in none or a later one.  A view needs every one of its members, not a majority: any
+ * connected set serves.  Whoever is in a whole view leaves it for a larger one only, or at the
+ * word of one of its members: so in a network that stays as it is, changes come to an end.
+ * Views do not grow before they are VIEW_AGE_MIN_MS old, and a link that keeps breaking does not
+ * count before it has lasted as long, both doubling up to VIEW_AGE_MAX_MS.  A node never grants in
+ * its old view after it said PREPARED, and survivors of a death agree before any of them serves
+ * alone.
  *
  * What a member has (`lineage`): the last view that it was a whole part of.  Copies of one
  * lineage differ by what was under way only; others must catch up first (replica.h).
@@ -36,11 +40,12 @@
 #include "replication/node_info.h"
 
 enum {
-    VIEW_PREPARE_MS = 500,  /* for all to answer a proposal; stopping is quick            */
+    VIEW_PREPARE_MS = 500, /* for all to answer a proposal; doubles while somebody is silent */
+    VIEW_PREPARE_MS_MAX = 8000,
     VIEW_SETTLE_MS = 100,   /* several changes at once make one view                      */
     VIEW_AGE_MIN_MS = 1000, /* of a view, before links that came back make a new one       */
-    VIEW_AGE_MAX_MS = 30000,
-    VIEW_REPORT_BYTES_MAX = 1 << 20, /* what a member says it has                            */
+    VIEW_AGE_MAX_MS = 15000,
+    VIEW_REPORT_BYTES_MAX = 256 << 10, /* what a member says it has: all fit one frame       */
 };
 
 struct view_id {
@@ -89,14 +94,20 @@ EG_MUST_USE eg_err views_open(struct views **out, struct alloc *a, const struct 
                               uint64_t epoch, const struct view_ops *ops, void *user);
 void views_close(struct views *v);
 
-uint64_t views_tick(struct views *v, uint64_t now_ms); /* when next */
+/* Time passes; returns when it wants to be called next.  Also after every other call. */
+uint64_t views_tick(struct views *v, uint64_t now_ms);
 void views_receive(struct views *v, uint64_t from, struct value payload, uint64_t now_ms);
-/* This node may act with these (up, linked, not leaving, incarnations as linked); told at every
- * change.  Each node tells the others of its own set. */
+/* This node may act with these, by id (up or only suspect, linked, incarnations as linked); said at
+ * every change, and without one whose link has broken in between.  Each node tells the
+ * others of its own set. */
 void views_reach(struct views *v, const struct node_info *others, uint32_t count, uint64_t now_ms);
 void view_stopped(struct views *v, struct view_id proposed, uint64_t now_ms);
 /* Ask for a new view of the same members: reports have changed (a copy has become whole). */
 void views_renew(struct views *v, uint64_t now_ms);
+
+/* Messages that were malformed. */
+uint64_t views_dropped(const struct views *v);
+uint64_t views_epoch(const struct views *v); /* the highest that was seen */
 
 /* NULL: none at the moment. */
 const struct view *views_now(const struct views *v);

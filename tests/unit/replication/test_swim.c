@@ -89,6 +89,26 @@ Test(swim, a_short_stop_is_refuted) {
     swim_world_fini(&w);
 }
 
+/* Whoever accuses it of an old version has missed what it said since. */
+Test(swim, one_who_is_accused_of_old_says_again_what_it_said_since) {
+    struct swim_world w;
+    char text[256];
+    uint8_t buffer[512];
+    uint64_t frames;
+
+    meet(&w, 2);
+    swim_say(w.node[1].swim, SWIM_UP, w.net.now_ms);
+    swim_world_run(&w, 1000);
+    snprintf(text, sizeof text, "[4, [['node-1', %llu, 'a:1', false, 100], %d, 0, 0, []]]",
+             (unsigned long long) w.node[1].info.incarnation, SWIM_SUSPECT);
+    frames = w.net.frames[1];
+    swim_receive(w.node[1].swim, w.node[0].info.id, text_value(buffer, sizeof buffer, text),
+                 w.net.now_ms, 0);
+    cr_assert_eq(w.net.frames[1], frames + 1);
+    cr_assert_eq(swim_dropped(w.node[1].swim), 0);
+    swim_world_fini(&w);
+}
+
 Test(swim, a_slow_member_takes_nobody_down) {
     struct swim_world w;
 
