@@ -7,6 +7,7 @@
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
 #include "tables/catalog_private.h"
+#include "tables/shard_copy.h"
 #include "tables/watch_private.h"
 
 #include <string.h>
@@ -58,6 +59,8 @@ static void free_all(struct catalog *c) {
     names_fini(&c->names);
     epoch_bin_drain(&c->bin);
     watch_hub_close(c->world.watch);
+    if (c->world.origins != NULL)
+        origins_close(c->world.origins);
     close_scratch(&c->world);
     alloc_put(c->world.o.alloc, c, sizeof *c);
 }
@@ -175,6 +178,8 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
         goto free_catalog;
     err = open_scratch(&c->world);
     if (err == EG_OK)
+        err = origins_open(&c->world.origins, o->alloc, o->disc, o->env, note);
+    if (err == EG_OK)
         err = start_tree(c, f);
     if (err == EG_OK)
         err = catalog_recover(c, f, note);
@@ -232,6 +237,19 @@ eg_err catalog_names(struct catalog *c, struct buffer *result) {
         value_put_text(&w, schema_of(tables[i])->name.text);
     result->size_bytes += w.need_bytes;
     return EG_OK;
+}
+
+void catalog_set_copies(struct catalog *c, const struct shard_copy_ops *ops, void *user) {
+    c->world.copy_user = user;
+    c->world.copy_ops = ops;
+}
+
+struct origins *catalog_origins(struct catalog *c) {
+    return c->world.origins;
+}
+
+uint32_t catalog_tables(struct catalog *c, struct table *const **tables) {
+    return names_all(&c->names, tables);
 }
 
 void catalog_set_route(struct catalog *c, struct table_route *r) {

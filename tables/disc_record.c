@@ -231,6 +231,55 @@ eg_err disc_record_del_index(struct disc_batch *b, struct disc_table *t, uint32_
     return batch_key(b, DISC_DEL, t, (struct row){shard, DISC_ROW_INDEX, x, bag}, rec);
 }
 
+/* The row of a grave in the batch's next change; NULL: no memory. */
+static uint8_t *batch_grave(struct disc_batch *b, uint32_t shard, struct value v, bool bag,
+                            size_t value_bytes, size_t *key_bytes) {
+    size_t room_bytes = 2 * (size_t) v.size_bytes + KEY_ROOM_BYTES + DISC_TAIL_BYTES;
+
+    for (;;) {
+        uint8_t prefix[DISC_PREFIX_BYTES];
+        uint8_t *room = disc_batch_room(b, room_bytes, value_bytes);
+        struct span s = {room, room_bytes, 0};
+
+        if (room == NULL)
+            return NULL;
+        span_put(&s, prefix, disc_row_prefix(prefix, shard, DISC_ROW_GRAVE));
+        span_put_sortable(&s, bag ? value_of(value_iter_of(v).at) : v);
+        if (bag)
+            span_put_tail(&s, v);
+        *key_bytes = s.used_bytes;
+        if (EG_LIKELY(s.used_bytes <= room_bytes))
+            return room;
+        room_bytes = s.used_bytes;
+    }
+}
+
+eg_err disc_record_put_grave(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                             struct value v, bool bag, struct record_version version) {
+    size_t key_bytes, value_bytes = VALUE_HEADER_BYTES + (size_t) v.size_bytes;
+    uint8_t *at = batch_grave(b, shard, v, bag, value_bytes, &key_bytes);
+
+    if (at == NULL)
+        return EG_MEMORY;
+    at += key_bytes;
+    *at++ = DISC_RECORD_FORMAT;
+    at = put_le64(at, version.hlc);
+    at = put_le64(at, version.dot);
+    memcpy(at, v.at, v.size_bytes);
+    disc_batch_commit(b, DISC_PUT, t, key_bytes, value_bytes);
+    return EG_OK;
+}
+
+eg_err disc_record_del_grave(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                             struct value v, bool bag) {
+    size_t key_bytes;
+
+    if (batch_grave(b, shard, v, bag, 0, &key_bytes) == NULL)
+        return EG_MEMORY;
+    disc_batch_commit(b, DISC_DEL, t, key_bytes, 0);
+    return EG_OK;
+}
+
 eg_err disc_record_put_clock(struct disc_batch *b, struct disc_table *t, uint32_t shard,
                              struct disc_bytes clock) {
     uint8_t key[DISC_PREFIX_BYTES];
@@ -287,5 +336,21 @@ eg_err disc_record_read(struct disc_record *out, struct disc_bytes value, uint32
     out->version = (struct record_version){get_le64(at + 1), get_le64(at + 9)};
     out->expiry_ms = at[0] & DISC_RECORD_EXPIRES ? get_le64(at + VALUE_HEADER_BYTES) : 0;
     out->array = array;
+    return EG_OK;
+}
+
+eg_err disc_record_read_grave(struct disc_bytes row, struct record_version *version,
+                              struct value *v) {
+    size_t value_bytes, used_bytes;
+
+    if (row.size_bytes <= VALUE_HEADER_BYTES || row.at[0] != DISC_RECORD_FORMAT)
+        return EG_CORRUPT;
+    value_bytes = row.size_bytes - VALUE_HEADER_BYTES;
+    if (value_bytes > RECORD_SIZE_MAX ||
+        value_scan(row.at + VALUE_HEADER_BYTES, value_bytes, &used_bytes) != EG_OK ||
+        used_bytes != value_bytes)
+        return EG_CORRUPT;
+    *version = (struct record_version){get_le64(row.at + 1), get_le64(row.at + 9)};
+    *v = (struct value){row.at + VALUE_HEADER_BYTES, (uint32_t) value_bytes};
     return EG_OK;
 }

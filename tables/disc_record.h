@@ -4,9 +4,11 @@
  *       clock     kind 1                         the shard's clock, opaque bytes
  *       record    kind 2, sortable(key)          in a bag also sortable(the other fields)
  *       index     kind 3, its id 2, sortable(part) ..., record's own row key after kind
+ *       grave     kind 4, as the record's that it stands for (shard_copy.h)
  *
  *     record    | format 1 | hlc 8 | dot 8 | [expiry 8] | MessagePack array |
  *     index     the value is empty
+ *     grave     | format 1 | hlc 8 | dot 8 | key, of a bag the record |
  *
  * The shard stands first because whole shards are what is read back (in parallel),
  * cleared (one range), and later moved between nodes; the number of shards of a
@@ -26,7 +28,13 @@
 #include "tables/index_spec.h"
 #include "tables/record.h"
 
-enum disc_row_kind { DISC_ROW_CLOCK = 1, DISC_ROW_RECORD, DISC_ROW_INDEX, DISC_ROW_END };
+enum disc_row_kind {
+    DISC_ROW_CLOCK = 1,
+    DISC_ROW_RECORD,
+    DISC_ROW_INDEX,
+    DISC_ROW_GRAVE,
+    DISC_ROW_END
+};
 
 enum {
     DISC_RECORD_FORMAT = 1,
@@ -44,7 +52,7 @@ EG_MUST_USE eg_err disc_record_del(struct disc_batch *b, struct disc_table *t, u
                                    const struct record *rec, bool bag);
 EG_MUST_USE eg_err disc_record_put_clock(struct disc_batch *b, struct disc_table *t, uint32_t shard,
                                          struct disc_bytes clock);
-/* All records and index rows of the shard; the clock stays. */
+/* All records, index rows and graves of the shard; the clock stays. */
 EG_MUST_USE eg_err disc_record_clear(struct disc_batch *b, struct disc_table *t, uint32_t shard);
 
 /* Index rows, which only disc_only tables have on disc: RAM indexes are rebuilt. */
@@ -57,6 +65,12 @@ EG_MUST_USE eg_err disc_record_del_index(struct disc_batch *b, struct disc_table
 /* All rows of one index of the shard. */
 EG_MUST_USE eg_err disc_record_drop_index(struct disc_batch *b, struct disc_table *t,
                                           uint32_t shard, uint32_t id);
+
+/* The grave of a key, of a bag's record. */
+EG_MUST_USE eg_err disc_record_put_grave(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                         struct value v, bool bag, struct record_version version);
+EG_MUST_USE eg_err disc_record_del_grave(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                         struct value v, bool bag);
 
 /* ---- row keys, for look-ups --------------------------------------------- */
 
@@ -89,5 +103,9 @@ struct disc_record {
 /* EG_CORRUPT: not a record of a table with `arity` attributes (0: any). */
 EG_MUST_USE eg_err disc_record_read(struct disc_record *out, struct disc_bytes value,
                                     uint32_t arity);
+
+/* EG_CORRUPT: no grave. */
+EG_MUST_USE eg_err disc_record_read_grave(struct disc_bytes row, struct record_version *version,
+                                          struct value *v);
 
 #endif /* TABLES_DISC_RECORD_H */

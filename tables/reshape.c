@@ -8,6 +8,7 @@
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
 #include "tables/shard_actor.h"
+#include "tables/shard_copy.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -401,6 +402,12 @@ static void try_freeze(struct shard *s) {
 
     if (p->err == EG_OK && (s->log.refused || p->to->log.refused))
         fail(p, err_note(&note, EG_DISC, "the disc refused"), &note);
+    if (p->err == EG_OK && s->copy != NULL) {
+        eg_err err = shard_copy_move(s, p->to);
+        if (err != EG_OK)
+            fail(p, err, &note);
+        shard_turn_end(p->to);
+    }
     if (p->err != EG_OK || !shard_log_idle(&s->log) || !shard_log_idle(&p->to->log))
         return;
     let_go(s);
@@ -421,6 +428,8 @@ static void try_abandon(struct actor *self, struct shard *s) {
 
     if (l->in_flight && !l->refused)
         return;
+    if (s->copy == NULL && p->to->copy != NULL && shard_copy_move(p->to, s) != EG_OK)
+        return; /* no memory: the tick tries again */
     if (p->to->shadow)
         let_go(s);
     s->reshape = NULL;

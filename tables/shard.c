@@ -16,6 +16,7 @@
 #include "tables/recover.h"
 #include "tables/reshape.h"
 #include "tables/shard_actor.h"
+#include "tables/shard_copy.h"
 #include "tables/shard_index.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
@@ -78,8 +79,15 @@ eg_err shard_open(struct shard *s, struct table *t, uint32_t number) {
     err = shard_index_open(s, schema);
     if (err != EG_OK)
         goto close_store;
+    s->sequence = dot_make(t->world->origins->own, 0);
+    if (origins_met(t->world->origins))
+        err = shard_copy_open(s);
+    if (err != EG_OK)
+        goto close_indexes;
     return EG_OK;
 
+close_indexes:
+    shard_index_close(s);
 close_store:
     s->store->ops->close(s->store);
     epoch_bin_discard(&s->bin);
@@ -122,6 +130,7 @@ void shard_give_up(struct shard *s, struct store_snapshot *p) {
 }
 
 void shard_close(struct shard *s) {
+    shard_copy_close(s);
     shard_thaw(s);
     shard_log_fini(&s->log);
     shard_index_close(s);
@@ -138,21 +147,54 @@ void shard_close(struct shard *s) {
 
 /* ---- recovery ------------------------------------------------------------------ */
 
-void shard_clock_pack(const struct shard *s, uint8_t bytes[SHARD_CLOCK_BYTES]) {
+struct disc_bytes shard_clock_pack(struct shard *s, uint8_t bytes[SHARD_CLOCK_BYTES]) {
+    struct disc_bytes packed = {bytes, SHARD_CLOCK_BYTES};
     uint64_t deadline_ms = atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed);
 
+    if (EG_UNLIKELY(s->copy != NULL)) {
+        packed = shard_copy_pack(s);
+        if (packed.size_bytes == 0)
+            return packed;
+        bytes = (uint8_t *) packed.at;
+    }
     memcpy(bytes, &s->hlc, 8);
     memcpy(bytes + 8, &s->sequence, 8);
     memcpy(bytes + 16, &deadline_ms, 8);
+    return packed;
+}
+
+/* What this node had done before its present start. */
+static eg_err recover_sequence(struct shard *s, uint64_t last) {
+    const struct origins *o = s->table->world->origins;
+
+    if (!origins_met(o)) {
+        s->sequence = last;
+        return EG_OK;
+    }
+    s->sequence = dot_make(o->own, 0);
+    if (dot_sequence(last) == 0)
+        return EG_OK;
+    return shard_clock_add(&s->copy->clock, dot_slot(last), 1, dot_sequence(last));
 }
 
 static eg_err recover_clock(void *ctx, struct disc_bytes clock) {
     struct shard *s = ctx;
 
-    if (clock.size_bytes != SHARD_CLOCK_BYTES)
+    uint64_t last;
+    eg_err err = EG_OK;
+
+    if (clock.size_bytes < SHARD_CLOCK_BYTES)
         return EG_CORRUPT;
     memcpy(&s->hlc, clock.at, 8);
-    memcpy(&s->sequence, clock.at + 8, 8);
+    memcpy(&last, clock.at + 8, 8);
+    if (clock.size_bytes > SHARD_CLOCK_BYTES)
+        err =
+            shard_copy_recover_clock(s, (struct disc_bytes){clock.at + SHARD_CLOCK_BYTES,
+                                                            clock.size_bytes - SHARD_CLOCK_BYTES});
+    if (err == EG_OK)
+        err = recover_sequence(s, last);
+    if (err != EG_OK)
+        return err;
     if (s->table->storage == STORAGE_DISC_ONLY) { /* the others rank what they read */
         uint64_t deadline_ms;
         memcpy(&deadline_ms, clock.at + 16, 8);
@@ -196,6 +238,8 @@ eg_err shard_recover(struct shard *s, void (*progress)(void *context, uint64_t r
         progress(context, recover_count(run));
     }
     recover_close(run);
+    if (err == EG_OK && s->copy != NULL)
+        err = shard_copy_recover_graves(s);
     return err;
 }
 
@@ -206,7 +250,8 @@ eg_err shard_recover(struct shard *s, void (*progress)(void *context, uint64_t r
 static void account(struct shard *s) {
     struct store_stats store = s->store->ops->stats(s->store);
     uint64_t held = s->record_bytes + store.index_bytes + shard_index_bytes(s) +
-                    rank_bytes(&s->by_deadline) + rank_bytes(&s->by_age);
+                    rank_bytes(&s->by_deadline) + rank_bytes(&s->by_age) +
+                    (s->copy == NULL ? 0 : s->copy->graves.bytes);
 
     memory_book(&s->node_account, (int64_t) (held + s->bin.retired_bytes + store.kept_bytes));
     memory_book(&s->table_account, (int64_t) held);
@@ -250,11 +295,12 @@ void shard_turn_end(struct shard *s) {
     if (s->log.disc != NULL) {
         uint8_t clock[SHARD_CLOCK_BYTES];
 
-        shard_clock_pack(s, clock);
-        shard_log_flush(&s->log, (struct disc_bytes){clock, sizeof clock});
+        shard_log_flush(&s->log, shard_clock_pack(s, clock));
     }
     if (EG_UNLIKELY(s->reshape != NULL))
         reshape_turn_end(s);
+    if (EG_UNLIKELY(s->copy != NULL) && shard_copy_has_news(s))
+        shard_copy_tell(s);
     shard_unique_leave(s);
     ask_tick(s);
 }
@@ -269,12 +315,32 @@ static void refuse(struct actor *self, const struct message *m, eg_err err, cons
     actor_reply_bytes(self, m->from, m->ref, err, why, strlen(why));
 }
 
+/* The answer of a change waits for the other copies; they wait for its disc where it is sync. */
+static void hold(struct actor *self, struct shard *s, const struct message *m,
+                 const struct buffer *result) {
+    struct runtime *rt = actor_runtime(self);
+    struct world *w = s->table->world;
+    struct message *reply = message_copy(rt, MESSAGE_REPLY, result->at, result->size_bytes);
+
+    if (reply != NULL) {
+        reply->tag = EG_OK;
+        if (w->copy_ops != NULL && w->copy_ops->hold(w->copy_user, self, s, m->from, m->ref, reply))
+            return;
+        message_free(rt, reply);
+    }
+    refuse(self, m, EG_IN_DOUBT, "out of memory while waiting for other copies");
+}
+
 /* The answer of a change to a sync table waits for the disc. */
 static void answer(struct actor *self, struct shard *s, const struct message *m, bool changed,
                    const struct buffer *result) {
     struct runtime *rt = actor_runtime(self);
     struct message *reply;
 
+    if (changed && role_of(s) == SHARD_MASTER) {
+        hold(self, s, m, result);
+        return;
+    }
     if (!changed || !s->log.sync) {
         actor_reply_bytes(self, m->from, m->ref, EG_OK, result->at, result->size_bytes);
         return;
@@ -496,10 +562,24 @@ static void try_stop(struct actor *self, struct shard *s) {
     actor_exit_normal(self);
 }
 
+/* What others say of their copies.  A table that has changed its shape goes on in another. */
+static void shard_copy_receive(struct actor *self, struct shard *s, struct message *m) {
+    const struct world *w = s->table->world;
+
+    if (reshape_holds(s) && s->copy == NULL && origins_met(w->origins)) {
+        actor_keep(self, m);
+        (void) runtime_send(actor_runtime(self), m->from, shard_pid(s->reshape->to), m);
+    } else if (w->copy_ops != NULL) {
+        w->copy_ops->receive(w->copy_user, self, s, m);
+    }
+}
+
 static void shard_receive(struct actor *self, void *state, struct message *m) {
     struct shard *s = ((struct shard_actor *) state)->shard;
 
-    if (m->kind == MESSAGE_CALL && m->tag == SHARD_STOP) {
+    if (m->tag >= SHARD_COPY_FIRST && m->kind == MESSAGE_REPLY) {
+        shard_copy_receive(self, s, m);
+    } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_STOP) {
         s->stop_call = (struct shard_call){true, m->from, m->ref};
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_INDEX_BUILD) {
         begin_build(self, s, m);
@@ -558,6 +638,8 @@ static eg_err shard_init(struct actor *self, void *state, const void *arg) {
     if (s->build_call.open)
         shard_next_step(self);
     reshape_resume(self, s);
+    if (s->copy != NULL && s->table->world->copy_ops != NULL)
+        s->table->world->copy_ops->resume(s->table->world->copy_user, self, s);
     if (wants_tick(s)) /* recovered records may expire before anyone asks */
         start_tick(self, s);
     return EG_OK;

@@ -38,6 +38,7 @@
 struct child_spec;
 struct index;
 struct reshape_part;
+struct shard_copy;
 struct table;
 
 enum {
@@ -47,7 +48,7 @@ enum {
     SHARD_PURGE_BATCH = 128,          /* expired records removed before a request is run */
     SHARD_PURGE_ROWS = 1024,          /* of a disc_only table, looked at in one tick       */
     SHARD_PURGE_FAULT_MS = 60 * 1000, /* then again, where a row could not be read */
-    SHARD_CLOCK_BYTES = 24,           /* what is stored beside the records               */
+    SHARD_CLOCK_BYTES = 24, /* what is stored beside the records; of a copy more (shard_copy.h) */
 };
 
 /* One index of the shard.  Readers may use it when it is `whole`. */
@@ -93,7 +94,7 @@ struct shard {
     /* The owner's: first what each write changes, on two lines of its own. */
     _Alignas(2 * EG_CACHE_LINE) struct epoch_bin bin;
     uint64_t hlc;          /* the last stamp given                         */
-    uint64_t sequence;     /* the last dot's                               */
+    uint64_t sequence;     /* the last dot: slot and sequence (origin.h)   */
     uint64_t record_bytes; /* of the records there are                     */
     uint32_t turns;
     bool ticking; /* a tick is on its way: time passes for this shard */
@@ -101,6 +102,7 @@ struct shard {
 
     _Alignas(EG_CACHE_LINE) struct slab *slab;
     struct reshape_part *reshape; /* NULL, or into what it is being turned (reshape.h)  */
+    struct shard_copy *copy;      /* NULL: no other node can know of it (shard_copy.h)  */
     bool shadow;                  /* it is being filled by another's owner              */
     uint64_t accounted_bytes;     /* record_bytes when the accounts were last told */
     struct memory_account node_account;
@@ -142,6 +144,7 @@ struct shard_turn {
     bool gated;       /* who runs it holds the gates of all values it changes        */
     bool taking_back; /* a change that was refused in the middle: limits do not apply */
     bool leaving;     /* what is removed goes by itself: its time is over, or its room */
+    bool remote;      /* a change of elsewhere: it keeps its version and nothing refuses it */
     struct record_version version; /* of a record that is only copied; 0: the next one */
 };
 
@@ -168,7 +171,9 @@ EG_MUST_USE eg_err shard_store(struct shard_turn *t, struct value array, uint64_
 EG_MUST_USE eg_err shard_remove(struct shard_turn *t, const struct key *k,
                                 const struct record *rec);
 EG_MUST_USE eg_err shard_clear(struct shard_turn *t);
-void shard_clock_pack(const struct shard *s, uint8_t bytes[SHARD_CLOCK_BYTES]);
+/* The clock as it goes to the disc: in `bytes`, of a copy in its own memory until it is packed
+ * again.  Size 0: no memory, the disc keeps what it has. */
+struct disc_bytes shard_clock_pack(struct shard *s, uint8_t bytes[SHARD_CLOCK_BYTES]);
 void shard_turn_end(struct shard *s); /* sweep, account, flush the log */
 
 /* When a write of now expires: its own ttl, else the table's; 0: never. */

@@ -2,6 +2,7 @@
 #include "tables/shard.h"
 
 #include "tables/index.h"
+#include "tables/shard_copy.h"
 #include "tables/table_private.h"
 
 /* What the records say that the shard must know. */
@@ -43,6 +44,8 @@ void shard_check(struct shard *s, struct reader *r) {
     struct tally sum = count_records(s, r);
 
     s->store->ops->check(s->store);
+    if (s->copy != NULL)
+        shard_copy_check(s, r);
     EG_ASSERT(sum.count == s->store->ops->stats(s->store).count);
     if (s->table->storage == STORAGE_DISC_ONLY) { /* nothing of it is in memory */
         EG_ASSERT(s->record_bytes == 0);

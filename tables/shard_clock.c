@@ -150,6 +150,14 @@ eg_err shard_clock_add(struct shard_clock *c, uint16_t slot, uint64_t from, uint
     return EG_OK;
 }
 
+void shard_clock_set(struct shard_clock *c, uint16_t slot, uint64_t base) {
+    struct clock_entry *e = entry_of(c, slot);
+
+    EG_ASSERT(e != NULL);
+    EG_ASSERT(e->island_count == 0);
+    e->base = base;
+}
+
 /* ---- asking --------------------------------------------------------------------------------- */
 
 bool shard_clock_covers(const struct shard_clock *c, uint64_t dot) {

@@ -52,6 +52,8 @@ uint64_t shard_clock_base(const struct shard_clock *c, uint16_t slot);
 /* Cover from..to (from >= 1) of a slot.  EG_MEMORY: nothing is changed. */
 EG_MUST_USE eg_err shard_clock_add(struct shard_clock *c, uint16_t slot, uint64_t from,
                                    uint64_t to);
+/* Of a slot that there is, without islands: exactly 1..base. */
+void shard_clock_set(struct shard_clock *c, uint16_t slot, uint64_t base);
 /* Cover what the other does.  EG_MEMORY: some of it. */
 EG_MUST_USE eg_err shard_clock_merge(struct shard_clock *c, const struct shard_clock *other);
 EG_MUST_USE eg_err shard_clock_copy(struct shard_clock *to, const struct shard_clock *from);

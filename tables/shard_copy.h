@@ -7,19 +7,141 @@
  * how-many-th.  The shard's clock says which dots have been applied or are superseded by what
  * was; two copies with equal clocks have equal records.  A delete leaves a grave (key, stamp,
  * dot), so that what it removed does not come back from a copy that was away; a clear
- * leaves one stamp for all.
+ * leaves one stamp for all.  What goes because its time is over is each copy's own affair: its
+ * grave has the version of what went, so nobody need be told.  What a full cache gives up
+ * leaves nothing.
  *
- * Where the table has no other copies none of this costs more than a branch.
+ * A change of elsewhere is applied where it is newer, by stamp and then by origin, than what is
+ * there: record, grave, clear.  So copies that have heard of the same changes are equal, in
+ * whatever order they came.  It is not refused for a limit or a unique index.
+ *
+ * A node that has never known another has none of this: `shard.copy` is NULL, its clock is one
+ * number, and what it removes is gone, for nobody can have it still.
+ *
+ * A change on its way, in a group: an array
+ *
+ *     [0, origin, sequence, hlc, expiry, record]     stored; expiry 0: never
+ *     [1, origin, sequence, hlc, key]                removed; of a bag the record
+ *     [2, origin, sequence, hlc]                     all that is older is removed
  *
  * Invariants (shard_copy_check)
- *   (1) the dot of every record and grave is covered by the clock.
- *   (2) a key has a record or a grave, not both.
+ *   (1) a key has a record or a grave, not both.
+ *   (2) nothing is older than the last clear.
+ *   A record's dot is covered by the clock, but for those that came before their END (replica.h).
  *
- * Threads    The shard's owner, except shard_role(), from any thread.
+ * Threads    The shard's owner.
  */
 #ifndef TABLES_SHARD_COPY_H
 #define TABLES_SHARD_COPY_H
 
+#include "tables/grave.h"
 #include "tables/shard.h"
+#include "tables/shard_clock.h"
+
+struct actor;
+struct catalog;
+struct message;
+
+enum { SHARD_COPY_GROUP_BYTES_MAX = 64 << 20 }; /* of one turn */
+
+struct shard_copy {
+    struct shard_clock clock; /* see shard_copy_clock() */
+    struct graves graves;
+    struct record_version cleared; /* hlc 0: never */
+    struct grave *digging;         /* of the removal under way */
+    struct buffer packed;          /* the clock as it goes to the disc */
+    bool telling;                  /* somebody follows: changes are noted */
+    bool lost;                     /* some could not be: who follows must begin anew */
+    bool held;                     /* an answer waits that a turn's end may let go */
+    uint32_t group_count;          /* of the turn's changes */
+    struct buffer group;           /* one behind the other */
+    uint64_t told;                 /* the own sequence that others know of */
+    void *stream;                  /* replication's own */
+};
+
+/* What replication does with the shards' changes; the shard's owner calls. */
+struct shard_copy_ops {
+    /* A turn has changed something, or `lost` it.  The group is emptied afterwards. */
+    void (*changed)(void *user, struct shard *s);
+    /* A message whose tag is SHARD_COPY_FIRST or above. */
+    void (*receive)(void *user, struct actor *self, struct shard *s, struct message *m);
+    /* A successor has taken the shard over. */
+    void (*resume)(void *user, struct actor *self, struct shard *s);
+    /* The answer of a change waits for other copies: true, and the message is taken. */
+    bool (*hold)(void *user, struct actor *self, struct shard *s, eg_pid to, uint64_t ref,
+                 struct message *reply);
+    void (*close)(void *user, struct shard *s); /* nobody calls any more: free the stream */
+};
+
+enum { SHARD_COPY_FIRST = 0x40000 };
+
+/* NULL: nobody listens; then every shard's copy is as it was at the last call. */
+void catalog_set_copies(struct catalog *c, const struct shard_copy_ops *ops, void *user);
+struct origins *catalog_origins(struct catalog *c);
+/* All tables, by name; valid in the section. */
+uint32_t catalog_tables(struct catalog *c, struct table *const **tables);
+
+/* Begin to keep what copies need.  EG_MEMORY. */
+EG_MUST_USE eg_err shard_copy_open(struct shard *s);
+void shard_copy_close(struct shard *s);
+void shard_set_role(struct shard *s, enum shard_role role);
+enum shard_role shard_role(const struct shard *s); /* any thread */
+
+/* All of the clock, the shard's own changes included. */
+const struct shard_clock *shard_copy_clock(struct shard *s);
+
+/* ---- in the owner's turn, called by its operations (shard_op.c) ------------------------ */
+
+/* A later stamp than anything that is known of the key. */
+/* Before a record is stored: what the disc must forget.  EG_MEMORY. */
+EG_MUST_USE eg_err shard_copy_storing(struct shard_turn *t, struct value array);
+void shard_copy_stored(struct shard_turn *t, struct value array, struct record_version version,
+                       uint64_t expiry_ms);
+/* Before a record is removed; then either of the others. */
+EG_MUST_USE eg_err shard_copy_removing(struct shard_turn *t, const struct key *k,
+                                       const struct record *rec, struct record_version version);
+void shard_copy_removed(struct shard_turn *t);
+void shard_copy_not_removed(struct shard_turn *t);
+/* Before everything is removed: a disc_only table forgets at once, and so must know why at once. */
+EG_MUST_USE eg_err shard_copy_clearing(struct shard_turn *t, struct record_version version);
+void shard_copy_cleared(struct shard_turn *t, struct record_version version);
+
+/* The end of a turn. */
+void shard_copy_tell(struct shard *s);
+static inline bool shard_copy_has_news(const struct shard *s) {
+    return s->copy->group_count != 0 || s->copy->lost;
+}
+
+/* ---- changes of elsewhere ---------------------------------------------------------------- */
+
+/* Apply a group's changes, an array of them, from outside: what is malformed is EG_BAD_REQUEST.
+ * After an error some are applied: the same group may come again.  The caller has asked
+ * shard_ready(), and then covers what they stand for: shard_copy_cover(). */
+EG_MUST_USE eg_err shard_copy_apply(struct shard_turn *t, struct value changes);
+/* All that these stand for has been applied.  EG_MEMORY: some is not covered. */
+EG_MUST_USE eg_err shard_copy_cover(struct shard *s, const struct shard_clock *of);
+EG_MUST_USE eg_err shard_copy_cover_range(struct shard *s, uint64_t origin, uint64_t from,
+                                          uint64_t to);
+
+/* Write a record, a grave, the last clear as a change. */
+void shard_copy_put_record(const struct origins *o, const struct record *rec,
+                           struct value_writer *w);
+void shard_copy_put_grave(const struct origins *o, const struct grave *g, struct value_writer *w);
+void shard_copy_put_clear(const struct origins *o, struct record_version v, struct value_writer *w);
+
+/* Drop the graves that all copies have covered.  Returns how many. */
+uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered);
+/* Drop everything that is here, as if there had never been a copy. */
+EG_MUST_USE eg_err shard_copy_wipe(struct shard_turn *t);
+
+/* ---- disc ---------------------------------------------------------------------------------- */
+
+struct disc_bytes shard_copy_pack(struct shard *s); /* as it goes behind SHARD_CLOCK_BYTES */
+EG_MUST_USE eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed);
+EG_MUST_USE eg_err shard_copy_recover_graves(struct shard *s);
+/* Another shape's shard goes on with it (reshape.h): EG_MEMORY, nothing is moved. */
+EG_MUST_USE eg_err shard_copy_move(struct shard *from, struct shard *to);
+
+void shard_copy_check(struct shard *s, struct reader *r);
 
 #endif /* TABLES_SHARD_COPY_H */

@@ -124,7 +124,7 @@ static void write_at_once(struct shard_log *l, struct disc_bytes clock) {
 
     if (b->count == 0 || (l->in_flight && l->batch[!l->filling].count != 0))
         return;
-    if (disc_record_put_clock(b, l->table, l->shard, clock) == EG_OK &&
+    if (clock.size_bytes != 0 && disc_record_put_clock(b, l->table, l->shard, clock) == EG_OK &&
         disc_write(l->disc, b) == EG_OK)
         disc_batch_reset(b);
     /* else it goes the long way, and is tried again there */
@@ -152,6 +152,8 @@ eg_err shard_log_lend(const struct shard_log *l, struct disc_bytes clock, struct
             break;
         }
     }
+    if (err == EG_OK && clock.size_bytes == 0)
+        err = EG_MEMORY;
     return err == EG_OK ? disc_record_put_clock(b, l->table, l->shard, clock) : err;
 }
 
@@ -170,7 +172,8 @@ void shard_log_flush(struct shard_log *l, struct disc_bytes clock) {
         return;
     if (b->count == 0 && l->waiters[l->filling].size_bytes == 0)
         return;
-    if (b->count != 0 && disc_record_put_clock(b, l->table, l->shard, clock) != EG_OK)
+    if (b->count != 0 &&
+        (clock.size_bytes == 0 || disc_record_put_clock(b, l->table, l->shard, clock) != EG_OK))
         return; /* out of memory: it goes on collecting, the next turn tries again */
     l->filling = !l->filling;
     l->in_flight = true;

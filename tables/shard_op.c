@@ -8,6 +8,7 @@
 
 #include "engine/env.h"
 #include "tables/reshape.h"
+#include "tables/shard_copy.h"
 #include "tables/shard_edit.h"
 #include "tables/shard_index.h"
 #include "tables/shard_unique.h"
@@ -130,7 +131,8 @@ static struct record_version next_version(struct shard *s, const struct record *
 static eg_err may_grow(const struct shard_turn *t, size_t old_bytes, size_t new_bytes) {
     const struct table *table = t->shard->table;
 
-    if (new_bytes <= old_bytes || t->taking_back || table->storage == STORAGE_DISC_ONLY)
+    if (new_bytes <= old_bytes || t->taking_back || t->remote ||
+        table->storage == STORAGE_DISC_ONLY)
         return EG_OK;
     if (memory_over_limit(table->world->o.budget))
         return err_note(t->note, EG_MEMORY, "the node is at its memory limit");
@@ -221,18 +223,22 @@ static eg_err rank_room(struct shard *s, uint64_t expiry_ms) {
 static eg_err clock_along(const struct shard_turn *t, const struct record *fresh) {
     struct shard *s = t->shard;
     uint8_t clock[SHARD_CLOCK_BYTES];
+    struct disc_bytes packed;
+    uint64_t step = !t->remote && !t->leaving; /* as the change itself will do */
 
     if (s->table->storage != STORAGE_DISC_ONLY)
         return EG_OK;
     if (fresh != NULL)
         rank_enter(s, fresh); /* too early a deadline does no harm */
-    s->sequence++;
-    shard_clock_pack(s, clock);
-    s->sequence--;
+    s->sequence += step;
+    packed = shard_clock_pack(s, clock);
+    s->sequence -= step;
+    if (packed.size_bytes == 0)
+        return EG_MEMORY;
     /* What is half done must be taken back also where the disc is behind. */
     store_disc_extra(s->store)->patient = t->taking_back;
     return disc_record_put_clock(store_disc_extra(s->store), s->table->disc_table, s->number,
-                                 (struct disc_bytes){clock, sizeof clock});
+                                 packed);
 }
 
 /* Rows that waited for a change of a disc_only store must not join the next one. */
@@ -248,9 +254,10 @@ static eg_err install(struct shard_turn *t, const struct record *old, struct rec
     struct disc_mark mark = shard_log_mark(&s->log);
     eg_err err = shard_log_put(&s->log, rec);
 
-    if (err != EG_OK)
-        return err;
-    err = shard_index_update(s, old, rec);
+    if (err == EG_OK && EG_UNLIKELY(s->copy != NULL))
+        err = shard_copy_storing(t, record_value(rec));
+    if (err == EG_OK)
+        err = shard_index_update(s, old, rec);
     if (err != EG_OK)
         goto rewind;
     err = clock_along(t, rec);
@@ -302,7 +309,7 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         err = may_grow(t, old == NULL ? 0 : record_bytes(old), size_bytes);
     if (err == EG_OK)
         err = rank_room(s, expiry_ms);
-    if (err == EG_OK && shard_has_unique(s))
+    if (err == EG_OK && shard_has_unique(s) && !t->remote)
         err = shard_unique_prepare(t, old, array);
     if (err != EG_OK)
         return err;
@@ -316,7 +323,7 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         epoch_retire(&s->bin, slab_free, s->slab, rec, size_bytes);
         return err;
     }
-    s->sequence++;
+    s->sequence += !t->remote;
     if (replaced != NULL) {
         bytes_leave(s, replaced);
         rank_leave(s, replaced);
@@ -325,6 +332,8 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     rank_enter(s, rec);
     if (shard_is_watched(s))
         shard_watch_stored(t, array, expiry_ms, replaced);
+    if (EG_UNLIKELY(s->copy != NULL))
+        shard_copy_stored(t, array, version, expiry_ms);
     if (EG_UNLIKELY(s->reshape != NULL))
         reshape_stored(t, array, version, expiry_ms, replaced);
     if (old_out != NULL)
@@ -337,13 +346,17 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
     struct disc_mark mark = shard_log_mark(&s->log);
     eg_err err = EG_OK;
 
-    if (shard_has_unique(s))
+    if (shard_has_unique(s) && !t->remote)
         err = shard_unique_prepare(t, rec, (struct value){0});
     if (err == EG_OK)
         err = shard_log_del(&s->log, rec);
     if (err != EG_OK)
         return err;
-    err = shard_index_update(s, rec, NULL);
+    if (EG_UNLIKELY(s->copy != NULL))
+        err = shard_copy_removing(t, k, rec,
+                                  t->remote ? t->version : next_version(s, rec, t->now_ms));
+    if (err == EG_OK)
+        err = shard_index_update(s, rec, NULL);
     if (err != EG_OK)
         goto rewind;
     err = clock_along(t, NULL);
@@ -351,9 +364,11 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
         err = s->store->ops->remove(s->store, k, rec);
     if (err != EG_OK)
         goto undo_indexes;
-    s->sequence++;
+    s->sequence += !t->remote && !t->leaving;
     bytes_leave(s, rec);
     rank_leave(s, rec);
+    if (EG_UNLIKELY(s->copy != NULL))
+        shard_copy_removed(t);
     if (shard_is_watched(s))
         shard_watch_removed(t, rec);
     if (EG_UNLIKELY(s->reshape != NULL))
@@ -363,6 +378,8 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
 undo_indexes:
     shard_index_undo(s);
 rewind:
+    if (s->copy != NULL)
+        shard_copy_not_removed(t);
     forget_rows(s);
     shard_log_rewind(&s->log, mark);
     return err;
@@ -678,11 +695,12 @@ static eg_err op_sync(struct shard_turn *t) {
 
 eg_err shard_clear(struct shard_turn *t) {
     struct shard *s = t->shard;
+    struct record_version version = t->version;
     struct disc_mark mark = shard_log_mark(&s->log);
     bool was_empty = s->store->ops->stats(s->store).count == 0;
     eg_err err = EG_OK;
 
-    if (shard_has_unique(s) && !t->gated) { /* all values there are */
+    if (shard_has_unique(s) && !t->gated && !t->remote) { /* all values there are */
         struct unique_set all;
 
         memset(&all, 0xff, sizeof all);
@@ -692,10 +710,16 @@ eg_err shard_clear(struct shard_turn *t) {
         err = shard_log_clear(&s->log);
     if (err != EG_OK)
         return err;
-    err = shard_index_clear(s);
+    if (EG_UNLIKELY(s->copy != NULL)) {
+        version = t->remote ? t->version : next_version(s, NULL, t->now_ms);
+        err = shard_copy_clearing(t, version);
+    }
+    if (err == EG_OK)
+        err = shard_index_clear(s);
     if (err == EG_OK)
         err = s->store->ops->clear(s->store);
     if (err != EG_OK) {
+        forget_rows(s);
         shard_log_rewind(&s->log, mark);
         return err;
     }
@@ -703,7 +727,9 @@ eg_err shard_clear(struct shard_turn *t) {
     rank_clear(&s->by_age);
     deadline_moved(s);
     s->record_bytes = 0;
-    s->sequence++;
+    if (EG_UNLIKELY(s->copy != NULL))
+        shard_copy_cleared(t, version);
+    s->sequence += !t->remote;
     if (shard_is_watched(s))
         shard_watch_cleared(s, was_empty);
     if (EG_UNLIKELY(s->reshape != NULL))

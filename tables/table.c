@@ -471,8 +471,7 @@ static eg_err write_together(struct table *t, struct actor *const owner[SCHEMA_S
 
         if (owner[i] == NULL)
             continue;
-        shard_clock_pack(&t->shard[i], clock);
-        err = shard_log_lend(&t->shard[i].log, (struct disc_bytes){clock, sizeof clock}, &all);
+        err = shard_log_lend(&t->shard[i].log, shard_clock_pack(&t->shard[i], clock), &all);
     }
     if (err == EG_OK && all.count != 0)
         err = disc_write(t->world->o.disc, &all);

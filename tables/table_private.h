@@ -9,13 +9,18 @@
 #include "tables/unique.h"
 #include "tables/watch.h"
 
+struct origins;
+struct shard_copy_ops;
 struct watch_list;
 
 /* What all tables of a node share; the catalog's, outlives every table. */
 struct world {
     struct catalog_opts o;
-    struct unique_gates gates;           /* of the values of all tables' unique indexes */
-    struct watch_hub *watch;             /* who wants to know what changes        */
+    struct unique_gates gates;             /* of the values of all tables' unique indexes */
+    struct watch_hub *watch;               /* who wants to know what changes        */
+    struct origins *origins;               /* who changes are from                    */
+    const struct shard_copy_ops *copy_ops; /* NULL: nobody listens to changes          */
+    void *copy_user;
     _Atomic(struct table_route *) route; /* NULL: this node is all there is */
     struct reader *readers;              /* one a scheduler, for its shard actors    */
     struct buffer *results;              /* likewise: where answers are put together */

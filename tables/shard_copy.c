@@ -1,0 +1,762 @@
+/* shard_copy.c -- what a turn did, told to others; what others did, done here. */
+#include "tables/shard_copy.h"
+
+#include "engine/env.h"
+#include "tables/shard_watch.h"
+#include "tables/table_private.h"
+
+#include <string.h>
+
+enum change_kind { CHANGE_STORE, CHANGE_REMOVE, CHANGE_CLEAR, CHANGE_KINDS };
+
+enum {
+    CHANGE_HEAD_BYTES = 48,        /* kind, origin, sequence, hlc, expiry and their array     */
+    GROUP_KEPT_BYTES = 256 * 1024, /* of room between turns */
+};
+
+static struct origins *origins_of(const struct shard *s) {
+    return s->table->world->origins;
+}
+
+static bool is_bag(const struct shard *s) {
+    return s->table->type == TABLE_BAG;
+}
+
+/* ---- open, close, role ----------------------------------------------------------------- */
+
+eg_err shard_copy_open(struct shard *s) {
+    struct alloc *a = s->table->world->o.alloc;
+    struct shard_copy *c;
+
+    if (s->copy != NULL)
+        return EG_OK;
+    c = alloc_zero(a, sizeof *c);
+    if (c == NULL)
+        return EG_MEMORY;
+    shard_clock_init(&c->clock, a);
+    graves_init(&c->graves, a);
+    buffer_init(&c->packed, a, SIZE_MAX);
+    buffer_init(&c->group, a, SHARD_COPY_GROUP_BYTES_MAX);
+    /* Room for our own changes: later they cannot fail. */
+    if (shard_clock_add(&c->clock, origins_of(s)->own, 1, 1) != EG_OK) {
+        alloc_put(a, c, sizeof *c);
+        return EG_MEMORY;
+    }
+    shard_clock_set(&c->clock, origins_of(s)->own, 0);
+    c->told = dot_sequence(s->sequence);
+    s->copy = c;
+    return EG_OK;
+}
+
+void shard_copy_close(struct shard *s) {
+    struct shard_copy *c = s->copy;
+    struct world *w = s->table->world;
+
+    if (c == NULL)
+        return;
+    if (c->stream != NULL && w->copy_ops != NULL)
+        w->copy_ops->close(w->copy_user, s);
+    shard_clock_fini(&c->clock);
+    graves_fini(&c->graves);
+    buffer_fini(&c->packed);
+    buffer_fini(&c->group);
+    alloc_put(w->o.alloc, c, sizeof *c);
+    s->copy = NULL;
+}
+
+void shard_set_role(struct shard *s, enum shard_role role) {
+    atomic_store_explicit(&s->role, (uint8_t) role, memory_order_release);
+}
+
+enum shard_role shard_role(const struct shard *s) {
+    return role_of(s);
+}
+
+const struct shard_clock *shard_copy_clock(struct shard *s) {
+    struct shard_clock *c = &s->copy->clock;
+
+    shard_clock_set(c, origins_of(s)->own, dot_sequence(s->sequence));
+    return c;
+}
+
+/* ---- which is newer ---------------------------------------------------------------------- */
+
+static bool is_newer(const struct shard *s, struct record_version a, struct record_version b) {
+    const struct origins *o = origins_of(s);
+    uint64_t of_a, of_b;
+
+    if (a.hlc != b.hlc)
+        return a.hlc > b.hlc;
+    of_a = origin_of(o, dot_slot(a.dot));
+    of_b = origin_of(o, dot_slot(b.dot));
+    return of_a != of_b ? of_a > of_b : dot_sequence(a.dot) > dot_sequence(b.dot);
+}
+
+static struct record_version version_of(const struct record *rec) {
+    return (struct record_version){rec->hlc, rec->dot};
+}
+
+/* ---- changes as they are said -------------------------------------------------------------- */
+
+static void put_head(const struct origins *o, enum change_kind kind, uint32_t count,
+                     struct record_version v, struct value_writer *w) {
+    value_put_array(w, count);
+    value_put_u64(w, kind);
+    value_put_u64(w, origin_of(o, dot_slot(v.dot)));
+    value_put_u64(w, dot_sequence(v.dot));
+    value_put_u64(w, v.hlc);
+}
+
+static void put_store(const struct origins *o, struct value array, struct record_version v,
+                      uint64_t expiry_ms, struct value_writer *w) {
+    put_head(o, CHANGE_STORE, 6, v, w);
+    value_put_u64(w, expiry_ms == RANK_NEVER ? 0 : expiry_ms);
+    value_put_raw(w, array);
+}
+
+void shard_copy_put_record(const struct origins *o, const struct record *rec,
+                           struct value_writer *w) {
+    put_store(o, record_value(rec), version_of(rec), record_expiry_ms(rec), w);
+}
+
+void shard_copy_put_grave(const struct origins *o, const struct grave *g, struct value_writer *w) {
+    put_head(o, CHANGE_REMOVE, 5, g->version, w);
+    value_put_raw(w, grave_value(g));
+}
+
+void shard_copy_put_clear(const struct origins *o, struct record_version v,
+                          struct value_writer *w) {
+    put_head(o, CHANGE_CLEAR, 4, v, w);
+}
+
+/* Room for one more; false: it is lost, and who follows must begin anew. */
+static bool note_begin(struct shard *s, size_t body_bytes, struct value_writer *w) {
+    struct shard_copy *c = s->copy;
+    uint8_t *room;
+
+    if (!c->telling || c->lost)
+        return false;
+    room = buffer_room(&c->group, CHANGE_HEAD_BYTES + body_bytes);
+    c->lost = room == NULL;
+    *w = value_writer_init(room, room == NULL ? 0 : CHANGE_HEAD_BYTES + body_bytes);
+    return room != NULL;
+}
+
+static void note_end(struct shard *s, const struct value_writer *w) {
+    EG_ASSERT(!w->overflow);
+    s->copy->group.size_bytes += w->need_bytes;
+    s->copy->group_count++;
+}
+
+/* ---- in the owner's turn --------------------------------------------------------------------- */
+
+static struct disc_batch *batch_of(struct shard *s) {
+    return s->table->storage == STORAGE_DISC_ONLY ? store_disc_extra(s->store)
+                                                  : &s->log.batch[s->log.filling];
+}
+
+/* What tells it from others: its key, of a bag all of it. */
+static struct value identity(const struct shard *s, const struct key *k, struct value array) {
+    return is_bag(s) ? array : k->value;
+}
+
+static eg_err forget_row(struct shard *s, struct value identity) {
+    if (s->table->disc_table == NULL)
+        return EG_OK;
+    return disc_record_del_grave(batch_of(s), s->table->disc_table, s->number, identity, is_bag(s));
+}
+
+static eg_err remember_row(struct shard *s, struct value identity, struct record_version v) {
+    if (s->table->disc_table == NULL)
+        return EG_OK;
+    return disc_record_put_grave(batch_of(s), s->table->disc_table, s->number, identity, is_bag(s),
+                                 v);
+}
+
+eg_err shard_copy_storing(struct shard_turn *t, struct value array) {
+    struct shard *s = t->shard;
+    struct value v = identity(s, t->key, array);
+
+    return graves_find(&s->copy->graves, t->key->hash, v) == NULL ? EG_OK : forget_row(s, v);
+}
+
+void shard_copy_stored(struct shard_turn *t, struct value array, struct record_version version,
+                       uint64_t expiry_ms) {
+    struct shard *s = t->shard;
+    struct value_writer w;
+
+    graves_remove(&s->copy->graves, t->key->hash, identity(s, t->key, array));
+    if (!note_begin(s, array.size_bytes, &w))
+        return;
+    put_store(origins_of(s), array, version, expiry_ms, &w);
+    note_end(s, &w);
+}
+
+static eg_err dig(struct shard *s, const struct key *k, struct value v,
+                  struct record_version version) {
+    eg_err err = remember_row(s, v, version);
+
+    if (err == EG_OK) {
+        s->copy->digging = graves_make(&s->copy->graves, k->hash, v, version);
+        err = s->copy->digging == NULL ? EG_MEMORY : EG_OK;
+    }
+    return err;
+}
+
+eg_err shard_copy_removing(struct shard_turn *t, const struct key *k, const struct record *rec,
+                           struct record_version version) {
+    struct value v = identity(t->shard, k, record_value(rec));
+
+    if (!t->leaving)
+        return dig(t->shard, k, v, version);
+    return shard_expired(rec, t->now_ms) ? dig(t->shard, k, v, version_of(rec)) : EG_OK;
+}
+
+/* `silent`: the others see to it themselves. */
+static void bury(struct shard *s, bool silent) {
+    struct shard_copy *c = s->copy;
+    struct grave *g = c->digging;
+    struct value_writer w;
+
+    c->digging = NULL;
+    graves_put(&c->graves, g);
+    if (silent || !note_begin(s, g->size_bytes, &w))
+        return;
+    shard_copy_put_grave(origins_of(s), g, &w);
+    note_end(s, &w);
+}
+
+void shard_copy_removed(struct shard_turn *t) {
+    if (t->shard->copy->digging != NULL)
+        bury(t->shard, t->leaving);
+}
+
+void shard_copy_not_removed(struct shard_turn *t) {
+    struct shard_copy *c = t->shard->copy;
+
+    if (c->digging != NULL)
+        graves_discard(&c->graves, c->digging);
+    c->digging = NULL;
+}
+
+eg_err shard_copy_clearing(struct shard_turn *t, struct record_version version) {
+    struct shard *s = t->shard;
+    struct record_version before = s->copy->cleared;
+    uint8_t small[SHARD_CLOCK_BYTES];
+    struct disc_bytes packed;
+
+    if (s->table->storage != STORAGE_DISC_ONLY)
+        return EG_OK;
+    s->copy->cleared = version;
+    s->sequence += !t->remote;
+    packed = shard_clock_pack(s, small);
+    s->sequence -= !t->remote;
+    s->copy->cleared = before;
+    if (packed.size_bytes == 0)
+        return EG_MEMORY;
+    return disc_record_put_clock(store_disc_extra(s->store), s->table->disc_table, s->number,
+                                 packed);
+}
+
+void shard_copy_cleared(struct shard_turn *t, struct record_version version) {
+    struct shard *s = t->shard;
+    struct value_writer w;
+
+    graves_clear(&s->copy->graves);
+    s->copy->cleared = version;
+    if (!note_begin(s, 0, &w))
+        return;
+    shard_copy_put_clear(origins_of(s), version, &w);
+    note_end(s, &w);
+}
+
+void shard_copy_tell(struct shard *s) {
+    struct shard_copy *c = s->copy;
+    struct world *w = s->table->world;
+
+    if (w->copy_ops != NULL)
+        w->copy_ops->changed(w->copy_user, s);
+    c->lost = false;
+    c->group_count = 0;
+    c->told = dot_sequence(s->sequence);
+    if (c->group.room_bytes > GROUP_KEPT_BYTES) {
+        buffer_fini(&c->group);
+        buffer_init(&c->group, w->o.alloc, SHARD_COPY_GROUP_BYTES_MAX);
+    }
+    buffer_clear(&c->group);
+}
+
+/* ---- changes of elsewhere -------------------------------------------------------------------- */
+
+struct change {
+    enum change_kind kind;
+    struct record_version version;
+    uint64_t expiry_ms;
+    struct value value; /* record, or key */
+};
+
+static bool next_u64(struct value_iter *it, uint64_t *n) {
+    struct value v;
+    return value_iter_next(it, &v) && value_is_integer(v) && value_get_u64(v, n);
+}
+
+/* Does the value belong here, in this shape and this shard? */
+static eg_err check_value(struct shard *s, const struct change *c) {
+    bool whole = c->kind == CHANGE_STORE || is_bag(s); /* record, not key */
+
+    if (!whole)
+        return EG_OK;
+    if (value_kind_of(c->value) != VALUE_ARRAY || c->value.size_bytes > RECORD_SIZE_MAX ||
+        value_count(c->value) != schema_of(s->table)->attribute_count)
+        return EG_BAD_REQUEST;
+    return EG_OK;
+}
+
+static eg_err read_change(struct shard *s, struct value v, struct change *c) {
+    static const uint32_t counts[CHANGE_KINDS] = {6, 5, 4};
+    struct value_iter it;
+    uint64_t kind, origin, sequence;
+    uint16_t slot;
+    eg_err err;
+
+    *c = (struct change){.expiry_ms = 0};
+    if (value_kind_of(v) != VALUE_ARRAY)
+        return EG_BAD_REQUEST;
+    it = value_iter_of(v);
+    if (!next_u64(&it, &kind) || kind >= CHANGE_KINDS || value_count(v) != counts[kind] ||
+        !next_u64(&it, &origin) || !next_u64(&it, &sequence) || sequence == 0 ||
+        sequence > DOT_SEQUENCE_MAX || !next_u64(&it, &c->version.hlc) || c->version.hlc == 0)
+        return EG_BAD_REQUEST;
+    c->kind = (enum change_kind) kind;
+    if (kind == CHANGE_STORE && (!next_u64(&it, &c->expiry_ms) || c->expiry_ms == RANK_NEVER))
+        return EG_BAD_REQUEST;
+    if (kind != CHANGE_CLEAR && !value_iter_next(&it, &c->value))
+        return EG_BAD_REQUEST;
+    err = origins_slot(origins_of(s), origin, &slot);
+    if (err != EG_OK)
+        return err;
+    c->version.dot = dot_make(slot, sequence);
+    return kind == CHANGE_CLEAR ? EG_OK : check_value(s, c);
+}
+
+static eg_err change_key(struct shard *s, const struct change *c, struct key *k) {
+    struct value v = c->value;
+    eg_err err;
+
+    if ((c->kind == CHANGE_STORE || is_bag(s)) && !array_element(c->value, 0, &v))
+        return EG_BAD_REQUEST;
+    err = key_prepare(k, v, s->table->seed, s->table->world->o.alloc);
+    if (err == EG_MEMORY)
+        return err;
+    if (err != EG_OK)
+        return EG_BAD_REQUEST;
+    if (shard_of(s->table, k->hash) == s)
+        return EG_OK;
+    key_release(k);
+    return EG_BAD_REQUEST;
+}
+
+/* The record that has the identity; NULL: none, or a fault of the reader's. */
+static const struct record *find(struct shard_turn *t, const struct key *k, struct value whole) {
+    struct store *store = t->shard->store;
+    struct store_cursor c;
+    const struct record *rec;
+
+    if (!store->bag)
+        return store->ops->get(store, t->reader, k);
+    store->ops->seek(store, t->reader, &c, k, false, false);
+    while ((rec = store->ops->next(store, t->reader, &c)) != NULL &&
+           value_equal(record_key(rec), k->value))
+        if (value_equal(record_value(rec), whole))
+            return rec;
+    return NULL;
+}
+
+/* A grave where nothing was: the record has not come yet, or has gone before. */
+static eg_err bury_unseen(struct shard_turn *t, const struct change *c) {
+    struct shard *s = t->shard;
+    struct disc_mark mark = shard_log_mark(&s->log);
+    eg_err err = dig(s, t->key, c->value, c->version);
+
+    if (err == EG_OK && s->table->storage == STORAGE_DISC_ONLY)
+        err = store_disc_write_extra(s->store);
+    if (err == EG_OK) {
+        bury(s, false);
+        return EG_OK;
+    }
+    shard_copy_not_removed(t);
+    if (s->table->storage == STORAGE_DISC_ONLY)
+        disc_batch_reset(store_disc_extra(s->store));
+    shard_log_rewind(&s->log, mark);
+    return err;
+}
+
+static eg_err apply_keyed(struct shard_turn *t, const struct change *c) {
+    struct shard *s = t->shard;
+    const struct record *there = find(t, t->key, c->value);
+    const struct grave *g =
+        graves_find(&s->copy->graves, t->key->hash, identity(s, t->key, c->value));
+    eg_err err = there == NULL ? reader_take_fault(t->reader) : EG_OK;
+
+    if (err != EG_OK)
+        return err;
+    if ((there != NULL && !is_newer(s, c->version, version_of(there))) ||
+        (g != NULL && !is_newer(s, c->version, g->version)))
+        return EG_OK;
+    t->version = c->version;
+    if (c->kind == CHANGE_STORE)
+        return shard_store(t, c->value, c->expiry_ms, NULL);
+    return there != NULL ? shard_remove(t, t->key, there) : bury_unseen(t, c);
+}
+
+struct older {
+    struct shard *shard;
+    struct record_version than;
+    eg_err err;
+};
+
+static bool grave_is_older(void *context, const struct grave *g) {
+    struct older *o = context;
+
+    if (!is_newer(o->shard, o->than, g->version))
+        return false;
+    if (o->err == EG_OK)
+        o->err = forget_row(o->shard, grave_value(g));
+    return o->err == EG_OK;
+}
+
+/* Remove what is older than the clear, one by one: something newer is there too. */
+static eg_err clear_older(struct shard_turn *t, struct record_version than) {
+    struct shard *s = t->shard;
+    struct older o = {.shard = s, .than = than};
+    struct record_version before = s->copy->cleared;
+    struct store_cursor c;
+    const struct record *rec;
+    struct value_writer w;
+    eg_err err = EG_OK;
+
+    s->copy->cleared = than; /* what goes to disc one by one says why */
+    t->leaving = true;       /* and that stands for all their graves */
+    s->store->ops->seek(s->store, t->reader, &c, NULL, false, false);
+    while (err == EG_OK && (rec = s->store->ops->next(s->store, t->reader, &c)) != NULL) {
+        struct key k;
+
+        if (!is_newer(s, than, version_of(rec)))
+            continue;
+        err = key_prepare(&k, record_key(rec), s->table->seed, s->table->world->o.alloc);
+        if (err != EG_OK)
+            break;
+        err = shard_remove(t, &k, rec);
+        key_release(&k);
+    }
+    t->leaving = false;
+    if (err == EG_OK)
+        err = reader_take_fault(t->reader);
+    if (err == EG_OK) {
+        graves_sift(&s->copy->graves, grave_is_older, &o);
+        err = o.err;
+    }
+    if (err == EG_OK && s->table->storage == STORAGE_DISC_ONLY)
+        err = store_disc_write_extra(s->store);
+    if (err != EG_OK) { /* it will come again */
+        s->copy->cleared = before;
+        return err;
+    }
+    if (note_begin(s, 0, &w)) {
+        shard_copy_put_clear(origins_of(s), than, &w);
+        note_end(s, &w);
+    }
+    return err;
+}
+
+static bool grave_is_newer(void *context, const struct grave *g) {
+    struct older *o = context;
+
+    o->err = is_newer(o->shard, g->version, o->than) ? EG_EXISTS : o->err;
+    return false;
+}
+
+static eg_err apply_clear(struct shard_turn *t, const struct change *c) {
+    struct shard *s = t->shard;
+    struct older o = {.shard = s, .than = c->version};
+    struct store_cursor cursor;
+    const struct record *rec;
+
+    graves_sift(&s->copy->graves, grave_is_newer, &o);
+    s->store->ops->seek(s->store, t->reader, &cursor, NULL, false, false);
+    while (o.err == EG_OK && (rec = s->store->ops->next(s->store, t->reader, &cursor)) != NULL)
+        if (is_newer(s, version_of(rec), c->version))
+            o.err = EG_EXISTS;
+    if (reader_take_fault(t->reader) != EG_OK)
+        return EG_DISC;
+    if (o.err == EG_EXISTS)
+        return clear_older(t, c->version);
+    t->version = c->version;
+    t->key = NULL;
+    return shard_clear(t);
+}
+
+static eg_err apply_one(struct shard_turn *t, struct value v) {
+    struct shard *s = t->shard;
+    struct change c;
+    struct key k;
+    eg_err err = read_change(s, v, &c);
+
+    if (err != EG_OK)
+        return err;
+    s->hlc = EG_MAX(s->hlc, c.version.hlc);
+    if (shard_clock_covers(&s->copy->clock, c.version.dot) ||
+        (s->copy->cleared.hlc != 0 && !is_newer(s, c.version, s->copy->cleared)))
+        return EG_OK;
+    if (c.kind == CHANGE_CLEAR)
+        return apply_clear(t, &c);
+    err = change_key(s, &c, &k);
+    if (err != EG_OK)
+        return err;
+    t->key = &k;
+    err = apply_keyed(t, &c);
+    t->key = NULL;
+    key_release(&k);
+    return err;
+}
+
+eg_err shard_copy_apply(struct shard_turn *t, struct value changes) {
+    struct value_iter it;
+    struct value v;
+    eg_err err = EG_OK;
+
+    if (value_kind_of(changes) != VALUE_ARRAY)
+        return EG_BAD_REQUEST;
+    (void) shard_copy_clock(t->shard); /* our own dots come back to us too */
+    t->remote = true;
+    it = value_iter_of(changes);
+    while (err == EG_OK && value_iter_next(&it, &v))
+        err = apply_one(t, v);
+    t->version = (struct record_version){0, 0};
+    t->remote = false;
+    return err;
+}
+
+/* ---- the clock ----------------------------------------------------------------------------------
+ */
+
+/* Let the disc know of a clock that has changed without a record. */
+static eg_err clock_to_disc(struct shard *s) {
+    uint8_t small[SHARD_CLOCK_BYTES];
+    struct disc_bytes packed;
+    eg_err err;
+
+    if (s->table->disc_table == NULL)
+        return EG_OK;
+    packed = shard_clock_pack(s, small);
+    err = disc_record_put_clock(batch_of(s), s->table->disc_table, s->number, packed);
+    if (err == EG_OK && s->table->storage == STORAGE_DISC_ONLY)
+        err = store_disc_write_extra(s->store);
+    return err;
+}
+
+eg_err shard_copy_cover(struct shard *s, const struct shard_clock *of) {
+    eg_err err;
+
+    if (shard_clock_has(shard_copy_clock(s), of))
+        return EG_OK;
+    err = shard_clock_merge(&s->copy->clock, of);
+    return err != EG_OK ? err : clock_to_disc(s);
+}
+
+eg_err shard_copy_cover_range(struct shard *s, uint64_t origin, uint64_t from, uint64_t to) {
+    uint16_t slot;
+    eg_err err = from < 1 || to > DOT_SEQUENCE_MAX ? EG_BAD_REQUEST
+                                                   : origins_slot(origins_of(s), origin, &slot);
+
+    if (err == EG_OK)
+        err = shard_clock_add(&s->copy->clock, slot, from, to);
+    return err != EG_OK ? err : clock_to_disc(s);
+}
+
+struct forgetting {
+    struct shard *shard;
+    const struct shard_clock *covered;
+};
+
+static bool is_covered(void *context, const struct grave *g) {
+    const struct forgetting *f = context;
+
+    return shard_clock_covers(f->covered, g->version.dot) &&
+           forget_row(f->shard, grave_value(g)) == EG_OK;
+}
+
+uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered) {
+    struct forgetting f = {s, covered};
+    uint64_t dropped = graves_sift(&s->copy->graves, is_covered, &f);
+
+    if (dropped != 0 && s->table->storage == STORAGE_DISC_ONLY &&
+        store_disc_write_extra(s->store) != EG_OK)
+        disc_batch_reset(store_disc_extra(s->store)); /* rows that mean nothing any more */
+    return dropped;
+}
+
+eg_err shard_copy_wipe(struct shard_turn *t) {
+    struct shard *s = t->shard;
+    eg_err err;
+
+    t->remote = true;
+    t->version = (struct record_version){s->hlc + 1, s->sequence};
+    err = shard_clear(t);
+    t->remote = false;
+    t->version = (struct record_version){0, 0};
+    if (err != EG_OK)
+        return err;
+    s->copy->cleared = (struct record_version){0, 0};
+    shard_clock_fini(&s->copy->clock);
+    EG_ASSERT(shard_clock_add(&s->copy->clock, origins_of(s)->own, 1, 1) == EG_OK);
+    return clock_to_disc(s);
+}
+
+/* ---- disc
+ * ------------------------------------------------------------------------------------------ */
+
+struct disc_bytes shard_copy_pack(struct shard *s) {
+    struct buffer *b = &s->copy->packed;
+    struct value_writer w = value_writer_init(NULL, 0);
+    uint8_t *room;
+
+    shard_clock_put(shard_copy_clock(s), NULL, &w);
+    buffer_clear(b);
+    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 2 * 9 + 2);
+    if (room == NULL)
+        return (struct disc_bytes){NULL, 0};
+    w = value_writer_init(room + SHARD_CLOCK_BYTES, b->room_bytes - SHARD_CLOCK_BYTES);
+    value_put_array(&w, 3);
+    shard_clock_put(&s->copy->clock, NULL, &w);
+    value_put_u64(&w, s->copy->cleared.hlc);
+    value_put_u64(&w, s->copy->cleared.dot);
+    EG_ASSERT(!w.overflow);
+    b->size_bytes = SHARD_CLOCK_BYTES + w.need_bytes;
+    return (struct disc_bytes){b->at, b->size_bytes};
+}
+
+eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
+    struct value all = {packed.at, (uint32_t) packed.size_bytes};
+    struct value_iter it;
+    struct value clock;
+    size_t used_bytes;
+    eg_err err = shard_copy_open(s);
+
+    if (err != EG_OK)
+        return err;
+    if (value_scan(packed.at, packed.size_bytes, &used_bytes) != EG_OK ||
+        used_bytes != packed.size_bytes || value_kind_of(all) != VALUE_ARRAY ||
+        value_count(all) != 3)
+        return EG_CORRUPT;
+    it = value_iter_of(all);
+    EG_ASSERT(value_iter_next(&it, &clock));
+    err = shard_clock_get(&s->copy->clock, NULL, clock);
+    if (err == EG_OK &&
+        (!next_u64(&it, &s->copy->cleared.hlc) || !next_u64(&it, &s->copy->cleared.dot)))
+        err = EG_CORRUPT;
+    return err == EG_BAD_REQUEST ? EG_CORRUPT : err;
+}
+
+static eg_err recover_grave(struct shard *s, struct disc_bytes row) {
+    struct record_version version;
+    struct value v, key_value;
+    struct grave *g;
+    struct key k;
+    eg_err err = disc_record_read_grave(row, &version, &v);
+
+    if (err != EG_OK)
+        return err;
+    key_value = v;
+    if (is_bag(s) && (value_kind_of(v) != VALUE_ARRAY || !array_element(v, 0, &key_value)))
+        return EG_CORRUPT;
+    err = key_prepare(&k, key_value, s->table->seed, s->table->world->o.alloc);
+    if (err != EG_OK)
+        return err == EG_MEMORY ? err : EG_CORRUPT;
+    g = graves_make(&s->copy->graves, k.hash, v, version);
+    key_release(&k);
+    if (g == NULL)
+        return EG_MEMORY;
+    graves_put(&s->copy->graves, g);
+    s->hlc = EG_MAX(s->hlc, version.hlc);
+    return EG_OK;
+}
+
+eg_err shard_copy_recover_graves(struct shard *s) {
+    struct disc *d = s->table->world->o.disc;
+    uint8_t from[DISC_PREFIX_BYTES], to[DISC_PREFIX_BYTES];
+    const struct disc_range range = {
+        .from = {from, disc_row_prefix(from, s->number, DISC_ROW_GRAVE)},
+        .to = {to, disc_row_prefix(to, s->number, DISC_ROW_END)},
+        .whole = true};
+    struct disc_iter *it;
+    eg_err err = disc_iter_open(d, s->table->disc_table, &range, &it);
+
+    if (err != EG_OK)
+        return err;
+    for (it->ops->seek(it, range.from); it->valid && err == EG_OK; it->ops->next(it))
+        err = recover_grave(s, it->value);
+    if (err == EG_OK)
+        err = it->err;
+    it->ops->close(it);
+    return err;
+}
+
+static eg_err rows_to_disc(struct shard *s) {
+    const struct grave *g;
+    uint64_t place = 0;
+    bool ended = false;
+    eg_err err = clock_to_disc(s);
+
+    while (err == EG_OK && graves_walk(&s->copy->graves, &place, &ended, &g))
+        for (; err == EG_OK && g != NULL; g = g->next)
+            err = remember_row(s, grave_value(g), g->version);
+    if (err == EG_OK && s->table->storage == STORAGE_DISC_ONLY)
+        err = store_disc_write_extra(s->store);
+    return err;
+}
+
+eg_err shard_copy_move(struct shard *from, struct shard *to) {
+    struct disc_mark mark = shard_log_mark(&to->log);
+    eg_err err;
+
+    if (from->copy == NULL)
+        return EG_OK;
+    shard_copy_close(to); /* of a shadow: nobody has seen it */
+    to->sequence = EG_MAX(to->sequence, from->sequence);
+    to->hlc = EG_MAX(to->hlc, from->hlc);
+    to->copy = from->copy;
+    err = rows_to_disc(to);
+    if (err == EG_OK) {
+        from->copy = NULL;
+        shard_set_role(to, role_of(from));
+    } else {
+        to->copy = NULL;
+        if (to->table->storage == STORAGE_DISC_ONLY)
+            disc_batch_reset(store_disc_extra(to->store));
+        shard_log_rewind(&to->log, mark);
+    }
+    return err;
+}
+
+/* ---- check
+ * ------------------------------------------------------------------------------------------- */
+
+void shard_copy_check(struct shard *s, struct reader *r) {
+    struct store_cursor c;
+    const struct record *rec;
+
+    shard_clock_check(&s->copy->clock);
+    EG_ASSERT(s->copy->digging == NULL);
+    s->store->ops->seek(s->store, r, &c, NULL, false, false);
+    while ((rec = s->store->ops->next(s->store, r, &c)) != NULL) {
+        struct key k;
+
+        EG_ASSERT(key_prepare(&k, record_key(rec), s->table->seed, s->table->world->o.alloc) ==
+                  EG_OK);
+        EG_ASSERT(graves_find(&s->copy->graves, k.hash, identity(s, &k, record_value(rec))) ==
+                  NULL);
+        EG_ASSERT(s->copy->cleared.hlc == 0 || is_newer(s, version_of(rec), s->copy->cleared));
+        key_release(&k);
+    }
+}
