@@ -38,6 +38,7 @@ struct select {
     uint64_t shape;              /* of the table, when it was asked */
     uint8_t usual_header;        /* of a record's array with so many fields */
     struct predicate *predicate; /* NULL: a pattern */
+    uint32_t weight;             /* of judging one record */
     struct predicate_machine machine;
     struct buffer pattern;
     struct scan_path path;
@@ -123,6 +124,7 @@ eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct
     select_keys_init(&s->keys, a);
     err = open_question(s, t, r, o, note);
     s->gathers = o->kind == SELECT_REPLACE && by_index(s);
+    s->weight = s->predicate != NULL ? predicate_weight(s->predicate) : 1;
     if (err != EG_OK) {
         select_close(s);
         return err;
@@ -405,7 +407,7 @@ static eg_err look_on(struct select *s, struct table *t, struct reader *r, struc
         err = fill_page(s, scan);
         if (err != EG_OK || s->scanned)
             return err;
-        work += 1 + record_array_bytes(rec) / WORK_BYTES;
+        work += s->weight + record_array_bytes(rec) / WORK_BYTES;
         if (work < WORK_BETWEEN_LOOKS || !scan_may_stop(scan))
             continue;
         work = 0;

@@ -206,7 +206,7 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
     const struct record *rec;
     struct scan *scan;
     bool was_full = r->full;
-    uint32_t work = 0;
+    uint32_t work = 0, weight = predicate_weight(r->plan->input);
     eg_err err = r->quick ? scan_open_quick(&scan, s->table, reader, &s->path, bytes_of(&r->place))
                           : scan_open(&scan, s->table, reader, &s->path, bytes_of(&r->place));
 
@@ -219,7 +219,8 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
             err = scan_place(scan, &r->resume);
             was_full = true;
         }
-        if (++work < clock_rows || err != EG_OK || !scan_may_stop(scan))
+        work += weight;
+        if (work < clock_rows || err != EG_OK || !scan_may_stop(scan))
             continue;
         work = 0;
         if (pace->is_over(pace->context)) {

@@ -1,6 +1,8 @@
 /* alter.c -- the next schema of a table, and what becomes of its records. */
 #include "tables/alter.h"
 
+#include "tables/record.h"
+
 #include <string.h>
 
 enum { ALTER_WORDS_MAX = 3 };
@@ -168,16 +170,58 @@ static int moved_to(const struct change *c, const struct schema *s, uint32_t pos
     return schema_attribute(s, name->text, name->size_bytes);
 }
 
+static bool is_variable(struct value v) {
+    const uint8_t *at;
+    uint32_t bytes;
+
+    return value_kind_of(v) == VALUE_STRING && value_get_bytes(v, &at, &bytes) && bytes > 1 &&
+           at[0] == '$' && at[1] >= '0' && at[1] <= '9';
+}
+
+/* Does what the clause makes have at `to` what the record has at `old`, as it stands there? */
+static bool clause_keeps(struct value clause, uint32_t old, uint32_t to) {
+    struct value head, bodies, body, made, was, is;
+
+    if (!array_element(clause, 0, &head) || !array_element(clause, 2, &bodies) ||
+        value_kind_of(bodies) != VALUE_ARRAY || value_count(bodies) == 0 ||
+        !array_element(bodies, value_count(bodies) - 1, &body))
+        return false;
+    if (value_is_string(body, "$_"))
+        return old == to;
+    return value_kind_of(body) == VALUE_ARRAY && value_count(body) == 1 &&
+           array_element(body, 0, &made) && value_kind_of(made) == VALUE_ARRAY &&
+           array_element(made, to, &is) && value_kind_of(head) == VALUE_ARRAY &&
+           array_element(head, old, &was) && is_variable(was) && value_equal(was, is);
+}
+
+/* Does every record keep what it has at `old`?  A record that no clause matches stays as it is,
+ * where it may. */
+static bool program_keeps(const struct change *c, const struct schema *s, uint32_t old,
+                          uint32_t to) {
+    struct value_iter it = value_iter_of(c->word[0]);
+    struct value clause;
+
+    if (old != to && s->attribute_count == c->old->attribute_count)
+        return false;
+    while (value_iter_next(&it, &clause))
+        if (!clause_keeps(clause, old, to))
+            return false;
+    return true;
+}
+
 /* Indexes follow the names of their attributes. */
 static eg_err move_index(const struct change *c, const struct schema *s, struct index_spec *x) {
-    if (x->unique) /* its values may become others, and two of them one */
-        return err_note(c->note, EG_BAD_REQUEST, "a unique index is there: drop that first");
     for (uint32_t n = 0; n < x->part_count; n++) {
         uint32_t old = x->part[n].position;
         int to = moved_to(c, s, old);
 
         if (to <= 0)
             return err_note(c->note, EG_BAD_REQUEST, "an index uses %s: drop that first",
+                            c->old->attributes[old].text);
+        if (x->unique && !program_keeps(c, s, old, (uint32_t) to)) /* two may become one */
+            return err_note(c->note, EG_BAD_REQUEST,
+                            "a unique index is on %s, which not every clause keeps as it is: drop "
+                            "that first",
                             c->old->attributes[old].text);
         x->part[n].position = (uint16_t) to;
         if (x->id < INDEX_ID_PATHS)

@@ -252,3 +252,9 @@ uint32_t predicate_arity(const struct predicate *p) {
 size_t predicate_bytes(const struct predicate *p) {
     return p->size_bytes;
 }
+
+uint32_t predicate_weight(const struct predicate *p) {
+    enum { INSTRUCTIONS_A_UNIT = 64 }; /* about a microsecond */
+
+    return 1 + p->code_count / INSTRUCTIONS_A_UNIT;
+}

@@ -54,6 +54,8 @@ void predicate_close(struct predicate *p);
 bool predicate_yields_record(const struct predicate *p);
 uint32_t predicate_arity(const struct predicate *p);
 size_t predicate_bytes(const struct predicate *p);
+/* How much it does for one record, in units of some dozen instructions: 1 is usual. */
+uint32_t predicate_weight(const struct predicate *p);
 
 /* ---- what is known of all that match ------------------------------------- */
 

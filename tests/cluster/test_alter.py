@@ -174,7 +174,16 @@ class TestShapes(AlterTest):
             self.call("write", t, [901, 7, None])
             self.assert_refused("bad_request", self.call, "transform_table", t,
                                 [[["$1", "_", "_"], [], [[["$1", 1, 1]]]]])
+            self.assert_refused("bad_request", self.call, "transform_table", t,
+                                [[["$1", 7, "_"], [], ["$_"]], [["$1", "$2", "$3"], [], [[["$1", "$3", "$2"]]]]])
             self.assertEqual(self.call("size", t), 501 + 1)
+            # What keeps the values may change all else, and where they stand.
+            self.call("transform_table", t, [[["$1", "$2", "$3"], [], [[["$1", ["+", "$1", 1], "$2", "$3"]]]]],
+                      {"attributes": ["k", "next", "b", "c"]})
+            self.assertEqual(self.call("read", t, 900), [[900, 901, 900, None]])
+            self.assertEqual(self.call("index_read", t, "b", 901), [[7, 8, 901, None]])
+            self.assert_refused("exists", self.call, "write", t, [902, 0, 900, None])
+            self.call("write", t, [902, 0, 902, None])
 
     def test_ram_only_nodes_refuse_discs(self):
         node = self.node()
