@@ -12,6 +12,7 @@
 
 #include "engine/err.h"
 #include "engine/message.h"
+#include "query/select_copy.h"
 #include "query/select_keys.h"
 #include "tables/pattern.h"
 
@@ -168,6 +169,10 @@ static bool gives_results(const struct select *s) {
 
 static eg_err too_large(struct err_note *note) {
     return err_note(note, EG_TOO_LARGE, "the answer is too large: ask with a limit");
+}
+
+static eg_err other_arity(struct err_note *note) {
+    return err_note(note, EG_ABORTED, "the table's attributes were changed meanwhile");
 }
 
 /* Room for the longest header; how many results there will be is not known yet. */
@@ -370,7 +375,7 @@ static eg_err look_at(struct select *s, struct table *t, struct reader *r, struc
 
     if (EG_UNLIKELY(*record_array(rec) != s->usual_header) &&
         value_count(record_value(rec)) != s->arity)
-        return err_note(note, EG_ABORTED, "the table's attributes were changed meanwhile");
+        return other_arity(note);
     if (gives_results(s))
         return take_result(s, rec, result, note);
     if (s->kind != SELECT_COUNT)
@@ -422,6 +427,33 @@ static eg_err look_on(struct select *s, struct table *t, struct reader *r, struc
     return err;
 }
 
+/* Is all that was asked for in the range that the scan goes through? */
+static bool copies(const struct select *s, struct select_copy *c) {
+    *c = (struct select_copy){.arity = s->arity};
+    return s->kind == SELECT_RESULTS && s->limit == 0 && s->path.kind == SCAN_KEY_RANGE &&
+           predicate_is_key_range(s->predicate, &c->key_elements);
+}
+
+static eg_err copy_on(struct select *s, struct reader *r, struct scan *scan, struct select_copy *c,
+                      const struct select_pace *pace, struct buffer *result,
+                      struct err_note *note) {
+    eg_err err = select_copy_range(c, scan, pace, result);
+
+    s->count += c->count;
+    if (err == EG_AGAIN) {
+        eg_err placed = scan_place(scan, &s->place);
+        return placed == EG_OK ? EG_AGAIN : placed;
+    }
+    if (err == EG_TOO_LARGE)
+        return too_large(note);
+    if (err == EG_ABORTED)
+        return other_arity(note);
+    if (err == EG_OK)
+        err = reader_take_fault(r);
+    s->scanned = err == EG_OK;
+    return err;
+}
+
 /* Pages end behind any record, and so do steps that change records. */
 static eg_err open_scan(const struct select *s, struct table *t, struct reader *r,
                         struct value place, struct scan **out) {
@@ -435,6 +467,7 @@ static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
                       const struct select_pace *pace, struct buffer *result,
                       struct err_note *note) {
     struct value place = {s->place.at, (uint32_t) s->place.size_bytes};
+    struct select_copy whole;
     struct scan *scan;
     uint8_t *copy;
     eg_err err;
@@ -453,7 +486,10 @@ static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
     }
     if (err == EG_BAD_REQUEST)
         return err_note(note, EG_ABORTED, "the index that was used has gone: ask again");
-    return err == EG_OK ? look_on(s, t, r, scan, pace, result, note) : err;
+    if (err != EG_OK)
+        return err;
+    return copies(s, &whole) ? copy_on(s, r, scan, &whole, pace, result, note)
+                             : look_on(s, t, r, scan, pace, result, note);
 }
 
 /* Change the records of the keys that were gathered. */

@@ -611,19 +611,20 @@ static void iter_prefetch(const struct btree_iter *it, uint32_t steps) {
         EG_PREFETCH(node_record(it->leaf, it->at - 1 - steps));
 }
 
-static const struct node *outermost(const struct node *n, bool last) {
-    while (n->level > 0)
-        n = node_child(n, last ? n->count - 1u : 0);
-    return n;
-}
-
 static bool iter_at_end(const struct btree_iter *it) {
     return it->reverse ? it->at == 0 : it->at == it->leaf->count;
 }
 
-static void iter_enter(struct btree_iter *it, const struct node *leaf) {
-    it->leaf = leaf;
-    it->at = it->reverse ? leaf->count : 0;
+/* Stand at the beginning of what is below child `at` of `n`. */
+static void iter_enter(struct btree_iter *it, const struct node *n, uint32_t at) {
+    while (n->level > 0) {
+        it->parent = n;
+        it->parent_at = at;
+        n = node_child(n, at);
+        at = it->reverse ? n->count - 1u : 0;
+    }
+    it->leaf = n;
+    it->at = it->reverse ? n->count : 0;
 }
 
 void btree_seek(struct btree_iter *it, const struct btree *t, const struct btree_snapshot *s,
@@ -638,7 +639,7 @@ void btree_seek(struct btree_iter *it, const struct btree *t, const struct btree
     if (n == NULL)
         return;
     if (p == NULL) {
-        iter_enter(it, outermost(n, reverse));
+        iter_enter(it, n, reverse ? n->count - 1u : 0);
     } else {
         while (n->level > 0) {
             uint32_t at = node_find_child(n, p, behind);
@@ -646,6 +647,8 @@ void btree_seek(struct btree_iter *it, const struct btree *t, const struct btree
                 fork = n;
                 fork_at = reverse ? at - 1 : at + 1;
             }
+            it->parent = n;
+            it->parent_at = at;
             n = node_child(n, at);
             node_prefetch(n);
         }
@@ -654,29 +657,65 @@ void btree_seek(struct btree_iter *it, const struct btree *t, const struct btree
         if (iter_at_end(it) && fork == NULL)
             it->leaf = NULL;
         else if (iter_at_end(it))
-            iter_enter(it, outermost(node_child(fork, fork_at), reverse));
+            iter_enter(it, fork, fork_at);
     }
     for (uint32_t i = 0; it->leaf != NULL && i < SCAN_AHEAD; i++)
         iter_prefetch(it, i);
 }
 
+/* The leaf has been gone through: to the next.  What a child of one node may hold never
+ * changes, so the parent's next child goes on where the leaf ended, whatever was written
+ * meanwhile; where the parent ends too, look behind the last record again.  False: the end. */
+static bool iter_go_on(struct btree_iter *it) {
+    uint32_t last = it->reverse ? 0 : it->leaf->count - 1u;
+    struct probe p;
+
+    if (it->parent != NULL &&
+        (it->reverse ? it->parent_at > 0 : it->parent_at + 1 < it->parent->count)) {
+        iter_enter(it, it->parent, it->reverse ? it->parent_at - 1 : it->parent_at + 1);
+        return true;
+    }
+    probe_of_record(&p, &it->tree->opts.order, node_record(it->leaf, last));
+    btree_seek(it, it->tree, it->snapshot, &p, true, it->reverse);
+    return it->leaf != NULL;
+}
+
 const struct record *btree_next(struct btree_iter *it) {
     const struct record *rec;
 
-    if (it->leaf == NULL)
+    if (it->leaf == NULL || (iter_at_end(it) && !iter_go_on(it)))
         return NULL;
-    if (iter_at_end(it)) { /* no sibling pointers: look behind the last record again */
-        struct probe p;
-        uint32_t last = it->reverse ? 0 : it->leaf->count - 1u;
-        probe_of_record(&p, &it->tree->opts.order, node_record(it->leaf, last));
-        btree_seek(it, it->tree, it->snapshot, &p, true, it->reverse);
-        if (it->leaf == NULL)
-            return NULL;
-    }
     iter_prefetch(it, SCAN_AHEAD);
     rec = node_record(it->leaf, it->reverse ? it->at - 1 : it->at);
     it->at += it->reverse ? UINT32_MAX : 1;
     return rec;
+}
+
+/* The leaf that comes next is wanted soon. */
+static void iter_prefetch_leaf(const struct btree_iter *it) {
+    if (it->parent != NULL && it->parent_at + 1 < it->parent->count)
+        node_prefetch(node_child(it->parent, it->parent_at + 1));
+}
+
+uint32_t btree_next_many(struct btree_iter *it, const struct probe *end, const struct record **out,
+                         uint32_t most) {
+    uint32_t count = 0;
+
+    EG_ASSERT(!it->reverse);
+    while (count < most && it->leaf != NULL && (!iter_at_end(it) || iter_go_on(it))) {
+        uint32_t until = end != NULL ? node_alike(it->leaf, end).to : it->leaf->count;
+        uint32_t stop = EG_MIN(until, it->at + (most - count));
+
+        if (until == it->leaf->count)
+            iter_prefetch_leaf(it);
+        for (; it->at < stop; it->at++) {
+            out[count] = node_record(it->leaf, it->at);
+            record_prefetch(out[count++]);
+        }
+        if (it->at >= until && until < it->leaf->count)
+            it->leaf = NULL;
+    }
+    return count;
 }
 
 /* ---- snapshots ---------------------------------------------------------- */

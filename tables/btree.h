@@ -118,7 +118,9 @@ struct btree_iter {
     const struct btree *tree;
     const struct btree_snapshot *snapshot; /* NULL: the live tree    */
     const struct node *leaf;               /* NULL: the end          */
+    const struct node *parent;             /* of the leaf; NULL: not known */
     uint32_t at;                           /* forward: next entry; reverse: one above it */
+    uint32_t parent_at;                    /* the leaf's place there */
     bool reverse;
 };
 
@@ -127,6 +129,12 @@ struct btree_iter {
 void btree_seek(struct btree_iter *it, const struct btree *t, const struct btree_snapshot *s,
                 const struct probe *p, bool after, bool reverse);
 const struct record *btree_next(struct btree_iter *it); /* NULL: the end */
+
+/* The next records of an ascending scan, asked for but maybe not at hand yet: `most` of
+ * them, or fewer at the end.  With `end`, those that a look at their nodes shows to be beyond
+ * all that equals it are the end; the last few may still be beyond. */
+uint32_t btree_next_many(struct btree_iter *it, const struct probe *end, const struct record **out,
+                         uint32_t most);
 
 /* ---- snapshots ---------------------------------------------------------- */
 

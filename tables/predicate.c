@@ -171,6 +171,8 @@ static eg_err program_open(struct predicate **out, const struct compiler *c) {
         .known_count = c->known_count,
         .yields_record = c->yields_record,
         .may_be_deep = c->may_be_deep,
+        .key_range = c->key_range && c->yields_record,
+        .key_elements = c->key_elements,
     };
     fill(p, c);
     err = predicate_verify(p, c->alloc);

@@ -67,6 +67,11 @@ EG_MUST_USE bool predicate_domain(const struct predicate *p, uint32_t position, 
 EG_MUST_USE bool predicate_domain_of_part(const struct predicate *p, const struct index_spec *x,
                                           uint32_t i, struct domain *out);
 
+/* Does the question say nothing but where field 0 lies (predicate_range()), and yield the
+ * record?  Then those are meant that lie there and whose field 0 is an array of *elements
+ * elements (0: that lie there). */
+EG_MUST_USE bool predicate_is_key_range(const struct predicate *p, uint32_t *elements);
+
 /* ---- running ---------------------------------------------------------------- */
 
 /* One thread's machine: scratch for values that are made on the way, and its registers. */

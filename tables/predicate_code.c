@@ -346,6 +346,8 @@ void compiler_add_clause(struct compiler *c, const struct clause *clause) {
     c->places_max = EG_MAX(c->places_max, c->places);
     if (c->err == EG_OK)
         known_add_clause(c, clause);
+    if (c->err == EG_OK)
+        whole_add_clause(c, clause);
     c->clauses++;
 }
 

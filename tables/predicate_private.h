@@ -106,6 +106,8 @@ struct predicate {
     bool yields_record;
     bool may_be_deep; /* a result may nest past VALUE_DEPTH_MAX */
     bool screens;     /* one clause that begins with CODE_FIELD_INTEGER */
+    bool key_range;   /* the range of field 0 says all, see predicate_is_key_range() */
+    uint32_t key_elements;
     struct code *code;
     struct slot *literal;
     struct known_field *known;
@@ -155,6 +157,8 @@ struct compiler {
     struct buffer bytes;
     struct known_field *known; /* by all clauses so far; in the arena */
     uint32_t known_count;
+    bool key_range; /* all that was said so far is where the key lies */
+    uint32_t key_elements;
 };
 
 /* Fails the compilation, unless it has failed before. */
@@ -170,6 +174,8 @@ void compiler_end(struct compiler *c);
 
 /* Merge what this clause says of its fields with what the clauses before it said. */
 void known_add_clause(struct compiler *c, const struct clause *clause);
+/* Does it say more than where the key lies? */
+void whole_add_clause(struct compiler *c, const struct clause *clause);
 
 /* The literals of a long `in` as one, a binary; x is among them, not, or nil. */
 struct value list_literal(struct compiler *c, const struct expr *e);

@@ -622,6 +622,7 @@ static void parse_clause(struct spec *s, struct value v) {
 
 void compiler_add_spec(struct compiler *c, struct value spec) {
     struct spec s = {.c = c};
+    uint32_t variables, shapes;
     struct value_iter it;
     struct value v;
 
@@ -633,8 +634,11 @@ void compiler_add_spec(struct compiler *c, struct value spec) {
         SPEC_FAIL(&s, EG_TOO_LARGE, "more than %d clauses", PREDICATE_CLAUSES_MAX);
         return;
     }
-    s.variable = compiler_get(c, (SPEC_VARIABLES_MAX + 1) * sizeof *s.variable);
-    s.shape = compiler_get(c, (EXPR_NODES_MAX + 1) * sizeof *s.shape);
+    /* Each takes a byte at least. */
+    variables = EG_MIN(spec.size_bytes, (uint32_t) SPEC_VARIABLES_MAX) + 1;
+    shapes = EG_MIN(spec.size_bytes, (uint32_t) EXPR_NODES_MAX) + 1;
+    s.variable = compiler_get(c, variables * sizeof *s.variable);
+    s.shape = compiler_get(c, shapes * sizeof *s.shape);
     it = value_iter_of(spec);
     while (c->err == EG_OK && value_iter_next(&it, &v)) {
         s.clause++;

@@ -17,7 +17,8 @@ enum {
     /* Behind every array that begins with a prefix stands, all but certainly, the prefix and
      * this: an ext of the last type.  Whoever has larger ones is walked past. */
     LAST_VALUE_BYTES = 3 + 16,
-    RANGE_AHEAD = 16, /* records of a range, of which one is held against its end */
+    RANGE_AHEAD = 64, /* records of a range, of which one is held against its end */
+    RANGE_FIRST = 8,  /* the first of them: it may be all that is wanted            */
 };
 
 /* Records of a range that have been walked over and not given yet. */
@@ -25,6 +26,9 @@ struct range_ahead {
     uint32_t most, count, given;
     bool entered; /* the first record inside the range has been met */
     bool last;    /* nothing comes behind these                    */
+    bool has_end;
+    struct order order; /* of keys                                       */
+    struct probe end;   /* of the range, upwards, for nodes to be held against */
     const struct record *record[RANGE_AHEAD];
 };
 
@@ -284,12 +288,28 @@ static eg_err open_below_prefix(struct scan *s) {
     return table_walk_open(&s->walk, s->table, s->reader, &k, true, true);
 }
 
+/* Upwards whole nodes can be told to lie before the end, or beyond it. */
+static void find_end(struct scan *s) {
+    const struct range_end *high = &s->path->range.high;
+    struct range_ahead *a = &s->ahead;
+
+    a->has_end = high->given && !s->path->reverse;
+    if (!a->has_end)
+        return;
+    a->order = order_of_keys(false);
+    if (high->prefix)
+        probe_of_prefix(&a->end, &a->order, &high->value, 1);
+    else
+        probe_of_values(&a->end, &a->order, &high->value, 1);
+}
+
 static eg_err open_range(struct scan *s) {
     bool reverse = s->path->reverse;
     const struct range_end *begin = reverse ? &s->path->range.high : &s->path->range.low;
     struct key k = key_at(begin->value);
     bool after = begin->open;
 
+    find_end(s);
     if (s->place.size_bytes != 0) {
         k = key_at(s->place);
         after = true;
@@ -312,40 +332,81 @@ static bool is_beyond(const struct scan *s, const struct record *rec) {
                             : range_above(&s->path->range, record_key(rec));
 }
 
+/* How many of the records, which ascend in the scan's direction, are not beyond its end. */
+static uint32_t count_within(const struct scan *s, const struct record *const *rec,
+                             uint32_t count) {
+    uint32_t low = 0, high = count;
+
+    if (count == 0 || !is_beyond(s, rec[count - 1]))
+        return count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (is_beyond(s, rec[middle]))
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
 /* Some more of the walk, of which only the last is held against the range's end: the others
  * lie before it.  The walk begins at one end or just before it, so the first are looked
  * at too.  What a disc store hands out does not stay: one at a time. */
 static void walk_ahead(struct scan *s) {
     struct range_ahead *a = &s->ahead;
-    uint32_t count = 0;
+    uint32_t count;
 
-    a->most = s->table->storage == STORAGE_DISC_ONLY ? 1 : EG_MIN(2 * a->most + 1, RANGE_AHEAD);
-    while (count < a->most && (a->record[count] = table_walk_next(s->walk)) != NULL)
-        count++;
+    a->most = s->table->storage == STORAGE_DISC_ONLY
+                  ? 1
+                  : EG_MIN(3 * a->most + RANGE_FIRST, (uint32_t) RANGE_AHEAD);
+    count = table_walk_next_many(s->walk, a->has_end ? &a->end : NULL, a->record, a->most);
     a->last = count < a->most;
-    while (count > 0 && is_beyond(s, a->record[count - 1])) {
-        a->last = true;
-        count--;
-    }
-    a->count = count;
+    a->count = count_within(s, a->record, count);
+    a->last |= a->count < count;
     a->given = 0;
-    while (!a->entered && a->given < count &&
+    while (!a->entered && a->given < a->count &&
            !range_holds(&s->path->range, record_key(a->record[a->given])))
         a->given++;
-    a->entered |= a->given < count;
+    a->entered |= a->given < a->count;
 }
 
-static const struct record *next_in_range(struct scan *s) {
+/* Has the range another record?  Then it is at hand. */
+static bool look_ahead(struct scan *s) {
     struct range_ahead *a = &s->ahead;
 
     while (a->given == a->count) {
-        if (a->last) {
-            s->over = true;
-            return NULL;
-        }
+        s->over = a->last;
+        if (s->over)
+            return false;
         walk_ahead(s);
     }
-    return a->record[a->given++];
+    return true;
+}
+
+static const struct record *next_in_range(struct scan *s) {
+    return look_ahead(s) ? s->ahead.record[s->ahead.given++] : NULL;
+}
+
+uint32_t scan_next_many(struct scan *s, const struct record *const **out) {
+    struct range_ahead *a = &s->ahead;
+    uint32_t count;
+
+    EG_ASSERT(s->path->kind == SCAN_KEY_RANGE);
+    if (s->over || !look_ahead(s))
+        return 0;
+    *out = &a->record[a->given];
+    count = a->count - a->given;
+    a->given = a->count;
+    s->last = a->record[a->given - 1];
+    return count;
+}
+
+void scan_give_back(struct scan *s, uint32_t count) {
+    struct range_ahead *a = &s->ahead;
+
+    EG_ASSERT(count < a->given);
+    a->given -= count;
+    s->last = a->record[a->given - 1];
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */

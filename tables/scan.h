@@ -73,6 +73,10 @@ EG_MUST_USE eg_err scan_open_quick(struct scan **out, struct table *t, struct re
                                    const struct scan_path *path, struct value place);
 /* The next record, live and inside the range; NULL at the end, or reader->fault says why. */
 const struct record *scan_next(struct scan *s);
+/* The next records of SCAN_KEY_RANGE, some at once; 0 at the end.  *out is good until the next
+ * call.  To stop before the last ones, give them back. */
+uint32_t scan_next_many(struct scan *s, const struct record *const **out);
+void scan_give_back(struct scan *s, uint32_t count);
 /* May scan_place() be asked here?  Within some hundred records, if not. */
 bool scan_may_stop(const struct scan *s);
 /* Put into `place` (emptied first) where the scan stands: behind the record that

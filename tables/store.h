@@ -167,6 +167,11 @@ static inline void store_get_many(struct store *const *stores, struct reader *r,
 EG_MUST_USE eg_err store_hash_open(struct store **out, const struct store_opts *o);
 EG_MUST_USE eg_err store_ordered_open(struct store **out, const struct store_opts *o);
 
+/* The next records of an ascending scan of an ordered store: see btree_next_many(). */
+struct probe;
+uint32_t store_ordered_next_many(struct store_cursor *c, const struct probe *end,
+                                 const struct record **out, uint32_t most);
+
 /* A faster way through a whole hash store: bucket by bucket, in any order inside one, several
  * buckets ahead of who looks, so that neither buckets nor records are waited for.  What
  * store_ops says of scans holds.  It can be left where store_sweep_place() says so, at a

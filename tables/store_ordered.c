@@ -87,6 +87,11 @@ static const struct record *ordered_next(struct store *s, struct reader *r,
     return btree_next((struct btree_iter *) c->opaque);
 }
 
+uint32_t store_ordered_next_many(struct store_cursor *c, const struct probe *end,
+                                 const struct record **out, uint32_t most) {
+    return btree_next_many((struct btree_iter *) c->opaque, end, out, most);
+}
+
 static struct store_stats ordered_stats(const struct store *s) {
     struct btree_stats t = btree_stats(tree_of(s));
 

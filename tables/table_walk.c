@@ -111,3 +111,48 @@ static const struct record *next_merged(struct table_walk *w) {
 const struct record *table_walk_next(struct table_walk *w) {
     return w->merge ? next_merged(w) : next_in_row(w);
 }
+
+/* ---- many at once -------------------------------------------------------------- */
+
+static bool is_live(const struct table_walk *w, const struct record *rec) {
+    return EG_LIKELY((record_flags(rec) & RECORD_EXPIRES) == 0) || !shard_expired(rec, w->now_ms);
+}
+
+/* Of the `count` records, those that have not expired. */
+static uint32_t keep_live(const struct table_walk *w, const struct record **rec, uint32_t count) {
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (is_live(w, rec[i]))
+            rec[kept++] = rec[i];
+    return kept;
+}
+
+/* All in one tree and upwards: its leaves are copied out. */
+static uint32_t next_of_tree(struct table_walk *w, const struct probe *end,
+                             const struct record **out, uint32_t most) {
+    struct walk_part *part = &w->part[0];
+    uint32_t count = 0, got = 1;
+
+    if (w->at == w->count && part->head == NULL)
+        return 0;
+    if (w->at == w->count) /* it is not given yet */
+        out[count++] = part->head;
+    w->at = 0;
+    while (count < most && got > 0) {
+        got = store_ordered_next_many(&part->cursor, end, out + count, most - count);
+        count += keep_live(w, out + count, got);
+    }
+    return count;
+}
+
+uint32_t table_walk_next_many(struct table_walk *w, const struct probe *end,
+                              const struct record **out, uint32_t most) {
+    uint32_t count = 0;
+
+    if (w->merge && w->count == 1 && !w->reverse && w->table->storage != STORAGE_DISC_ONLY)
+        return next_of_tree(w, end, out, most);
+    while (count < most && (out[count] = table_walk_next(w)) != NULL)
+        count++;
+    return count;
+}

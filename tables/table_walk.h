@@ -28,4 +28,10 @@ struct table_walk {
 EG_MUST_USE eg_err table_walk_open_behind(struct table_walk **out, struct table *t,
                                           struct reader *r, const struct record *rec);
 
+/* The next `most` records, or fewer at the end.  With `end` (a place in the order of keys), those
+ * that are easily seen to be beyond it are the end. */
+struct probe;
+uint32_t table_walk_next_many(struct table_walk *w, const struct probe *end,
+                              const struct record **out, uint32_t most);
+
 #endif /* TABLES_TABLE_WALK_H */

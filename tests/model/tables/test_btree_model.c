@@ -235,6 +235,39 @@ static void do_scan(void) {
     shard_memory_free_record(&t.memory, r);
 }
 
+/* Scan upwards many at a time, maybe to an end. */
+static void do_scan_many(void) {
+    struct record *r = random_record(rng_below(&t.rng, t.domain));
+    bool has_end = rng_one_in(&t.rng, 2);
+    struct btree_iter it;
+    struct probe end;
+    struct value v;
+    uint32_t at = 0;
+
+    if (r == NULL)
+        return;
+    v = record_field(r, t.order.position[0]);
+    probe_of_value(&end, btree_order(t.tree), v);
+    btree_seek(&it, t.tree, NULL, NULL, false, false);
+    for (;;) {
+        const struct record *got[70];
+        uint32_t most = 1 + (uint32_t) rng_below(&t.rng, EG_COUNTOF(got));
+        uint32_t count = btree_next_many(&it, has_end ? &end : NULL, got, most);
+
+        for (uint32_t i = 0; i < count; i++)
+            cr_assert(at < t.twin.count && got[i] == t.twin.at[at++], "seed %" PRIu64, t.seed);
+        if (count < most)
+            break;
+    }
+    if (has_end)
+        cr_assert(at == t.twin.count ||
+                      value_compare(record_field(t.twin.at[at], t.order.position[0]), v) > 0,
+                  "seed %" PRIu64 ": ended before the end", t.seed);
+    else
+        cr_assert_eq(at, t.twin.count, "seed %" PRIu64, t.seed);
+    shard_memory_free_record(&t.memory, r);
+}
+
 static void do_snapshot(void) {
     struct frozen *f = &t.frozen[t.frozen_count];
 
@@ -304,8 +337,10 @@ static void step(void) {
         do_remove();
     else if (dice < 88)
         do_get();
-    else if (dice < 96)
+    else if (dice < 94)
         do_scan();
+    else if (dice < 96)
+        do_scan_many();
     else if (dice < 98)
         do_snapshot();
     else

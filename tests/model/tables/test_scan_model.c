@@ -236,6 +236,22 @@ static void see(struct seen *seen, const struct scan_path *path, const struct re
     seen->any = true;
 }
 
+/* Some records of a range at once, of which not all may be wanted. */
+static bool many(struct scan *scan, const struct scan_path *path, struct buffer *place,
+                 uint32_t most, struct seen *seen) {
+    const struct record *const *rec;
+    uint32_t count = scan_next_many(scan, &rec);
+    uint32_t wanted = EG_MIN(EG_MAX(most, 1u), count);
+
+    for (uint32_t i = 0; i < wanted; i++)
+        see(seen, path, rec[i]);
+    if (wanted < count)
+        scan_give_back(scan, count - wanted);
+    if (count > 0)
+        AGREE(scan_place(scan, place) == EG_OK);
+    return count == 0;
+}
+
 /* Up to `most` records, or quickly some more; true: that was the end. */
 static bool piece(const struct scan_path *path, bool quick, struct buffer *place, uint32_t most,
                   struct seen *seen) {
@@ -250,6 +266,11 @@ static bool piece(const struct scan_path *path, bool quick, struct buffer *place
     reader_enter(&m.w.reader);
     AGREE((quick ? scan_open_quick : scan_open)(&scan, table_of(), &m.w.reader, path, from) ==
           EG_OK);
+    if (path->kind == SCAN_KEY_RANGE && rng_one_in(&m.rng, 3)) {
+        bool ended = many(scan, path, place, most, seen);
+        reader_exit(&m.w.reader);
+        return ended;
+    }
     for (uint32_t i = 0; i < most || !scan_may_stop(scan); i++) {
         rec = scan_next(scan);
         if (rec == NULL)

@@ -251,6 +251,23 @@ static void scan_live(struct stress *t, struct reader *r, bool reverse) {
     t->scans++;
 }
 
+/* The same, upwards and many at a time, in a cursor of its own. */
+static void scan_many(struct stress *t, struct reader *r) {
+    const struct record *rec[40];
+    struct store_cursor c;
+    uint32_t accounts = 0, count;
+    int64_t last = -1;
+
+    reader_enter(r);
+    t->store->ops->seek(t->store, r, &c, NULL, false, false);
+    while ((count = store_ordered_next_many(&c, NULL, rec, EG_COUNTOF(rec))) > 0)
+        for (uint32_t i = 0; i < count; i++)
+            meet(t, rec[i], false, &last, &accounts);
+    reader_exit(r);
+    t->missed += accounts != ACCOUNTS;
+    t->scans++;
+}
+
 static void find_by_tag(struct stress *t, struct reader *r, uint8_t tag) {
     const struct record *rec;
     struct index_iter it;
@@ -327,6 +344,7 @@ static void *scanner(void *arg) {
     for (uint32_t turn = 0; !atomic_load(&t->stop); turn++) {
         scan_moment(t, &r, &t->moment[turn % SNAPSHOTS]);
         scan_live(t, &r, turn % 2 == 0);
+        scan_many(t, &r);
         find_by_tag(t, &r, (uint8_t) (turn % TAGS));
         if (turn % 4 == 0)
             look_up_tag(t, &r, (uint8_t) (turn / 4 % TAGS));
