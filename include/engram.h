@@ -63,12 +63,21 @@ typedef struct eg_options {
     const char *name;                  /* NULL: host name, or what the data directory says */
     const char *data_dir;              /* NULL: RAM only; disc tables are refused          */
     const char *listen[EG_LISTEN_MAX]; /* HOST:PORT or unix:PATH; none: no server      */
-    uint32_t schedulers;               /* 0: number of cores                               */
-    uint64_t memory_limit_bytes;       /* 0: 80 % of the machine or its cgroup             */
-    uint32_t connections_max;          /* 0: 10,000                                        */
-    uint64_t max_frame_bytes;          /* 0: 16 MiB                                        */
-    uint64_t max_input_bytes;          /* 0: 64 MiB                                        */
-    int log_level;                     /* 0: errors; 1: + warnings; 2: + info; 3: + debug  */
+    /* Other nodes: where they reach this one (none: it has no part in a cluster), how they are to
+     * dial it (NULL: as it listens), whom to join, and the secret that all share (NULL: none, and
+     * only loopback may be listened on). */
+    const char *peer_listen[EG_LISTEN_MAX];
+    bool peer_optional; /* where it cannot listen there, it goes on without a cluster */
+    const char *advertise;
+    const char *join[EG_LISTEN_MAX];
+    const void *cookie;
+    size_t cookie_bytes;
+    uint32_t schedulers;         /* 0: number of cores                               */
+    uint64_t memory_limit_bytes; /* 0: 80 % of the machine or its cgroup             */
+    uint32_t connections_max;    /* 0: 10,000                                        */
+    uint64_t max_frame_bytes;    /* 0: 16 MiB                                        */
+    uint64_t max_input_bytes;    /* 0: 64 MiB                                        */
+    int log_level;               /* 0: errors; 1: + warnings; 2: + info; 3: + debug  */
     /* Where log lines go; NULL: nowhere. */
     void (*log)(void *context, int level, const char *line);
     void *log_context;
@@ -85,6 +94,8 @@ EG_API void eg_close(eg_node *node);
 EG_API const char *eg_node_name(const eg_node *node);
 /* The address a listener is bound to (port 0 resolved); NULL past the last. */
 EG_API const char *eg_node_address(const eg_node *node, uint32_t number);
+/* The same of where other nodes reach it. */
+EG_API const char *eg_node_peer_address(const eg_node *node, uint32_t number);
 EG_API const char *eg_version(void);
 
 /* ---- tables ------------------------------------------------------------- */

@@ -46,14 +46,13 @@ static const struct config_row rows[] = {
      KEY(TEXT, data)},
     {{"listen", "HOST:PORT", "clients, MessagePack-RPC; may repeat; also unix:PATH", "127.0.0.1:7340"},
      KEY(LISTENERS, listen)},
-    {{"peer-listen", "HOST:PORT", "other nodes; not served yet", "127.0.0.1:7341"},
+    {{"peer-listen", "HOST:PORT", "other nodes", "127.0.0.1:7341"},
      KEY(LISTENERS, peer_listen)},
     {{"http", "HOST:PORT|off", "metrics and dashboard; not served yet", "off"},
      KEY(ADDRESS_OR_OFF, http)},
     {{"advertise", "HOST:PORT", "the address other nodes dial (--peer-listen)", NULL},
      KEY(ADDRESS, advertise)},
-    {{"join", "HOST:PORT", "a peer to join; refused until clusters are served", NULL},
-     KEY(PEERS, join), .later = true},
+    {{"join", "HOST:PORT", "a peer to join; may repeat", NULL}, KEY(PEERS, join)},
     {{"cookie-file", "FILE", "the cluster's shared secret", NULL},
      KEY(TEXT, cookie_file)},
     {{"auth-file", "FILE", "users of the client port; refused until served", NULL},
@@ -422,12 +421,26 @@ eg_err config_check(const struct config *c, struct err_note *note) {
     return err;
 }
 
+/* Did nobody say anything of the field? */
+static bool is_default(const struct config *c, const void *field) {
+    for (uint32_t i = 0; i < EG_COUNTOF(rows); i++)
+        if ((const char *) c + rows[i].at == (const char *) field)
+            return c->source[i] == CONFIG_DEFAULT;
+    return false;
+}
+
 void config_options(const struct config *c, eg_options *out) {
     memset(out, 0, sizeof *out);
     out->name = c->name[0] != '\0' ? c->name : NULL;
     out->data_dir = c->data[0] != '\0' ? c->data : NULL;
     for (uint32_t i = 0; i < c->listen.count && i < EG_LISTEN_MAX; i++)
         out->listen[i] = c->listen.item[i];
+    for (uint32_t i = 0; i < c->peer_listen.count && i < EG_LISTEN_MAX; i++)
+        out->peer_listen[i] = c->peer_listen.item[i];
+    for (uint32_t i = 0; i < c->join.count && i < EG_LISTEN_MAX; i++)
+        out->join[i] = c->join.item[i];
+    out->advertise = c->advertise[0] != '\0' ? c->advertise : NULL;
+    out->peer_optional = is_default(c, &c->peer_listen) && c->join.count == 0;
     out->schedulers = (uint32_t) c->schedulers;
     out->memory_limit_bytes = c->memory_limit_bytes;
     out->connections_max = (uint32_t) c->max_connections;

@@ -9,6 +9,7 @@
 #include "engine/stream.h"
 #include "node/config.h"
 #include "query/server.h"
+#include "replication/cluster.h"
 #include "tables/catalog.h"
 #include "tables/disc.h"
 
@@ -122,10 +123,41 @@ static eg_err open_catalog(eg_node *n, struct err_note *note) {
     return catalog_open(&n->catalog, &o, note);
 }
 
+static eg_err open_cluster(eg_node *n, struct err_note *note) {
+    struct cluster_opts o = {.alloc = n->alloc,
+                             .env = &n->env.env,
+                             .runtime = n->runtime,
+                             .epoch = n->epoch,
+                             .catalog = n->catalog,
+                             .disc = n->disc,
+                             .net_open = stream_net_uv_of,
+                             .name = n->name,
+                             .listen = n->options.peer_listen,
+                             .advertise = n->options.advertise,
+                             .join = n->options.join,
+                             .cookie = n->options.cookie,
+                             .cookie_bytes = (uint32_t) n->options.cookie_bytes};
+    eg_err err;
+
+    while (o.listen_count < EG_LISTEN_MAX && n->options.peer_listen[o.listen_count] != NULL)
+        o.listen_count++;
+    while (o.join_count < EG_LISTEN_MAX && n->options.join[o.join_count] != NULL)
+        o.join_count++;
+    if (o.listen_count == 0)
+        return EG_OK;
+    err = cluster_open(&n->cluster, &o, note);
+    if (err == EG_OK || err == EG_MEMORY || !n->options.peer_optional)
+        return err;
+    env_log(&n->env.env, ENV_LOG_WARN, "cluster", "%s: no part in a cluster", note->text);
+    note->text[0] = '\0';
+    return EG_OK;
+}
+
 static eg_err open_server(eg_node *n, struct err_note *note) {
     struct server_opts o = {.alloc = n->alloc,
                             .runtime = n->runtime,
                             .catalog = n->catalog,
+                            .cluster = n->cluster,
                             .net_open = stream_net_uv_of,
                             .listen = n->options.listen,
                             .node_name = n->name,
@@ -152,6 +184,8 @@ static void set_limit(eg_node *n) {
 static eg_err check_options(const eg_options *o, struct err_note *note) {
     if (o->name != NULL && !config_is_name(o->name))
         return err_note(note, EG_BAD_REQUEST, "name: \"%s\" is not " CONFIG_NAME_IS, o->name);
+    if (o->cookie_bytes > MESH_COOKIE_BYTES_MAX)
+        return err_note(note, EG_BAD_REQUEST, "cookie: at most %d bytes", MESH_COOKIE_BYTES_MAX);
     if (o->schedulers > SCHEDULERS_MAX)
         return err_note(note, EG_BAD_REQUEST, "schedulers: at most %d", SCHEDULERS_MAX);
     if (o->memory_limit_bytes != 0 && o->memory_limit_bytes < NODE_MEMORY_MIN_BYTES)
@@ -173,6 +207,8 @@ static eg_err open_parts(eg_node *n, struct err_note *note) {
     if (err == EG_OK)
         err = open_catalog(n, note);
     if (err == EG_OK)
+        err = open_cluster(n, note);
+    if (err == EG_OK)
         err = open_server(n, note);
     return err;
 }
@@ -193,6 +229,8 @@ static void close_threads(eg_node *n) {
 static void close_parts(eg_node *n) {
     if (n->server != NULL)
         server_close(n->server);
+    if (n->cluster != NULL)
+        cluster_close(n->cluster);
     close_threads(n);
     if (n->catalog != NULL && catalog_close(n->catalog) != EG_OK)
         env_log(&n->env.env, ENV_LOG_ERROR, "node", "the disc did not take everything");
@@ -248,6 +286,10 @@ void eg_close(eg_node *node) {
 
 const char *eg_node_name(const eg_node *node) {
     return node == NULL ? NULL : node->name;
+}
+
+const char *eg_node_peer_address(const eg_node *node, uint32_t number) {
+    return node == NULL || node->cluster == NULL ? NULL : cluster_address(node->cluster, number);
 }
 
 const char *eg_node_address(const eg_node *node, uint32_t number) {

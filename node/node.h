@@ -3,7 +3,7 @@
  * All state of a node hangs off this one struct, so that many nodes live in one
  * process.  Here is the order of start and its reverse; no logic.
  *
- *     epoch -> runtime -> disc -> catalog -> server
+ *     epoch -> runtime -> disc -> catalog -> cluster -> server
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 struct catalog;
+struct cluster;
 struct disc;
 struct epoch;
 struct server;
@@ -49,6 +50,7 @@ struct eg_node {
     struct runtime *runtime;
     struct disc *disc; /* NULL: RAM only */
     struct catalog *catalog;
+    struct cluster *cluster;          /* NULL: it has no part in one */
     struct server *server;            /* NULL: it does not listen */
     _Atomic uint32_t next_subscriber; /* deals schedulers out */
     struct thread_slot *threads;

@@ -19,6 +19,10 @@ eg_err rpc_alter(struct rpc_call *c); /* what the method is called says to what 
 eg_err rpc_transform_table(struct rpc_call *c);
 eg_err rpc_write_many(struct rpc_call *c);
 eg_err rpc_tables(struct rpc_call *c);
+eg_err rpc_cluster_status(struct rpc_call *c);
+eg_err rpc_join(struct rpc_call *c);
+eg_err rpc_leave(struct rpc_call *c);
+eg_err rpc_remove(struct rpc_call *c);
 eg_err rpc_table_info(struct rpc_call *c);
 eg_err rpc_read_many(struct rpc_call *c);
 eg_err rpc_size(struct rpc_call *c);

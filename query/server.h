@@ -31,10 +31,13 @@ enum {
     SERVER_LISTENERS_MAX = 16,
 };
 
+struct cluster;
+
 struct server_opts {
     struct alloc *alloc;
     struct runtime *runtime; /* started */
     struct catalog *catalog;
+    struct cluster *cluster; /* NULL: the node has no part in one */
     /* The network as a scheduler sees it; called on that scheduler. */
     eg_err (*net_open)(struct stream_net **out, struct alloc *a, struct scheduler *s);
     const char *const *listen; /* addresses */

@@ -1,31 +1,35 @@
-/* cluster.h -- one node's part in its cluster, put together: the only header that query/ and
- * node/ need beside router.h.
+/* cluster.h -- one node's part in its cluster, put together.
  *
  *     mesh (links) --> swim (who is there) --> views (who acts together) --> replicas (copies)
- *                                                    schema (what tables there are), router
+ *                                                    `--> schema_sync (what tables there are),
+ * router
  *
- * All of it runs as one actor, "cluster", and its hook, on one scheduler; what shards and sessions
- * ask is read from what it publishes.
+ * The machines are plain structs; what moves them is the mesh's turn and one actor, "cluster", both
+ * on scheduler CLUSTER_SCHEDULER.  The router is an actor beside it.  What shards and
+ * sessions need of all this they get through tables/route.h.
  *
  * Start      A node is in a view of its own at once and serves; others are met in the
- *            background.  Members and the epoch are remembered on disc.
+ *            background.
  * Threads    Any, except open and close (none of the schedulers').
  */
 #ifndef REPLICATION_CLUSTER_H
 #define REPLICATION_CLUSTER_H
 
 #include "replication/mesh.h"
-#include "replication/router.h"
+#include "tables/catalog.h"
 
 struct cluster;
 struct disc;
 
+enum { CLUSTER_SCHEDULER = 0 };
+
 struct cluster_opts {
     struct alloc *alloc;
     struct env *env;
-    struct runtime *runtime;
-    struct catalog *catalog;
-    struct disc *disc; /* NULL: RAM only */
+    struct runtime *runtime; /* running */
+    struct epoch *epoch;
+    struct catalog *catalog; /* open */
+    struct disc *disc;       /* NULL: RAM only */
     eg_err (*net_open)(struct stream_net **out, struct alloc *a, struct scheduler *s);
     const char *name;
     const char *const *listen;
@@ -33,32 +37,30 @@ struct cluster_opts {
     const char *advertise; /* NULL: the first listener's address */
     const char *const *join;
     uint32_t join_count;
-    const void *cookie;
+    const void *cookie; /* NULL: none */
     uint32_t cookie_bytes;
     uint32_t weight; /* 0: NODE_WEIGHT_USUAL */
 };
 
+/* Begin to listen and to meet others.  From here on changes of the schema and writes to tables
+ * with other copies go through the cluster. */
 EG_MUST_USE eg_err cluster_open(struct cluster **out, const struct cluster_opts *o,
                                 struct err_note *note);
-/* Tells the others that it goes down (not away), ends all links.  Blocks. */
+/* Tell the others that it goes down (not away), end all links.  Blocks.  Nobody asks any more. */
 void cluster_close(struct cluster *c);
 
-struct router *cluster_router(struct cluster *c);
 const char *cluster_address(const struct cluster *c, uint32_t number); /* as bound; NULL: no more */
 
-/* Append {node, view, members: [{name, address, state, ...}], ...}.  Never waits. */
-EG_MUST_USE eg_err cluster_status(struct cluster *c, struct buffer *out);
-
-/* What is asked of the cluster's actor by a MESSAGE_CALL; the REPLY is `true`, or an error with its
- * text.  JOIN: value is the address; EG_BAD_REQUEST: it is our own.  REMOVE: the name;
- * EG_NOT_FOUND; EG_BAD_REQUEST: it is up, or holds the last copy of something.  CREATE ... : a
- * change of the schema, on all nodes that it needs (schema_sync.h), value as catalog_request packs
- * it. */
-enum cluster_op { CLUSTER_JOIN, CLUSTER_LEAVE, CLUSTER_REMOVE, CLUSTER_SCHEMA };
-EG_MUST_USE eg_err cluster_send(struct cluster *c, eg_pid from, uint64_t ref, enum cluster_op op,
-                                struct value value);
-/* A change of the schema, in the whole cluster: as catalog_send(). */
-EG_MUST_USE eg_err cluster_send_schema(struct cluster *c, eg_pid from, uint64_t ref,
-                                       const struct catalog_request *q);
+/* What may be asked of the cluster's actor by a MESSAGE_CALL. */
+enum cluster_op {
+    CLUSTER_STATUS, /* the map of cluster_status                                           */
+    CLUSTER_JOIN,   /* an address: true; EG_BAD_REQUEST: it is our own                      */
+    CLUSTER_LEAVE,  /* true                                                                 */
+    CLUSTER_REMOVE, /* a name: true; EG_NOT_FOUND; EG_BAD_REQUEST: it is up                 */
+    CLUSTER_SCHEMA, /* a catalog_request as catalog_message_here() packs it: its own answer */
+};
+/* The CALL as a message, for those who send it themselves; `text` is the address or the name. */
+EG_MUST_USE eg_err cluster_message(struct cluster *c, enum cluster_op op, const char *text,
+                                   size_t text_bytes, eg_pid *to, struct message **out);
 
 #endif /* REPLICATION_CLUSTER_H */

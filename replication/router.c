@@ -135,6 +135,7 @@ static eg_err make_catalog(struct table_route *route, const struct catalog_reque
     case CATALOG_SYNC: /* each node's own affairs */
     case CATALOG_MOMENT:
     case CATALOG_STOP:
+    case CATALOG_ADOPT:
         return EG_AGAIN;
     default:
         return r->o.schema == NULL ? EG_AGAIN : r->o.schema(r->o.user, q, to, out);

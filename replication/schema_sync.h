@@ -1,32 +1,40 @@
 /* schema_sync.h -- what tables there are, the same on all nodes.
  *
- * The list of tables is itself replicated: an entry for each name, which only changes by a
- * higher version (a hybrid clock's stamp), also to `dropped`. The principal of a view orders
- * the changes in it; views that meet exchange their lists and keep, for each name, the
- * outcome of the rule below, so a node that was down learns what it missed.
+ * The list of tables is itself replicated: an entry for each name, with the changes that made
+ * it what it is, each with a stamp (wall milliseconds << 16 | counter, greater than every
+ * stamp seen before).  A dropped name keeps its entry, so that who was away learns of it.
  *
- *     client --> any node --> principal: checks, stamps --APPLY--> every member: its catalog
- *        <--------------------- when all have said APPLIED ---'
+ *     client --> any node --> principal of the view: does it here, stamps it
+ *                                --APPLY--> every member does it too
+ *        <-- answer when all have said <--APPLIED--'
  *
- * Adding (a table, an attribute, an index; larger limits) works in every view.  Taking away and
- * redefining (drop, rename, clear's cousin: another type or storage) needs every member that
- * is not removed: EG_NO_REPLICA says who is missing.
+ *     new view: everybody sends everybody its LIST, and does what it lacks, in the order of stamps
  *
- * Names made on both sides of a cut: a table's id is the hash of its name and of what cannot be
- * changed later (type, shards, group), so two equal creations are one table, and their
- * records meet.  Where they differ in attributes only, the lists are united, those of the
- * higher version first.  Where their types differ the higher version keeps the name, the
- * other stays as `name@node`, and an event says so.
+ * Adding works in every view; taking away and redefining (drop, all of `alter` but
+ * add_attribute) needs every member that is not removed: EG_NO_REPLICA says who is missing.
  *
- * Threads    The mesh's scheduler.
+ * A table's id is the hash of its name, type, shards, and of when that name was last dropped. So
+ * equal creations on both sides of a cut are one table, whose records meet; one that was dropped
+ * and made anew while a node was away is another, and takes the old one's place there. Where
+ * a name means two tables that nobody has dropped, the one with the smaller stamp of birth
+ * keeps it on all nodes; who has the other keeps that aside from replication and says so in an
+ * event (`schema_conflict`).
+ *
+ * Threads    The mesh's scheduler, in a reader section.
  */
 #ifndef REPLICATION_SCHEMA_SYNC_H
 #define REPLICATION_SCHEMA_SYNC_H
 
 #include "engine/runtime.h"
-#include "replication/mesh.h"
+#include "replication/node_info.h"
 #include "replication/view.h"
 #include "tables/catalog.h"
+
+enum {
+    SCHEMA_SYNC_QUEUE_MAX = 1024, /* changes that wait for their turn at the principal: EG_BUSY   */
+    SCHEMA_SYNC_CHANGES_MAX = 256, /* of one table that are remembered for who was away */
+    SCHEMA_SYNC_TICK_MS = 500, /* what has not been answered by then is said again             */
+};
 
 struct schema_sync;
 
@@ -35,29 +43,36 @@ struct schema_sync_opts {
     struct env *env;
     struct runtime *runtime;
     struct catalog *catalog;
-    const struct node_info *self;
-    eg_pid answers; /* of the actor that passes replies of the catalog to schema_sync_reply() */
+    struct disc *disc; /* NULL: entries live as long as the process */
+    uint64_t self;
+    uint64_t secret; /* of the cluster: seeds of tables' hashes come from it */
+    /* Replies of the catalog come to the actor that this names; it passes them to
+     * schema_sync_reply(). */
+    eg_pid (*answers)(void *user);
     eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send() on MESH_SCHEMA */
     /* Are all members that are not removed in the view?  Else the note names who is missing. */
     bool (*everybody)(void *user, struct err_note *note);
-    void (*table_changed)(void *user, const char *name); /* came, went, changed */
-    void (*event)(void *user, const char *kind, struct value details);
+    /* Has any member of the view a disc? */
+    bool (*any_disc)(void *user);
+    void (*table_changed)(void *user, const char *name); /* came, went, changed: on this node */
+    void (*whole)(void *user); /* schema_sync_is_whole() has become true */
+    void (*event)(void *user, const char *kind, const char *table, const char *text);
     void *user;
 };
 
-EG_MUST_USE eg_err schema_sync_open(struct schema_sync **out, const struct schema_sync_opts *o);
+EG_MUST_USE eg_err schema_sync_open(struct schema_sync **out, const struct schema_sync_opts *o,
+                                    struct err_note *note);
 void schema_sync_close(struct schema_sync *s);
 
-/* A change asked of this node; the REPLY goes to `from`.  Passed to the principal where that
- * is another. */
-EG_MUST_USE eg_err schema_sync_ask(struct schema_sync *s, eg_pid from, uint64_t ref,
-                                   const struct catalog_request *q);
+/* A change asked of this node, as catalog_message_here() packs it into a CALL: answered later, or
+ * at once with what is wrong.  Takes nothing over. */
+void schema_sync_ask(struct schema_sync *s, const struct message *call);
 void schema_sync_receive(struct schema_sync *s, uint64_t from, struct value payload);
 void schema_sync_reply(struct schema_sync *s, const struct message *m);
 void schema_sync_view(struct schema_sync *s, const struct view *v);
-void schema_sync_node_down(struct schema_sync *s, uint64_t id);
+void schema_sync_tick(struct schema_sync *s);
 
-/* Has this node every table that the view knows of?  Before that no shard leaves STOPPED. */
+/* Has this node every table that the view's members know of?  Before that no shard serves. */
 bool schema_sync_is_whole(const struct schema_sync *s);
 
 #endif /* REPLICATION_SCHEMA_SYNC_H */

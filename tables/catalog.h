@@ -51,6 +51,8 @@ EG_MUST_USE eg_err catalog_names(struct catalog *c, struct buffer *result);
 
 enum catalog_op {
     CATALOG_CREATE, /* value: options map or nothing               */
+    CATALOG_ADOPT,  /* value: a schema as another node has encoded it; true also where the
+                       table is there already.  Past the route only (tables/route.h).      */
     CATALOG_DROP,
     CATALOG_CLEAR,
     CATALOG_ADD_INDEX,  /* value: attribute name (string)              */

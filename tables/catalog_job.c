@@ -204,11 +204,38 @@ static bool publish_table(struct actor *self, struct job *j) {
     return true;
 }
 
+/* As the request has it; the rest is this node's to say, unless it adopts another's. */
+static eg_err make_schema(struct job *j) {
+    struct catalog *c = j->catalog;
+    struct schema *schema = alloc_zero(alloc_of(c), sizeof *schema);
+    eg_err err = schema == NULL
+                     ? EG_MEMORY
+                     : schema_parse(schema, alloc_of(c), (const char *) j->request.name.at,
+                                    j->request.name.size_bytes, j->request.value, &j->note);
+
+    if (err != EG_OK) {
+        if (schema != NULL)
+            alloc_put(alloc_of(c), schema, sizeof *schema);
+        return err;
+    }
+    schema->name = schema->stored_name; /* whatever the request calls itself */
+    if (j->request.op != CATALOG_ADOPT) {
+        schema->id = env_random(c->world.o.env);
+        schema->seed = env_random(c->world.o.env);
+        schema->version = 1;
+    }
+    j->schema = schema;
+    return EG_OK;
+}
+
 static bool create_step(struct actor *self, struct job *j) {
     struct catalog *c = j->catalog;
     const char *name = (const char *) j->request.name.at;
     size_t name_bytes = j->request.name.size_bytes;
+    bool adopt = j->request.op == CATALOG_ADOPT;
+    struct table *there;
     bool on_disc;
+    eg_err err;
 
     if (j->discard != DISCARD_NOT)
         return job_discard_step(self, j);
@@ -220,32 +247,19 @@ static bool create_step(struct actor *self, struct job *j) {
         job_answer_true(self, j);
         return true;
     }
-    if (names_find(&c->names, name, name_bytes) != NULL)
-        job_failed(j, err_note(&j->note, EG_EXISTS, "there is a table of that name"));
-    j->schema = alloc_zero(alloc_of(c), sizeof *j->schema);
-    if (j->schema == NULL)
-        job_failed(j, EG_MEMORY);
-    if (j->err == EG_OK) {
-        eg_err err =
-            schema_parse(j->schema, alloc_of(c), name, name_bytes, j->request.value, &j->note);
-        if (err != EG_OK) {
-            alloc_put(alloc_of(c), j->schema, sizeof *j->schema);
-            j->schema = NULL;
-            job_failed(j, err);
-        }
-    } else if (j->schema != NULL) {
-        alloc_put(alloc_of(c), j->schema, sizeof *j->schema);
-        j->schema = NULL;
-    }
-    if (j->err != EG_OK) {
+    there = names_find(&c->names, name, name_bytes);
+    err = make_schema(j);
+    if (err == EG_OK && there != NULL && schema_of(there)->id != j->schema->id)
+        err = err_note(&j->note, EG_EXISTS, "there is a table of that name");
+    if (err != EG_OK)
+        job_failed(j, err);
+    if (err != EG_OK || there != NULL) {
         job_answer_true(self, j);
         return true;
     }
-    j->schema->name = j->schema->stored_name; /* whatever the request calls itself */
-    j->schema->id = env_random(c->world.o.env);
-    j->schema->seed = env_random(c->world.o.env);
-    j->schema->version = 1;
     on_disc = j->schema->storage != STORAGE_RAM;
+    if (adopt && c->world.o.disc == NULL)
+        on_disc = false; /* other nodes have its records */
     if (!on_disc)
         return start_table(self, j);
     if (c->world.o.disc == NULL)
@@ -492,6 +506,7 @@ struct job_kind {
 
 static const struct job_kind kinds[] = {
     [CATALOG_CREATE] = {true, false, false, create_step},
+    [CATALOG_ADOPT] = {true, false, false, create_step},
     [CATALOG_DROP] = {true, false, true, drop_step},
     [CATALOG_CLEAR] = {true, false, true, clear_step},
     [CATALOG_ADD_INDEX] = {true, false, true, job_add_index_step},

@@ -39,7 +39,7 @@ eg_err table_open(struct table **out, struct world *w, struct schema *schema,
     t->node = runtime_node(w->o.runtime);
     t->shard_count = schema->shards;
     t->type = schema->type;
-    t->storage = schema->storage;
+    t->storage = w->o.disc == NULL ? STORAGE_RAM : schema->storage; /* others may have discs */
     t->disc_table = disc_table;
     atomic_init(&t->schema, schema);
     atomic_init(&t->refs, 1);

@@ -9,6 +9,7 @@
 #include "node/config.h"
 #include "tools/notify.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
@@ -21,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_USAGE = 2, FILE_BYTES_MAX = 1 << 20 };
+enum { EXIT_USAGE = 2, FILE_BYTES_MAX = 1 << 20, COOKIE_BYTES_MAX = 4096 };
 enum { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
 /* Options that are no settings of a node stand behind those that are. */
@@ -257,7 +258,11 @@ static void say_ready(eg_node *node) {
     printf("engramd ready name=%s listen=", eg_node_name(node));
     for (uint32_t i = 0; (address = eg_node_address(node, i)) != NULL; i++)
         printf("%s%s", i > 0 ? "," : "", address);
-    printf(" peer=off http=off pid=%ld\n", (long) getpid());
+    fputs(" peer=", stdout);
+    for (uint32_t i = 0; (address = eg_node_peer_address(node, i)) != NULL; i++)
+        printf("%s%s", i > 0 ? "," : "", address);
+    printf("%s http=off pid=%ld\n", eg_node_peer_address(node, 0) == NULL ? "off" : "",
+           (long) getpid());
     fflush(stdout);
     notify_send("READY=1");
 }
@@ -270,14 +275,42 @@ static void serve(struct daemon *d, const sigset_t *signals) {
         reread(d);
 }
 
+/* The file's content without trailing white space. */
+static size_t read_cookie(const char *path, char cookie[COOKIE_BYTES_MAX]) {
+    FILE *file = *path == '\0' ? NULL : fopen(path, "re");
+    size_t size = 0;
+
+    if (*path != '\0' && file == NULL) {
+        fprintf(stderr, "engramd: cannot read %s: %s\n", path, strerror(errno));
+        exit(EXIT_USAGE);
+    }
+    if (file == NULL)
+        return 0;
+    size = fread(cookie, 1, COOKIE_BYTES_MAX, file);
+    if (ferror(file) || size == COOKIE_BYTES_MAX)
+        size = 0;
+    fclose(file);
+    while (size > 0 && isspace((unsigned char) cookie[size - 1]))
+        size--;
+    if (size == 0) {
+        fprintf(stderr, "engramd: %s holds no secret of 1 to %d bytes\n", path,
+                COOKIE_BYTES_MAX - 1);
+        exit(EXIT_USAGE);
+    }
+    return size;
+}
+
 static int run(struct daemon *d) {
     eg_options options;
     eg_note note = {""};
     eg_node *node;
     sigset_t signals, stops;
     eg_err err;
+    char cookie[COOKIE_BYTES_MAX];
 
     config_options(&d->config, &options);
+    options.cookie_bytes = read_cookie(d->config.cookie_file, cookie);
+    options.cookie = options.cookie_bytes == 0 ? NULL : cookie;
     options.log_level = LOG_DEBUG; /* log_line() decides, as SIGHUP may change it */
     options.log = log_line;
     options.log_context = d;

@@ -436,7 +436,7 @@ static void on_dial(struct sim_event *e) {
     sim_at(n->sim, e, now_ns + delay_ns(n, &n->link[to->host][from->host]), on_dial_answer);
 }
 
-void conn_dial(struct conn *c) {
+void conn_connect(struct conn *c) {
     struct side *from = &c->side[0], *to = &c->side[1];
     struct sim_net *n = c->net;
     const struct sim_link *l =

@@ -105,7 +105,7 @@ static inline struct side *other_side(struct side *s) {
 
 uint32_t sim_net_host_named(struct sim_net *n, const char *name, uint32_t own); /* or HOSTS_MAX */
 struct conn *conn_new(struct sim_net *n, uint32_t from, uint32_t to, uint16_t port);
-void conn_dial(struct conn *c);
+void conn_connect(struct conn *c);
 void conn_settle(struct conn *c); /* free it where nothing is left of it */
 struct conn *conn_numbered(struct sim_net *n, uint32_t number);
 

@@ -325,7 +325,7 @@ static eg_err net_connect(struct stream_net *net, const char *text,
         conn_settle(c);
         return EG_MEMORY;
     }
-    conn_dial(c);
+    conn_connect(c);
     *out = &c->side[0].stream->base;
     return EG_OK;
 }

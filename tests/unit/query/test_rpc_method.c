@@ -42,6 +42,8 @@ Test(rpc_method, every_name_that_users_were_promised_is_found) {
         "sync_table",     "backup_open",
         "backup_read",    "backup_close",
         "query",          "explain",
+        "cluster_status", "join",
+        "leave",          "remove",
     };
 
     cr_assert_eq(rpc_method_count(), EG_COUNTOF(names));

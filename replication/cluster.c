@@ -1,0 +1,637 @@
+/* cluster.c -- the actor and the mesh's events that move the machines.
+ *
+ *     mesh: on_up, on_down, on_payload --.
+ *     actor: calls, replies, tick -------+--> machine --> cluster_run(): swim_tick, views_tick,
+ *                                                         what may act together, until quiet
+ *
+ * Everything here runs on one scheduler, so nothing is locked.  The machines outlive their
+ * actor: a successor of one that was killed goes on with them. */
+#include "replication/cluster_private.h"
+
+#include "engine/env.h"
+#include "engine/foreign.h"
+#include "engine/scheduler.h"
+#include "engine/supervisor.h"
+#include "tables/route.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum {
+    CLUSTER_TICK_MS = 25, /* the machines' shortest interval is four times that   */
+    CLUSTER_START_MS = 60 * 1000,
+    CLUSTER_RESTARTS = 16,
+    CLUSTER_RESTARTS_MS = 10 * 1000,
+    STATUS_BYTES_MAX = 1 << 20,
+};
+
+/* Tags of its messages besides enum cluster_op. */
+enum { CLUSTER_TICK = 0x1000 };
+
+uint64_t cluster_now_ms(const struct cluster *c) {
+    return env_now_ns(c->o.env) / 1000000;
+}
+
+static int64_t wall_ms(const struct cluster *c) {
+    return env_wall_ms(c->o.env);
+}
+
+static eg_pid pid_of(const struct cluster *c) {
+    uint64_t pid = atomic_load(&c->pid);
+
+    return pid == 0 ? EG_PID_NONE
+                    : (eg_pid){runtime_node(c->o.runtime), (uint32_t) (pid >> 32), (uint32_t) pid};
+}
+
+/* ---- moving the machines ---------------------------------------------------------------- */
+
+/* Linked, and as far as anybody knows there. */
+static bool is_reachable(const struct cluster *c, const struct swim_member *m) {
+    return m->info.id != c->self.id && (m->state == SWIM_UP || m->state == SWIM_SUSPECT) &&
+           mesh_is_up(c->mesh, m->info.id);
+}
+
+static void tell_reach(struct cluster *c) {
+    struct node_info reach[NODES_MAX];
+    uint32_t count = 0;
+
+    c->reach_changed = false;
+    for (uint32_t i = 0; i < swim_count(c->swim) && count < NODES_MAX; i++) {
+        const struct swim_member *m = swim_at(c->swim, i);
+        if (is_reachable(c, m))
+            reach[count++] = m->info;
+    }
+    views_reach(c->views, reach, count, cluster_now_ms(c));
+}
+
+/* After anything that came in. */
+static void cluster_run(struct cluster *c) {
+    if (c->running)
+        return; /* what came in came of what we sent: the loop below sees it */
+    c->running = true;
+    do {
+        (void) swim_tick(c->swim, cluster_now_ms(c), wall_ms(c)); /* when next: at our own tick */
+        if (c->reach_changed)
+            tell_reach(c);
+        (void) views_tick(c->views, cluster_now_ms(c));
+    } while (c->reach_changed);
+    c->running = false;
+}
+
+/* ---- what the machines want ------------------------------------------------------------------ */
+
+static void send_swim(void *user, uint64_t to, struct value payload) {
+    struct cluster *c = user;
+
+    c->unsent += mesh_send(c->mesh, to, MESH_NOW, payload) != EG_OK; /* it may be lost */
+}
+
+static void member_changed(void *user, const struct swim_member *m, enum swim_state before) {
+    struct cluster *c = user;
+
+    c->reach_changed = true;
+    if (m->info.id == c->self.id)
+        return;
+    if (m->state == SWIM_LEFT || m->state == SWIM_REMOVED)
+        mesh_forget(c->mesh, m->info.id);
+    else
+        mesh_know(c->mesh, &m->info);
+    if (m->state != before)
+        env_log(c->o.env, ENV_LOG_INFO, "cluster", "%s at %s is %s", m->info.name, m->info.address,
+                swim_state_name(m->state));
+}
+
+static uint64_t draw(void *user) {
+    return env_random(((struct cluster *) user)->o.env);
+}
+
+static void send_view(void *user, uint64_t to, struct value payload) {
+    struct cluster *c = user;
+
+    c->unsent += mesh_send(c->mesh, to, MESH_VIEW, payload) != EG_OK; /* it is said again */
+}
+
+static void stop_serving(void *user, struct view_id proposed) {
+    struct cluster *c = user;
+
+    view_stopped(c->views, proposed, cluster_now_ms(c));
+}
+
+static eg_err report(void *user, struct buffer *out) {
+    static const uint8_t nothing = 0xc0;
+
+    (void) user;
+    return buffer_append(out, &nothing, 1) ? EG_OK : EG_MEMORY;
+}
+
+static void install(void *user, const struct view *v) {
+    struct cluster *c = user;
+
+    if (c->view != NULL)
+        view_unref(c->view);
+    view_ref(v);
+    c->view = v;
+    env_log(c->o.env, ENV_LOG_INFO, "cluster", "view %llx-%llx of %u",
+            (unsigned long long) v->id.epoch, (unsigned long long) v->id.hash, v->count);
+    schema_sync_view(c->schema, v);
+    router_view_changed(c->router);
+}
+
+/* ---- schema -----------------------------------------------------------------------------------
+ */
+
+static eg_pid schema_answers(void *user) {
+    return pid_of(user);
+}
+
+static eg_err send_schema(void *user, uint64_t to, struct value payload) {
+    return mesh_send(((struct cluster *) user)->mesh, to, MESH_SCHEMA, payload);
+}
+
+static bool everybody(void *user, struct err_note *note) {
+    const struct cluster *c = user;
+
+    for (uint32_t i = 0; i < swim_count(c->swim); i++) {
+        const struct swim_member *m = swim_at(c->swim, i);
+        if (m->state == SWIM_LEFT || m->state == SWIM_REMOVED || m->info.id == c->self.id)
+            continue;
+        if (c->view == NULL || view_find(c->view, m->info.id) == NULL) {
+            (void) err_note(note, EG_NO_REPLICA,
+                            "this needs all members, and %s is not there (it can be removed)",
+                            m->info.name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool any_disc(void *user) {
+    const struct cluster *c = user;
+    bool any = c->self.has_disc;
+
+    for (uint32_t i = 0; i < swim_count(c->swim) && c->view != NULL; i++) {
+        const struct swim_member *m = swim_at(c->swim, i);
+        any |= m->info.has_disc && view_find(c->view, m->info.id) != NULL;
+    }
+    return any;
+}
+
+static void table_changed(void *user, const char *name) {
+    (void) user, (void) name;
+}
+
+static void schema_whole(void *user) {
+    (void) user;
+}
+
+static void schema_event(void *user, const char *kind, const char *table, const char *text) {
+    struct cluster *c = user;
+
+    env_log(c->o.env, ENV_LOG_WARN, "schema", "%s: %s: %s", kind, table, text);
+}
+
+static eg_err schema_message(void *user, const struct catalog_request *q, eg_pid *to,
+                             struct message **out) {
+    struct cluster *c = user;
+    eg_err err = catalog_message_here(c->o.catalog, q, to, out);
+
+    if (err != EG_OK)
+        return err;
+    (*out)->tag = CLUSTER_SCHEMA;
+    *to = pid_of(c);
+    return EG_OK;
+}
+
+/* ---- requests
+ * ------------------------------------------------------------------------------------- */
+
+static uint64_t master_of(void *user, const struct table *t, uint32_t shard) {
+    (void) user, (void) t, (void) shard;
+    return 0;
+}
+
+static struct view_id view_of(void *user) {
+    const struct cluster *c = user;
+
+    return views_now(c->views) == NULL ? (struct view_id){0, 0} : views_now(c->views)->id;
+}
+
+static eg_err send_request(void *user, uint64_t to, struct value payload) {
+    return mesh_send(((struct cluster *) user)->mesh, to, MESH_REQUEST, payload);
+}
+
+/* ---- what the mesh says
+ * ----------------------------------------------------------------------------- */
+
+static eg_err may_link(void *user, const struct node_info *who, struct err_note *note) {
+    struct cluster *c = user;
+
+    return c->open ? swim_may_link(c->swim, who, note)
+                   : err_note(note, EG_BUSY, "the node is only starting");
+}
+
+static void on_up(void *user, const struct node_info *who) {
+    struct cluster *c = user;
+
+    c->reach_changed = true;
+    swim_linked(c->swim, who, cluster_now_ms(c));
+    cluster_run(c);
+}
+
+static void on_down(void *user, uint64_t id) {
+    struct cluster *c = user;
+
+    c->reach_changed = true;
+    swim_unlinked(c->swim, id, cluster_now_ms(c));
+    router_node_down(c->router, id);
+    tell_reach(c); /* without it, lest it come back before the views have noticed */
+    c->reach_changed = true;
+    cluster_run(c);
+}
+
+static void on_payload(void *user, uint64_t from, enum mesh_channel channel, struct value payload) {
+    struct cluster *c = user;
+
+    reader_enter(&c->reader);
+    switch (channel) {
+    case MESH_NOW:
+        swim_receive(c->swim, from, payload, cluster_now_ms(c), wall_ms(c));
+        break;
+    case MESH_VIEW:
+        views_receive(c->views, from, payload, cluster_now_ms(c));
+        break;
+    case MESH_SCHEMA:
+        schema_sync_receive(c->schema, from, payload);
+        break;
+    case MESH_REQUEST:
+        router_receive(c->router, from, payload);
+        break;
+    default:
+        break;
+    }
+    if (channel == MESH_NOW || channel == MESH_VIEW)
+        cluster_run(c);
+    reader_exit(&c->reader);
+}
+
+static void on_joined(void *user, const char *address, eg_err err, const char *text) {
+    struct cluster *c = user;
+
+    if (err != EG_OK)
+        env_log(c->o.env, ENV_LOG_WARN, "cluster", "join %s: %s", address,
+                text[0] != '\0' ? text : eg_err_text(err));
+}
+
+/* ---- the actor
+ * ---------------------------------------------------------------------------------------- */
+
+static void answer_true(struct actor *self, const struct message *m, eg_err err, const char *text) {
+    static const uint8_t yes = 0xc3;
+
+    if (err == EG_OK)
+        actor_reply_bytes(self, m->from, m->ref, EG_OK, &yes, 1);
+    else
+        actor_reply_bytes(self, m->from, m->ref, err, text, strlen(text));
+}
+
+static void answer_status(struct cluster *c, struct actor *self, const struct message *m) {
+    struct buffer out;
+    eg_err err;
+
+    buffer_init(&out, c->o.alloc, STATUS_BYTES_MAX);
+    err = cluster_put_status(c, &out);
+    actor_reply_bytes(self, m->from, m->ref, err, out.at, err == EG_OK ? out.size_bytes : 0);
+    buffer_fini(&out);
+}
+
+static void join(struct cluster *c, struct actor *self, const struct message *m) {
+    char address[STREAM_ADDRESS_BYTES];
+
+    if (m->size_bytes >= sizeof address) {
+        answer_true(self, m, EG_BAD_REQUEST, "an address is at most 159 bytes");
+        return;
+    }
+    snprintf(address, sizeof address, "%.*s", (int) m->size_bytes, (const char *) m->payload);
+    if (strcmp(address, c->self.address) == 0) {
+        answer_true(self, m, EG_BAD_REQUEST, "that is this node's own address");
+        return;
+    }
+    mesh_join(c->mesh, address);
+    answer_true(self, m, EG_OK, "");
+}
+
+static void remove_member(struct cluster *c, struct actor *self, const struct message *m) {
+    char name[NODE_INFO_NAME_BYTES];
+    const struct swim_member *who = NULL;
+    eg_err err;
+
+    if (m->size_bytes < sizeof name) {
+        snprintf(name, sizeof name, "%.*s", (int) m->size_bytes, (const char *) m->payload);
+        who = swim_find(c->swim, node_id_of(name));
+    }
+    if (who == NULL || who->state == SWIM_REMOVED)
+        answer_true(self, m, EG_NOT_FOUND, "no member has that name");
+    else if (who->info.id == c->self.id)
+        answer_true(self, m, EG_BAD_REQUEST, "a node leaves; it does not remove itself");
+    else if (is_reachable(c, who))
+        answer_true(self, m, EG_BAD_REQUEST, "it is up: let it leave");
+    else {
+        err = swim_remove(c->swim, who->info.id, cluster_now_ms(c));
+        answer_true(self, m, err, "");
+    }
+}
+
+static void on_call(struct cluster *c, struct actor *self, const struct message *m) {
+    switch (m->tag) {
+    case CLUSTER_STATUS:
+        answer_status(c, self, m);
+        break;
+    case CLUSTER_JOIN:
+        join(c, self, m);
+        break;
+    case CLUSTER_LEAVE:
+        swim_say(c->swim, SWIM_LEFT, cluster_now_ms(c));
+        answer_true(self, m, EG_OK, "");
+        break;
+    case CLUSTER_REMOVE:
+        remove_member(c, self, m);
+        break;
+    default:
+        schema_sync_ask(c->schema, m);
+    }
+}
+
+static void start_tick(struct actor *self) {
+    struct message *m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
+    eg_ref timer;
+
+    if (m == NULL) {
+        actor_crash(self, EG_MEMORY, "no memory for a tick"); /* its successor tries again */
+        return;
+    }
+    m->tag = CLUSTER_TICK;
+    if (actor_start_timer(self, CLUSTER_TICK_MS, m, &timer) != EG_OK)
+        actor_crash(self, EG_MEMORY, "no memory for a tick");
+}
+
+static void tick(struct cluster *c, struct actor *self) {
+    uint64_t now_ms = cluster_now_ms(c);
+
+    start_tick(self);
+    if (now_ms - c->schema_ticked_ms < SCHEMA_SYNC_TICK_MS)
+        return;
+    c->schema_ticked_ms = now_ms;
+    schema_sync_tick(c->schema);
+}
+
+static void receive(struct actor *self, void *state, struct message *m) {
+    struct cluster *c = *(struct cluster **) state;
+
+    if (m->kind == MESSAGE_CALL)
+        on_call(c, self, m);
+    else if (m->kind == MESSAGE_REPLY)
+        schema_sync_reply(c->schema, m);
+    else
+        tick(c, self);
+    cluster_run(c);
+}
+
+/* The cluster's secret, of which tables' hashes are made. */
+static uint64_t secret_of(const struct cluster *c) {
+    return c->o.cookie == NULL ? 0 : XXH3_64bits(c->o.cookie, c->o.cookie_bytes);
+}
+
+static eg_err open_schema(struct cluster *c) {
+    struct schema_sync_opts o = {.alloc = c->o.alloc,
+                                 .env = c->o.env,
+                                 .runtime = c->o.runtime,
+                                 .catalog = c->o.catalog,
+                                 .disc = c->o.disc,
+                                 .self = c->self.id,
+                                 .secret = secret_of(c),
+                                 .answers = schema_answers,
+                                 .send = send_schema,
+                                 .everybody = everybody,
+                                 .any_disc = any_disc,
+                                 .table_changed = table_changed,
+                                 .whole = schema_whole,
+                                 .event = schema_event,
+                                 .user = c};
+    struct err_note note = {""};
+    eg_err err = schema_sync_open(&c->schema, &o, &note);
+
+    if (err != EG_OK)
+        env_log(c->o.env, ENV_LOG_ERROR, "cluster", "%s", note.text);
+    return err;
+}
+
+/* The first life opens the machines. */
+static eg_err open_machines(struct cluster *c) {
+    static const struct swim_ops swim = {send_swim, member_changed, draw};
+    static const struct view_ops views = {send_view, stop_serving, report, install, draw};
+    eg_err err;
+
+    c->self = *mesh_self(c->mesh);
+    reader_of_scheduler(&c->reader,
+                        scheduler_epoch(runtime_scheduler(c->o.runtime, CLUSTER_SCHEDULER)),
+                        c->o.alloc);
+    c->reader_open = true;
+    err = open_schema(c);
+    if (err == EG_OK)
+        err = swim_open(&c->swim, c->o.alloc, &c->self, &swim, c);
+    if (err == EG_OK)
+        err = views_open(&c->views, c->o.alloc, &c->self, 0, &views, c);
+    if (err != EG_OK)
+        return err;
+    c->open = true;
+    for (uint32_t i = 0; i < c->o.join_count; i++)
+        mesh_join(c->mesh, c->o.join[i]);
+    c->reach_changed = true;
+    cluster_run(c);
+    return EG_OK;
+}
+
+static eg_err init(struct actor *self, void *state, const void *arg) {
+    struct cluster *c = (struct cluster *) arg;
+    eg_pid pid = actor_pid(self);
+
+    *(struct cluster **) state = c;
+    atomic_store(&c->pid, (uint64_t) pid.slot << 32 | pid.generation);
+    start_tick(self);
+    return c->open ? EG_OK : open_machines(c);
+}
+
+/* ---- open, close
+ * --------------------------------------------------------------------------------------- */
+
+static void child_at(const void *children, uint32_t index, struct child_spec *out) {
+    static const struct actor_ops ops = {.name = "cluster",
+                                         .state_bytes = sizeof(struct cluster *),
+                                         .init = init,
+                                         .receive = receive};
+    struct cluster *c = (struct cluster *) children;
+
+    if (index == 1)
+        router_child(c->router, out);
+    else
+        *out = (struct child_spec){.id = "cluster",
+                                   .kind = CHILD_ACTOR,
+                                   .restart = PERMANENT,
+                                   .actor = &ops,
+                                   .arg = c,
+                                   .scheduler = SPAWN_ON(CLUSTER_SCHEDULER),
+                                   .mailbox_bound = MAILBOX_BOUND_MAX};
+}
+
+static eg_err start_tree(struct cluster *c) {
+    struct supervisor_opts o = {.label = "cluster",
+                                .strategy = ONE_FOR_ONE,
+                                .intensity = CLUSTER_RESTARTS,
+                                .period_ms = CLUSTER_RESTARTS_MS,
+                                .children = c,
+                                .child_count = 2,
+                                .child_at = child_at};
+    struct runtime *rt = c->o.runtime;
+    struct message *m, *reply;
+    struct foreign *f;
+    eg_err err = foreign_open(&f, rt);
+
+    if (err != EG_OK)
+        return err;
+    err = supervisor_spawn(rt, NULL, &o, SPAWN_ON(CLUSTER_SCHEDULER), NULL, &c->root);
+    if (err != EG_OK)
+        goto close_foreign;
+    m = supervisor_request(rt, SUPERVISOR_AWAIT, NULL, 0);
+    err = m == NULL ? EG_MEMORY : foreign_call(f, c->root, m, CLUSTER_START_MS, &reply);
+    if (err == EG_OK) {
+        err = (eg_err) reply->tag;
+        message_free(rt, reply);
+    }
+    if (err == EG_NOPROC) /* it could not begin */
+        err = EG_MEMORY;
+close_foreign:
+    foreign_close(f);
+    return err;
+}
+
+static void stop_tree(struct cluster *c) {
+    struct runtime *rt = c->o.runtime;
+    struct message *m;
+    struct foreign *f;
+    eg_ref down;
+
+    if (eg_pid_is_none(c->root) || foreign_open(&f, rt) != EG_OK)
+        return;
+    if (foreign_monitor(f, c->root, &down) == EG_OK) {
+        supervisor_stop(rt, c->root);
+        m = foreign_receive(f, CLUSTER_START_MS);
+        if (m != NULL)
+            message_free(rt, m);
+    }
+    foreign_close(f);
+}
+
+static eg_err open_router(struct cluster *c) {
+    struct router_opts o = {.alloc = c->o.alloc,
+                            .env = c->o.env,
+                            .runtime = c->o.runtime,
+                            .catalog = c->o.catalog,
+                            .self = c->self.id,
+                            .scheduler = CLUSTER_SCHEDULER,
+                            .master = master_of,
+                            .view = view_of,
+                            .send = send_request,
+                            .schema = schema_message,
+                            .user = c};
+
+    return router_open(&c->router, &o);
+}
+
+static eg_err open_mesh(struct cluster *c, struct err_note *note) {
+    static const struct mesh_events events = {may_link, on_up, on_down, on_payload, on_joined};
+    struct mesh_opts o = {.alloc = c->o.alloc,
+                          .runtime = c->o.runtime,
+                          .env = c->o.env,
+                          .scheduler = CLUSTER_SCHEDULER,
+                          .net_open = c->o.net_open,
+                          .listen = c->o.listen,
+                          .listen_count = c->o.listen_count,
+                          .cookie = c->o.cookie,
+                          .cookie_bytes = c->o.cookie_bytes,
+                          .self = &c->self,
+                          .events = &events,
+                          .user = c};
+
+    return mesh_open(&c->mesh, &o, note);
+}
+
+static void fill_self(struct cluster *c) {
+    const struct cluster_opts *o = &c->o;
+
+    c->self = (struct node_info){.id = node_id_of(o->name),
+                                 .incarnation = (uint64_t) env_wall_ms(o->env) << 16,
+                                 .weight = o->weight != 0 ? o->weight : NODE_WEIGHT_USUAL,
+                                 .has_disc = o->disc != NULL};
+    snprintf(c->self.name, sizeof c->self.name, "%s", o->name);
+    if (o->advertise != NULL)
+        snprintf(c->self.address, sizeof c->self.address, "%s", o->advertise);
+}
+
+eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct err_note *note) {
+    struct cluster *c = alloc_zero(o->alloc, sizeof *c);
+    eg_err err;
+
+    if (c == NULL)
+        return EG_MEMORY;
+    c->o = *o;
+    fill_self(c);
+    err = open_router(c);
+    if (err == EG_OK)
+        err = open_mesh(c, note);
+    if (err == EG_OK)
+        err = start_tree(c);
+    if (err != EG_OK) {
+        cluster_close(c);
+        return err;
+    }
+    catalog_set_route(o->catalog, router_route(c->router));
+    *out = c;
+    return EG_OK;
+}
+
+void cluster_close(struct cluster *c) {
+    catalog_set_route(c->o.catalog, NULL);
+    if (c->mesh != NULL)
+        mesh_close(c->mesh); /* no event comes any more */
+    stop_tree(c);
+    if (c->views != NULL)
+        views_close(c->views);
+    if (c->swim != NULL)
+        swim_close(c->swim);
+    if (c->schema != NULL)
+        schema_sync_close(c->schema);
+    if (c->router != NULL)
+        router_close(c->router);
+    if (c->view != NULL)
+        view_unref(c->view);
+    if (c->reader_open)
+        reader_close(&c->reader);
+    alloc_put(c->o.alloc, c, sizeof *c);
+}
+
+const char *cluster_address(const struct cluster *c, uint32_t number) {
+    return mesh_listens(c->mesh, number);
+}
+
+eg_err cluster_message(struct cluster *c, enum cluster_op op, const char *text, size_t text_bytes,
+                       eg_pid *to, struct message **out) {
+    struct message *m = message_copy(c->o.runtime, MESSAGE_CALL, text, text_bytes);
+
+    if (m == NULL)
+        return EG_MEMORY;
+    m->tag = op;
+    *to = pid_of(c);
+    *out = m;
+    return EG_OK;
+}

@@ -1,0 +1,74 @@
+/* cluster_status.c -- what people and programs are told of the cluster. */
+#include "replication/cluster_private.h"
+
+#include <stdio.h>
+
+enum { VIEW_TEXT_BYTES = 40, STATUS_FIELDS = 4, MEMBER_FIELDS = 6 };
+
+/* `up` are exactly the members of this node's view. */
+static const char *state_of(const struct cluster *c, const struct swim_member *m) {
+    bool in_view =
+        views_now(c->views) != NULL && view_find(views_now(c->views), m->info.id) != NULL;
+
+    if (in_view && m->state != SWIM_LEFT && m->state != SWIM_REMOVED)
+        return "up";
+    return m->state == SWIM_UP ? swim_state_name(SWIM_JOINING) : swim_state_name(m->state);
+}
+
+static void put_member(const struct cluster *c, const struct swim_member *m,
+                       struct value_writer *w) {
+    value_put_map(w, MEMBER_FIELDS);
+    value_put_text(w, "name");
+    value_put_text(w, m->info.name);
+    value_put_text(w, "address");
+    value_put_text(w, m->info.address);
+    value_put_text(w, "state");
+    value_put_text(w, state_of(c, m));
+    value_put_text(w, "disc");
+    value_put_bool(w, m->info.has_disc);
+    value_put_text(w, "weight");
+    value_put_u64(w, m->info.weight);
+    value_put_text(w, "since_ms");
+    value_put_u64(w, cluster_now_ms(c) - m->since_ms);
+}
+
+static void put_status(const struct cluster *c, struct value_writer *w) {
+    char view[VIEW_TEXT_BYTES];
+    uint32_t count = swim_count(c->swim);
+
+    value_put_map(w, STATUS_FIELDS);
+    value_put_text(w, "node");
+    value_put_text(w, c->self.name);
+    value_put_text(w, "view");
+    if (views_now(c->views) == NULL) {
+        value_put_nil(w);
+    } else {
+        snprintf(view, sizeof view, "%llx-%016llx",
+                 (unsigned long long) views_now(c->views)->id.epoch,
+                 (unsigned long long) views_now(c->views)->id.hash);
+        value_put_text(w, view);
+    }
+    value_put_text(w, "principal");
+    value_put_bool(w, views_now(c->views) != NULL && views_now(c->views)->principal == c->self.id);
+    value_put_text(w, "members");
+    value_put_array(w, count);
+    for (uint32_t i = 0; i < count; i++)
+        put_member(c, swim_at(c->swim, i), w);
+}
+
+eg_err cluster_put_status(const struct cluster *c, struct buffer *out) {
+    struct value_writer w = value_writer_init(NULL, 0);
+    size_t need_bytes;
+    uint8_t *room;
+
+    put_status(c, &w);
+    need_bytes = w.need_bytes;
+    room = buffer_room(out, need_bytes);
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, need_bytes);
+    put_status(c, &w);
+    EG_ASSERT(!w.overflow);
+    out->size_bytes += need_bytes;
+    return EG_OK;
+}

@@ -1,0 +1,393 @@
+/* Every node of a view knows the same tables, whoever made them, and whoever was away. */
+#include "replication/schema_sync.h"
+#include "tables/route.h"
+#include "tests/support/table_world.h"
+#include "tests/support/text_value.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum { NODES = 3, QUEUE = 256, ROUNDS = 400 };
+#define USERS_REF (UINT64_C(1) << 40)
+
+struct hall;
+
+struct site {
+    struct hall *hall;
+    uint64_t id;
+    struct table_world w;
+    struct schema_sync *sync;
+    eg_pid ear;    /* hears the catalog, and the answers to users */
+    eg_err answer; /* to the user; 1: none yet */
+    char text[128];
+    uint32_t wholes, events;
+};
+
+struct letter {
+    uint64_t from, to;
+    struct buffer bytes;
+};
+
+struct hall {
+    struct site site[NODES + 1]; /* by id, 1 .. */
+    struct letter letter[QUEUE];
+    uint32_t letters;
+    uint32_t in_view; /* bits by id: who hears whom */
+    uint64_t epoch;
+};
+
+static bool together(const struct hall *h, uint64_t a, uint64_t b) {
+    return (h->in_view >> a & 1) == (h->in_view >> b & 1);
+}
+
+static eg_err send(void *user, uint64_t to, struct value payload) {
+    struct site *me = user;
+    struct hall *h = me->hall;
+
+    if (!together(h, me->id, to))
+        return EG_NO_REPLICA;
+    cr_assert_lt(h->letters, QUEUE);
+    h->letter[h->letters] = (struct letter){.from = me->id, .to = to};
+    buffer_init(&h->letter[h->letters].bytes, alloc_system(), SIZE_MAX);
+    cr_assert(buffer_append(&h->letter[h->letters].bytes, payload.at, payload.size_bytes));
+    h->letters++;
+    return EG_OK;
+}
+
+static eg_pid answers(void *user) {
+    return ((struct site *) user)->ear;
+}
+
+static bool everybody(void *user, struct err_note *note) {
+    struct site *me = user;
+
+    for (uint64_t id = 1; id <= NODES; id++)
+        if (!together(me->hall, me->id, id)) {
+            (void) err_note(note, EG_NO_REPLICA, "node %u is away", (unsigned) id);
+            return false;
+        }
+    return true;
+}
+
+static bool any_disc(void *user) {
+    (void) user;
+    return true;
+}
+
+static void table_changed(void *user, const char *name) {
+    (void) user, (void) name;
+}
+
+static void whole(void *user) {
+    ((struct site *) user)->wholes++;
+}
+
+static void event(void *user, const char *kind, const char *table, const char *text) {
+    (void) kind, (void) table, (void) text;
+    ((struct site *) user)->events++;
+}
+
+static void ear_receive(struct actor *self, void *state, struct message *m) {
+    struct site *me = *(struct site **) state;
+
+    (void) self;
+    if (m->ref >= USERS_REF) {
+        me->answer = (eg_err) m->tag;
+        snprintf(me->text, sizeof me->text, "%.*s", (int) m->size_bytes, (const char *) m->payload);
+    } else {
+        schema_sync_reply(me->sync, m);
+    }
+}
+
+static eg_err ear_init(struct actor *self, void *state, const void *arg) {
+    (void) self;
+    *(struct site **) state = *(struct site *const *) arg;
+    return EG_OK;
+}
+
+static void open_ear(struct site *me) {
+    static const struct actor_ops ops = {.name = "ear",
+                                         .state_bytes = sizeof(struct site *),
+                                         .init = ear_init,
+                                         .receive = ear_receive};
+    struct spawn_opts o = {
+        .ops = &ops, .arg = &me, .arg_bytes = sizeof me, .scheduler = SPAWN_ON(0)};
+
+    cr_assert_eq(actor_spawn(me->w.st->rt, NULL, &o, &me->ear, NULL), EG_OK);
+}
+
+static void open_sync(struct site *me) {
+    struct schema_sync_opts o = {.alloc = alloc_system(),
+                                 .env = &me->w.st->env,
+                                 .runtime = me->w.st->rt,
+                                 .catalog = me->w.catalog,
+                                 .disc = disc_twin_disc(me->w.pump.twin),
+                                 .self = me->id,
+                                 .secret = 99,
+                                 .answers = answers,
+                                 .send = send,
+                                 .everybody = everybody,
+                                 .any_disc = any_disc,
+                                 .table_changed = table_changed,
+                                 .whole = whole,
+                                 .event = event,
+                                 .user = me};
+    struct err_note note;
+
+    reader_enter(&me->w.reader);
+    cr_assert_eq(schema_sync_open(&me->sync, &o, &note), EG_OK);
+    reader_exit(&me->w.reader);
+}
+
+static void open_hall(struct hall *h) {
+    memset(h, 0, sizeof *h);
+    for (uint64_t id = 1; id <= NODES; id++) {
+        struct site *me = &h->site[id];
+        me->hall = h;
+        me->id = id;
+        table_world_open(&me->w, alloc_system(), id);
+        open_ear(me);
+        open_sync(me);
+    }
+}
+
+static void close_hall(struct hall *h) {
+    while (h->letters > 0)
+        buffer_fini(&h->letter[--h->letters].bytes);
+    for (uint64_t id = 1; id <= NODES; id++) {
+        schema_sync_close(h->site[id].sync);
+        table_world_close(&h->site[id].w);
+    }
+}
+
+static void deliver(struct hall *h) {
+    struct letter l = h->letter[0];
+
+    memmove(h->letter, h->letter + 1, --h->letters * sizeof *h->letter);
+    if (together(h, l.from, l.to))
+        schema_sync_receive(h->site[l.to].sync, l.from,
+                            (struct value){l.bytes.at, (uint32_t) l.bytes.size_bytes});
+    buffer_fini(&l.bytes);
+}
+
+static void run(struct hall *h) {
+    for (int round = 0; round < ROUNDS; round++) {
+        for (uint64_t id = 1; id <= NODES; id++) {
+            struct site *me = &h->site[id];
+            stepper_run_ms(me->w.st, 10);
+            reader_enter(&me->w.reader);
+            if (round % 50 == 49)
+                schema_sync_tick(me->sync);
+            reader_exit(&me->w.reader);
+        }
+        for (uint32_t n = h->letters; n > 0; n--) {
+            struct site *to = &h->site[h->letter[0].to];
+            reader_enter(&to->w.reader);
+            deliver(h);
+            reader_exit(&to->w.reader);
+        }
+    }
+}
+
+/* A view of the nodes in `bits`, installed at each of them; and one of the others. */
+static void install(struct hall *h, uint32_t bits) {
+    h->in_view = bits;
+    h->epoch++;
+    for (uint64_t id = 1; id <= NODES; id++) {
+        size_t size_bytes = sizeof(struct view) + NODES * sizeof(struct view_member);
+        struct view *v = alloc_zero(alloc_system(), size_bytes);
+
+        v->id = (struct view_id){h->epoch, bits >> id & 1};
+        v->alloc = alloc_system();
+        v->size_bytes = size_bytes;
+        atomic_init(&v->refs, 1);
+        for (uint64_t other = 1; other <= NODES; other++)
+            if (together(h, id, other))
+                v->member[v->count++] = (struct view_member){.id = other, .incarnation = 1};
+        v->principal = v->member[0].id;
+        reader_enter(&h->site[id].w.reader);
+        schema_sync_view(h->site[id].sync, v);
+        reader_exit(&h->site[id].w.reader);
+        view_unref(v);
+    }
+    run(h);
+}
+
+static eg_err ask(struct hall *h, uint64_t id, enum catalog_op op, const char *name,
+                  const char *text) {
+    struct site *me = &h->site[id];
+    uint8_t bytes[512];
+    struct catalog_request q = {.op = op,
+                                .name = {(const uint8_t *) name, (uint32_t) strlen(name)}};
+    struct message *m;
+    eg_pid to;
+
+    if (text != NULL)
+        q.value = text_value(bytes, sizeof bytes, text);
+    cr_assert_eq(catalog_message_here(me->w.catalog, &q, &to, &m), EG_OK);
+    m->from = me->ear;
+    m->ref = USERS_REF;
+    me->answer = (eg_err) 1;
+    reader_enter(&me->w.reader);
+    schema_sync_ask(me->sync, m);
+    reader_exit(&me->w.reader);
+    message_free(me->w.st->rt, m);
+    run(h);
+    return me->answer;
+}
+
+/* The table's id there; 0: none. */
+static uint64_t id_of(struct hall *h, uint64_t site, const char *name) {
+    struct site *me = &h->site[site];
+    struct table *t;
+    uint64_t id = 0;
+
+    reader_enter(&me->w.reader);
+    t = catalog_find(me->w.catalog, name, strlen(name));
+    if (t != NULL)
+        id = table_schema(t)->id;
+    reader_exit(&me->w.reader);
+    return id;
+}
+
+static uint32_t attributes(struct hall *h, uint64_t site, const char *name) {
+    struct site *me = &h->site[site];
+    uint32_t count;
+
+    reader_enter(&me->w.reader);
+    count = table_schema(catalog_find(me->w.catalog, name, strlen(name)))->attribute_count;
+    reader_exit(&me->w.reader);
+    return count;
+}
+
+Test(schema_sync, a_table_is_known_everywhere_when_it_is_answered) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(h.site[3].wholes, 1);
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", "{'shards': 2}"), EG_OK);
+    cr_assert_neq(id_of(&h, 1, "t"), 0);
+    cr_assert_eq(id_of(&h, 1, "t"), id_of(&h, 2, "t"));
+    cr_assert_eq(id_of(&h, 1, "t"), id_of(&h, 3, "t"));
+    cr_assert_eq(ask(&h, 2, CATALOG_CREATE, "t", NULL), EG_EXISTS);
+    close_hall(&h);
+}
+
+Test(schema_sync, what_is_wrong_is_said_and_changes_nothing) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 2, CATALOG_CREATE, "t", "{'shards': 0}"), EG_BAD_REQUEST);
+    cr_assert_neq(h.site[2].text[0], '\0');
+    cr_assert_eq(ask(&h, 2, CATALOG_DROP, "t", NULL), EG_NO_TABLE);
+    cr_assert_eq(id_of(&h, 1, "t"), 0);
+    close_hall(&h);
+}
+
+Test(schema_sync, who_was_away_learns_what_came_changed_and_went) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "goes", "{'storage': 'disc', 'shards': 2}"), EG_OK);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "grows", "{'shards': 2}"), EG_OK);
+    install(&h, 0x6);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "comes", "{'shards': 2}"), EG_OK);
+    cr_assert_eq(ask(&h, 2, CATALOG_ALTER, "grows", "['add_attribute', 'more', 7]"), EG_OK);
+    cr_assert_eq(id_of(&h, 3, "comes"), 0);
+    install(&h, 0xe);
+    cr_assert_eq(id_of(&h, 3, "comes"), id_of(&h, 1, "comes"));
+    cr_assert_eq(attributes(&h, 3, "grows"), 3);
+    cr_assert_eq(ask(&h, 3, CATALOG_DROP, "goes", NULL), EG_OK);
+    for (uint64_t id = 1; id <= NODES; id++)
+        cr_assert_eq(id_of(&h, id, "goes"), 0);
+    close_hall(&h);
+}
+
+Test(schema_sync, nothing_is_taken_away_while_somebody_is_away) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", NULL), EG_OK);
+    install(&h, 0x6);
+    cr_assert_eq(ask(&h, 1, CATALOG_DROP, "t", NULL), EG_NO_REPLICA);
+    cr_assert_str_eq(h.site[1].text, "node 3 is away");
+    cr_assert_eq(ask(&h, 1, CATALOG_ALTER, "t", "['rename_attribute', 'value', 'v']"),
+                 EG_NO_REPLICA);
+    cr_assert_neq(id_of(&h, 1, "t"), 0);
+    close_hall(&h);
+}
+
+Test(schema_sync, equal_creations_on_both_sides_of_a_cut_are_one_table) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0x6);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'shards': 2}"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", "{'shards': 2}"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "other", "{'shards': 2}"), EG_OK);
+    install(&h, 0xe);
+    for (uint64_t id = 1; id <= NODES; id++) {
+        cr_assert_eq(id_of(&h, id, "t"), id_of(&h, 1, "t"));
+        cr_assert_eq(id_of(&h, id, "other"), id_of(&h, 3, "other"));
+        cr_assert_eq(h.site[id].events, 0);
+    }
+    close_hall(&h);
+}
+
+Test(schema_sync, two_tables_of_one_name_are_both_kept_and_it_is_said) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0x6);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'type': 'bag'}"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", "{'type': 'set'}"), EG_OK);
+    install(&h, 0xe);
+    cr_assert_eq(h.site[3].events, 1);
+    cr_assert_neq(id_of(&h, 3, "t"), id_of(&h, 1, "t"));
+    cr_assert_eq(h.site[3].wholes, 2);
+    close_hall(&h);
+}
+
+Test(schema_sync, a_name_that_was_dropped_and_made_anew_is_another_table) {
+    struct hall h;
+    uint64_t first;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", NULL), EG_OK);
+    first = id_of(&h, 1, "t");
+    cr_assert_eq(ask(&h, 2, CATALOG_DROP, "t", NULL), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", NULL), EG_OK);
+    cr_assert_neq(id_of(&h, 2, "t"), first);
+    close_hall(&h);
+}
+
+Test(schema_sync, payloads_that_make_no_sense_are_dropped) {
+    static const char *const texts[] = {"1",
+                                        "[]",
+                                        "[0]",
+                                        "[9, 1, 2]",
+                                        "[0, true, 1, 2, [[1]]]",
+                                        "[1, 1, ['t', 1, 1, 0, true, nil, []]]",
+                                        "[1, 1, ['', 1, 1, 0, false, nil, []]]",
+                                        "[3, 1, 99, 't', nil]",
+                                        "[4, 1, 5, 'x']",
+                                        "[1, 1, ['t', 1, 1, 0, true, {}, [[1, 0, 2]]]]"};
+    struct hall h;
+    uint8_t bytes[256];
+
+    open_hall(&h);
+    install(&h, 0xe);
+    reader_enter(&h.site[1].w.reader);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        schema_sync_receive(h.site[1].sync, 2, text_value(bytes, sizeof bytes, texts[i]));
+    reader_exit(&h.site[1].w.reader);
+    run(&h);
+    cr_assert_eq(id_of(&h, 1, "t"), 0);
+    cr_assert_eq(ask(&h, 2, CATALOG_CREATE, "t", NULL), EG_OK);
+    close_hall(&h);
+}
