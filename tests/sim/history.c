@@ -18,6 +18,9 @@ void history_fini(struct history *h) {
 struct op *history_begin(struct history *h, enum op_kind kind, uint32_t table, uint32_t key) {
     struct op *op;
 
+    EG_ASSERT(table < HISTORY_TABLES_MAX);
+    EG_ASSERT(key < HISTORY_KEYS_MAX);
+
     if (h->count == h->room) {
         uint32_t room = EG_MAX(h->room * 2, 256u);
 
@@ -28,6 +31,8 @@ struct op *history_begin(struct history *h, enum op_kind kind, uint32_t table, u
     }
     op = &h->ops[h->count++];
     *op = (struct op){.number = h->count, .kind = kind, .table = table, .key = key};
+    op->before = h->last[table][key];
+    h->last[table][key] = op->number;
     return op;
 }
 
@@ -72,16 +77,23 @@ static bool wrong(char text[HISTORY_TEXT_BYTES], const char *what, const struct 
     return false;
 }
 
+/* The operations on a key, the last to begin first. */
+static const struct op *last_on(const struct history *h, uint32_t table, uint32_t key) {
+    uint32_t number = h->last[table][key];
+    return number == OP_NONE ? NULL : &h->ops[number - 1];
+}
+static const struct op *before_that(const struct history *h, const struct op *op) {
+    return op->before == OP_NONE ? NULL : &h->ops[op->before - 1];
+}
+
 static bool concerns(const struct op *op, const struct final *f) {
     return op->table == f->table && op->key == f->key;
 }
 
 /* Could one of the deletes have a stamp behind this write's? */
 static bool deleted_since(const struct history *h, const struct final *f, const struct op *write) {
-    for (uint32_t i = 0; i < h->count; i++) {
-        const struct op *op = &h->ops[i];
-
-        if (op->kind != OP_DELETE || !concerns(op, f))
+    for (const struct op *op = last_on(h, f->table, f->key); op != NULL; op = before_that(h, op)) {
+        if (op->kind != OP_DELETE)
             continue;
         if (op->end == OP_INFO || op->end == OP_OPEN ||
             (op->end == OP_OK && op->most_ms >= write->least_ms))
@@ -116,8 +128,9 @@ static bool check_final(const struct history *h, const struct final *f, bool che
         if (winner->end == OP_FAIL)
             return wrong(text, "refused and there", winner, winner);
     }
-    for (uint32_t i = 0; checked && i < h->count; i++)
-        if (concerns(&h->ops[i], f) && !check_one(h, f, &h->ops[i], text))
+    for (const struct op *op = last_on(h, f->table, f->key); checked && op != NULL;
+         op = before_that(h, op))
+        if (!check_one(h, f, op, text))
             return false;
     return true;
 }
@@ -145,11 +158,9 @@ static bool before(const struct op *old, const struct op *young, uint64_t view) 
 
 /* Might the key have been empty at that time? */
 static bool was_deleted(const struct history *h, const struct op *read, const struct op *write) {
-    for (uint32_t i = 0; i < h->count; i++) {
-        const struct op *op = &h->ops[i];
-
-        if (op->kind == OP_DELETE && same_key(op, read) && op->begin_ns < read->end_ns &&
-            op->end != OP_FAIL &&
+    for (const struct op *op = last_on(h, read->table, read->key); op != NULL;
+         op = before_that(h, op)) {
+        if (op->kind == OP_DELETE && op->begin_ns < read->end_ns && op->end != OP_FAIL &&
             (op->end != OP_OK || op->end_ns > write->begin_ns || op->view != read->view))
             return true;
     }
@@ -164,10 +175,9 @@ static bool check_read(const struct history *h, const struct op *read,
         return wrong(text, "read what nobody wrote", read, seen);
     if (seen != NULL && seen->end == OP_FAIL)
         return wrong(text, "read what was refused", read, seen);
-    for (uint32_t i = 0; read->view != 0 && i < h->count; i++) {
-        const struct op *op = &h->ops[i];
-
-        if (op->kind != OP_WRITE || !same_key(op, read) || !before(op, read, read->view))
+    for (const struct op *op = before_that(h, read); read->view != 0 && op != NULL;
+         op = before_that(h, op)) {
+        if (op->kind != OP_WRITE || !before(op, read, read->view))
             continue;
         if (seen != NULL && before(seen, op, read->view))
             return wrong(text, "stale: it was acknowledged and not read", op, read);

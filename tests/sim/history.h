@@ -29,6 +29,7 @@ struct op {
     enum op_kind kind;
     enum op_end end;
     uint32_t table, key, client, node;
+    uint32_t before; /* the operation on this key that began before it, or OP_NONE */
     uint64_t begin_ns, end_ns;
     int64_t least_ms; /* its stamp is not below this                          */
     int64_t most_ms;  /* nor above this, where it is OK                       */
@@ -37,9 +38,12 @@ struct op {
     char text[40];    /* of a refusal                                         */
 };
 
+enum { HISTORY_TABLES_MAX = 8, HISTORY_KEYS_MAX = 64 };
+
 struct history {
     struct op *ops;
     uint32_t count, room;
+    uint32_t last[HISTORY_TABLES_MAX][HISTORY_KEYS_MAX]; /* operation on each key */
 };
 
 void history_init(struct history *h);

@@ -221,10 +221,10 @@ static void draw_shape(struct sim_cluster *c) {
     s->nodes = EG_MIN(s->nodes, SIM_NODES_MEET);
     s->clients = 1 + (uint32_t) rng_below(r, CLUSTER_CLIENTS_MAX);
     s->tables = 1 + (uint32_t) rng_below(r, CLUSTER_TABLES_MAX);
-    s->keys = 1 + (uint32_t) rng_below(r, CLUSTER_KEYS_MAX);
+    s->keys = 3 + (uint32_t) rng_below(r, CLUSTER_KEYS_MAX - 2);
     s->discs = rng_one_in(r, 3) ? (uint32_t) rng_below(r, s->nodes + 1) : s->nodes;
     s->safety_ms = 5000 + rng_below(r, 40000);
-    s->think_ms = 5 + rng_below(r, 500);
+    s->think_ms = 20 + rng_below(r, 500);
     s->wild = rng_one_in(r, 3);
     sim_cluster_tell(c, "%u nodes, %u of them with discs, %u clients, %u tables, %u keys, %s",
                      s->nodes, s->discs, s->clients, s->tables, s->keys,

@@ -22,7 +22,7 @@ enum {
     CLUSTER_NODES_MAX = 7,
     CLUSTER_CLIENTS_MAX = 8,
     CLUSTER_TABLES_MAX = 4,
-    CLUSTER_KEYS_MAX = 64, /* of a table */
+    CLUSTER_KEYS_MAX = HISTORY_KEYS_MAX, /* of a table */
 };
 
 struct nemesis;
