@@ -118,7 +118,7 @@ static void stop_waiting(struct side *s) {
     sim_cancel(s->conn->net->sim, &s->hears_reset);
 }
 
-void side_break(struct side *s) {
+void sim_side_break(struct side *s) {
     struct sim_net *n = s->conn->net;
 
     if (s->broken || s->dead)
@@ -129,17 +129,17 @@ void side_break(struct side *s) {
     if (rng_one_in(&n->rng, 2))
         drop_arrived(other_side(s));
     sim_note(n->sim, (uint64_t) s->conn->number << 8 | 0xb0);
-    side_ready(s);
+    sim_side_ready(s);
 }
 
 static void on_reset(struct sim_event *e) {
     struct side *s = EG_CONTAINER_OF(e, struct side, hears_reset);
 
-    side_break(s);
-    conn_settle(s->conn);
+    sim_side_break(s);
+    sim_conn_settle(s->conn);
 }
 
-void side_send_reset(struct side *s) {
+void sim_side_send_reset(struct side *s) {
     struct side *to = other_side(s);
     struct sim_net *n = s->conn->net;
 
@@ -149,14 +149,14 @@ void side_send_reset(struct side *s) {
            on_reset);
 }
 
-bool side_draws_reset(struct side *s) {
+bool sim_side_draws_reset(struct side *s) {
     struct sim_net *n = s->conn->net;
 
     if (n->habits.reset_one_in == 0 || !rng_one_in(&n->rng, n->habits.reset_one_in))
         return false;
     if (rng_below(&n->rng, 100) >= n->habits.silent_percent)
-        side_send_reset(s);
-    side_break(s);
+        sim_side_send_reset(s);
+    sim_side_break(s);
     return true;
 }
 
@@ -164,9 +164,9 @@ bool side_draws_reset(struct side *s) {
 static void on_give_up(struct sim_event *e) {
     struct side *s = EG_CONTAINER_OF(e, struct side, gives_up);
 
-    side_send_reset(s);
-    side_break(s);
-    conn_settle(s->conn);
+    sim_side_send_reset(s);
+    sim_side_break(s);
+    sim_conn_settle(s->conn);
 }
 
 static void wait_for_answer(struct side *s) {
@@ -196,8 +196,8 @@ static void refuse_segment(struct side *from) {
         return;
     }
     drop_flying(from);
-    side_send_reset(to);
-    conn_settle(from->conn);
+    sim_side_send_reset(to);
+    sim_conn_settle(from->conn);
 }
 
 static bool is_let_go(const struct side *s) {
@@ -216,9 +216,9 @@ static void arrive(struct side *from) {
     else
         wait_for_answer(from); /* it arrives and its sender never hears so */
     await_arrival(from);
-    side_ready(other_side(from));
+    sim_side_ready(other_side(from));
     if (from->writing != NULL)
-        side_ready(from);
+        sim_side_ready(from);
 }
 
 static void on_arrival(struct sim_event *e) {
@@ -235,8 +235,8 @@ static void on_arrival(struct sim_event *e) {
     } else if (from->out.arrived_bytes == 0 ||
                from->out.arrived_bytes + seg->size_bytes <= n->habits.receive_buffer_bytes) {
         arrive(from);
-        conn_settle(from->conn);
-    } /* else it arrives when there is room: side_take() */
+        sim_conn_settle(from->conn);
+    } /* else it arrives when there is room: sim_side_take() */
 }
 
 static void append(struct side *s, const uint8_t *at, uint32_t size_bytes) {
@@ -268,13 +268,13 @@ static void append(struct side *s, const uint8_t *at, uint32_t size_bytes) {
     }
 }
 
-size_t side_room_bytes(const struct side *s) {
+size_t sim_side_room_bytes(const struct side *s) {
     size_t bound_bytes = s->conn->net->habits.send_buffer_bytes;
 
     return s->out.flying_bytes >= bound_bytes ? 0 : bound_bytes - s->out.flying_bytes;
 }
 
-void side_send(struct side *s, const uint8_t *at, size_t size_bytes) {
+void sim_side_send(struct side *s, const uint8_t *at, size_t size_bytes) {
     struct sim_net *n = s->conn->net;
 
     while (size_bytes > 0) {
@@ -286,14 +286,14 @@ void side_send(struct side *s, const uint8_t *at, size_t size_bytes) {
     }
 }
 
-void side_send_end(struct side *s) {
+void sim_side_send_end(struct side *s) {
     if (s->finished || s->broken || s->dead)
         return;
     s->finished = true;
     append(s, NULL, 0);
 }
 
-void side_take(struct side *s, uint8_t *to, size_t size_bytes) {
+void sim_side_take(struct side *s, uint8_t *to, size_t size_bytes) {
     struct side *from = other_side(s);
     struct way *w = &from->out;
 
@@ -325,7 +325,7 @@ static void side_init(struct side *s, struct conn *c, uint32_t host) {
     list_init(&s->ready);
 }
 
-struct conn *conn_new(struct sim_net *n, uint32_t from, uint32_t to, uint16_t port) {
+struct conn *sim_conn_new(struct sim_net *n, uint32_t from, uint32_t to, uint16_t port) {
     struct conn *c = alloc_zero(alloc_system(), sizeof *c);
 
     EG_ASSERT(c != NULL);
@@ -358,7 +358,7 @@ static void conn_free(struct conn *c) {
     alloc_put(alloc_system(), c, sizeof *c);
 }
 
-void conn_settle(struct conn *c) {
+void sim_conn_settle(struct conn *c) {
     for (int i = 0; i < 2; i++) {
         const struct side *s = &c->side[i];
 
@@ -370,7 +370,7 @@ void conn_settle(struct conn *c) {
     conn_free(c);
 }
 
-struct conn *conn_numbered(struct sim_net *n, uint32_t number) {
+struct conn *sim_conn_numbered(struct sim_net *n, uint32_t number) {
     for (struct list_node *at = n->conns.next; at != &n->conns; at = at->next)
         if (EG_CONTAINER_OF(at, struct conn, node)->number == number)
             return EG_CONTAINER_OF(at, struct conn, node);
@@ -404,7 +404,7 @@ static void on_dial_answer(struct sim_event *e) {
     sim_cancel(c->net->sim, &s->gives_up);
     s->connected = true;
     s->broken |= c->side[1].dead;
-    side_ready(s);
+    sim_side_ready(s);
 }
 
 /* The call has come to the host that it is for. */
@@ -417,7 +417,7 @@ static void on_dial(struct sim_event *e) {
 
     if (to->host == SIM_HOSTS_MAX) { /* no such name */
         from->connected = from->broken = true;
-        side_ready(from);
+        sim_side_ready(from);
         return;
     }
     if (!carries(n, from->host, to->host)) {
@@ -431,12 +431,12 @@ static void on_dial(struct sim_event *e) {
         to->dead = false;
         to->waits = true;
         list_push_back(&door->pending, &c->pending);
-        door_ready(door);
+        sim_door_ready(door);
     }
     sim_at(n->sim, e, now_ns + delay_ns(n, &n->link[to->host][from->host]), on_dial_answer);
 }
 
-void conn_connect(struct conn *c) {
+void sim_conn_dial(struct conn *c) {
     struct side *from = &c->side[0], *to = &c->side[1];
     struct sim_net *n = c->net;
     const struct sim_link *l =
@@ -484,20 +484,35 @@ static void quick_links(struct sim_net *n) {
 
             l->cut = false;
             l->bytes_per_s = 0;
+            l->free_ns = 0;
             l->delay_min_ns = from == to ? 5000 : 50000;
             l->delay_mean_ns = from == to ? 5000 : 50000;
         }
 }
 
+/* What crept is there at once. */
+static void hurry(struct side *s) {
+    uint64_t now_ns = sim_now_ns(s->conn->net->sim);
+
+    for (struct segment *seg = s->out.flying; seg != NULL; seg = seg->next)
+        seg->arrives_ns = EG_MIN(seg->arrives_ns, now_ns);
+    if (s->out.arrival.place != 0)
+        await_arrival(s);
+}
+
 void sim_net_heal(struct sim_net *n) {
     quick_links(n);
+    for (struct list_node *at = n->conns.next; at != &n->conns; at = at->next) {
+        hurry(&EG_CONTAINER_OF(at, struct conn, node)->side[0]);
+        hurry(&EG_CONTAINER_OF(at, struct conn, node)->side[1]);
+    }
     n->habits.reset_one_in = n->habits.slow_one_in = 0;
     sim_net_changed(n);
 }
 
 static void side_crash(struct side *s, bool power) {
     if (!power && !s->dead)
-        side_send_reset(s);
+        sim_side_send_reset(s);
     drop_flying(s);
     drop_arrived(other_side(s));
     stop_waiting(s);
@@ -521,14 +536,14 @@ void sim_net_crash(struct sim_net *n, uint32_t host, bool power) {
             list_remove(&c->pending);
         if (c->side[0].host == host)
             sim_cancel(n->sim, &c->dial);
-        conn_settle(c);
+        sim_conn_settle(c);
     }
     for (struct list_node *at = n->wires.next, *next; at != &n->wires; at = next) {
         struct wire *w = EG_CONTAINER_OF(at, struct wire, node);
 
         next = at->next;
         if (w->host == host)
-            wire_forget(w);
+            sim_wire_forget(w);
     }
     n->host[host].powered = !power;
     sim_note(n->sim, (uint64_t) host << 8 | 0xc0);
@@ -544,9 +559,9 @@ void sim_net_break(struct sim_net *n, uint32_t a, uint32_t b) {
             s->connecting || s->broken || s->dead)
             continue;
         if (rng_below(&n->rng, 100) >= n->habits.silent_percent)
-            side_send_reset(s);
-        side_break(s);
-        conn_settle(c);
+            sim_side_send_reset(s);
+        sim_side_break(s);
+        sim_conn_settle(c);
         return;
     }
 }

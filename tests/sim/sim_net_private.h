@@ -104,23 +104,23 @@ static inline struct side *other_side(struct side *s) {
 /* ---- sim_net.c: what happens between hosts ---------------------------------------- */
 
 uint32_t sim_net_host_named(struct sim_net *n, const char *name, uint32_t own); /* or HOSTS_MAX */
-struct conn *conn_new(struct sim_net *n, uint32_t from, uint32_t to, uint16_t port);
-void conn_connect(struct conn *c);
-void conn_settle(struct conn *c); /* free it where nothing is left of it */
-struct conn *conn_numbered(struct sim_net *n, uint32_t number);
+struct conn *sim_conn_new(struct sim_net *n, uint32_t from, uint32_t to, uint16_t port);
+void sim_conn_dial(struct conn *c);
+void sim_conn_settle(struct conn *c); /* free it where nothing is left of it */
+struct conn *sim_conn_numbered(struct sim_net *n, uint32_t number);
 
-size_t side_room_bytes(const struct side *s);                         /* in its send buffer */
-void side_send(struct side *s, const uint8_t *at, size_t size_bytes); /* no more than that  */
-void side_send_end(struct side *s);
-void side_take(struct side *s, uint8_t *to, size_t size_bytes); /* of what arrived there */
-void side_break(struct side *s);       /* it knows now; tell nobody           */
-void side_send_reset(struct side *s);  /* to the other, as far as links carry */
-bool side_draws_reset(struct side *s); /* chance broke the connection         */
+size_t sim_side_room_bytes(const struct side *s);                         /* in its send buffer */
+void sim_side_send(struct side *s, const uint8_t *at, size_t size_bytes); /* no more than that  */
+void sim_side_send_end(struct side *s);
+void sim_side_take(struct side *s, uint8_t *to, size_t size_bytes); /* of what arrived there */
+void sim_side_break(struct side *s);       /* it knows now; tell nobody           */
+void sim_side_send_reset(struct side *s);  /* to the other, as far as links carry */
+bool sim_side_draws_reset(struct side *s); /* chance broke the connection         */
 
 /* ---- sim_net_stream.c: what programs see -------------------------------------------- */
 
-void wire_forget(struct wire *w); /* its host crashed: its memory is somebody's to reclaim */
-void side_ready(struct side *s);  /* something is to be told to its stream */
-void door_ready(struct door *d);
+void sim_wire_forget(struct wire *w); /* its host crashed: its memory is somebody's to reclaim */
+void sim_side_ready(struct side *s);  /* something is to be told to its stream */
+void sim_door_ready(struct door *d);
 
 #endif /* TESTS_SIM_SIM_NET_PRIVATE_H */

@@ -28,7 +28,7 @@ static void wire_wake(struct wire *w) {
         sim_at(w->net->sim, &w->turn, sim_now_ns(w->net->sim), on_turn);
 }
 
-void side_ready(struct side *s) {
+void sim_side_ready(struct side *s) {
     if (s->wire == NULL)
         return;
     if (list_is_empty(&s->ready))
@@ -36,7 +36,7 @@ void side_ready(struct side *s) {
     wire_wake(s->wire);
 }
 
-void door_ready(struct door *d) {
+void sim_door_ready(struct door *d) {
     wire_wake(d->wire);
 }
 
@@ -68,7 +68,7 @@ static bool tell_bytes(struct side *s) {
     }
     if (rng_one_in(&n->rng, 2))
         size_bytes = 1 + rng_below(&n->rng, size_bytes);
-    side_take(s, at, size_bytes);
+    sim_side_take(s, at, size_bytes);
     w->lent_bytes += size_bytes;
     sim_note(n->sim, (uint64_t) s->conn->number);
     sim_note(n->sim, hash_bytes(at, size_bytes));
@@ -85,7 +85,7 @@ static void tell_closed(struct side *s) {
     w->stream_count--;
     stream->base.events->on_closed(&stream->base);
     alloc_put(w->alloc, stream, sizeof *stream);
-    conn_settle(s->conn);
+    sim_conn_settle(s->conn);
 }
 
 static void tell_end(struct side *s, eg_err err) {
@@ -96,19 +96,19 @@ static void tell_end(struct side *s, eg_err err) {
 static void tell_written(struct side *s, eg_err err) {
     s->writing = NULL;
     if (s->finishing)
-        side_send_end(s);
+        sim_side_send_end(s);
     s->stream->base.events->on_written(&s->stream->base, err);
 }
 
 /* Its write() goes on as there is room.  True: that was told. */
 static bool write_on(struct side *s) {
-    size_t part = EG_MIN(side_room_bytes(s), s->writing_bytes);
+    size_t part = EG_MIN(sim_side_room_bytes(s), s->writing_bytes);
 
     if (s->broken) {
         tell_written(s, EG_CLOSED);
         return true;
     }
-    side_send(s, s->writing, part);
+    sim_side_send(s, s->writing, part);
     s->writing += part;
     s->writing_bytes -= part;
     if (s->writing_bytes > 0)
@@ -141,7 +141,7 @@ static bool tell(struct side *s) {
         return true;
     if (!s->reading || s->ended)
         return false;
-    if (other_side(s)->out.arrived_bytes > 0 && !side_draws_reset(s))
+    if (other_side(s)->out.arrived_bytes > 0 && !sim_side_draws_reset(s))
         return tell_bytes(s);
     if (s->broken) {
         tell_end(s, EG_CLOSED);
@@ -195,7 +195,7 @@ static void wire_poll(struct wire *w) {
 
         list_remove(&s->ready);
         if (tell(s))
-            side_ready(s);
+            sim_side_ready(s);
     }
 }
 
@@ -225,7 +225,7 @@ static eg_err read_start(struct stream *stream) {
 
     EG_ASSERT(!s->closing && !s->connecting);
     s->reading = true;
-    side_ready(s);
+    sim_side_ready(s);
     return EG_OK; /* of a broken one on_end() tells */
 }
 
@@ -239,10 +239,10 @@ static eg_err try_write(struct stream *stream, const uint8_t *at, size_t size_by
 
     EG_ASSERT(s->writing == NULL && !s->closing && !s->finished);
     *written_bytes = 0;
-    if (s->broken || (size_bytes > 0 && side_draws_reset(s)))
+    if (s->broken || (size_bytes > 0 && sim_side_draws_reset(s)))
         return EG_CLOSED;
-    *written_bytes = EG_MIN(size_bytes, side_room_bytes(s));
-    side_send(s, at, *written_bytes);
+    *written_bytes = EG_MIN(size_bytes, sim_side_room_bytes(s));
+    sim_side_send(s, at, *written_bytes);
     return EG_OK;
 }
 
@@ -250,11 +250,11 @@ static eg_err write_all(struct stream *stream, const uint8_t *at, size_t size_by
     struct side *s = side_of(stream);
 
     EG_ASSERT(s->writing == NULL && !s->closing && !s->finished && size_bytes > 0);
-    if (s->broken || side_draws_reset(s))
+    if (s->broken || sim_side_draws_reset(s))
         return EG_CLOSED;
     s->writing = at;
     s->writing_bytes = size_bytes;
-    side_ready(s);
+    sim_side_ready(s);
     return EG_OK;
 }
 
@@ -266,7 +266,7 @@ static void finish(struct stream *stream) {
     if (s->writing != NULL)
         s->finishing = true; /* behind that */
     else
-        side_send_end(s);
+        sim_side_send_end(s);
 }
 
 /* As a kernel does: what was sent still arrives, unless something came that nobody has read. */
@@ -275,10 +275,10 @@ static void let_go(struct side *s) {
         sim_cancel(s->conn->net->sim, &s->conn->dial);
     s->writing = NULL;
     if (s->connecting || other_side(s)->out.arrived_bytes > 0) {
-        side_send_reset(s);
-        side_break(s);
+        sim_side_send_reset(s);
+        sim_side_break(s);
     } else {
-        side_send_end(s);
+        sim_side_send_end(s);
     }
     s->connecting = s->waits = false;
 }
@@ -289,7 +289,7 @@ static void close_stream(struct stream *stream) {
     EG_ASSERT(!s->closing);
     s->closing = true;
     let_go(s);
-    side_ready(s);
+    sim_side_ready(s);
 }
 
 /* ---- connecting, listening ------------------------------------------------------------ */
@@ -319,29 +319,29 @@ static eg_err net_connect(struct stream_net *net, const char *text,
     if (err != EG_OK)
         return err;
     EG_ASSERT(!a.local);
-    c = conn_new(w->net, w->host, sim_net_host_named(w->net, a.host, w->host), a.port);
+    c = sim_conn_new(w->net, w->host, sim_net_host_named(w->net, a.host, w->host), a.port);
     if (stream_new(w, &c->side[0], events, user) == NULL) {
         c->side[0].connecting = false;
-        conn_settle(c);
+        sim_conn_settle(c);
         return EG_MEMORY;
     }
-    conn_connect(c);
+    sim_conn_dial(c);
     *out = &c->side[0].stream->base;
     return EG_OK;
 }
 
 static void net_refuse(struct stream_net *net, struct stream_accepted accepted) {
-    struct conn *c = conn_numbered(wire_of(net)->net, (uint32_t) accepted.handle);
+    struct conn *c = sim_conn_numbered(wire_of(net)->net, (uint32_t) accepted.handle);
 
     EG_ASSERT(c != NULL && c->side[1].waits);
     let_go(&c->side[1]);
-    conn_settle(c);
+    sim_conn_settle(c);
 }
 
 static eg_err net_adopt(struct stream_net *net, struct stream_accepted accepted,
                         const struct stream_events *events, void *user, struct stream **out) {
     struct wire *w = wire_of(net);
-    struct conn *c = conn_numbered(w->net, (uint32_t) accepted.handle);
+    struct conn *c = sim_conn_numbered(w->net, (uint32_t) accepted.handle);
 
     EG_ASSERT(c != NULL && c->side[1].waits && c->side[1].host == w->host);
     if (stream_new(w, &c->side[1], events, user) == NULL) {
@@ -396,12 +396,12 @@ static void listener_close(struct stream_listener *l) {
 
     EG_ASSERT(!d->closing);
     d->closing = true;
-    door_ready(d);
+    sim_door_ready(d);
 }
 
 /* ---- the net --------------------------------------------------------------------------- */
 
-void wire_forget(struct wire *w) {
+void sim_wire_forget(struct wire *w) {
     list_remove(&w->node);
     if (w->scheduled)
         sim_poll_remove(&w->poll);
@@ -413,7 +413,7 @@ static void net_close(struct stream_net *net) {
 
     EG_ASSERT(w->stream_count == 0);
     EG_ASSERT(list_is_empty(&w->doors));
-    wire_forget(w);
+    sim_wire_forget(w);
     alloc_put(w->alloc, w, sizeof *w);
 }
 
