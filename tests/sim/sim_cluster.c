@@ -16,6 +16,8 @@ enum {
     AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
     RECORD_BYTES_MAX = 20000,
+    REPLICATES =
+        0, /* until replicas are part of a cluster, several nodes agree on views and schema */
 };
 
 static const char *const node_names[CLUSTER_NODES_MAX] = {"a", "b", "c", "d", "e", "f", "g"};
@@ -218,7 +220,6 @@ static void draw_shape(struct sim_cluster *c) {
     s->nodes = usual[rng_below(r, EG_COUNTOF(usual))];
     if (c->o.nodes != 0)
         s->nodes = c->o.nodes;
-    s->nodes = EG_MIN(s->nodes, SIM_NODES_MEET);
     s->clients = 1 + (uint32_t) rng_below(r, CLUSTER_CLIENTS_MAX);
     s->tables = 1 + (uint32_t) rng_below(r, CLUSTER_TABLES_MAX);
     s->keys = 3 + (uint32_t) rng_below(r, CLUSTER_KEYS_MAX - 2);
@@ -226,6 +227,8 @@ static void draw_shape(struct sim_cluster *c) {
     s->safety_ms = 5000 + rng_below(r, 40000);
     s->think_ms = 20 + rng_below(r, 500);
     s->wild = rng_one_in(r, 3);
+    if (!REPLICATES && s->nodes > 1)
+        s->clients = 0;
     sim_cluster_tell(c, "%u nodes, %u of them with discs, %u clients, %u tables, %u keys, %s",
                      s->nodes, s->discs, s->clients, s->tables, s->keys,
                      s->wild ? "wild" : "careful");
@@ -364,6 +367,8 @@ bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node) {
         for (uint32_t i = 0; i < c->shape.nodes; i++)
             if (c->node[i].up)
                 up[count++] = &c->node[i];
+        if (!REPLICATES)
+            continue;
         if (c->table[t].t.copies == 1)
             return false;
         if (!copies_agree(up, count, &c->table[t].t, t, finals, text))
@@ -393,7 +398,11 @@ static bool all_agree(struct look *l) {
         nodes[i] = &c->node[i];
     if (!all_met(c))
         return wrong(c, "the nodes are not in one view");
-    for (uint32_t t = 0; t < c->shape.tables; t++)
+    for (uint32_t t = 0; t < c->shape.tables && !REPLICATES && c->shape.nodes > 1; t++)
+        for (uint32_t i = 0; i < c->shape.nodes; i++)
+            if (copies_shards(nodes[i], c->table[t].t.name) == 0 && !l->all_went && !c->shape.wild)
+                return wrong(c, "%s does not know %s", nodes[i]->name, c->table[t].t.name);
+    for (uint32_t t = 0; t < c->shape.tables && (REPLICATES || c->shape.nodes == 1); t++)
         if (!copies_agree(nodes, c->shape.nodes, &c->table[t].t, t, l->finals[t], c->text) &&
             !((l->all_went || c->shape.wild) && !c->table[t].t.on_disc &&
               nobody_has(nodes, c->shape.nodes, c->table[t].t.name)))
@@ -539,6 +548,8 @@ static bool run(struct sim_cluster *c) {
     if (!meet(c))
         return false;
     live(c);
+    if (!REPLICATES && c->shape.nodes > 1)
+        return come_to_agree(&look) && stop_all(c);
     return come_to_agree(&look) && check(&look) && read_everywhere(&look) && come_back(c, &look) &&
            stop_all(c);
 }

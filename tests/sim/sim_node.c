@@ -2,6 +2,7 @@
 #include "tests/sim/sim_node.h"
 
 #include "engine/epoch.h"
+#include "replication/cluster_private.h"
 
 #include <string.h>
 
@@ -63,12 +64,36 @@ static void start_catalog(struct sim_node *n) {
     EG_ASSERT(catalog_open(&n->catalog, &o, &note) == EG_OK);
 }
 
+static void start_cluster(struct sim_node *n) {
+    static const char cookie[] = "what all nodes of a simulation know";
+    const char *const listen = n->peer_address;
+    struct cluster_opts o = {.alloc = &n->heap.base,
+                             .env = &n->env.env,
+                             .runtime = n->runtime,
+                             .epoch = n->epoch,
+                             .catalog = n->catalog,
+                             .disc = disc_of(n),
+                             .net_open = sim_net_stream,
+                             .name = n->name,
+                             .listen = &listen,
+                             .listen_count = 1,
+                             .join = n->o.join,
+                             .cookie = cookie,
+                             .cookie_bytes = sizeof cookie - 1};
+    struct err_note note;
+
+    while (o.join_count < SIM_JOINS_MAX && n->o.join[o.join_count] != NULL)
+        o.join_count++;
+    EG_ASSERT(cluster_open(&n->cluster, &o, &note) == EG_OK);
+}
+
 static void start_server(struct sim_node *n) {
     char address[SIM_ADDRESS_BYTES];
     const char *const listen = address;
     struct server_opts o = {.alloc = &n->heap.base,
                             .runtime = n->runtime,
                             .catalog = n->catalog,
+                            .cluster = n->cluster,
                             .net_open = sim_net_stream,
                             .listen = &listen,
                             .listen_count = 1,
@@ -95,6 +120,7 @@ void sim_node_start(struct sim_node *n) {
     if (n->o.has_disc)
         disc_pump_start(&n->pump, n->runtime);
     start_catalog(n);
+    start_cluster(n);
     start_server(n);
 }
 
@@ -115,6 +141,7 @@ bool sim_node_stop(struct sim_node *n) {
     EG_ASSERT(n->up);
     n->heap.refuse_one_in = 0;
     server_close(n->server);
+    cluster_close(n->cluster);
     (void) catalog_close(n->catalog); /* a disc that refuses is no leak */
     sim_stop_runtime(n->sim, n->runtime);
     epoch_close(n->epoch);
@@ -153,10 +180,19 @@ void sim_node_pause(struct sim_node *n, uint64_t ms) {
 
 /* ---- views ---------------------------------------------------------------------------- */
 
+static const struct view *view_of(const struct sim_node *n) {
+    return n->up && n->cluster != NULL && n->cluster->views != NULL ? views_now(n->cluster->views)
+                                                                    : NULL;
+}
+
 uint64_t sim_node_view(const struct sim_node *n) {
-    return n->up && n->server != NULL ? (uint64_t) n->host << 32 | n->starts : 0;
+    const struct view *v = view_of(n);
+
+    return v == NULL ? 0 : (v->id.hash ^ v->id.epoch << 1) | 1;
 }
 
 uint32_t sim_node_view_count(const struct sim_node *n) {
-    return n->up;
+    const struct view *v = view_of(n);
+
+    return v == NULL ? 0 : v->count;
 }

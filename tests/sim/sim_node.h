@@ -18,8 +18,6 @@
 #include "tests/sim/sim_net.h"
 #include "tests/support/disc_pump.h"
 
-enum { SIM_NODES_MEET = 1 }; /* how many can be one cluster; until replication/cluster.c is there */
-
 enum { SIM_NODE_NAME_BYTES = 16, SIM_ADDRESS_BYTES = 32, SIM_JOINS_MAX = 8 };
 
 struct cluster;
