@@ -21,6 +21,9 @@
 #define EG_UNLIKELY(x)              __builtin_expect(!!(x), 0)
 #define EG_PREFETCH(p)              __builtin_prefetch((p))
 #define EG_PREFETCH_TO_WRITE(p)     __builtin_prefetch((p), 1)
+/* For a function that does nothing but prefetch: gcc takes it for one without effects, and leaves
+ * out calls of it that it has not put in line by then. */
+#define EG_PREFETCHES __attribute__((always_inline))
 
 /* Tell the core that this is a short wait for another thread. */
 #if defined(__x86_64__) || defined(__i386__)

@@ -397,22 +397,47 @@ static eg_err fill_page(struct select *s, const struct scan *scan) {
     return scan_place(scan, &s->place);
 }
 
+/* One after the other; *bytes: how much they are. */
+static eg_err look_at_each(struct select *s, struct table *t, struct reader *r, struct scan *scan,
+                           const struct record_batch *b, struct buffer *result, size_t *bytes,
+                           struct err_note *note) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < b->count && err == EG_OK && !s->more && !s->scanned; i++) {
+        record_batch_ahead(b, i);
+        *bytes += record_array_bytes(b->record[i]);
+        err = look_at(s, t, r, scan, b->record[i], result, note);
+        if (err == EG_OK && !s->more)
+            err = fill_page(s, scan);
+    }
+    return err;
+}
+
 /* Until the scan's end, a full page, or the end of the step: EG_AGAIN. */
 static eg_err look_on(struct select *s, struct table *t, struct reader *r, struct scan *scan,
                       const struct select_pace *pace, struct buffer *result,
                       struct err_note *note) {
-    const struct record *rec;
-    uint32_t work = 0;
+    struct record_batch b;
+    uint32_t work = 0, reach_bytes = RECORD_REACH_BYTES;
     eg_err err = EG_OK;
 
-    while (err == EG_OK && (rec = scan_next(scan)) != NULL) {
-        err = look_at(s, t, r, scan, rec, result, note);
-        if (err != EG_OK || s->more)
+    while (err == EG_OK && (b = scan_next_batch(scan)).count > 0) {
+        uint32_t looked_at = b.count;
+        size_t bytes = 0;
+        bool sure;
+
+        b.reach_bytes = reach_bytes;
+        sure =
+            b.count > 1 && s->predicate != NULL && predicate_screen(s->predicate, &b, &reach_bytes);
+
+        work += looked_at * s->weight;
+        if (sure && s->kind == SELECT_COUNT && predicate_screens_true(s->predicate))
+            s->count += b.count;
+        else
+            err = look_at_each(s, t, r, scan, &b, result, &bytes, note);
+        if (err != EG_OK || s->more || s->scanned)
             return err;
-        err = fill_page(s, scan);
-        if (err != EG_OK || s->scanned)
-            return err;
-        work += s->weight + record_array_bytes(rec) / WORK_BYTES;
+        work += (uint32_t) (bytes / WORK_BYTES);
         if (work < WORK_BETWEEN_LOOKS || !scan_may_stop(scan))
             continue;
         work = 0;

@@ -15,11 +15,6 @@ static bool is_nil(struct value v) {
 
 /* ---- one tally -------------------------------------------------------------------------- */
 
-/* Two's complement in 128 bits: the sign goes on into the upper half. */
-static inline void add_integer(struct text_tally *t, uint64_t low, bool negative) {
-    t->high += __builtin_add_overflow(t->low, low, &t->low) - (negative ? 1 : 0);
-}
-
 /* Neumaier's sum: what a small number loses beside a large one is added at the end. */
 static void add_float(struct text_tally *t, double d) {
     double sum = t->sum + d;
@@ -35,9 +30,9 @@ static void add_number(struct text_tally *t, struct value v) {
     double d;
 
     if (text_field_integer(v.at, &n)) {
-        add_integer(t, (uint64_t) n, n < 0);
+        text_tally_add_integer(t, (uint64_t) n, n < 0);
     } else if (value_is_integer(v) && value_get_u64(v, &large)) {
-        add_integer(t, large, false);
+        text_tally_add_integer(t, large, false);
     } else if (value_is_float(v) && value_get_double(v, &d)) {
         t->real = true;
         add_float(t, d);
@@ -63,8 +58,8 @@ static eg_err keep_best(struct text_tally *t, struct text_memory *m, struct valu
     return EG_OK;
 }
 
-static eg_err add(struct text_tally *t, enum text_aggregate kind, struct value v,
-                  struct text_memory *m) {
+eg_err text_tally_add(struct text_tally *t, enum text_aggregate kind, struct value v,
+                      struct text_memory *m) {
     int64_t n;
     int order;
 
@@ -312,8 +307,8 @@ eg_err text_groups_add(struct text_groups *g, const struct value *values) {
         if (p->aggregate_values[i] == UINT32_MAX)
             group->tally[i].count++;
         else
-            err =
-                add(&group->tally[i], p->aggregates[i], values[p->aggregate_values[i]], g->memory);
+            err = text_tally_add(&group->tally[i], p->aggregates[i], values[p->aggregate_values[i]],
+                                 g->memory);
     }
     return err;
 }
@@ -329,7 +324,7 @@ static inline bool add_usual(struct text_tally *t, enum text_aggregate kind, con
     if (!text_field_integer(at, &n))
         return false;
     if (kind == TEXT_SUM || kind == TEXT_AVG) {
-        add_integer(t, (uint64_t) n, n < 0);
+        text_tally_add_integer(t, (uint64_t) n, n < 0);
         t->numbers++;
     } else if (!t->whole || (kind == TEXT_MIN ? n < t->best_integer : n > t->best_integer)) {
         return false; /* it may be the best so far */
@@ -348,7 +343,8 @@ eg_err text_groups_add_fields(struct text_groups *g, const uint8_t *const *field
         if (value == UINT32_MAX)
             t->count++;
         else if (!add_usual(t, p->aggregates[i], fields[p->fields[value]]))
-            err = add(t, p->aggregates[i], value_of(fields[p->fields[value]]), g->memory);
+            err =
+                text_tally_add(t, p->aggregates[i], value_of(fields[p->fields[value]]), g->memory);
     }
     return err;
 }

@@ -28,6 +28,14 @@ struct text_tally {
     int64_t best_integer;
 };
 
+/* Two's complement in 128 bits: the sign goes on into the upper half. */
+static inline void text_tally_add_integer(struct text_tally *t, uint64_t low, bool negative) {
+    t->high += __builtin_add_overflow(t->low, low, &t->low) - (negative ? 1 : 0);
+}
+/* Count one value in.  EG_TOO_LARGE, EG_MEMORY. */
+EG_MUST_USE eg_err text_tally_add(struct text_tally *t, enum text_aggregate kind, struct value v,
+                                  struct text_memory *m);
+
 struct text_group {
     uint64_t hash;
     const uint8_t *values; /* those of the group, one after the other */

@@ -1,6 +1,7 @@
 /* text_run.c -- a select under way. */
 #include "query/text_run.h"
 
+#include "query/text_column.h"
 #include "query/text_field.h"
 
 #include <string.h>
@@ -33,6 +34,7 @@ eg_err text_run_open(struct text_run **out, struct text_plan *plan) {
     buffer_init(&r->resume, plan->alloc, RECORD_SIZE_MAX);
     buffer_init(&r->values, plan->alloc, ROW_BYTES_MAX);
     buffer_init(&r->group, plan->alloc, ROW_BYTES_MAX);
+    r->reach_bytes = RECORD_REACH_BYTES;
     text_joiner_init(&r->joiner, plan, &r->memory, &r->machine);
     if (__builtin_add_overflow(plan->limit, plan->offset, &most) || plan->limit == TEXT_NO_LIMIT)
         most = UINT64_MAX;
@@ -198,12 +200,45 @@ static eg_err count_all(struct text_run *r, struct reader *reader) {
     return reader_take_fault(reader);
 }
 
+/* One after the other. */
+static eg_err take_each(struct text_run *r, const struct record_batch *b, uint32_t arity) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < b->count && err == EG_OK; i++) {
+        struct value row = record_value(b->record[i]);
+
+        record_batch_ahead(b, i);
+        err = text_field_fits(row, arity) ? take(r, row) : EG_ABORTED;
+    }
+    return err;
+}
+
+static eg_err take_batch(struct text_run *r, struct record_batch *b, uint32_t arity) {
+    const struct text_plan *p = r->plan;
+    bool all = !p->filtered, taken = false;
+    eg_err err = EG_OK;
+
+    if (b->count == 1)
+        return take_each(r, b, arity);
+    b->reach_bytes = r->reach_bytes;
+    if (p->filtered)
+        all = predicate_screen(p->input, b, &r->reach_bytes);
+    else if (p->direct)
+        r->reach_bytes = 0; /* the columns will say */
+    if (all && p->direct && p->group_count == 0)
+        err = text_groups_add_batch(&r->groups, b, arity, &r->reach_bytes, &taken);
+    if (taken || err != EG_OK)
+        return err;
+    r->reach_bytes = RECORD_REACH_BYTES;
+    return take_each(r, b, arity);
+}
+
 /* EG_AGAIN: the step is over; STOP: no more are wanted; EG_OK: that were all. */
 static eg_err read_one_table(struct text_run *r, struct reader *reader,
                              const struct select_pace *pace) {
     const struct text_source *s = &r->plan->source[0];
     uint32_t clock_rows = r->plan->direct ? CLOCK_ROWS_DIRECT : CLOCK_ROWS;
-    const struct record *rec;
+    struct record_batch b;
     struct scan *scan;
     bool was_full = r->full;
     uint32_t work = 0, weight = predicate_weight(r->plan->input);
@@ -212,14 +247,13 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
 
     if (err == EG_BAD_REQUEST)
         return EG_ABORTED; /* the index that was chosen has gone */
-    while (err == EG_OK && (rec = scan_next(scan)) != NULL) {
-        struct value row = record_value(rec);
-        err = text_field_fits(row, s->arity) ? take(r, row) : EG_ABORTED;
+    while (err == EG_OK && (b = scan_next_batch(scan)).count > 0) {
+        work += b.count * weight;
+        err = take_batch(r, &b, s->arity);
         if (err == EG_OK && r->full && !was_full) {
             err = scan_place(scan, &r->resume);
             was_full = true;
         }
-        work += weight;
         if (work < clock_rows || err != EG_OK || !scan_may_stop(scan))
             continue;
         work = 0;

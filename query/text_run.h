@@ -38,6 +38,7 @@ struct text_run {
     uint64_t skipped, given; /* of offset, of limit */
     bool keeps;              /* rows go through `rows` */
     bool quick;              /* the scan need not stop anywhere */
+    uint32_t reach_bytes;    /* how far the last batch looked into a record, about */
 
     /* The page being made. */
     struct buffer *page;

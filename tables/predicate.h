@@ -26,6 +26,7 @@
 #include "engine/err.h"
 #include "tables/expr.h"
 #include "tables/range.h"
+#include "tables/record_batch.h"
 
 struct predicate;
 struct index_spec;
@@ -89,5 +90,13 @@ void predicate_machine_fini(struct predicate_machine *m);
  * appended. */
 EG_MUST_USE eg_err predicate_run(struct predicate_machine *m, const struct predicate *p,
                                  struct value record, struct buffer *out, bool *matched);
+
+/* Leave out of a batch what is not meant, as far as that is quickly seen: fields compared with
+ * integers.  True: all that is left is meant, and its result is the record or a constant; else
+ * ask predicate_run().  Where a record is of another arity nothing is left out.
+ * *reach_bytes: how far into a record it looked; for the next batch. */
+bool predicate_screen(const struct predicate *p, struct record_batch *b, uint32_t *reach_bytes);
+/* Is `true` the result wherever predicate_screen() says true? */
+bool predicate_screens_true(const struct predicate *p);
 
 #endif /* TABLES_PREDICATE_H */

@@ -11,7 +11,8 @@
  *
  * The order of work: predicate_spec.c reads a specification and makes trees;
  * predicate_code.c emits code for trees; predicate_verify.c checks it; predicate_run.c runs
- * it, with the functions of predicate_call.c, predicate_math.c and predicate_like.c.
+ * it, with the functions of predicate_call.c, predicate_math.c and predicate_like.c, after
+ * predicate_screen.c has left out what needs no machine.
  */
 #ifndef TABLES_PREDICATE_PRIVATE_H
 #define TABLES_PREDICATE_PRIVATE_H
@@ -105,7 +106,9 @@ struct predicate {
     uint32_t known_count;
     bool yields_record;
     bool may_be_deep; /* a result may nest past VALUE_DEPTH_MAX */
-    bool screens;     /* one clause that begins with CODE_FIELD_INTEGER */
+    bool screens;     /* one clause that begins with CODE_FIELD_INTEGER, see predicate_screen.c */
+    bool screens_all; /* ... and has nothing else to ask: then the body cannot fail */
+    bool yields_true; /* ... and says true */
     bool key_range;   /* the range of field 0 says all, see predicate_is_key_range() */
     uint32_t key_elements;
     struct code *code;
@@ -198,6 +201,14 @@ void domain_unite(struct compiler *c, struct domain *into, const struct domain *
 void domain_end(struct domain *d);
 
 /* ---- running -------------------------------------------------------------- */
+
+enum truth { NO, YES, NOT_KNOWN };
+
+/* Find out whether `p`, which is verified, screens. */
+void screen_prepare(struct predicate *p);
+static inline unsigned order_of_integers(int64_t a, int64_t b) {
+    return 1u << ((a > b) - (a < b) + 1); /* enum order_bit, without a branch */
+}
 
 struct run {
     const struct predicate *p;

@@ -118,10 +118,6 @@ static inline bool get_integer(const struct slot *s, int64_t *out) {
     return slot_is_integer(s);
 }
 
-static inline unsigned order_of_integers(int64_t a, int64_t b) {
-    return a == b ? ORDER_EQUAL : a < b ? ORDER_LESS : ORDER_GREATER;
-}
-
 /* Strings of less than 32 bytes, as names are: false where one is not. */
 static inline bool order_short_strings(const struct slot *x, const struct slot *y, int *order) {
     unsigned x_bytes;
@@ -147,8 +143,6 @@ static inline void fetch_two(struct run *r, const struct code *c, struct slot *x
     *y = fetch(r, c->y_from, c->y);
     *x = fetch(r, c->x_from, c->x);
 }
-
-enum truth { NO, YES, NOT_KNOWN };
 
 static enum truth compare_slots(struct run *r, unsigned op, unsigned holds, const struct slot *x,
                                 const struct slot *y) {
@@ -428,8 +422,8 @@ static eg_err execute(struct run *r, struct buffer *out, bool *matched) {
     }
 }
 
-/* Most records are looked at only to be left again: fields against integers need no
- * machine.  NOT_KNOWN: it must decide. */
+/* As predicate_screen.c does for many records, of one value that may lie anywhere: fields
+ * against integers need no machine.  NOT_KNOWN: it must decide. */
 static enum truth screen(const struct predicate *p, const uint8_t *at) {
     const struct code *c = p->code + 1;
     uint32_t position = 0;

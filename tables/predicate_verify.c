@@ -275,7 +275,6 @@ eg_err predicate_verify(struct predicate *p, struct alloc *a) {
         return EG_INTERNAL;
     p->depth = w.depth_max;
     p->machine_bytes = p->depth * sizeof(struct slot) + p->places * sizeof(const uint8_t *);
-    p->screens = p->code[0].op == CODE_CLAUSE && p->code[1].op == CODE_FIELD_INTEGER &&
-                 p->code[p->code[0].x].op == CODE_END;
+    screen_prepare(p);
     return EG_OK;
 }

@@ -65,7 +65,7 @@ static inline size_t record_bytes_for(uint32_t array_bytes, bool expires) {
 
 /* All of a usual record's lines at once: the key may lie across two, and whoever looks
  * for it wants the rest next. */
-static inline void record_prefetch(const struct record *r) {
+EG_PREFETCHES static inline void record_prefetch(const struct record *r) {
     enum { USUAL_BYTES = 104 };
 
     EG_PREFETCH(r);

@@ -52,6 +52,7 @@ struct scan {
     struct value equal[INDEX_PARTS_MAX];
     struct index_bounds bounds;
     struct shard_index_scan index;
+    const struct record *one; /* a batch of it */
 };
 
 /* ---- places ------------------------------------------------------------------------ */
@@ -558,6 +559,39 @@ static const struct record *next_of_sweep(struct scan *s) {
     return rec;
 }
 
+/* Leave out those whose time is over. */
+static void drop_expired(const struct scan *s, struct record_batch *b) {
+    uint32_t flags = 0, kept = 0;
+
+    for (uint32_t i = 0; i < b->count; i++)
+        flags |= record_flags(b->record[i]);
+    if (EG_LIKELY((flags & RECORD_EXPIRES) == 0))
+        return;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct record *rec = b->record[i];
+        if ((record_flags(rec) & RECORD_EXPIRES) == 0 || !shard_expired(rec, s->now_ms))
+            b->record[kept++] = rec;
+    }
+    b->count = kept;
+}
+
+static struct record_batch batch_of_sweep(struct scan *s) {
+    struct record_batch b = {.count = 0};
+
+    while (!s->over && b.count == 0) {
+        b = store_sweep_batch(s->sweep);
+        if (b.count > 0) {
+            drop_expired(s, &b);
+        } else if (s->shard + 1 == s->table->shard_count) {
+            s->over = true;
+        } else {
+            s->shard++;
+            store_sweep_begin(s->sweep, s->table->shard[s->shard].store, 0);
+        }
+    }
+    return b;
+}
+
 /* ---- open and next -----------------------------------------------------------------------------
  */
 
@@ -646,4 +680,11 @@ const struct record *scan_next(struct scan *s) {
         s->last = rec;
     }
     return rec;
+}
+
+struct record_batch scan_next_batch(struct scan *s) {
+    if (s->sweep != NULL)
+        return batch_of_sweep(s);
+    s->one = scan_next(s);
+    return (struct record_batch){.record = &s->one, .count = s->one != NULL};
 }

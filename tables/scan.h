@@ -77,6 +77,9 @@ const struct record *scan_next(struct scan *s);
  * call.  To stop before the last ones, give them back. */
 uint32_t scan_next_many(struct scan *s, const struct record *const **out);
 void scan_give_back(struct scan *s, uint32_t count);
+/* Some of the next records at once; count 0 as scan_next()'s NULL.  One only, where the scan
+ * may be left behind any record. */
+struct record_batch scan_next_batch(struct scan *s);
 /* May scan_place() be asked here?  Within some hundred records, if not. */
 bool scan_may_stop(const struct scan *s);
 /* Put into `place` (emptied first) where the scan stands: behind the record that

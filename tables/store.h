@@ -30,7 +30,7 @@
 #include "engine/epoch.h"
 #include "engine/slab.h"
 #include "tables/key.h"
-#include "tables/record.h"
+#include "tables/record_batch.h"
 
 struct store;
 
@@ -176,18 +176,25 @@ uint32_t store_ordered_next_many(struct store_cursor *c, const struct probe *end
  * buckets ahead of who looks, so that neither buckets nor records are waited for.  What
  * store_ops says of scans holds.  It can be left where store_sweep_place() says so, at a
  * position to begin again from.  Valid inside one section. */
-enum { SWEEP_RECORDS = 128 };
+enum { SWEEP_RECORDS = RECORD_BATCH_MAX, SWEEP_BUCKETS = 8 };
 struct store_sweep {
     struct store *store;
     uint64_t at; /* the position behind what is gathered  */
     bool done;   /* nothing comes behind it               */
     uint32_t now;
-    struct sweep_part { /* [now] is handed out, the other has been asked for */
+    struct sweep_part { /* [now] is handed out, the other comes next */
         uint64_t end;   /* the position behind it */
         bool last;
         uint32_t given, count;
-        const struct record *record[SWEEP_RECORDS];
+        const struct record *record[SWEEP_RECORDS]; /* behind `count`: any, to be prefetched */
     } part[2];
+    uint64_t header; /* of the store when these were asked for */
+    uint32_t expected_count;
+    struct sweep_bucket {
+        uint64_t at, end;
+        uint32_t index;
+        void *bucket;
+    } expected[SWEEP_BUCKETS];
 };
 void store_sweep_begin(struct store_sweep *sweep, struct store *s, uint64_t at); /* 0: all */
 bool store_sweep_more(struct store_sweep *sweep); /* the next part; false: the end */
@@ -199,8 +206,13 @@ static inline const struct record *store_sweep_next(struct store_sweep *sweep) {
             return NULL;
         p = &sweep->part[sweep->now];
     }
+    if (!p->last)
+        record_prefetch(sweep->part[1 - sweep->now].record[p->given]);
     return p->record[p->given++];
 }
+/* The rest of a part at once; count 0: the end.  Whoever takes them prefetches as many of
+ * the next: record_batch_ahead(). */
+struct record_batch store_sweep_batch(struct store_sweep *sweep);
 /* Where to go on; false: not here, take some more records first (SWEEP_RECORDS at most). */
 static inline bool store_sweep_place(const struct store_sweep *sweep, uint64_t *at, bool *ended) {
     const struct sweep_part *p = &sweep->part[sweep->now];

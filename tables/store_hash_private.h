@@ -1,8 +1,9 @@
-/* store_hash_private.h -- the shape of a hash store, shared by its three files.
+/* store_hash_private.h -- the shape of a hash store, shared by its files.
  *
  *     store_hash.c       look-up and change of one key; the protocol and its proof
  *     store_hash_move.c  split, merge, compaction: what moves records between slots
  *     store_hash_scan.c  scans in the order of hashes, snapshots
+ *     store_hash_sweep.c going through all of it, fast
  *
  * A chain is a bucket and the overflow nodes behind it.  Both are rows of atomic
  * words, slots first and the link to the next node last, so one loop walks both:
@@ -132,6 +133,30 @@ static inline hash_word *bucket_at(struct store_hash *s, uint32_t index) {
     return first == NULL ? NULL : first + (size_t) (index - (1u << k >> 1)) * BUCKET_WORDS;
 }
 
+/* ---- positions: hashes read from their low end (store_hash_scan.c) -------------- */
+
+static inline uint64_t hash_reverse(uint64_t n) {
+    n = (n >> 1 & UINT64_C(0x5555555555555555)) | (n & UINT64_C(0x5555555555555555)) << 1;
+    n = (n >> 2 & UINT64_C(0x3333333333333333)) | (n & UINT64_C(0x3333333333333333)) << 2;
+    n = (n >> 4 & UINT64_C(0x0f0f0f0f0f0f0f0f)) | (n & UINT64_C(0x0f0f0f0f0f0f0f0f)) << 4;
+    return __builtin_bswap64(n);
+}
+/* By how many positions a bucket is wide, less one: a row of ones. */
+static inline uint64_t hash_bucket_width(uint32_t index, uint32_t buckets) {
+    uint32_t mask = bucket_mask(buckets);
+    uint32_t half = mask >> 1;
+
+    if (buckets == 1)
+        return UINT64_MAX;
+    if (index <= half && (index | (half + 1)) >= buckets)
+        mask = half; /* not split in this round yet */
+    return UINT64_MAX >> (log2_of(mask) + 1);
+}
+/* The last position that belongs to a bucket. */
+static inline uint64_t hash_bucket_end(uint32_t index, uint32_t buckets) {
+    return hash_reverse(index) | hash_bucket_width(index, buckets);
+}
+
 static inline uint64_t hash_of_record(const struct store_hash *s, const struct record *rec) {
     return key_hash(record_key(rec), s->seed);
 }
@@ -158,6 +183,10 @@ void hash_shrink_to_one(struct store_hash *s);
 void hash_seek(struct store *base, struct reader *r, struct store_cursor *c, const struct key *k,
                bool after, bool reverse);
 const struct record *hash_next(struct store *base, struct reader *r, struct store_cursor *c);
+/* Some records at or behind `at`, by hash and key, none twice, and the position behind
+ * them; may find none.  *last: nothing comes behind them. */
+enum { HASH_GATHER_RECORDS = 8 };
+uint32_t hash_gather(struct store_hash *s, uint64_t *at, const struct record **out, bool *last);
 void hash_snapshot_keep(struct hash_snapshot *p, const struct record *rec);
 eg_err hash_snapshot_open(struct store *base, struct store_snapshot **out);
 eg_err hash_snapshot_next(struct store_snapshot *base, struct reader *r, const struct record **out);

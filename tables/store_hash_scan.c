@@ -25,10 +25,9 @@
 #include <string.h>
 
 enum {
-    BATCH_RECORDS = 8,          /* as many as a cursor has room for           */
-    WIPE_BUCKETS_A_TURN = 4096, /* lines in a row: some 50 us                 */
-    KEPT_RECORDS = 126,         /* makes a chunk of kept records one KB       */
-    SWEEP_BUCKETS = 8,          /* asked for ahead: some 45 records           */
+    BATCH_RECORDS = HASH_GATHER_RECORDS, /* as many as a cursor has room for  */
+    WIPE_BUCKETS_A_TURN = 4096,          /* lines in a row: some 50 us                 */
+    KEPT_RECORDS = 126,                  /* makes a chunk of kept records one KB       */
 };
 
 struct batch {
@@ -57,27 +56,6 @@ struct hash_snapshot {
     struct kept *last;
     _Atomic bool lost; /* a record could not be kept */
 };
-
-/* ---- positions ------------------------------------------------------------- */
-
-static uint64_t reverse(uint64_t n) {
-    n = (n >> 1 & UINT64_C(0x5555555555555555)) | (n & UINT64_C(0x5555555555555555)) << 1;
-    n = (n >> 2 & UINT64_C(0x3333333333333333)) | (n & UINT64_C(0x3333333333333333)) << 2;
-    n = (n >> 4 & UINT64_C(0x0f0f0f0f0f0f0f0f)) | (n & UINT64_C(0x0f0f0f0f0f0f0f0f)) << 4;
-    return __builtin_bswap64(n);
-}
-
-/* The last position that belongs to a bucket. */
-static uint64_t bucket_end(uint32_t index, uint32_t buckets) {
-    uint32_t mask = bucket_mask(buckets);
-    uint32_t half = mask >> 1;
-
-    if (buckets == 1)
-        return UINT64_MAX;
-    if (index <= half && (index | (half + 1)) >= buckets)
-        mask = half; /* not split in this round yet */
-    return reverse(index) | reverse(~(uint64_t) mask);
-}
 
 /* ---- batches --------------------------------------------------------------- */
 
@@ -135,8 +113,8 @@ static void batch_fill(struct store_hash *s, struct batch *b, const struct key *
     do {
         uint32_t index;
         header = word_get(&s->header);
-        index = bucket_index(reverse(b->at), header_buckets(header));
-        end = bucket_end(index, header_buckets(header));
+        index = bucket_index(hash_reverse(b->at), header_buckets(header));
+        end = hash_bucket_end(index, header_buckets(header));
         bucket = bucket_at(s, index);
         all.count = 0;
         if (bucket == NULL)
@@ -148,7 +126,7 @@ static void batch_fill(struct store_hash *s, struct batch *b, const struct key *
             uint64_t slot = word_get(&h.words[j]);
             if (slot == 0 || (slot & marked) != 0)
                 continue;
-            uint64_t position = reverse(hash_of_record(s, slot_record(slot)));
+            uint64_t position = hash_reverse(hash_of_record(s, slot_record(slot)));
             if (!is_before(b, position, slot_record(slot), after) && position <= end)
                 sorted_add(&all, position, slot_record(slot));
         }
@@ -185,7 +163,7 @@ void hash_seek(struct store *base, struct reader *r, struct store_cursor *c, con
 
     (void) r;
     EG_ASSERT(!reverse_order); /* only where ordered */
-    b->at = k != NULL ? reverse(k->hash) : 0;
+    b->at = k != NULL ? hash_reverse(k->hash) : 0;
     b->count = b->given = 0;
     b->done = false;
     if (after && k != NULL)
@@ -197,140 +175,14 @@ const struct record *hash_next(struct store *base, struct reader *r, struct stor
     return batch_next(hash_of(base), (struct batch *) (void *) c->opaque, 0);
 }
 
-/* ---- sweeps ---------------------------------------------------------------- */
-
-/* The bucket that a position is in, and its interval's end. */
-static uint32_t bucket_of_position(uint64_t at, uint64_t header, uint64_t *end) {
-    uint32_t buckets = header_buckets(header);
-    uint32_t index = bucket_index(reverse(at), buckets);
-
-    *end = bucket_end(index, buckets);
-    return index;
-}
-
-/* While a bucket is split or merged, it and its other half may hold records of each other's. */
-static bool may_be_moving(uint32_t index, uint32_t buckets) {
-    uint32_t last = buckets - 1;
-
-    return index == last || index == (last & bucket_mask(buckets) >> 1);
-}
-
-/* Two slots of one tag may be one record that moves, or a key that was put again while we
- * passed: somebody has to look at the keys. */
-static bool have_equal_tags(const uint64_t *slot, uint32_t count) {
-    uint64_t seen = 0;
-    bool maybe = false;
-
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t bit = UINT64_C(1) << (slot[i] >> 48 & 63);
-        maybe |= (seen & bit) != 0;
-        seen |= bit;
-    }
-    if (!maybe)
-        return false;
-    for (uint32_t i = 1; i < count; i++)
-        for (uint32_t j = 0; j < i; j++)
-            if (slot[i] >> 48 == slot[j] >> 48)
-                return true;
-    return false;
-}
-
-/* The bucket at `at` without a look at its records.  False: it needs a closer look, or more
- * room. */
-static bool gather_quickly(struct store_hash *s, struct sweep_part *p, uint64_t *at) {
-    enum { SLOTS_MAX = 32 };
-    uint64_t slot[SLOTS_MAX], header = word_get(&s->header), end;
-    uint32_t index = bucket_of_position(*at, header, &end), count = 0;
-    hash_word *bucket = bucket_at(s, index);
-
-    if (bucket == NULL || may_be_moving(index, header_buckets(header)))
-        return false;
-#ifndef EG_PLANT_MERGED_BEHIND
-    /* Where buckets were merged behind us, half of this one has been given already. */
-    if (reverse(index) != *at)
-        return false;
-#endif
-    EACH_SLOT(g, i, bucket) {
-        uint64_t word = word_get(&g.words[i]);
-        slot[count] = word;
-        count += slot_record(word) != NULL;
-        if (count == SLOTS_MAX)
-            return false;
-    }
-    if (word_get(&s->header) != header || count > SWEEP_RECORDS - p->count ||
-        have_equal_tags(slot, count))
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        p->record[p->count] = slot_record(slot[i]);
-        record_prefetch(p->record[p->count++]);
-    }
-    *at = end + 1;
-    p->last = end == UINT64_MAX;
-    return true;
-}
-
-/* Some records at `at`, by hash and key, as scans do. */
-static void gather_carefully(struct store_hash *s, struct sweep_part *p, uint64_t *at) {
+uint32_t hash_gather(struct store_hash *s, uint64_t *at, const struct record **out, bool *last) {
     struct batch b = {.at = *at};
 
     batch_fill(s, &b, NULL, 0);
-    memcpy(p->record + p->count, b.record, b.count * sizeof b.record[0]);
-    p->count += b.count;
+    memcpy(out, b.record, b.count * sizeof b.record[0]);
     *at = b.at;
-    p->last = b.done;
-}
-
-/* Ask for the buckets that the next part will be gathered from. */
-static void expect_buckets(struct store_hash *s, uint64_t at) {
-    uint64_t header = word_get(&s->header), end;
-
-    for (uint32_t i = 0; i < SWEEP_BUCKETS; i++) {
-        hash_word *bucket = bucket_at(s, bucket_of_position(at, header, &end));
-        if (bucket != NULL)
-            EG_PREFETCH(bucket);
-        if (end == UINT64_MAX)
-            return;
-        at = end + 1;
-    }
-}
-
-static void gather(struct store_sweep *sweep, struct sweep_part *p) {
-    struct store_hash *s = hash_of(sweep->store);
-    uint64_t at = sweep->at;
-
-    p->given = p->count = 0;
-    p->last = sweep->done;
-    for (uint32_t i = 0; i < SWEEP_BUCKETS && !p->last; i++) {
-        if (p->count > SWEEP_RECORDS - BATCH_RECORDS)
-            break;
-        if (!gather_quickly(s, p, &at))
-            gather_carefully(s, p, &at);
-    }
-    sweep->at = p->end = at;
-    sweep->done = p->last;
-    if (!p->last)
-        expect_buckets(s, at);
-}
-
-void store_sweep_begin(struct store_sweep *sweep, struct store *s, uint64_t at) {
-    sweep->store = s;
-    sweep->at = at;
-    sweep->done = false;
-    sweep->now = 0;
-    sweep->part[0].given = sweep->part[0].count = 0; /* the one before the first */
-    sweep->part[0].end = at;
-    sweep->part[0].last = false;
-    expect_buckets(hash_of(s), at);
-    gather(sweep, &sweep->part[1]);
-}
-
-bool store_sweep_more(struct store_sweep *sweep) {
-    if (sweep->part[sweep->now].last)
-        return false;
-    sweep->now = 1 - sweep->now;
-    if (!sweep->part[sweep->now].last)
-        gather(sweep, &sweep->part[1 - sweep->now]);
-    return true;
+    *last = b.done;
+    return b.count;
 }
 
 /* ---- snapshots ------------------------------------------------------------- */

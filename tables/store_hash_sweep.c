@@ -1,0 +1,169 @@
+/* store_hash_sweep.c -- going through a whole hash store, as fast as memory answers.
+ *
+ *     buckets  | .. | asked for  | gathered into the next part | looked at | ..
+ *     records               asked for, one by one, while those of this part are looked at
+ *
+ * A bucket's records are taken in any order and without a look at their keys, where nothing
+ * can be missed or come twice: nobody splits or merges it, it begins where the last
+ * one ended, and no two of its slots may be the same record on its way between them.
+ * Everywhere else, which is rare, hash_gather() looks closer. */
+#include "tables/store_hash_private.h"
+
+/* While a bucket is split or merged, it and its other half may hold records of each other's. */
+static bool may_be_moving(uint32_t index, uint32_t buckets) {
+    uint32_t last = buckets - 1;
+
+    return index == last || index == (last & bucket_mask(buckets) >> 1);
+}
+
+static struct sweep_bucket bucket_of_position(struct store_hash *s, uint64_t at, uint64_t header) {
+    uint32_t buckets = header_buckets(header);
+    uint32_t index = bucket_index(hash_reverse(at), buckets);
+    uint64_t width = hash_bucket_width(index, buckets);
+
+    return (struct sweep_bucket){
+        .at = at & ~width, .end = at | width, .index = index, .bucket = bucket_at(s, index)};
+}
+
+/* Two slots of one tag may be one record that moves, or a key that was put again while we
+ * passed: somebody has to look at the keys.  So does who has other bits of its tag seen
+ * before, each by another record: that is one bucket in a hundred. */
+struct tags {
+    uint64_t low, high;
+    uint64_t equal; /* 1: maybe */
+};
+
+static inline void tags_add(struct tags *t, uint64_t slot, uint64_t there) {
+    uint64_t low = slot >> 48 & 63, high = slot >> 54 & 63;
+
+    t->equal |= there & t->low >> low & t->high >> high;
+    t->low |= there << low;
+    t->high |= there << high;
+}
+
+/* The bucket at the sweep's position without a look at its records.  False: it needs a
+ * closer look, or more room. */
+static bool gather_quickly(struct store_hash *s, struct sweep_part *p, uint64_t header,
+                           const struct sweep_bucket *b, uint64_t at) {
+    const struct record **out = p->record + p->count;
+    uint32_t room = SWEEP_RECORDS - p->count, count = 0;
+    struct tags tags = {0, 0, 0};
+
+    if (b->bucket == NULL || may_be_moving(b->index, header_buckets(header)))
+        return false;
+#ifdef EG_PLANT_MERGED_BEHIND
+    at = b->at;
+#endif
+    /* Where buckets were merged behind us, half of this one has been given already. */
+    if (b->at != at)
+        return false;
+    for (struct hash_group g = group_first(b->bucket); g.words != NULL; g = group_next(g)) {
+        if (count + g.slots > room)
+            return false;
+        for (uint32_t i = 0; i < g.slots; i++) {
+            uint64_t slot = word_get(&g.words[i]);
+            uint64_t there = slot_record(slot) != NULL;
+            tags_add(&tags, slot, there);
+            out[count] = slot_record(slot);
+            count += (uint32_t) there;
+        }
+    }
+    if (word_get(&s->header) != header || tags.equal != 0)
+        return false;
+    p->count += count;
+    return true;
+}
+
+/* Ask for the buckets that the next part will be gathered from. */
+static void expect_buckets(struct store_sweep *sweep) {
+    struct store_hash *s = hash_of(sweep->store);
+    uint64_t at = sweep->at;
+
+    sweep->header = word_get(&s->header);
+    sweep->expected_count = 0;
+    while (sweep->expected_count < SWEEP_BUCKETS) {
+        struct sweep_bucket b = bucket_of_position(s, at, sweep->header);
+
+        sweep->expected[sweep->expected_count++] = b;
+        EG_PREFETCH(b.bucket);
+        if (b.end == UINT64_MAX)
+            return;
+        at = b.end + 1;
+    }
+}
+
+/* The next bucket, or some of its records. */
+static void gather_one(struct store_sweep *sweep, struct sweep_part *p, uint32_t number) {
+    struct store_hash *s = hash_of(sweep->store);
+    uint64_t header = word_get(&s->header);
+    const struct sweep_bucket *expected = &sweep->expected[number];
+    struct sweep_bucket b;
+
+    if (EG_LIKELY(header == sweep->header && number < sweep->expected_count &&
+                  expected->at == sweep->at))
+        b = *expected;
+    else
+        b = bucket_of_position(s, sweep->at, header);
+    if (EG_LIKELY(gather_quickly(s, p, header, &b, sweep->at))) {
+        sweep->at = b.end + 1;
+        p->last = b.end == UINT64_MAX;
+        return;
+    }
+    p->count += hash_gather(s, &sweep->at, p->record + p->count, &p->last);
+}
+
+/* Gather the next part while `now` is looked at. */
+static void gather(struct store_sweep *sweep, struct sweep_part *p, const struct sweep_part *now) {
+    p->given = p->count = 0;
+    p->last = sweep->done;
+    for (uint32_t i = 0; i < SWEEP_BUCKETS && !p->last; i++) {
+        if (p->count > SWEEP_RECORDS - HASH_GATHER_RECORDS)
+            break;
+        gather_one(sweep, p, i);
+    }
+    p->end = sweep->at;
+    sweep->done = p->last;
+    for (uint32_t i = p->count; i < now->count; i++)
+        p->record[i] = now->record[i]; /* so that there is something to ask for */
+    for (uint32_t i = now->count; i < p->count; i++)
+        record_prefetch(p->record[i]); /* nobody else asks for these in time */
+    if (!p->last)
+        expect_buckets(sweep);
+}
+
+void store_sweep_begin(struct store_sweep *sweep, struct store *s, uint64_t at) {
+    struct sweep_part *none = &sweep->part[0]; /* the one before the first */
+
+    sweep->store = s;
+    sweep->at = at;
+    sweep->done = false;
+    sweep->now = 0;
+    none->given = none->count = 0;
+    none->end = at;
+    none->last = false;
+    expect_buckets(sweep);
+    gather(sweep, &sweep->part[1], none);
+}
+
+bool store_sweep_more(struct store_sweep *sweep) {
+    if (sweep->part[sweep->now].last)
+        return false;
+    sweep->now = 1 - sweep->now;
+    if (!sweep->part[sweep->now].last)
+        gather(sweep, &sweep->part[1 - sweep->now], &sweep->part[sweep->now]);
+    return true;
+}
+
+struct record_batch store_sweep_batch(struct store_sweep *sweep) {
+    struct sweep_part *p = &sweep->part[sweep->now];
+    struct record_batch b = {.reach_bytes = RECORD_REACH_BYTES};
+
+    while (p->given == p->count && store_sweep_more(sweep))
+        p = &sweep->part[sweep->now];
+    b.record = p->record + p->given;
+    b.count = p->count - p->given;
+    if (!p->last)
+        b.ahead = sweep->part[1 - sweep->now].record + p->given;
+    p->given = p->count;
+    return b;
+}
