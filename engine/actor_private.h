@@ -133,6 +133,7 @@ struct runtime {
     struct env *env;
     const struct driver_ops *driver;
     struct runtime_opts opts;
+    const struct route *_Atomic route; /* NULL: this node only */
     uint32_t node;
     uint32_t scheduler_count;
     struct scheduler **schedulers;
@@ -186,6 +187,8 @@ void message_dispose(struct runtime *rt, struct message *m); /* and what it carr
 void deliver(struct scheduler *s, struct message *m);
 /* Its receiver ended before it: answer what must be answered. */
 void undeliverable(struct runtime *rt, struct message *m);
+/* Turn a CALL into the REPLY that refuses it; needs no memory. */
+void refuse_call(struct runtime *rt, struct message *m, eg_err why);
 void mailbox_shrank(struct actor *a);
 
 /* actor.c */

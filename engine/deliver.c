@@ -92,8 +92,10 @@ eg_err try_send(struct runtime *rt, struct scheduler *current, eg_pid from, eg_p
     m->from = from;
     m->to_slot = to.slot;
     m->to_generation = to.generation;
-    if (EG_UNLIKELY(to.node != rt->node))
-        return rt->opts.route == NULL ? EG_NO_REPLICA : rt->opts.route->send(rt->opts.route, to, m);
+    if (EG_UNLIKELY(to.node != rt->node)) {
+        const struct route *r = atomic_load_explicit(&rt->route, memory_order_acquire);
+        return r == NULL ? EG_NO_REPLICA : r->send(r, to, m);
+    }
 
     e = pid_table_find(&rt->pids, to.slot, to.generation, &word);
     if (EG_UNLIKELY(e == NULL))
@@ -172,8 +174,7 @@ void actor_reply_bytes(struct actor *self, eg_pid to, eg_ref ref, eg_err outcome
 
 /* ---- receiving ---------------------------------------------------------------- */
 
-/* Turn a CALL into the REPLY that refuses it; needs no memory. */
-static void refuse_call(struct runtime *rt, struct message *m, eg_err why) {
+void refuse_call(struct runtime *rt, struct message *m, eg_err why) {
     eg_pid caller = m->from;
     eg_pid callee = {rt->node, m->to_slot, m->to_generation};
     m->kind = MESSAGE_REPLY;

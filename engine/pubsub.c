@@ -76,11 +76,13 @@ eg_err pubsub_deliver(struct pubsub *ps, eg_pid from, const char *topic, uint32_
 eg_err pubsub_publish(struct pubsub *ps, eg_pid from, const char *topic, uint32_t tag,
                       const void *bytes, size_t size_bytes, uint32_t *reached) {
     eg_err err = pubsub_deliver(ps, from, topic, tag, bytes, size_bytes, reached);
+    struct pubsub_hook *hook;
 
     if (err != EG_OK)
         return err;
     atomic_fetch_add_explicit(&ps->published, 1, memory_order_relaxed);
-    if (ps->hook != NULL)
-        ps->hook->published(ps->hook, topic, tag, bytes, size_bytes);
+    hook = atomic_load_explicit(&ps->hook, memory_order_acquire);
+    if (hook != NULL)
+        hook->published(hook, from, topic, tag, bytes, size_bytes);
     return EG_OK;
 }

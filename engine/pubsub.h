@@ -22,14 +22,14 @@
 
 /* Told of every publish of this node, by who carries it to others. */
 struct pubsub_hook {
-    void (*published)(struct pubsub_hook *h, const char *topic, uint32_t tag, const void *bytes,
-                      size_t size_bytes);
+    void (*published)(struct pubsub_hook *h, eg_pid from, const char *topic, uint32_t tag,
+                      const void *bytes, size_t size_bytes);
 };
 
 struct pubsub {
     struct runtime *rt;
     struct registry *topics;
-    struct pubsub_hook *hook;         /* NULL: this node only */
+    struct pubsub_hook *_Atomic hook; /* NULL: this node only */
     _Atomic uint64_t published;       /* calls of publish     */
     _Atomic uint64_t delivered, lost; /* copies sent; refused by a mailbox or for memory */
 };

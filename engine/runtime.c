@@ -87,6 +87,7 @@ eg_err runtime_open(struct runtime **out, const struct runtime_opts *opts) {
     rt->env = opts->env;
     rt->driver = opts->driver;
     rt->node = opts->node;
+    runtime_set_route(rt, opts->route);
     rt->scheduler_count = opts->schedulers;
     err = registry_open(&rt->names, rt->alloc, REGISTRY_UNIQUE, env_random(rt->env));
     if (err != EG_OK)

@@ -1,11 +1,12 @@
 /* fuzz_mesh.c -- the bytes of another node: its handshake, and frames on a link.
  *
- * The first byte chooses.  Handshake: messages are read by the machine of either side, which may
- * never be convinced without the cookie.  Frames: cut the same however they come, and what is
- * a frame moves a link's counters only forward. */
+ * The first byte chooses what they are.  Handshake: messages are read by the machine of either
+ * side, which may never be convinced without the cookie.  Frames: cut the same however they come,
+ * and what is a frame moves a link's counters only forward. */
 #include "replication/frame.h"
 #include "replication/handshake.h"
 #include "replication/link.h"
+#include "replication/remote_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -84,6 +85,23 @@ static void receive(const uint8_t *data, size_t size) {
     link_fini(&l);
 }
 
+/* A message between actors comes back from what was made of it. */
+static void message(const uint8_t *data, size_t size) {
+    static uint8_t room[1 << 20];
+    struct value_writer w = value_writer_init(room, sizeof room);
+    struct remote_message m, again;
+    size_t used;
+
+    if (value_scan(data, size, &used) != EG_OK ||
+        remote_message_get(&m, (struct value){data, (uint32_t) used}) != EG_OK)
+        return;
+    remote_message_put(&m, &w);
+    EG_ASSERT(!w.overflow && w.need_bytes <= REMOTE_HEADER_BYTES + m.body_bytes);
+    EG_ASSERT(remote_message_get(&again, (struct value){room, (uint32_t) w.need_bytes}) == EG_OK);
+    EG_ASSERT(again.kind == m.kind && again.ref == m.ref && again.tag == m.tag &&
+              again.body_bytes == m.body_bytes && eg_pid_equal(again.to, m.to));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     eg_err whole, pieces;
 
@@ -91,6 +109,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     if (data[0] < 2) {
         shake(data + 1, size - 1, data[0] == 1);
+        return 0;
+    }
+    if (data[0] == 3) {
+        message(data + 1, size - 1);
         return 0;
     }
     EG_ASSERT(cut(data + 1, size - 1, size, &whole) ==

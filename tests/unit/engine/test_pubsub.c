@@ -101,9 +101,10 @@ Test(pubsub, reaches_more_subscribers_than_fit_on_the_stack) {
 }
 
 static int hooked;
-static void on_published(struct pubsub_hook *h, const char *topic, uint32_t tag, const void *bytes,
-                         size_t size_bytes) {
+static void on_published(struct pubsub_hook *h, eg_pid from, const char *topic, uint32_t tag,
+                         const void *bytes, size_t size_bytes) {
     (void) h;
+    (void) from;
     (void) bytes;
     hooked += tag == 9 && size_bytes == 1 && strcmp(topic, "news") == 0;
 }
