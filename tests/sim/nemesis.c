@@ -12,6 +12,8 @@ enum {
     ACTOR_MEAN_MIN_MS = 2500, /* a table whose shards are killed 16 times in 10 s gives up */
     LAST_MIN_MS = 20,
     LAST_MAX_MS = 15000,
+    ASK_AGAIN_MS = 500,
+    MEND_MS = 60 * 1000,
     JUMP_MAX_MS = 3600 * 1000,
 };
 
@@ -98,6 +100,10 @@ static void start_node(struct nemesis *n, uint32_t node) {
     sim_node_start(&n->c->node[node]);
 }
 
+static bool may_go(struct nemesis *n, uint32_t node) {
+    return n->c->shape.wild || sim_cluster_can_spare(n->c, node);
+}
+
 static void undo(struct nemesis *n, const struct undo *u) {
     struct sim_node *node = &n->c->node[u->node];
 
@@ -131,6 +137,10 @@ static void undo(struct nemesis *n, const struct undo *u) {
     case FAULT_DISC_BROKEN:
         if (!node->up)
             break;
+        if (!may_go(n, u->node)) {
+            end_later(n, u->fault, u->node, 0, ASK_AGAIN_MS);
+            return;
+        }
         sim_cluster_tell(n->c, "restart %s", node->name);
         sim_node_kill(node);
         start_node(n, u->node);
@@ -182,9 +192,8 @@ static bool one_link(struct nemesis *n, struct kind *k, enum fault f, uint64_t l
 static bool crash(struct nemesis *n, struct kind *k, enum fault f, uint64_t last_ms) {
     uint32_t number = draw_node(n, k);
     struct sim_node *node = &n->c->node[number];
-    bool may = n->c->shape.wild && f != FAULT_WIPE;
 
-    if (!node->up || !(may || sim_cluster_can_spare(n->c, number)))
+    if (!node->up || !(f == FAULT_WIPE ? sim_cluster_can_spare(n->c, number) : may_go(n, number)))
         return false;
     if (f == FAULT_KILL)
         sim_node_kill(node);
@@ -227,7 +236,7 @@ static bool hurt_disc(struct nemesis *n, struct kind *k, enum fault f, uint64_t 
         disc_twin_set_full(node->pump.twin, true);
     else if (f == FAULT_DISC_BEHIND)
         disc_twin_set_behind(node->pump.twin, 1 + (uint32_t) rng_below(&k->rng, 5));
-    else if (!n->c->shape.wild && !sim_cluster_can_spare(n->c, number))
+    else if (!may_go(n, number))
         return false; /* it takes a kill to make it well */
     else if (rng_one_in(&k->rng, 2))
         disc_twin_fail_write(node->pump.twin, 1 + (uint32_t) rng_below(&k->rng, 10));
@@ -327,15 +336,33 @@ void nemesis_act(struct nemesis *n) {
     }
 }
 
+/* One node after the other, each when it can be spared. */
+static void mend_discs(struct nemesis *n) {
+    uint64_t end_ns = sim_now_ns(n->c->sim) + MEND_MS * MS;
+
+    for (bool left = true; left && sim_now_ns(n->c->sim) < end_ns;) {
+        left = false;
+        for (int i = 0; i < UNDOS_MAX; i++) {
+            struct undo u = n->undo[i];
+
+            if (!u.open)
+                continue;
+            left = true;
+            n->undo[i].open = false;
+            undo(n, &u);
+        }
+        sim_run_ms(n->c->sim, ASK_AGAIN_MS);
+    }
+}
+
 void nemesis_end(struct nemesis *n) {
     for (int f = 0; f < FAULT_COUNT; f++)
         n->kind[f].on = false;
-    for (int i = 0; i < UNDOS_MAX; i++) {
-        if (!n->undo[i].open)
-            continue;
-        n->undo[i].open = false;
-        undo(n, &n->undo[i]);
-    }
+    for (int i = 0; i < UNDOS_MAX; i++)
+        if (n->undo[i].open && n->undo[i].fault != FAULT_DISC_BROKEN) {
+            n->undo[i].open = false;
+            undo(n, &n->undo[i]);
+        }
     sim_net_heal(n->c->net);
     for (uint32_t i = 0; i < n->c->shape.nodes; i++) {
         start_node(n, i);
@@ -343,6 +370,7 @@ void nemesis_end(struct nemesis *n) {
         n->c->node[i].heap.refuse_one_in = 0;
         sim_env_drift(&n->c->node[i].env, 0);
     }
+    mend_discs(n);
     sim_cluster_tell(n->c, "healed");
 }
 

@@ -367,6 +367,9 @@ bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node) {
         for (uint32_t i = 0; i < c->shape.nodes; i++)
             if (c->node[i].up)
                 up[count++] = &c->node[i];
+        for (uint32_t i = 0; i < count; i++)
+            if (copies_shards(up[i], c->table[t].t.name) == 0)
+                return false;
         if (!REPLICATES)
             continue;
         if (c->table[t].t.copies == 1)
