@@ -201,20 +201,30 @@ static eg_err read_rows(struct shard *s, struct reader *r, uint32_t id,
     return err == EG_OK ? reader_take_fault(r) : err;
 }
 
+uint32_t shard_index_find_many(struct index_runs *runs, struct shard *shards, uint32_t count,
+                               uint32_t id, const struct value *equal, uint32_t equal_count) {
+    const struct index *x[BTREE_MANY_MAX];
+    uint32_t found = 0;
+
+    EG_ASSERT(count <= BTREE_MANY_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        x[found] = whole_index(&shards[i], id);
+        found += x[found] != NULL && equal_count <= index_spec(x[found])->part_count;
+    }
+    if (found > 0)
+        index_find_many(runs, x, found, equal, equal_count);
+    return found;
+}
+
 /* `count` <= BTREE_MANY_MAX shards in memory. */
 static eg_err read_runs(struct shard *shards, uint32_t count, uint32_t id,
                         const struct value *equal, uint32_t equal_count, uint64_t now_ms,
                         struct buffer *result, uint32_t *found) {
-    const struct index *x[BTREE_MANY_MAX];
     const struct record *rec;
     struct index_runs runs;
 
-    for (uint32_t i = 0; i < count; i++) {
-        x[i] = whole_index(&shards[i], id);
-        if (x[i] == NULL || equal_count > index_spec(x[i])->part_count)
-            return EG_BAD_REQUEST;
-    }
-    index_find_many(&runs, x, count, equal, equal_count);
+    if (shard_index_find_many(&runs, shards, count, id, equal, equal_count) != count)
+        return EG_BAD_REQUEST;
     /* At once, not by doubling; what does not fit is refused when it is appended. */
     (void) buffer_room(result, index_runs_bytes(&runs, count));
     for (uint32_t i = 0; i < count; i++)

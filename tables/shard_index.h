@@ -45,8 +45,14 @@ const struct record *shard_index_next(struct shard_index_scan *scan);
 EG_MUST_USE eg_err shard_index_place(const struct shard_index_scan *scan, const struct record *last,
                                      struct buffer *place);
 
+/* Look up the records whose leading parts equal `equal` in `count` <= BTREE_MANY_MAX shards of
+ * one table, which keeps them in memory; the shards wait for memory together.  Returns in how
+ * many the index is whole: runs 0 .. of those. */
+uint32_t shard_index_find_many(struct index_runs *runs, struct shard *shards, uint32_t count,
+                               uint32_t id, const struct value *equal, uint32_t equal_count);
+
 /* Append the records of `count` shards of one table whose leading parts equal `equal` and that
- * have not expired; adds to *found.  The shards wait for memory together.  EG_BAD_REQUEST,
+ * have not expired; adds to *found.  EG_BAD_REQUEST,
  * EG_TOO_LARGE; a reader's fault. */
 EG_MUST_USE eg_err shard_index_read_many(struct shard *shards, uint32_t count, struct reader *r,
                                          uint32_t id, const struct value *equal,

@@ -90,26 +90,57 @@ static bool is_replaced(const struct table *t, const struct record *rec, struct 
                                 : value_equal(record_key(rec), key);
 }
 
-/* Look in all shards for another live record with these values. */
-static eg_err look(struct shard_turn *t, const struct index_spec *x, const struct value *part,
-                   struct value array) {
+static eg_err look_at(struct shard_turn *t, const struct index_spec *x, struct value array,
+                      const struct record *rec) {
+    bool other = !shard_expired(rec, t->now_ms) && !is_replaced(t->shard->table, rec, array);
+
+    return other ? taken(t->shard, x, t->note) : EG_OK;
+}
+
+static eg_err look_in_memory(struct shard_turn *t, const struct index_spec *x,
+                             const struct value *part, struct value array) {
+    struct table *table = t->shard->table;
+    const struct record *rec;
+    struct index_runs runs;
+    eg_err err = EG_OK;
+
+    for (uint32_t from = 0; from < table->shard_count && err == EG_OK; from += BTREE_MANY_MAX) {
+        uint32_t most = EG_MIN(table->shard_count - from, (uint32_t) BTREE_MANY_MAX);
+        uint32_t found = shard_index_find_many(&runs, &table->shard[from], most, x->id, part,
+                                               x->part_count); /* else it is being dropped */
+        for (uint32_t i = 0; i < found; i++)
+            while (err == EG_OK && (rec = index_runs_next(&runs, i)) != NULL)
+                err = look_at(t, x, array, rec);
+    }
+    return err;
+}
+
+static eg_err look_in_rows(struct shard_turn *t, const struct index_spec *x,
+                           const struct value *part, struct value array) {
     struct table *table = t->shard->table;
     const struct index_bounds bounds = {.equal = part, .equal_count = x->part_count};
+    const struct record *rec;
+    eg_err err = EG_OK;
 
-    for (uint32_t i = 0; i < table->shard_count; i++) {
+    for (uint32_t i = 0; i < table->shard_count && err == EG_OK; i++) {
         struct shard_index_scan scan;
-        const struct record *rec;
 
         if (shard_index_seek(&scan, &table->shard[i], t->reader, x->id, &bounds,
                              (struct value){0}) != EG_OK)
             continue; /* being dropped */
-        while ((rec = shard_index_next(&scan)) != NULL)
-            if (!shard_expired(rec, t->now_ms) && !is_replaced(table, rec, array))
-                return taken(t->shard, x, t->note);
-        if (t->reader->fault != EG_OK)
-            return reader_take_fault(t->reader);
+        while (err == EG_OK && (rec = shard_index_next(&scan)) != NULL)
+            err = look_at(t, x, array, rec);
+        if (err == EG_OK)
+            err = reader_take_fault(t->reader);
     }
-    return EG_OK;
+    return err;
+}
+
+/* Look in all shards for another live record with these values. */
+static eg_err look(struct shard_turn *t, const struct index_spec *x, const struct value *part,
+                   struct value array) {
+    return t->shard->table->storage == STORAGE_DISC_ONLY ? look_in_rows(t, x, part, array)
+                                                         : look_in_memory(t, x, part, array);
 }
 
 static eg_err look_for_all(struct shard_turn *t, struct value array) {

@@ -27,7 +27,7 @@ enum {
     CROWDS = 4,     /* values that many passing ones have */
     WORDS = 4,
     ROW_BYTES = 1 + 5 + 5 + 2 + WORDS * 8,
-    TIDES = 24, /* unless said otherwise: argv[1] */
+    TIDES = 12, /* unless said otherwise: argv[1] */
     FINDERS = 2,
 };
 
