@@ -397,6 +397,16 @@ static eg_err fill_page(struct select *s, const struct scan *scan) {
     return scan_place(scan, &s->place);
 }
 
+static eg_err pause_if_over(struct select *s, const struct scan *scan,
+                            const struct select_pace *pace) {
+    eg_err err;
+
+    if (!pace->is_over(pace->context))
+        return EG_OK;
+    err = scan_place(scan, &s->place);
+    return err == EG_OK ? EG_AGAIN : err;
+}
+
 /* One after the other; *bytes: how much they are. */
 static eg_err look_at_each(struct select *s, struct table *t, struct reader *r, struct scan *scan,
                            const struct record_batch *b, struct buffer *result, size_t *bytes,
@@ -421,10 +431,15 @@ static eg_err look_on(struct select *s, struct table *t, struct reader *r, struc
     uint32_t work = 0, reach_bytes = RECORD_REACH_BYTES;
     eg_err err = EG_OK;
 
-    while (err == EG_OK && (b = scan_next_batch(scan)).count > 0) {
+    while (err == EG_OK && ((b = scan_next_batch(scan)).count > 0 || scan_paused(scan))) {
         uint32_t looked_at = b.count;
         size_t bytes = 0;
         bool sure;
+
+        if (EG_UNLIKELY(b.count == 0)) {
+            err = pause_if_over(s, scan, pace);
+            continue;
+        }
 
         b.reach_bytes = reach_bytes;
         sure =
@@ -441,10 +456,7 @@ static eg_err look_on(struct select *s, struct table *t, struct reader *r, struc
         if (work < WORK_BETWEEN_LOOKS || !scan_may_stop(scan))
             continue;
         work = 0;
-        if (pace->is_over(pace->context)) {
-            err = scan_place(scan, &s->place);
-            return err == EG_OK ? EG_AGAIN : err;
-        }
+        err = pause_if_over(s, scan, pace);
     }
     if (err == EG_OK)
         err = reader_take_fault(r);

@@ -63,6 +63,12 @@ static bool joins(struct value v) {
     return value_kind_of(v) != VALUE_NIL;
 }
 
+/* The next record; NULL where the clock is to be looked at.  False: the end. */
+static bool ask(struct scan *scan, const struct record **rec) {
+    *rec = scan_next(scan);
+    return *rec != NULL || scan_paused(scan);
+}
+
 static eg_err open_scan(struct scan **out, struct table *t, struct reader *r,
                         const struct scan_path *path, const struct buffer *place) {
     eg_err err = scan_open(out, t, r, path, bytes_of(place));
@@ -164,9 +170,10 @@ static eg_err build(struct text_joiner *j, struct reader *r, const struct select
     struct scan *scan;
     eg_err err = open_scan(&scan, s->table, r, &s->path, &j->inner);
 
-    for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
-        err = build_one(j, record_value(rec));
-        if (err == EG_OK && n % CLOCK_ROWS == 0 && pace->is_over(pace->context)) {
+    for (uint32_t n = 1; err == EG_OK && ask(scan, &rec); n++) {
+        if (rec != NULL)
+            err = build_one(j, record_value(rec));
+        if (err == EG_OK && (rec == NULL || n % CLOCK_ROWS == 0) && pace->is_over(pace->context)) {
             err = scan_place(scan, &j->inner);
             return err != EG_OK ? err : EG_AGAIN;
         }
@@ -202,11 +209,13 @@ static eg_err look_up(struct text_joiner *j, struct reader *r, const struct sele
         path.equal[path.later] = on_of(outer_of(j), outer);
     err = open_scan(&scan, s->table, r, &path, &j->inner);
     buffer_clear(&j->inner);
-    for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
-        err = passes(j, s, record_value(rec), &passed);
+    for (uint32_t n = 1; err == EG_OK && ask(scan, &rec); n++) {
+        passed = false;
+        if (rec != NULL)
+            err = passes(j, s, record_value(rec), &passed);
         if (err == EG_OK && passed)
             err = give_pair(j, outer, record_value(rec), give, context);
-        if (err == EG_OK && n % CLOCK_ROWS == 0 && pace->is_over(pace->context)) {
+        if (err == EG_OK && (rec == NULL || n % CLOCK_ROWS == 0) && pace->is_over(pace->context)) {
             err = scan_place(scan, &j->inner);
             return err != EG_OK ? err : pause(j, outer);
         }
@@ -265,11 +274,13 @@ eg_err text_joiner_step(struct text_joiner *j, struct reader *r, const struct se
     }
     if (err == EG_OK)
         err = open_scan(&scan, s->table, r, &s->path, &j->place);
-    for (uint32_t n = 1; err == EG_OK && (rec = scan_next(scan)) != NULL; n++) {
-        err = passes(j, s, record_value(rec), &passed);
+    for (uint32_t n = 1; err == EG_OK && ask(scan, &rec); n++) {
+        passed = false;
+        if (rec != NULL)
+            err = passes(j, s, record_value(rec), &passed);
         if (err == EG_OK && passed)
             err = join_one(j, r, pace, record_value(rec), give, context);
-        if (err == EG_OK && n % CLOCK_ROWS == 0 && pace->is_over(pace->context))
+        if (err == EG_OK && (rec == NULL || n % CLOCK_ROWS == 0) && pace->is_over(pace->context))
             err = EG_AGAIN;
         if (err == EG_AGAIN) {
             err = scan_place(scan, &j->place);

@@ -247,9 +247,10 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
 
     if (err == EG_BAD_REQUEST)
         return EG_ABORTED; /* the index that was chosen has gone */
-    while (err == EG_OK && (b = scan_next_batch(scan)).count > 0) {
-        work += b.count * weight;
-        err = take_batch(r, &b, s->arity);
+    while (err == EG_OK && ((b = scan_next_batch(scan)).count > 0 || scan_paused(scan))) {
+        work += b.count > 0 ? b.count * weight : clock_rows; /* paused: it may stop there */
+        if (b.count > 0)
+            err = take_batch(r, &b, s->arity);
         if (err == EG_OK && r->full && !was_full) {
             err = scan_place(scan, &r->resume);
             was_full = true;

@@ -19,6 +19,8 @@ enum {
     LAST_VALUE_BYTES = 3 + 16,
     RANGE_AHEAD = 64, /* records of a range, of which one is held against its end */
     RANGE_FIRST = 8,  /* the first of them: it may be all that is wanted            */
+    PASSED_MAX = 256, /* expired records, then the caller looks at the clock     */
+    ABSENT_MAX = 16,  /* keys that are not there, likewise: they may be on disc  */
 };
 
 /* Records of a range that have been walked over and not given yet. */
@@ -41,6 +43,8 @@ struct scan {
     const struct record *last;   /* given; NULL: none yet                    */
     const struct record *before; /* given before that one                    */
     bool over;
+    bool paused;
+    struct value absent;        /* a key looked up in vain since `last`; size 0: none */
     struct table_walk *walk;    /* of SCAN_KEY_RANGE, SCAN_ALL    */
     struct range_ahead ahead;   /* of SCAN_KEY_RANGE              */
     struct store_sweep *sweep;  /* of SCAN_ALL instead, quickly   */
@@ -82,11 +86,12 @@ static const struct record *record_of_place(const struct scan *s) {
 static eg_err put_place(const struct scan *s, const struct record *last, struct buffer *place) {
     struct value v = s->place;
 
-    if (last != NULL && scan_by_index(s->path)) {
+    if (last == s->last && s->absent.size_bytes != 0)
+        v = s->absent;
+    else if (last != NULL && scan_by_index(s->path)) {
         buffer_clear(place);
         return shard_index_place(&s->index, last, place);
-    }
-    if (last != NULL)
+    } else if (last != NULL)
         v = s->table->type == TABLE_BAG ? record_value(last) : record_key(last);
     else if (v.at == place->at)
         return EG_OK;
@@ -216,9 +221,7 @@ static const struct record *next_of_key(struct scan *s) {
     s->only = NULL;
     if (s->store == NULL)
         return rec;
-    do
-        rec = s->store->ops->next(s->store, s->reader, &s->cursor);
-    while (rec != NULL && shard_expired(rec, s->now_ms));
+    rec = s->store->ops->next(s->store, s->reader, &s->cursor);
     if (rec != NULL && value_equal(record_key(rec), point_at(s, s->point)))
         return rec;
     s->store = NULL;
@@ -227,11 +230,19 @@ static const struct record *next_of_key(struct scan *s) {
 
 static const struct record *next_of_keys(struct scan *s) {
     const struct record *rec;
+    uint32_t absent = 0;
     eg_err err = EG_OK;
 
+    s->absent = (struct value){0};
     while ((rec = next_of_key(s)) == NULL && s->point + 1 < point_count(s) && err == EG_OK) {
+        if (++absent == ABSENT_MAX && s->table->type != TABLE_BAG) {
+            s->absent = point_at(s, s->point);
+            s->paused = true;
+        }
         s->point++;
         err = open_key(s, (struct value){0});
+        if (s->paused && err == EG_OK)
+            return NULL;
     }
     if (err != EG_OK)
         reader_set_fault(s->reader, err);
@@ -418,7 +429,7 @@ static eg_err open_all(struct scan *s) {
     eg_err err;
 
     if (s->place.size_bytes == 0)
-        return table_walk_open(&s->walk, s->table, s->reader, NULL, false, s->path->reverse);
+        return table_walk_open_raw(&s->walk, s->table, s->reader, NULL, false, s->path->reverse);
     if (s->table->type == TABLE_BAG) {
         rec = record_of_place(s);
         return rec == NULL ? EG_MEMORY : table_walk_open_behind(&s->walk, s->table, s->reader, rec);
@@ -426,7 +437,7 @@ static eg_err open_all(struct scan *s) {
     err = table_key(s->table, &k, s->place);
     if (err != EG_OK)
         return err == EG_MEMORY ? err : EG_BAD_REQUEST;
-    err = table_walk_open(&s->walk, s->table, s->reader, &k, true, s->path->reverse);
+    err = table_walk_open_raw(&s->walk, s->table, s->reader, &k, true, s->path->reverse);
     key_release(&k);
     return err;
 }
@@ -504,9 +515,7 @@ static const struct record *next_of_index(struct scan *s) {
     const struct record *rec;
 
     for (;;) {
-        do
-            rec = shard_index_next(&s->index);
-        while (rec != NULL && shard_expired(rec, s->now_ms));
+        rec = shard_index_next(&s->index);
         if (rec != NULL || !next_stretch(s))
             break;
         if (seek_index(s, (struct value){0}) != EG_OK) { /* dropped at this moment */
@@ -544,12 +553,15 @@ static eg_err open_sweep(struct scan *s) {
 
 static const struct record *next_of_sweep(struct scan *s) {
     const struct record *rec;
+    uint32_t passed = 0;
 
     for (;;) {
-        do
-            rec = store_sweep_next(s->sweep);
-        while (rec != NULL && EG_UNLIKELY(record_flags(rec) & RECORD_EXPIRES) &&
-               shard_expired(rec, s->now_ms));
+        while ((rec = store_sweep_next(s->sweep)) != NULL &&
+               EG_UNLIKELY(record_flags(rec) & RECORD_EXPIRES) && shard_expired(rec, s->now_ms)) {
+            s->paused = ++passed >= PASSED_MAX && scan_may_stop(s);
+            if (s->paused)
+                return NULL;
+        }
         if (EG_LIKELY(rec != NULL) || s->shard + 1 == s->table->shard_count)
             break;
         s->shard++;
@@ -578,10 +590,12 @@ static void drop_expired(const struct scan *s, struct record_batch *b) {
 static struct record_batch batch_of_sweep(struct scan *s) {
     struct record_batch b = {.count = 0};
 
-    while (!s->over && b.count == 0) {
+    s->paused = false;
+    while (!s->over && !s->paused && b.count == 0) {
         b = store_sweep_batch(s->sweep);
         if (b.count > 0) {
             drop_expired(s, &b);
+            s->paused = b.count == 0 && scan_may_stop(s);
         } else if (s->shard + 1 == s->table->shard_count) {
             s->over = true;
         } else {
@@ -651,35 +665,49 @@ eg_err scan_open_quick(struct scan **out, struct table *t, struct reader *r,
     return open_scan(out, t, r, path, sweep, place);
 }
 
-const struct record *scan_next(struct scan *s) {
+/* Expired ones too. */
+static const struct record *next_of_path(struct scan *s) {
     const struct record *rec;
 
-    if (s->over)
-        return NULL;
     switch (s->path->kind) {
     case SCAN_KEY:
     case SCAN_KEYS:
-        rec = next_of_keys(s);
-        break;
+        return next_of_keys(s);
     case SCAN_KEY_RANGE:
-        rec = next_in_range(s);
-        break;
+        return next_in_range(s);
     case SCAN_INDEX:
     case SCAN_INDEX_VALUES:
     case SCAN_INDEX_RANGE:
-        rec = next_of_index(s);
-        break;
+        return next_of_index(s);
     default:
-        if (s->sweep != NULL)
-            return next_of_sweep(s);
         rec = table_walk_next(s->walk);
         s->over = rec == NULL;
+        return rec;
     }
-    if (rec != NULL) {
+}
+
+const struct record *scan_next(struct scan *s) {
+    const struct record *rec;
+
+    s->paused = false;
+    if (s->over)
+        return NULL;
+    if (s->sweep != NULL)
+        return next_of_sweep(s);
+    for (uint32_t passed = 0; (rec = next_of_path(s)) != NULL; passed++) {
         s->before = s->last;
         s->last = rec;
+        if (EG_LIKELY(!shard_expired(rec, s->now_ms)))
+            return rec;
+        s->paused = passed + 1 == PASSED_MAX;
+        if (s->paused)
+            return NULL;
     }
-    return rec;
+    return NULL;
+}
+
+bool scan_paused(const struct scan *s) {
+    return s->paused;
 }
 
 struct record_batch scan_next_batch(struct scan *s) {

@@ -71,7 +71,8 @@ EG_MUST_USE eg_err scan_open(struct scan **out, struct table *t, struct reader *
  * set is faster then.  Its places are its own. */
 EG_MUST_USE eg_err scan_open_quick(struct scan **out, struct table *t, struct reader *r,
                                    const struct scan_path *path, struct value place);
-/* The next record, live and inside the range; NULL at the end, or reader->fault says why. */
+/* The next record, live and inside the range; NULL at the end, or reader->fault says why, or where
+ * scan_paused(). */
 const struct record *scan_next(struct scan *s);
 /* The next records of SCAN_KEY_RANGE, some at once; 0 at the end.  *out is good until the next
  * call.  To stop before the last ones, give them back. */
@@ -80,6 +81,9 @@ void scan_give_back(struct scan *s, uint32_t count);
 /* Some of the next records at once; count 0 as scan_next()'s NULL.  One only, where the scan
  * may be left behind any record. */
 struct record_batch scan_next_batch(struct scan *s);
+/* It is not the end: many were passed that are none (expired, absent).  Look at the clock,
+ * then ask for the next one, or for scan_place().  Of SCAN_KEY_RANGE never. */
+bool scan_paused(const struct scan *s);
 /* May scan_place() be asked here?  Within some hundred records, if not. */
 bool scan_may_stop(const struct scan *s);
 /* Put into `place` (emptied first) where the scan stands: behind the record that

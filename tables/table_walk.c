@@ -20,7 +20,7 @@ static const struct record *step(struct table_walk *w, uint32_t shard, struct wa
     return rec;
 }
 
-static struct table_walk *walk_new(struct table *t, struct reader *r, bool reverse) {
+static struct table_walk *walk_new(struct table *t, struct reader *r, bool reverse, bool raw) {
     bool merge = t->type == TABLE_ORDERED_SET;
     uint32_t count = merge ? t->shard_count : 1;
     struct table_walk *w = reader_scratch(r, sizeof *w + count * sizeof w->part[0]);
@@ -29,7 +29,7 @@ static struct table_walk *walk_new(struct table *t, struct reader *r, bool rever
     if (w != NULL)
         *w = (struct table_walk){.table = t,
                                  .reader = r,
-                                 .now_ms = (uint64_t) env_wall_ms(t->world->o.env),
+                                 .now_ms = raw ? 0 : (uint64_t) env_wall_ms(t->world->o.env),
                                  .merge = merge,
                                  .reverse = reverse,
                                  .count = count};
@@ -38,7 +38,7 @@ static struct table_walk *walk_new(struct table *t, struct reader *r, bool rever
 
 eg_err table_walk_open_behind(struct table_walk **out, struct table *t, struct reader *r,
                               const struct record *rec) {
-    struct table_walk *w = walk_new(t, r, false);
+    struct table_walk *w = walk_new(t, r, false, true);
     struct store *store;
 
     EG_ASSERT(t->type == TABLE_BAG);
@@ -51,9 +51,9 @@ eg_err table_walk_open_behind(struct table_walk **out, struct table *t, struct r
     return EG_OK;
 }
 
-eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *r,
-                       const struct key *from, bool after, bool reverse) {
-    struct table_walk *w = walk_new(t, r, reverse);
+static eg_err walk_open(struct table_walk **out, struct table *t, struct reader *r,
+                        const struct key *from, bool after, bool reverse, bool raw) {
+    struct table_walk *w = walk_new(t, r, reverse, raw);
     uint32_t count;
 
     if (w == NULL)
@@ -71,6 +71,16 @@ eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *
     }
     *out = w;
     return EG_OK;
+}
+
+eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *r,
+                       const struct key *from, bool after, bool reverse) {
+    return walk_open(out, t, r, from, after, reverse, false);
+}
+
+eg_err table_walk_open_raw(struct table_walk **out, struct table *t, struct reader *r,
+                           const struct key *from, bool after, bool reverse) {
+    return walk_open(out, t, r, from, after, reverse, true);
 }
 
 static const struct record *next_in_row(struct table_walk *w) {

@@ -13,7 +13,7 @@
 struct table_walk {
     struct table *table;
     struct reader *reader;
-    uint64_t now_ms; /* what has expired by now is passed over */
+    uint64_t now_ms; /* what has expired by now is passed over; 0: nothing */
     bool merge;
     bool reverse;
     uint32_t at;    /* without merge: the shard of the moment; with: whose head was taken */
@@ -24,7 +24,11 @@ struct table_walk {
     } part[];
 };
 
-/* A bag's walk that goes on behind the place of `rec`, which need not be there any more. */
+/* As table_walk_open(), with expired records too: who walks looks. */
+EG_MUST_USE eg_err table_walk_open_raw(struct table_walk **out, struct table *t, struct reader *r,
+                                       const struct key *from, bool after, bool reverse);
+/* A bag's walk, likewise, that goes on behind the place of `rec`, which need not be there any
+ * more. */
 EG_MUST_USE eg_err table_walk_open_behind(struct table_walk **out, struct table *t,
                                           struct reader *r, const struct record *rec);
 

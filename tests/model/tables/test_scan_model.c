@@ -16,8 +16,9 @@ enum {
     QUESTIONS = 60,
     WRITES_BETWEEN = 12,
     GROUPS = 6,
-    BYTES = 512,
-    ARITY = 5
+    BYTES = 2048,
+    ARITY = 5,
+    DEAD = 700,
 };
 
 static struct model {
@@ -26,6 +27,7 @@ static struct model {
     uint64_t seed;
     enum table_type type;
     uint32_t kinds_seen[SCAN_ALL + 1];
+    uint32_t pauses[SCAN_ALL + 1];
 } m;
 
 #define AGREE(condition) cr_assert((condition), "EG_SEED=%llu", (unsigned long long) m.seed)
@@ -87,9 +89,9 @@ static struct table *table_of(void) {
     return t;
 }
 
-static void change(enum shard_op op, uint32_t n) {
+static void change_for(enum shard_op op, uint32_t n, uint64_t ttl_ms) {
     struct made b;
-    struct shard_request q = {.op = op};
+    struct shard_request q = {.op = op, .ttl_ms = ttl_ms};
 
     put_record(made_begin(&b), n, (uint32_t) rng_below(&m.rng, 1000));
     if (op == SHARD_DELETE)
@@ -97,6 +99,19 @@ static void change(enum shard_op op, uint32_t n) {
     else
         q.value = made_value(&b);
     AGREE(table_world_run(&m.w, table_of(), &q) == EG_OK);
+}
+
+static void change(enum shard_op op, uint32_t n) {
+    change_for(op, n, 0);
+}
+
+/* Many records that have expired and lie there still, between all others. */
+static void bury(void) {
+    reader_enter(&m.w.reader);
+    for (uint32_t n = STAY + GUESTS; n < STAY + GUESTS + DEAD; n++)
+        change_for(SHARD_WRITE, n, 1000);
+    reader_exit(&m.w.reader);
+    m.w.st->now_ns += UINT64_C(2000) * 1000 * 1000;
 }
 
 /* Guests come and go by the dozen, so that a hash store splits and merges; those that stay
@@ -137,7 +152,7 @@ static void put_one_of(struct value_writer *w, uint32_t at, uint32_t from, uint3
     value_put_array(w, count + 1);
     value_put_text(w, "orelse");
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t n = (from + 5 * i) % (at == 0 ? STAY + GUESTS : 11);
+        uint32_t n = (from + 17 * i) % (at == 0 ? 4 * (STAY + GUESTS + DEAD) : 11);
         value_put_array(w, 3);
         value_put_text(w, "==");
         put_asked(w, at);
@@ -163,7 +178,7 @@ static bool put_question_of_values(struct value_writer *w) {
         else
             value_put_text(w, i == at ? "$1" : "_");
     value_put_array(w, 1);
-    put_one_of(w, at, from, 1 + (uint32_t) rng_below(&m.rng, 6));
+    put_one_of(w, at, from, 1 + (uint32_t) rng_below(&m.rng, rng_one_in(&m.rng, 3) ? 60 : 6));
     value_put_array(w, 1);
     value_put_text(w, "$_");
     return !both;
@@ -257,8 +272,9 @@ static bool piece(const struct scan_path *path, bool quick, struct buffer *place
                   struct seen *seen) {
     struct value from = {place->at, (uint32_t) place->size_bytes};
     uint8_t copy[1024];
-    const struct record *rec = NULL;
+    const struct record *rec;
     struct scan *scan;
+    bool ended = false;
 
     AGREE(from.size_bytes <= sizeof copy);
     if (from.size_bytes != 0)
@@ -267,14 +283,20 @@ static bool piece(const struct scan_path *path, bool quick, struct buffer *place
     AGREE((quick ? scan_open_quick : scan_open)(&scan, table_of(), &m.w.reader, path, from) ==
           EG_OK);
     if (path->kind == SCAN_KEY_RANGE && rng_one_in(&m.rng, 3)) {
-        bool ended = many(scan, path, place, most, seen);
+        ended = many(scan, path, place, most, seen);
         reader_exit(&m.w.reader);
         return ended;
     }
     for (uint32_t i = 0; i < most || !scan_may_stop(scan); i++) {
         rec = scan_next(scan);
-        if (rec == NULL)
+        ended = rec == NULL && !scan_paused(scan);
+        if (ended)
             break;
+        if (rec == NULL) { /* many were passed: it may be left here */
+            m.pauses[path->kind]++;
+            AGREE(scan_may_stop(scan) && scan_place(scan, place) == EG_OK);
+            continue;
+        }
         see(seen, path, rec);
         if (quick) {
             if (scan_may_stop(scan))
@@ -291,7 +313,7 @@ static bool piece(const struct scan_path *path, bool quick, struct buffer *place
     }
     AGREE(reader_take_fault(&m.w.reader) == EG_OK);
     reader_exit(&m.w.reader);
-    return rec == NULL && most != 0;
+    return ended;
 }
 
 /* `exact`: none is looked at that is not meant. */
@@ -324,6 +346,8 @@ static void ask(void) {
     reader_exit(&m.w.reader);
     m.kinds_seen[path.kind]++;
     buffer_init(&place, alloc_system(), 4096);
+    if (rng_one_in(&m.rng, 15))
+        bury();
     while (!piece(&path, quick, &place, (uint32_t) rng_below(&m.rng, 20), &seen))
         writes();
     compare(p, &seen, exact && (path.kind == SCAN_KEYS || path.kind == SCAN_INDEX_VALUES));
@@ -393,18 +417,21 @@ TestSuite(scan_model, .timeout = 280);
 
 Test(scan_model, set) {
     try_type(TABLE_SET, "set");
+    cr_assert(m.pauses[SCAN_ALL] > 0);
     for (uint32_t kind = SCAN_KEY; kind <= SCAN_ALL; kind++)
         cr_assert(kind == SCAN_KEY_RANGE || m.kinds_seen[kind] > 0, "%u", kind);
 }
 
 Test(scan_model, ordered_set) {
     try_type(TABLE_ORDERED_SET, "ordered_set");
+    cr_assert(m.pauses[SCAN_ALL] > 0 && m.pauses[SCAN_KEYS] > 0);
     for (uint32_t kind = SCAN_KEY; kind <= SCAN_ALL; kind++)
         cr_assert(m.kinds_seen[kind] > 0, "%u", kind);
 }
 
 Test(scan_model, bag) {
     try_type(TABLE_BAG, "bag");
+    cr_assert(m.pauses[SCAN_ALL] > 0);
     for (uint32_t kind = SCAN_KEY; kind <= SCAN_ALL; kind++)
         cr_assert(kind == SCAN_KEY_RANGE || m.kinds_seen[kind] > 0, "%u", kind);
 }
