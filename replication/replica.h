@@ -50,9 +50,8 @@ struct replica_opts {
     struct env *env;
     struct runtime *runtime;
     struct catalog *catalog;
-    uint64_t self;        /* node id       */
-    uint64_t incarnation; /* of this start: who its dots are from */
-    bool has_disc;
+    uint32_t scheduler;                                            /* the mesh's */
+    uint64_t self;                                                 /* node id    */
     eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send(), any thread */
     uint64_t (*pending_bytes)(void *user, uint64_t to);
     /* The reports of the next view will differ: some shard has become full. */
@@ -63,6 +62,9 @@ struct replica_opts {
 };
 
 EG_MUST_USE eg_err replicas_open(struct replicas **out, const struct replica_opts *o);
+/* From here on nothing is sent and nobody called; shards go on as they are. */
+void replicas_end(struct replicas *r);
+/* The catalog is closed. */
 void replicas_close(struct replicas *r);
 
 /* Between views.  Every shard's role becomes STOPPED in its own turn, what was queued before it
@@ -70,13 +72,17 @@ void replicas_close(struct replicas *r);
 void replica_stop(struct replicas *r, struct view_id proposed);
 /* Append what this node's copies are: tables whose shards are not all full, by table id. */
 EG_MUST_USE eg_err replica_report(struct replicas *r, struct buffer *out);
-/* Roles from here on.  `nodes` are all members that are not removed. */
+/* Roles from here on.  `nodes` are all members that are not removed; `eligible`: they have a disc.
+ */
 void replica_install(struct replicas *r, const struct view *v, const struct placement_node *nodes,
                      uint32_t count);
 /* A table has come or gone or changed its copies: its roles in the present view. */
 void replica_table_changed(struct replicas *r, struct table *t);
 void replica_receive(struct replicas *r, uint64_t from, struct value payload);
 void replica_node_down(struct replicas *r, uint64_t id);
+
+/* What tables are placed by: tables of one group lie together. */
+uint64_t replica_group(const struct table *t);
 
 /* Who orders the writes of this shard in the present view; 0: nobody can (no full copy is in it).
  * Any thread, inside a reader section. */

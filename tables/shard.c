@@ -80,8 +80,11 @@ eg_err shard_open(struct shard *s, struct table *t, uint32_t number) {
     if (err != EG_OK)
         goto close_store;
     s->sequence = dot_make(t->world->origins->own, 0);
-    if (origins_met(t->world->origins))
+    if (origins_met(t->world->origins)) {
         err = shard_copy_open(s);
+        if (t->world->copy_ops != NULL) /* it is for others too to say who has it */
+            shard_set_role(s, SHARD_STOPPED);
+    }
     if (err != EG_OK)
         goto close_indexes;
     return EG_OK;
@@ -164,7 +167,7 @@ struct disc_bytes shard_clock_pack(struct shard *s, uint8_t bytes[SHARD_CLOCK_BY
 }
 
 /* What this node had done before its present start. */
-static eg_err recover_sequence(struct shard *s, uint64_t last) {
+static eg_err recover_sequence(struct shard *s, uint64_t last, bool bare) {
     const struct origins *o = s->table->world->origins;
 
     if (!origins_met(o)) {
@@ -172,8 +175,8 @@ static eg_err recover_sequence(struct shard *s, uint64_t last) {
         return EG_OK;
     }
     s->sequence = dot_make(o->own, 0);
-    if (dot_sequence(last) == 0)
-        return EG_OK;
+    if (!bare || dot_sequence(last) == 0)
+        return EG_OK; /* its clock says more */
     return shard_clock_add(&s->copy->clock, dot_slot(last), 1, dot_sequence(last));
 }
 
@@ -192,7 +195,7 @@ static eg_err recover_clock(void *ctx, struct disc_bytes clock) {
             shard_copy_recover_clock(s, (struct disc_bytes){clock.at + SHARD_CLOCK_BYTES,
                                                             clock.size_bytes - SHARD_CLOCK_BYTES});
     if (err == EG_OK)
-        err = recover_sequence(s, last);
+        err = recover_sequence(s, last, clock.size_bytes == SHARD_CLOCK_BYTES);
     if (err != EG_OK)
         return err;
     if (s->table->storage == STORAGE_DISC_ONLY) { /* the others rank what they read */
@@ -577,7 +580,7 @@ static void shard_copy_receive(struct actor *self, struct shard *s, struct messa
 static void shard_receive(struct actor *self, void *state, struct message *m) {
     struct shard *s = ((struct shard_actor *) state)->shard;
 
-    if (m->tag >= SHARD_COPY_FIRST && m->kind == MESSAGE_REPLY) {
+    if (m->tag >= SHARD_COPY_FIRST && m->kind != MESSAGE_CALL) {
         shard_copy_receive(self, s, m);
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_STOP) {
         s->stop_call = (struct shard_call){true, m->from, m->ref};

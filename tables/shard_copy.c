@@ -2,6 +2,7 @@
 #include "tables/shard_copy.h"
 
 #include "engine/env.h"
+#include "engine/scheduler.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
@@ -54,7 +55,7 @@ void shard_copy_close(struct shard *s) {
 
     if (c == NULL)
         return;
-    if (c->stream != NULL && w->copy_ops != NULL)
+    if (c->feed != NULL && w->copy_ops != NULL)
         w->copy_ops->close(w->copy_user, s);
     shard_clock_fini(&c->clock);
     graves_fini(&c->graves);
@@ -72,10 +73,23 @@ enum shard_role shard_role(const struct shard *s) {
     return role_of(s);
 }
 
+struct shard *table_shard(struct table *t, uint32_t number) {
+    EG_ASSERT(number < t->shard_count);
+    return &t->shard[number];
+}
+
+struct reader *shard_reader(const struct shard *s, const struct actor *self) {
+    return &s->table->world->readers[scheduler_index(actor_scheduler(self))];
+}
+
 const struct shard_clock *shard_copy_clock(struct shard *s) {
     struct shard_clock *c = &s->copy->clock;
 
-    shard_clock_set(c, origins_of(s)->own, dot_sequence(s->sequence));
+    if (s->copy->own_from == 0)
+        shard_clock_set(c, origins_of(s)->own, dot_sequence(s->sequence));
+    else /* one island grows: no memory is needed */
+        EG_ASSERT(shard_clock_add(c, origins_of(s)->own, s->copy->own_from + 1,
+                                  dot_sequence(s->sequence)) == EG_OK);
     return c;
 }
 
@@ -276,7 +290,7 @@ void shard_copy_tell(struct shard *s) {
 
     if (w->copy_ops != NULL)
         w->copy_ops->changed(w->copy_user, s);
-    c->lost = false;
+    c->lost = c->news = false;
     c->group_count = 0;
     c->told = dot_sequence(s->sequence);
     if (c->group.room_bytes > GROUP_KEPT_BYTES) {
@@ -608,9 +622,12 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
     if (err != EG_OK)
         return err;
     s->copy->cleared = (struct record_version){0, 0};
+    s->copy->own_from = dot_sequence(s->sequence);
+    s->sequence++;
     shard_clock_fini(&s->copy->clock);
-    EG_ASSERT(shard_clock_add(&s->copy->clock, origins_of(s)->own, 1, 1) == EG_OK);
-    return clock_to_disc(s);
+    err = shard_clock_add(&s->copy->clock, origins_of(s)->own, s->copy->own_from + 1,
+                          s->copy->own_from + 1);
+    return err != EG_OK ? err : clock_to_disc(s);
 }
 
 /* ---- disc

@@ -52,11 +52,12 @@ struct shard_copy {
     struct buffer packed;          /* the clock as it goes to the disc */
     bool telling;                  /* somebody follows: changes are noted */
     bool lost;                     /* some could not be: who follows must begin anew */
-    bool held;                     /* an answer waits that a turn's end may let go */
+    bool news;                     /* there is something to tell without a change */
     uint32_t group_count;          /* of the turn's changes */
     struct buffer group;           /* one behind the other */
     uint64_t told;                 /* the own sequence that others know of */
-    void *stream;                  /* replication's own */
+    uint64_t own_from;             /* of our own changes only those behind it are here */
+    void *feed;                    /* replication's own */
 };
 
 /* What replication does with the shards' changes; the shard's owner calls. */
@@ -70,7 +71,7 @@ struct shard_copy_ops {
     /* The answer of a change waits for other copies: true, and the message is taken. */
     bool (*hold)(void *user, struct actor *self, struct shard *s, eg_pid to, uint64_t ref,
                  struct message *reply);
-    void (*close)(void *user, struct shard *s); /* nobody calls any more: free the stream */
+    void (*close)(void *user, struct shard *s); /* nobody calls any more: free the feed */
 };
 
 enum { SHARD_COPY_FIRST = 0x40000 };
@@ -86,6 +87,10 @@ EG_MUST_USE eg_err shard_copy_open(struct shard *s);
 void shard_copy_close(struct shard *s);
 void shard_set_role(struct shard *s, enum shard_role role);
 enum shard_role shard_role(const struct shard *s); /* any thread */
+
+/* The parts of a table, for who keeps its copies. */
+struct shard *table_shard(struct table *t, uint32_t number);
+struct reader *shard_reader(const struct shard *s, const struct actor *self);
 
 /* All of the clock, the shard's own changes included. */
 const struct shard_clock *shard_copy_clock(struct shard *s);
@@ -109,7 +114,7 @@ void shard_copy_cleared(struct shard_turn *t, struct record_version version);
 /* The end of a turn. */
 void shard_copy_tell(struct shard *s);
 static inline bool shard_copy_has_news(const struct shard *s) {
-    return s->copy->group_count != 0 || s->copy->lost;
+    return s->copy->group_count != 0 || s->copy->lost || s->copy->news;
 }
 
 /* ---- changes of elsewhere ---------------------------------------------------------------- */

@@ -1,0 +1,64 @@
+/* feed.h -- one shard's exchange with its other copies, in its owner's turns.
+ *
+ *     copy:    FILLING --FOLLOW--> ... MISSING, END --COVERED--> ... SERVE --> FULL
+ *     master:  STOPPED, until who must be heard has followed and told --> MASTER, or ALONE while
+ *              no other copy is full --CHANGES--> all who follow
+ *
+ * A copy that is asked to follow is told what it lacks by a walk through the shard, in steps of
+ * half a millisecond, while changes go on and are told too.  It is full when it has what
+ * was there at the END of the walk (by the master's own count), and the master has counted
+ * it: from then on answers wait for it.
+ *
+ * What fails on the way (no memory, a disc that refuses, a link that breaks) makes a copy
+ * follow anew; it does not serve meanwhile.
+ *
+ * Threads    The shard's owner; its actor.
+ */
+#ifndef REPLICATION_FEED_H
+#define REPLICATION_FEED_H
+
+#include "replication/replica_plan.h"
+#include "replication/replica_wire.h"
+
+enum feed_tag {
+    FEED_STOP = SHARD_COPY_FIRST, /* payload: nothing               */
+    FEED_PLAN,                    /* struct feed_order            */
+    FEED_HEAR,                    /* from 8, then a payload          */
+    FEED_DOWN,                    /* the id of a node whose link is lost */
+    FEED_STEP,                    /* the next part of a walk         */
+    FEED_TICK,
+    FEED_SYNCED, /* a sequence: the disc has all up to it */
+};
+
+/* Of a shard's `worth`: enum replica_worth, and whether there has ever been a change. */
+enum { FEED_WORTH = 3, FEED_ANY = 4 };
+
+struct feed_order {
+    struct replica_plan plan;
+    uint64_t table;
+    bool was_full;  /* this copy is FULL in the master's lineage */
+    bool never_met; /* there is no other node, and never was      */
+    bool acks_one;
+};
+
+/* What all feeds of a node share; replica.c fills it in. */
+struct feed_world {
+    struct alloc *alloc;
+    struct env *env;
+    struct runtime *runtime;
+    struct origins *origins;
+    uint64_t self;
+    eg_err (*send)(void *user, uint64_t to, struct value payload);
+    uint64_t (*pending_bytes)(void *user, uint64_t to);
+    void *user;
+    _Atomic uint32_t walks; /* under way, at most REPLICA_FILLS */
+    void (*stopped)(struct feed_world *w);
+    void (*became_full)(struct feed_world *w, struct shard *s);
+};
+
+/* What the catalog calls; the user is the feed_world. */
+const struct shard_copy_ops *feed_ops(void);
+/* At the end, when nobody calls any more. */
+void feed_close(struct feed_world *w, struct shard *s);
+
+#endif /* REPLICATION_FEED_H */

@@ -1,0 +1,451 @@
+/* replica.c -- all feeds of a node: views come in, orders go to the shards. */
+#include "replication/replica.h"
+
+#include "engine/env.h"
+#include "replication/replica_plan.h"
+#include "replication/feed.h"
+#include "tables/table.h"
+
+#include <string.h>
+
+enum { PARKED_BYTES_MAX = 8 << 20, STOP_AGAIN_MS = 50 };
+
+enum replica_tag { REPLICA_STOPPED = 1, REPLICA_PROGRESS, REPLICA_STOP_AGAIN };
+
+/* A payload of a view that is not installed here yet. */
+struct parked {
+    struct parked *next;
+    uint64_t from;
+    struct view_id view;
+    uint32_t size_bytes;
+    uint8_t payload[];
+};
+
+struct replicas {
+    struct replica_opts o;
+    struct feed_world world;
+    eg_pid pid; /* the actor that speaks on the mesh's scheduler */
+    _Atomic bool ended;
+    const struct view *view;
+    struct replica_reports *reports;
+    uint32_t node_count;
+    struct placement_node node[NODES_MAX];
+    bool seasoned; /* it has been in a view with others since its start */
+    struct view_id proposed;
+    _Atomic bool stopping;
+    _Atomic int64_t left; /* shards that have not stopped yet */
+    _Atomic bool progressing;
+    struct parked *parked; /* oldest first */
+    size_t parked_bytes;
+    _Atomic uint64_t turn; /* of the view below: odd while it is being changed */
+    _Atomic uint64_t epoch, hash;
+};
+
+/* ---- speaking on the mesh's scheduler ------------------------------------------------------ */
+
+static void tell_self(struct replicas *r, enum replica_tag tag) {
+    struct message *m = message_new(r->o.runtime, MESSAGE_REPLY, 0);
+
+    if (m == NULL)
+        return; /* a stop is asked for again, and progress comes again */
+    m->tag = tag;
+    (void) runtime_send(r->o.runtime, EG_PID_NONE, r->pid, m); /* gone: nobody listens */
+}
+
+static void one_stopped(struct feed_world *w) {
+    struct replicas *r = EG_CONTAINER_OF(w, struct replicas, world);
+
+    if (atomic_fetch_sub(&r->left, 1) == 1)
+        tell_self(r, REPLICA_STOPPED);
+}
+
+static void became_full(struct feed_world *w, struct shard *s) {
+    struct replicas *r = EG_CONTAINER_OF(w, struct replicas, world);
+
+    (void) s;
+    if (!atomic_exchange(&r->progressing, true))
+        tell_self(r, REPLICA_PROGRESS);
+}
+
+static void say_stopped(struct replicas *r) {
+    if (!atomic_exchange(&r->stopping, false))
+        return;
+    r->o.stopped(r->o.user, r->proposed);
+}
+
+static void stop_again(struct replicas *r, struct actor *self);
+
+static void replicas_receive(struct actor *self, void *state, struct message *m) {
+    struct replicas *r = *(struct replicas **) state;
+
+    if (atomic_load(&r->ended))
+        return;
+    if (m->tag == REPLICA_STOPPED)
+        say_stopped(r);
+    if (m->tag == REPLICA_STOP_AGAIN)
+        stop_again(r, self);
+    if (m->tag == REPLICA_PROGRESS) {
+        atomic_store(&r->progressing, false);
+        r->o.progress(r->o.user);
+    }
+}
+
+static eg_err replicas_init(struct actor *self, void *state, const void *arg) {
+    (void) self;
+    *(const struct replicas **) state = arg;
+    return EG_OK;
+}
+
+/* ---- open, end, close ------------------------------------------------------------------------ */
+
+static eg_err send_to(void *user, uint64_t to, struct value payload) {
+    struct replicas *r = user;
+    return atomic_load_explicit(&r->ended, memory_order_relaxed)
+               ? EG_NO_REPLICA
+               : r->o.send(r->o.user, to, payload);
+}
+
+static uint64_t pending_to(void *user, uint64_t to) {
+    struct replicas *r = user;
+    return atomic_load_explicit(&r->ended, memory_order_relaxed)
+               ? 0
+               : r->o.pending_bytes(r->o.user, to);
+}
+
+eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
+    static const struct actor_ops ops = {.name = "replicas",
+                                         .state_bytes = sizeof(struct replicas *),
+                                         .init = replicas_init,
+                                         .receive = replicas_receive};
+    struct replicas *r = alloc_zero(o->alloc, sizeof *r);
+    struct spawn_opts spawn = {.ops = &ops, .arg = r, .scheduler = SPAWN_ON(o->scheduler)};
+    eg_err err;
+
+    if (r == NULL)
+        return EG_MEMORY;
+    r->o = *o;
+    r->world = (struct feed_world){.alloc = o->alloc,
+                                   .env = o->env,
+                                   .runtime = o->runtime,
+                                   .origins = catalog_origins(o->catalog),
+                                   .self = o->self,
+                                   .send = send_to,
+                                   .pending_bytes = pending_to,
+                                   .user = r,
+                                   .stopped = one_stopped,
+                                   .became_full = became_full};
+    err = actor_spawn(o->runtime, NULL, &spawn, &r->pid, NULL);
+    if (err != EG_OK) {
+        alloc_put(o->alloc, r, sizeof *r);
+        return err;
+    }
+    catalog_set_copies(o->catalog, feed_ops(), &r->world);
+    *out = r;
+    return EG_OK;
+}
+
+void replicas_end(struct replicas *r) {
+    eg_exit reason = exit_reason(EG_EXIT_SHUTDOWN);
+
+    atomic_store(&r->ended, true);
+    actor_exit_send(r->o.runtime, EG_PID_NONE, r->pid, &reason);
+}
+
+static void unpark_all(struct replicas *r) {
+    struct parked *next;
+
+    for (struct parked *p = r->parked; p != NULL; p = next) {
+        next = p->next;
+        alloc_put(r->o.alloc, p, sizeof *p + p->size_bytes);
+    }
+    r->parked = NULL;
+    r->parked_bytes = 0;
+}
+
+void replicas_close(struct replicas *r) {
+    unpark_all(r);
+    replica_reports_close(r->reports);
+    if (r->view != NULL)
+        view_unref(r->view);
+    alloc_put(r->o.alloc, r, sizeof *r);
+}
+
+/* ---- orders to shards --------------------------------------------------------------------------
+ */
+
+/* False: it was not sent. */
+static bool order(struct replicas *r, struct shard *s, enum feed_tag tag, const void *at,
+                  size_t size_bytes) {
+    struct message *m = message_copy(r->o.runtime, MESSAGE_REPLY, at, size_bytes);
+
+    if (m == NULL)
+        return false;
+    m->tag = tag;
+    return runtime_send(r->o.runtime, EG_PID_NONE, shard_pid(s), m) == EG_OK;
+}
+
+static void order_all(struct replicas *r, enum feed_tag tag, const void *at, size_t size_bytes) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; n < table_shards(tables[i]); n++)
+            if (!order(r, table_shard(tables[i], n), tag, at, size_bytes) && tag == FEED_STOP)
+                one_stopped(&r->world); /* who is not there grants nothing */
+}
+
+/* An actor that was killed has lost what it was told: ask those that have not stopped. */
+static void stop_again(struct replicas *r, struct actor *self) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+    struct message *m;
+    bool all = true;
+    eg_ref timer;
+
+    if (!atomic_load(&r->stopping))
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; n < table_shards(tables[i]); n++) {
+            struct shard *s = table_shard(tables[i], n);
+
+            if (shard_role(s) == SHARD_STOPPED)
+                continue;
+            all = false;
+            (void) order(r, s, FEED_STOP, NULL, 0); /* in vain: then again */
+        }
+    if (all) {
+        say_stopped(r);
+        return;
+    }
+    m = message_new(r->o.runtime, MESSAGE_INFO, 0);
+    if (m == NULL)
+        return;
+    m->tag = REPLICA_STOP_AGAIN;
+    if (actor_start_timer(self, STOP_AGAIN_MS, m, &timer) != EG_OK)
+        tell_self(r, REPLICA_STOP_AGAIN);
+}
+
+void replica_stop(struct replicas *r, struct view_id proposed) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+    int64_t shards = 1;
+
+    for (uint32_t i = 0; i < count; i++)
+        shards += table_shards(tables[i]);
+    r->proposed = proposed;
+    atomic_store(&r->stopping, true);
+    atomic_store(&r->left, shards);
+    order_all(r, FEED_STOP, NULL, 0);
+    one_stopped(&r->world);
+    tell_self(r, REPLICA_STOP_AGAIN);
+}
+
+/* ---- what there is
+ * -------------------------------------------------------------------------------- */
+
+/* What a copy of this start alone says is not above what others have gone on with. */
+static uint8_t worth_of(const struct replicas *r, const struct shard *s) {
+    uint8_t worth = atomic_load(&s->worth);
+
+    if ((worth & FEED_WORTH) != REPLICA_FULL || r->seasoned)
+        return worth & FEED_WORTH;
+    return worth & FEED_ANY ? REPLICA_SOME : REPLICA_NONE;
+}
+
+eg_err replica_report(struct replicas *r, struct buffer *out) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+    enum { ENTRY_BYTES = 16 + SCHEMA_SHARDS_MAX };
+    uint8_t *room = buffer_room(out, 5 + (size_t) count * ENTRY_BYTES);
+    struct value_writer w = value_writer_init(room, room == NULL ? 0 : 5 + count * ENTRY_BYTES);
+
+    if (room == NULL)
+        return EG_MEMORY;
+    value_put_array(&w, count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t worth[SCHEMA_SHARDS_MAX];
+        uint32_t shards = table_shards(tables[i]);
+
+        for (uint32_t n = 0; n < shards; n++)
+            worth[n] = worth_of(r, table_shard(tables[i], n));
+        replica_report_put(&w, table_schema(tables[i])->id, worth, shards);
+    }
+    EG_ASSERT(!w.overflow);
+    out->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+uint64_t replica_group(const struct table *t) {
+    (void) t; /* all tables lie alike, so that what belongs together is together */
+    return 0;
+}
+
+/* ---- views
+ * ------------------------------------------------------------------------------------------ */
+
+static bool was_full(const struct replica_plan *p, const struct replicas *r,
+                     const struct shard *s) {
+    const struct view_member *self = view_find(r->view, r->o.self);
+    const struct view_member *master = view_find(r->view, p->master);
+
+    return self != NULL && master != NULL && view_id_equal(self->lineage, master->lineage) &&
+           worth_of(r, s) == REPLICA_FULL;
+}
+
+static void plan_table(struct replicas *r, struct table *t) {
+    const struct schema *schema = table_schema(t);
+    struct placement_node node[NODES_MAX];
+    struct replica_plan_opts o = {.view = r->view,
+                                  .reports = r->reports,
+                                  .nodes = node,
+                                  .node_count = r->node_count,
+                                  .self = r->o.self,
+                                  .table = schema->id,
+                                  .group = replica_group(t),
+                                  .copies = schema->copies,
+                                  .shards = table_shards(t)};
+
+    memcpy(node, r->node, sizeof node);
+    for (uint32_t i = 0; i < r->node_count; i++)
+        node[i].eligible |= schema->storage == STORAGE_RAM;
+    for (o.shard = 0; o.shard < o.shards; o.shard++) {
+        struct shard *s = table_shard(t, o.shard);
+        struct feed_order so = {
+            .table = schema->id, .never_met = !origins_met(r->world.origins), .acks_one = false};
+
+        replica_plan_make(&so.plan, &o);
+        so.was_full = so.plan.master != 0 && was_full(&so.plan, r, s);
+        atomic_store(&s->master, so.plan.master);
+        (void) order(r, s, FEED_PLAN, &so, sizeof so); /* gone: STOPPED until the next view */
+    }
+}
+
+static void deliver(struct replicas *r, uint64_t from, const struct replica_head *h,
+                    const uint8_t *at, uint32_t size_bytes) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+    struct message *m;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (table_schema(tables[i])->id != h->table || h->shard >= table_shards(tables[i]))
+            continue;
+        m = message_new(r->o.runtime, MESSAGE_REPLY, sizeof from + size_bytes);
+        if (m == NULL)
+            return; /* a link without memory: what is missed is asked for again */
+        m->tag = FEED_HEAR;
+        memcpy(m->payload, &from, sizeof from);
+        memcpy(m->payload + sizeof from, at, size_bytes);
+        (void) runtime_send(r->o.runtime, EG_PID_NONE, shard_pid(table_shard(tables[i], h->shard)),
+                            m); /* its successor follows anew */
+        return;
+    }
+}
+
+static void hear_parked(struct replicas *r) {
+    struct parked *p, *next;
+
+    for (p = r->parked; p != NULL; p = next) {
+        struct replica_head h;
+        struct value_iter it;
+
+        next = p->next;
+        if (view_id_equal(p->view, r->view->id) &&
+            replica_wire_open(&h, &it, value_of(p->payload)) == EG_OK)
+            deliver(r, p->from, &h, p->payload, p->size_bytes);
+    }
+    unpark_all(r);
+}
+
+static void publish_view(struct replicas *r, struct view_id id) {
+    atomic_fetch_add(&r->turn, 1);
+    atomic_store(&r->epoch, id.epoch);
+    atomic_store(&r->hash, id.hash);
+    atomic_fetch_add(&r->turn, 1);
+}
+
+void replica_install(struct replicas *r, const struct view *v, const struct placement_node *nodes,
+                     uint32_t count) {
+    struct table *const *tables;
+    uint32_t table_count = catalog_tables(r->o.catalog, &tables);
+    struct replica_reports *reports;
+
+    EG_ASSERT(count <= NODES_MAX);
+    if (replica_reports_open(&reports, r->o.alloc, v) != EG_OK ||
+        ((count > 1 || v->count > 1) && origins_meet(r->world.origins) != EG_OK)) {
+        env_log(r->o.env, ENV_LOG_ERROR, "replica", "no memory or disc for a view: none is served");
+        return; /* all stays STOPPED until the next one */
+    }
+    replica_reports_close(r->reports);
+    r->reports = reports;
+    view_ref(v);
+    if (r->view != NULL)
+        view_unref(r->view);
+    r->view = v;
+    memcpy(r->node, nodes, count * sizeof *nodes);
+    r->node_count = count;
+    r->seasoned |= v->count > 1;
+    for (uint32_t i = 0; i < table_count; i++)
+        plan_table(r, tables[i]);
+    publish_view(r, v->id);
+    hear_parked(r);
+}
+
+void replica_table_changed(struct replicas *r, struct table *t) {
+    if (r->view != NULL && !table_dropped(t))
+        plan_table(r, t);
+}
+
+/* ---- what others say
+ * ------------------------------------------------------------------------------------ */
+
+static void park(struct replicas *r, uint64_t from, struct view_id view, struct value payload) {
+    struct parked *p, **end = &r->parked;
+    size_t bytes = sizeof *p + payload.size_bytes;
+
+    if (r->parked_bytes + bytes > PARKED_BYTES_MAX)
+        return; /* it is said again */
+    p = alloc_get(r->o.alloc, bytes);
+    if (p == NULL)
+        return;
+    *p = (struct parked){.from = from, .view = view, .size_bytes = payload.size_bytes};
+    memcpy(p->payload, payload.at, payload.size_bytes);
+    r->parked_bytes += bytes;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = p;
+}
+
+void replica_receive(struct replicas *r, uint64_t from, struct value payload) {
+    struct replica_head h;
+    struct value_iter it;
+
+    if (replica_wire_open(&h, &it, payload) != EG_OK)
+        return;
+    if (r->view != NULL && view_id_equal(h.view, r->view->id)) {
+        if (view_find(r->view, from) != NULL)
+            deliver(r, from, &h, payload.at, payload.size_bytes);
+    } else if (r->view == NULL || h.view.epoch >= r->view->id.epoch) {
+        park(r, from, h.view, payload);
+    }
+}
+
+void replica_node_down(struct replicas *r, uint64_t id) {
+    if (origins_met(r->world.origins))
+        order_all(r, FEED_DOWN, &id, sizeof id);
+}
+
+uint64_t replica_master(struct replicas *r, const struct table *t, uint32_t shard) {
+    (void) r;
+    return atomic_load(&table_shard((struct table *) t, shard)->master);
+}
+
+struct view_id replica_view(const struct replicas *r) {
+    struct view_id id;
+    uint64_t turn;
+
+    do {
+        turn = atomic_load(&r->turn);
+        id = (struct view_id){atomic_load(&r->epoch), atomic_load(&r->hash)};
+    } while (turn % 2 == 1 || atomic_load(&r->turn) != turn);
+    return id;
+}

@@ -1,0 +1,64 @@
+/* replica_plan.h -- who has which part in a shard's copies in one view: computed by every member
+ * alike from the view's reports and the placement.
+ *
+ * A member reports for each shard how much its copy is worth:
+ *
+ *     NONE   nothing: no table, or never a change
+ *     SOME   something: it was filling, or comes from a start that no view has seen since
+ *     FULL   all that was acknowledged in its lineage
+ *
+ * The master is, of the best that there are, the first in the placement's order; of several
+ * lineages that are FULL (two sides of a cut) first the one that most members have.  Those
+ * of its lineage, or where nobody is FULL all who have something, must be heard before it
+ * serves: what was under way may be with one of them only.
+ *
+ * Who is not placed any more stays a copy until all who are have it.
+ */
+#ifndef REPLICATION_REPLICA_PLAN_H
+#define REPLICATION_REPLICA_PLAN_H
+
+#include "replication/placement.h"
+#include "replication/view.h"
+
+enum replica_worth { REPLICA_NONE, REPLICA_SOME, REPLICA_FULL };
+
+/* What all members report, by table; made once a view. */
+struct replica_reports;
+EG_MUST_USE eg_err replica_reports_open(struct replica_reports **out, struct alloc *a,
+                                        const struct view *v);
+void replica_reports_close(struct replica_reports *r);
+
+/* One table's report: its id and what each of its shards is worth. */
+void replica_report_put(struct value_writer *w, uint64_t table, const uint8_t *worth,
+                        uint32_t shards);
+
+struct replica_holder {
+    uint64_t node;
+    bool must; /* be heard before the master serves */
+};
+
+struct replica_plan {
+    struct view_id view;
+    uint64_t master; /* 0: nobody can be                            */
+    bool here;       /* this node has a copy                        */
+    bool drop;       /* and lets it go: others have all of it       */
+    bool settled;    /* all copies there should be are in the view  */
+    uint32_t count;  /* of other holders                            */
+    struct replica_holder holder[NODES_MAX];
+};
+
+struct replica_plan_opts {
+    const struct view *view;
+    const struct replica_reports *reports;
+    const struct placement_node *nodes; /* all that are not removed; eligible: for this table */
+    uint32_t node_count;
+    uint64_t self;
+    uint64_t table;
+    uint64_t group;
+    uint32_t copies; /* 0: all */
+    uint32_t shard, shards;
+};
+
+void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o);
+
+#endif /* REPLICATION_REPLICA_PLAN_H */

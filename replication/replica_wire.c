@@ -1,0 +1,41 @@
+/* replica_wire.c -- the beginning that all messages between copies have. */
+#include "replication/replica_wire.h"
+
+enum { HEAD_VALUES = 5 };
+
+static const uint32_t rest_of[REPLICA_KINDS] = {
+    [REPLICA_FOLLOW] = 3,  [REPLICA_MISSING] = 2, [REPLICA_END] = 4,  [REPLICA_CHANGES] = 5,
+    [REPLICA_COVERED] = 1, [REPLICA_SERVE] = 1,   [REPLICA_ANEW] = 0, [REPLICA_FORGET] = 1,
+};
+
+void replica_wire_head(struct value_writer *w, const struct replica_head *h, uint32_t more) {
+    EG_ASSERT(more == rest_of[h->kind]);
+    value_put_array(w, HEAD_VALUES + more);
+    value_put_u64(w, h->kind);
+    value_put_u64(w, h->view.epoch);
+    value_put_u64(w, h->view.hash);
+    value_put_u64(w, h->table);
+    value_put_u64(w, h->shard);
+}
+
+bool replica_wire_u64(struct value_iter *it, uint64_t *n) {
+    struct value v;
+    return value_iter_next(it, &v) && value_is_integer(v) && value_get_u64(v, n);
+}
+
+eg_err replica_wire_open(struct replica_head *h, struct value_iter *it, struct value payload) {
+    uint64_t kind, shard;
+
+    if (value_kind_of(payload) != VALUE_ARRAY)
+        return EG_BAD_REQUEST;
+    *it = value_iter_of(payload);
+    if (!replica_wire_u64(it, &kind) || kind >= REPLICA_KINDS ||
+        value_count(payload) != HEAD_VALUES + rest_of[kind] ||
+        !replica_wire_u64(it, &h->view.epoch) || !replica_wire_u64(it, &h->view.hash) ||
+        !replica_wire_u64(it, &h->table) || !replica_wire_u64(it, &shard) ||
+        shard >= SCHEMA_SHARDS_MAX)
+        return EG_BAD_REQUEST;
+    h->kind = (enum replica_kind) kind;
+    h->shard = (uint32_t) shard;
+    return EG_OK;
+}

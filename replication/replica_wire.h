@@ -1,0 +1,52 @@
+/* replica_wire.h -- what copies of a shard say to each other.
+ *
+ *     [kind, view epoch, view hash, table, shard, ...]
+ *
+ *     FOLLOW   session, clock, once   tell me what I lack; not `once`: and all that comes then
+ *     MISSING  session, changes  some of what you lack (tables/shard_copy.h)
+ *     END      session, clock, origin, sequence   that was all of what this clock stands for; and
+ *                                as our how-many-th change we are at by now
+ *     CHANGES  origin, first, last, clock or nil, changes   what one turn did; and what more
+ *                                stands behind it
+ *     COVERED  sequence          I have all of yours up to there
+ *     SERVE    is_full           you are counted among the full copies: answer reads
+ *     ANEW                       something is lost: follow again
+ *     FORGET   clock             all copies have this: its graves are not needed any more
+ *
+ * Who follows anew says another session: an END is good only where every MISSING before it came.
+ */
+#ifndef REPLICATION_REPLICA_WIRE_H
+#define REPLICATION_REPLICA_WIRE_H
+
+#include "replication/view.h"
+#include "tables/shard_copy.h"
+
+enum replica_kind {
+    REPLICA_FOLLOW,
+    REPLICA_MISSING,
+    REPLICA_END,
+    REPLICA_CHANGES,
+    REPLICA_COVERED,
+    REPLICA_SERVE,
+    REPLICA_ANEW,
+    REPLICA_FORGET,
+    REPLICA_KINDS,
+};
+
+enum { REPLICA_HEAD_BYTES = 96 }; /* of all but clocks and changes */
+
+struct replica_head {
+    enum replica_kind kind;
+    struct view_id view;
+    uint64_t table;
+    uint32_t shard;
+};
+
+void replica_wire_head(struct value_writer *w, const struct replica_head *h, uint32_t more);
+
+/* From outside; the rest of the payload is left in `it`.  EG_BAD_REQUEST. */
+EG_MUST_USE eg_err replica_wire_open(struct replica_head *h, struct value_iter *it,
+                                     struct value payload);
+EG_MUST_USE bool replica_wire_u64(struct value_iter *it, uint64_t *n);
+
+#endif /* REPLICATION_REPLICA_WIRE_H */

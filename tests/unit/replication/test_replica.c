@@ -1,0 +1,596 @@
+/* Goal: copies of a table on several nodes stay one table.  Method: catalogs in one thread, a
+ * network of queues that is moved and cut by hand, views as the test likes. */
+#include "replication/replica.h"
+#include "engine/env.h"
+#include "tables/route.h"
+#include "tables/shard_copy.h"
+#include "tables/table_private.h"
+#include "tests/support/table_world.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum { NODES = 5, RECORD_BYTES = 256, SETTLE_MS = 20000, SHARDS = 4 };
+
+struct packet {
+    struct packet *next;
+    uint32_t size_bytes;
+    uint8_t bytes[];
+};
+
+struct node {
+    struct table_world w;
+    struct replicas *r;
+    uint64_t id;
+    struct view_id stopped;
+    struct view_id lineage;
+    bool progress;
+    struct packet *out[NODES]; /* oldest first */
+    uint64_t sent_bytes[NODES];
+    eg_pid client; /* who asks, and takes answers */
+};
+
+static struct net {
+    struct node node[NODES];
+    uint32_t count;
+    bool cut[NODES][NODES];
+    uint64_t epoch;
+    struct rng rng;
+    uint64_t seed;
+    bool acked[1 << 14]; /* by key */
+} net;
+
+#define AGREE(condition) cr_assert(condition, "EG_SEED=%llu", (unsigned long long) net.seed)
+
+/* ---- the network --------------------------------------------------------------------------- */
+
+static struct node *node_by_id(uint64_t id) {
+    for (uint32_t i = 0; i < net.count; i++)
+        if (net.node[i].id == id)
+            return &net.node[i];
+    return NULL;
+}
+
+static eg_err send_packet(void *user, uint64_t to, struct value payload) {
+    struct node *n = user;
+    uint32_t from = (uint32_t) (n - net.node), target = (uint32_t) (node_by_id(to) - net.node);
+    struct packet *p, **end = &n->out[target];
+
+    if (net.cut[from][target])
+        return EG_NO_REPLICA;
+    p = malloc(sizeof *p + payload.size_bytes);
+    p->next = NULL;
+    p->size_bytes = payload.size_bytes;
+    memcpy(p->bytes, payload.at, payload.size_bytes);
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = p;
+    n->sent_bytes[target] += payload.size_bytes;
+    return EG_OK;
+}
+
+static uint64_t no_pending(void *user, uint64_t to) {
+    (void) user;
+    (void) to;
+    return 0;
+}
+
+static void on_progress(void *user) {
+    ((struct node *) user)->progress = true;
+}
+
+static void on_stopped(void *user, struct view_id proposed) {
+    ((struct node *) user)->stopped = proposed;
+}
+
+static void on_event(void *user, const char *kind, struct value details) {
+    (void) user;
+    (void) kind;
+    (void) details;
+}
+
+/* One packet of each pair. */
+static bool move_packets(void) {
+    bool any = false;
+
+    for (uint32_t from = 0; from < net.count; from++)
+        for (uint32_t to = 0; to < net.count; to++) {
+            struct packet *p = net.node[from].out[to];
+
+            if (p == NULL)
+                continue;
+            any = true;
+            net.node[from].out[to] = p->next;
+            reader_enter(&net.node[to].w.reader);
+            replica_receive(net.node[to].r, net.node[from].id,
+                            (struct value){p->bytes, p->size_bytes});
+            reader_exit(&net.node[to].w.reader);
+            free(p);
+        }
+    return any;
+}
+
+static void cut(uint32_t a, uint32_t b) {
+    const uint32_t pair[2][2] = {{a, b}, {b, a}};
+
+    for (int i = 0; i < 2; i++) {
+        struct packet *p;
+
+        net.cut[pair[i][0]][pair[i][1]] = true;
+        while ((p = net.node[pair[i][0]].out[pair[i][1]]) != NULL) {
+            net.node[pair[i][0]].out[pair[i][1]] = p->next;
+            free(p);
+        }
+        reader_enter(&net.node[pair[i][0]].w.reader);
+        replica_node_down(net.node[pair[i][0]].r, net.node[pair[i][1]].id);
+        reader_exit(&net.node[pair[i][0]].w.reader);
+    }
+}
+
+static void run_ms(uint64_t ms) {
+    for (uint64_t i = 0; i < ms; i++) {
+        for (uint32_t n = 0; n < net.count; n++)
+            stepper_run_ms(net.node[n].w.st, 1);
+        for (int k = 0; k < 8 && move_packets(); k++)
+            for (uint32_t n = 0; n < net.count; n++)
+                stepper_run(net.node[n].w.st);
+    }
+}
+
+/* ---- nodes ------------------------------------------------------------------------------------
+ */
+
+static struct table *table_of(struct node *n) {
+    struct table *t = table_world_find(&n->w, "t");
+    cr_assert_not_null(t);
+    return t;
+}
+
+static void start_replicas(struct node *n) {
+    struct replica_opts o = {.alloc = alloc_system(),
+                             .env = &n->w.st->env,
+                             .runtime = n->w.st->rt,
+                             .catalog = n->w.catalog,
+                             .scheduler = 0,
+                             .self = n->id,
+                             .send = send_packet,
+                             .pending_bytes = no_pending,
+                             .progress = on_progress,
+                             .stopped = on_stopped,
+                             .event = on_event,
+                             .user = n};
+
+    cr_assert(replicas_open(&n->r, &o) == EG_OK);
+}
+
+static void take_answer(struct actor *self, void *state, struct message *m) {
+    (void) self;
+    (void) state;
+    if (m->tag == EG_OK && m->ref < EG_COUNTOF(net.acked))
+        net.acked[m->ref] = true;
+}
+
+static void start_client(struct node *n) {
+    static const struct actor_ops ops = {.name = "client", .receive = take_answer};
+
+    cr_assert(actor_spawn(n->w.st->rt, NULL, &(struct spawn_opts){.ops = &ops}, &n->client, NULL) ==
+              EG_OK);
+}
+
+static void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed) {
+    uint8_t bytes[128];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+
+    memset(&net, 0, sizeof net);
+    net.count = count;
+    net.seed = seed;
+    net.rng = rng_of(seed);
+    value_put_map(&w, copies == 0 ? 2 : 3);
+    value_put_text(&w, "shards");
+    value_put_u64(&w, SHARDS);
+    value_put_text(&w, "storage");
+    value_put_text(&w, storage);
+    if (copies != 0) {
+        value_put_text(&w, "copies");
+        value_put_u64(&w, copies);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct node *n = &net.node[i];
+
+        n->id = 1000 + i;
+        table_world_open(&n->w, alloc_system(), seed + i + 1);
+        n->w.st->rng = rng_of(seed); /* alike for once: one table */
+        AGREE(table_world_ask(&n->w, CATALOG_CREATE, "t",
+                              (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK);
+        AGREE(table_of(n)->seed == table_of(&net.node[0])->seed);
+        n->w.st->rng = rng_of(seed + i + 1);
+        start_replicas(n);
+        start_client(n);
+    }
+}
+
+static void close_net(void) {
+    for (uint32_t i = 0; i < net.count; i++) {
+        struct node *n = &net.node[i];
+
+        replicas_end(n->r);
+        stepper_run_ms(n->w.st, 10);
+        AGREE(table_world_stop(&n->w) == EG_OK);
+        replicas_close(n->r);
+        table_world_close(&n->w);
+        for (uint32_t k = 0; k < NODES; k++)
+            for (struct packet *p = n->out[k], *next; p != NULL; p = next) {
+                next = p->next;
+                free(p);
+            }
+    }
+}
+
+/* ---- views
+ * --------------------------------------------------------------------------------------- */
+
+void view_unref(const struct view *v);
+
+/* A view of the nodes in `mask`; `known` are all members there are. */
+static void install(uint32_t mask, uint32_t known) {
+    struct placement_node nodes[NODES];
+    struct buffer report[NODES];
+    struct view_id proposed = {++net.epoch, 77 + mask};
+    struct view *v;
+    uint32_t count = 0, known_count = 0;
+
+    for (uint32_t i = 0; i < net.count; i++) {
+        if (known & 1u << i)
+            nodes[known_count++] = (struct placement_node){net.node[i].id, 100, true, true};
+        if (mask & 1u << i) {
+            struct node *n = &net.node[i];
+            reader_enter(&n->w.reader);
+            replica_stop(n->r, proposed);
+            reader_exit(&n->w.reader);
+            for (int k = 0; k < 100 && !view_id_equal(n->stopped, proposed); k++)
+                stepper_run_ms(n->w.st, 1);
+            AGREE(view_id_equal(n->stopped, proposed));
+            count++;
+        }
+    }
+    v = alloc_zero(alloc_system(), sizeof *v + count * sizeof v->member[0]);
+    v->id = proposed;
+    v->alloc = alloc_system();
+    v->size_bytes = sizeof *v + count * sizeof v->member[0];
+    atomic_init(&v->refs, 1);
+    for (uint32_t i = 0; i < net.count; i++) {
+        struct node *n = &net.node[i];
+
+        buffer_init(&report[i], alloc_system(), SIZE_MAX);
+        if ((mask & 1u << i) == 0)
+            continue;
+        reader_enter(&n->w.reader);
+        AGREE(replica_report(n->r, &report[i]) == EG_OK);
+        reader_exit(&n->w.reader);
+        v->member[v->count++] =
+            (struct view_member){.id = n->id,
+                                 .incarnation = 1,
+                                 .lineage = n->lineage,
+                                 .report = {report[i].at, (uint32_t) report[i].size_bytes}};
+    }
+    v->principal = v->member[0].id;
+    for (uint32_t i = 0; i < net.count; i++)
+        if (mask & 1u << i) {
+            reader_enter(&net.node[i].w.reader);
+            replica_install(net.node[i].r, v, nodes, known_count);
+            reader_exit(&net.node[i].w.reader);
+            net.node[i].lineage = proposed;
+            net.node[i].progress = false;
+        }
+    /* reports are read at install; a table that changes later would need them longer */
+    (void) report;
+    view_unref(v);
+}
+
+static bool settled(uint32_t mask) {
+    for (uint32_t i = 0; i < net.count; i++)
+        for (uint32_t s = 0; s < SHARDS && mask & 1u << i; s++) {
+            enum shard_role role = table_role(table_of(&net.node[i]), s);
+            if (role == SHARD_FILLING || role == SHARD_STOPPED)
+                return false;
+        }
+    return true;
+}
+
+static void settle(uint32_t mask) {
+    for (int ms = 0; ms < SETTLE_MS && !settled(mask); ms += 10)
+        run_ms(10);
+    AGREE(settled(mask));
+}
+
+/* ---- requests
+ * --------------------------------------------------------------------------------------- */
+
+static struct value record_of(uint8_t *bytes, size_t room, uint64_t key, uint64_t n) {
+    uint8_t fill[RECORD_BYTES] = {0};
+    struct value_writer w = value_writer_init(bytes, room);
+
+    memcpy(fill, &n, sizeof n);
+    value_put_array(&w, 2);
+    value_put_u64(&w, key);
+    value_put_binary(&w, fill, RECORD_BYTES - 12);
+    return (struct value){bytes, (uint32_t) w.need_bytes};
+}
+
+static struct node *master_of(struct node *n, uint64_t key) {
+    uint8_t bytes[16];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    struct key k;
+    uint32_t shard;
+
+    value_put_u64(&w, key);
+    AGREE(table_key(table_of(n), &k, (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK);
+    shard = shard_of(table_of(n), k.hash)->number;
+    key_release(&k);
+    return node_by_id(replica_master(n->r, table_of(n), shard));
+}
+
+/* Send a change to the master as `n` knows it; its REPLY has the key as its ref. */
+static bool ask(struct node *n, enum shard_op op, uint64_t key, uint64_t number) {
+    uint8_t bytes[RECORD_BYTES + 32];
+    struct value v = record_of(bytes, sizeof bytes, key, number);
+    struct shard_request q = {.op = op, .attribute = SHARD_NO_ATTRIBUTE};
+    struct node *m = master_of(n, key);
+    struct message *msg;
+    struct err_note note;
+    eg_pid to;
+
+    if (m == NULL)
+        return false;
+    if (op == SHARD_DELETE)
+        AGREE(array_element(v, 0, &q.key));
+    else
+        q.value = v;
+    reader_enter(&m->w.reader);
+    AGREE(table_message(table_of(m), &q, &to, &msg, &note) == EG_OK);
+    reader_exit(&m->w.reader);
+    msg->ref = key;
+    return runtime_send(m->w.st->rt, m->client, to, msg) == EG_OK;
+}
+
+static const struct record *get(struct node *n, uint64_t key) {
+    uint8_t bytes[16];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    const struct record *rec;
+    struct key k;
+
+    value_put_u64(&w, key);
+    AGREE(table_key(table_of(n), &k, (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK);
+    rec = table_get(table_of(n), &n->w.reader, &k);
+    key_release(&k);
+    return rec;
+}
+
+static uint64_t size_of(struct node *n) {
+    uint64_t size;
+
+    reader_enter(&n->w.reader);
+    size = table_size(table_of(n), &n->w.reader);
+    reader_exit(&n->w.reader);
+    return size;
+}
+
+static void equal_copies(uint32_t mask, uint64_t keys) {
+    for (uint32_t i = 0; i < net.count; i++) {
+        if ((mask & 1u << i) == 0)
+            continue;
+        reader_enter(&net.node[i].w.reader);
+        table_world_check(&net.node[i].w, table_of(&net.node[i]));
+        for (uint64_t k = 0; k < keys; k++) {
+            const struct record *mine = get(&net.node[i], k), *other = get(&net.node[0], k);
+            AGREE((mine == NULL) == (other == NULL));
+            if (mine != NULL)
+                AGREE(value_equal(record_value(mine), record_value(other)));
+        }
+        reader_exit(&net.node[i].w.reader);
+    }
+}
+
+static void fill(struct node *n, uint64_t from, uint64_t to) {
+    memset(net.acked, 0, sizeof net.acked);
+    for (uint64_t k = from; k < to; k++)
+        AGREE(ask(n, SHARD_WRITE, k, k));
+    for (int ms = 0; ms < 1000; ms++) {
+        bool all = true;
+
+        run_ms(1);
+        for (uint64_t k = from; k < to; k++)
+            all &= net.acked[k];
+        if (all)
+            return;
+    }
+    cr_assert_fail("not all were acknowledged");
+}
+
+/* ---- tests
+ * ---------------------------------------------------------------------------------------------- */
+
+Test(replica, a_write_is_answered_when_all_copies_have_it) {
+    open_net(3, 0, "ram", 1);
+    install(7, 7);
+    settle(7);
+    for (uint64_t k = 0; k < 100; k++) {
+        AGREE(ask(&net.node[k % 3], SHARD_WRITE, k, k));
+        for (int i = 0; i < 20 && !net.acked[k]; i++)
+            run_ms(1);
+        AGREE(net.acked[k]);
+        for (uint32_t i = 0; i < 3; i++) {
+            reader_enter(&net.node[i].w.reader);
+            cr_assert_not_null(get(&net.node[i], k), "node %u key %llu", i, (unsigned long long) k);
+            reader_exit(&net.node[i].w.reader);
+        }
+    }
+    equal_copies(7, 100);
+    close_net();
+}
+
+Test(replica, one_that_was_away_gets_what_it_missed_and_no_more) {
+    enum { ALL = 2000, MISSED = 200 };
+    uint64_t before, got;
+
+    open_net(3, 0, "ram", 2);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    for (uint32_t i = 0; i < 2; i++)
+        cut(i, 2);
+    install(3, 7);
+    settle(3);
+    fill(&net.node[0], ALL, ALL + MISSED);
+    for (uint32_t i = 0; i < 2; i++)
+        net.cut[i][2] = net.cut[2][i] = false;
+    before = net.node[0].sent_bytes[2] + net.node[1].sent_bytes[2];
+    install(7, 7);
+    settle(7);
+    got = net.node[0].sent_bytes[2] + net.node[1].sent_bytes[2] - before;
+    cr_assert(got <= MISSED * RECORD_BYTES * 13 / 10, "%llu bytes", (unsigned long long) got);
+    equal_copies(7, ALL + MISSED);
+    close_net();
+}
+
+Test(replica, deletes_reach_one_that_was_away_and_graves_go) {
+    enum { ALL = 200 };
+    open_net(3, 0, "ram", 3);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    for (uint32_t i = 0; i < 2; i++)
+        cut(i, 2);
+    install(3, 7);
+    settle(3);
+    for (uint64_t k = 0; k < ALL; k += 2)
+        AGREE(ask(&net.node[0], SHARD_DELETE, k, 0));
+    run_ms(3000); /* graves stay while a copy is away */
+    for (uint32_t i = 0; i < 2; i++)
+        net.cut[i][2] = net.cut[2][i] = false;
+    install(7, 7);
+    settle(7);
+    equal_copies(7, ALL);
+    cr_assert_eq(size_of(&net.node[2]), ALL / 2);
+    run_ms(5000);
+    for (uint32_t i = 0; i < 3; i++)
+        for (uint32_t s = 0; s < SHARDS; s++)
+            cr_assert_eq(table_of(&net.node[i])->shard[s].copy->graves.count, 0, "node %u", i);
+    close_net();
+}
+
+Test(replica, an_empty_one_fills_while_writes_go_on) {
+    enum { ALL = 3000, MORE = 500 };
+
+    open_net(3, 0, "ram", 4);
+    install(1, 1);
+    settle(1);
+    fill(&net.node[0], 0, ALL);
+    install(7, 7);
+    fill(&net.node[0], ALL, ALL + MORE);
+    settle(7);
+    equal_copies(7, ALL + MORE);
+    cr_assert_eq(size_of(&net.node[2]), ALL + MORE);
+    close_net();
+}
+
+Test(replica, both_sides_of_a_cut_come_together) {
+    enum { EACH = 150 };
+
+    open_net(4, 0, "ram", 5);
+    install(15, 15);
+    settle(15);
+    fill(&net.node[0], 0, EACH);
+    for (uint32_t a = 0; a < 2; a++)
+        for (uint32_t b = 2; b < 4; b++)
+            cut(a, b);
+    install(3, 15);
+    install(12, 15);
+    settle(15);
+    fill(&net.node[0], EACH, 2 * EACH);
+    fill(&net.node[3], 2 * EACH, 3 * EACH);
+    memset(net.cut, 0, sizeof net.cut);
+    install(15, 15);
+    settle(15);
+    equal_copies(15, 3 * EACH);
+    cr_assert_eq(size_of(&net.node[1]), 3 * EACH);
+    close_net();
+}
+
+/* Two copies on four nodes: who is placed gets one, who is not lets go of his. */
+Test(replica, copies_move_to_where_they_belong) {
+    enum { ALL = 400 };
+    uint64_t sum = 0;
+
+    open_net(4, 2, "ram", 6);
+    install(1, 1);
+    settle(1);
+    fill(&net.node[0], 0, ALL);
+    install(15, 15);
+    settle(15);
+    fill(&net.node[0], ALL, 2 * ALL);
+    install(15, 15); /* reports that all are full */
+    settle(15);
+    run_ms(200);
+    for (uint32_t i = 0; i < 4; i++) {
+        sum += size_of(&net.node[i]);
+    }
+    cr_assert_eq(sum, 2 * 2 * ALL);
+    fill(&net.node[1], 0, ALL);
+    close_net();
+}
+
+/* Nothing that was acknowledged is lost, whatever views and deaths of actors come between. */
+static void storm(const char *storage, uint64_t seed) {
+    enum { ROUNDS = 25, A_ROUND = 40, KEYS = ROUNDS * A_ROUND };
+    uint32_t mask = 7;
+
+    open_net(3, 0, storage, seed);
+    install(7, 7);
+    for (uint64_t k = 0; k < KEYS; k++) {
+        struct node *n = &net.node[rng_below(&net.rng, 3)];
+
+        (void) ask(n, SHARD_WRITE, k, k);
+        if (rng_one_in(&net.rng, 3))
+            run_ms(rng_below(&net.rng, 4));
+        if (rng_one_in(&net.rng, 50)) {
+            struct shard *s = &table_of(n)->shard[rng_below(&net.rng, SHARDS)];
+            eg_exit kill = exit_reason(EG_EXIT_KILL);
+            actor_exit_send(n->w.st->rt, EG_PID_NONE, shard_pid(s), &kill);
+        }
+        if (k % A_ROUND == A_ROUND - 1) {
+            uint32_t alone = (uint32_t) rng_below(&net.rng, 4);
+
+            memset(net.cut, 0, sizeof net.cut);
+            mask = alone == 3 ? 7 : 7 & ~(1u << alone);
+            for (uint32_t i = 0; i < 3 && alone != 3; i++)
+                if (i != alone)
+                    cut(i, alone);
+            install(mask, 7);
+            if (mask != 7)
+                install(1u << alone, 7);
+        }
+    }
+    memset(net.cut, 0, sizeof net.cut);
+    install(7, 7);
+    settle(7);
+    run_ms(500);
+    equal_copies(7, KEYS);
+    reader_enter(&net.node[0].w.reader);
+    for (uint64_t k = 0; k < KEYS; k++)
+        cr_assert(!net.acked[k] || get(&net.node[0], k) != NULL, "EG_SEED=%llu key %llu",
+                  (unsigned long long) seed, (unsigned long long) k);
+    reader_exit(&net.node[0].w.reader);
+    close_net();
+}
+
+Test(replica, storm_of_views_ram) {
+    uint64_t seed = rng_test_seed(11);
+    storm("ram", seed);
+    if (!rng_is_replay())
+        storm("ram", seed + 1);
+}
+
+Test(replica, storm_of_views_disc) {
+    storm("disc", rng_test_seed(21));
+}
