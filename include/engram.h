@@ -98,6 +98,10 @@ EG_API const char *eg_node_address(const eg_node *node, uint32_t number);
 EG_API const char *eg_node_peer_address(const eg_node *node, uint32_t number);
 EG_API const char *eg_version(void);
 
+/* What the wire method stats tells of a node that listens; of one that does not, {node,
+ * processes}: it counts no requests. */
+EG_API eg_err eg_stats(eg_node *node, eg_result *out);
+
 /* ---- tables ------------------------------------------------------------- */
 
 /* `options` is the MessagePack map of the wire method create_table, or empty. */

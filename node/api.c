@@ -3,6 +3,7 @@
  * Spans from the program are scanned before anything looks at them. */
 #include "engine/runtime.h"
 #include "node/api_private.h"
+#include "query/server.h"
 #include "tables/catalog.h"
 #include "tables/table.h"
 
@@ -373,6 +374,36 @@ eg_err eg_tables(eg_node *node, eg_result *out) {
     reader_enter(&t->reader);
     err = catalog_names(node->catalog, &b);
     reader_exit(&t->reader);
+    return api_result_of(&b, err, out);
+}
+
+/* {node, processes}: what there is to tell where no server counts. */
+static eg_err put_quiet_stats(eg_node *node, struct buffer *out) {
+    enum { MAP_BYTES = 512 }; /* a name has at most 63 */
+    uint8_t *room = buffer_room(out, MAP_BYTES);
+    struct value_writer w;
+
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, MAP_BYTES);
+    value_put_map(&w, 2);
+    value_put_text(&w, "node");
+    value_put_text(&w, eg_node_name(node));
+    value_put_text(&w, "processes");
+    value_put_u64(&w, runtime_actors(node->runtime));
+    EG_ASSERT(!w.overflow);
+    out->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+eg_err eg_stats(eg_node *node, eg_result *out) {
+    struct buffer b;
+    eg_err err;
+
+    if (node == NULL || out == NULL)
+        return EG_BAD_REQUEST;
+    buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
+    err = node->server != NULL ? server_stats(node->server, &b) : put_quiet_stats(node, &b);
     return api_result_of(&b, err, out);
 }
 

@@ -21,6 +21,7 @@
 struct catalog;
 struct runtime;
 struct scheduler;
+struct buffer;
 struct server;
 
 enum {
@@ -61,5 +62,8 @@ void server_close(struct server *s);
 
 /* The address as bound (port 0 has become a number); NULL past the last. */
 const char *server_address(const struct server *s, uint32_t number);
+
+/* Append what the method `stats` answers.  From any thread.  EG_MEMORY. */
+EG_MUST_USE eg_err server_stats(const struct server *s, struct buffer *out);
 
 #endif /* QUERY_SERVER_H */

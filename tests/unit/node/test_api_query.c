@@ -199,6 +199,23 @@ Test(api_query, the_plan_is_told) {
     eg_result_free(&answer);
 }
 
+Test(api_query, a_node_tells_how_it_does) {
+    eg_options listening = {.name = "listens", .schedulers = 1, .listen = {"127.0.0.1:0"}};
+    eg_result answer;
+    eg_node *other;
+
+    cr_assert_eq(eg_stats(node, &answer), EG_OK);
+    cr_expect(eg_count(answer.value) == 2 && holds(answer.value, "unit"));
+    eg_result_free(&answer);
+    cr_expect_eq(eg_stats(NULL, &answer), EG_BAD_REQUEST);
+    cr_assert_eq(eg_open(&listening, &other, NULL), EG_OK);
+    cr_assert_eq(eg_stats(other, &answer), EG_OK);
+    cr_expect(holds(answer.value, "listens") && holds(answer.value, "connections") &&
+              holds(answer.value, "schedulers"));
+    eg_result_free(&answer);
+    eg_close(other);
+}
+
 static void *disturb(void *over) {
     int64_t n = 0;
 
