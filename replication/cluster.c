@@ -235,6 +235,7 @@ static void on_up(void *user, const struct node_info *who) {
     struct cluster *c = user;
 
     c->reach_changed = true;
+    remote_up(c->remote, who);
     swim_linked(c->swim, who, cluster_now_ms(c));
     cluster_run(c);
 }
@@ -245,6 +246,7 @@ static void on_down(void *user, uint64_t id) {
     c->reach_changed = true;
     swim_unlinked(c->swim, id, cluster_now_ms(c));
     router_node_down(c->router, id);
+    remote_down(c->remote, id);
     tell_reach(c); /* without it, lest it come back before the views have noticed */
     c->reach_changed = true;
     cluster_run(c);
@@ -266,6 +268,9 @@ static void on_payload(void *user, uint64_t from, enum mesh_channel channel, str
         break;
     case MESH_REQUEST:
         router_receive(c->router, from, payload);
+        break;
+    case MESH_ACTOR:
+        remote_receive(c->remote, from, payload);
         break;
     default:
         break;
@@ -566,6 +571,32 @@ static eg_err open_mesh(struct cluster *c, struct err_note *note) {
     return mesh_open(&c->mesh, &o, note);
 }
 
+static eg_err send_actor(void *user, uint64_t to, struct value payload) {
+    return mesh_send(((struct cluster *) user)->mesh, to, MESH_ACTOR, payload);
+}
+
+static uint64_t pending_bytes(void *user, uint64_t to) {
+    return mesh_pending_bytes(((struct cluster *) user)->mesh, to);
+}
+
+static void drop_link(void *user, uint64_t id) {
+    mesh_drop(((struct cluster *) user)->mesh, id);
+}
+
+static eg_err open_remote(struct cluster *c) {
+    struct remote_opts o = {.alloc = c->o.alloc,
+                            .env = c->o.env,
+                            .runtime = c->o.runtime,
+                            .scheduler = CLUSTER_SCHEDULER,
+                            .self = &c->self,
+                            .send = send_actor,
+                            .pending_bytes = pending_bytes,
+                            .drop = drop_link,
+                            .user = c};
+
+    return remote_open(&c->remote, &o);
+}
+
 static void fill_self(struct cluster *c) {
     const struct cluster_opts *o = &c->o;
 
@@ -590,6 +621,8 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
     if (err == EG_OK)
         err = open_mesh(c, note);
     if (err == EG_OK)
+        err = open_remote(c);
+    if (err == EG_OK)
         err = start_tree(c);
     if (err != EG_OK) {
         cluster_close(c);
@@ -602,8 +635,10 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
 
 void cluster_close(struct cluster *c) {
     catalog_set_route(c->o.catalog, NULL);
+    if (c->remote != NULL)
+        remote_stop(c->remote); /* no actor sends to another node any more */
     if (c->mesh != NULL)
-        mesh_close(c->mesh); /* no event comes any more */
+        mesh_stop(c->mesh); /* no event comes any more */
     stop_tree(c);
     if (c->views != NULL)
         views_close(c->views);
@@ -613,11 +648,19 @@ void cluster_close(struct cluster *c) {
         schema_sync_close(c->schema);
     if (c->router != NULL)
         router_close(c->router);
+    if (c->remote != NULL)
+        remote_close(c->remote);
+    if (c->mesh != NULL)
+        mesh_close(c->mesh);
     if (c->view != NULL)
         view_unref(c->view);
     if (c->reader_open)
         reader_close(&c->reader);
     alloc_put(c->o.alloc, c, sizeof *c);
+}
+
+struct remote *cluster_remote(struct cluster *c) {
+    return c->remote;
 }
 
 const char *cluster_address(const struct cluster *c, uint32_t number) {

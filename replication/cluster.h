@@ -19,6 +19,7 @@
 #include "tables/catalog.h"
 
 struct cluster;
+struct remote;
 struct disc;
 
 enum { CLUSTER_SCHEDULER = 0 };
@@ -49,6 +50,7 @@ EG_MUST_USE eg_err cluster_open(struct cluster **out, const struct cluster_opts 
 /* Tell the others that it goes down (not away), end all links.  Blocks.  Nobody asks any more. */
 void cluster_close(struct cluster *c);
 
+struct remote *cluster_remote(struct cluster *c);
 const char *cluster_address(const struct cluster *c, uint32_t number); /* as bound; NULL: no more */
 
 /* What may be asked of the cluster's actor by a MESSAGE_CALL. */

@@ -3,6 +3,7 @@
 #define REPLICATION_CLUSTER_PRIVATE_H
 
 #include "replication/cluster.h"
+#include "replication/remote.h"
 #include "replication/router.h"
 #include "replication/schema_sync.h"
 #include "replication/swim.h"
@@ -17,6 +18,7 @@ struct cluster {
     struct views *views;
     struct schema_sync *schema;
     struct router *router;
+    struct remote *remote;
     const struct view *view; /* installed last */
     bool reach_changed;      /* links or members have, since the views were told */
     bool running;            /* inside cluster_run() */

@@ -276,10 +276,15 @@ static void leave_here(struct scheduler *s, void *arg) {
     mesh_step_done(m);
 }
 
+void mesh_stop(struct mesh *m) {
+    if (!m->closing)
+        do_step(m, close_here);
+}
+
 void mesh_close(struct mesh *m) {
     struct env *env = m->opts.env;
 
-    do_step(m, close_here);
+    mesh_stop(m);
     do_step(m, leave_here);
     env->ops->waiter_close(env, m->waiter);
     alloc_put(m->opts.alloc, m, sizeof *m);

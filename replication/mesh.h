@@ -76,7 +76,10 @@ struct mesh_opts {
 /* Listen and begin.  Blocks until the scheduler has bound the listeners: not for use on
  * one.  EG_BAD_REQUEST, EG_DENIED, EG_DISC with a note, as stream_listen(); EG_MEMORY. */
 EG_MUST_USE eg_err mesh_open(struct mesh **out, const struct mesh_opts *o, struct err_note *note);
-/* Close every link, no event comes any more.  Blocks likewise. */
+/* Close every link and listener: no event comes any more, and mesh_send() says EG_NO_REPLICA.
+ * Blocks likewise. */
+void mesh_stop(struct mesh *m);
+/* And free it: nobody calls it any more. */
 void mesh_close(struct mesh *m);
 
 const struct node_info *mesh_self(const struct mesh *m); /* with the address that others dial */

@@ -133,7 +133,8 @@ EG_API void eg_demonitor(eg_actor *self, eg_ref monitor);
 /* ---- sending ------------------------------------------------------------------ */
 
 /* `self` may be NULL outside of actors; then `node` says where, else it may be NULL.
- * EG_NOPROC: nobody has that pid.  EG_BUSY: its mailbox is full.  EG_TOO_LARGE. */
+ * EG_NOPROC: nobody has that pid.  EG_BUSY: its mailbox is full, or the link to its node.
+ * EG_NO_REPLICA: its node is not linked, or has been started again.  EG_TOO_LARGE. */
 EG_API eg_err eg_send(eg_node *node, eg_actor *self, eg_pid to, uint32_t tag, const void *data,
                       size_t size_bytes);
 EG_API eg_err eg_cast(eg_node *node, eg_actor *self, eg_pid to, uint32_t tag, const void *data,
@@ -157,9 +158,10 @@ typedef void (*eg_done_fn)(eg_actor *self, void *state, void *context, eg_err ou
                            const void *data, size_t size_bytes);
 
 /* Ask a server from an actor: returns at once, `done` is called once in a later turn.
- * Its outcome is what the server said; EG_NOPROC: it ended first; EG_TIMEOUT: it may
- * still be handled, and a late answer is dropped.
- * An error: `done` is never called.  EG_NOPROC, EG_BUSY, EG_MEMORY, EG_TOO_LARGE. */
+ * Its outcome is what the server said; EG_NOPROC: it ended first; EG_IN_DOUBT: its node was
+ * lost; EG_TIMEOUT: it may still be handled, and a late answer is dropped.
+ * An error: `done` is never called.  EG_NOPROC, EG_BUSY, EG_NO_REPLICA, EG_MEMORY,
+ * EG_TOO_LARGE. */
 EG_API eg_err eg_call(eg_actor *self, eg_pid to, uint32_t tag, const void *data, size_t size_bytes,
                       uint64_t timeout_ms, eg_done_fn done, void *context);
 
@@ -181,9 +183,30 @@ EG_API eg_pid eg_whereis(eg_node *node, const char *name); /* EG_PID_NONE: nobod
 
 EG_API eg_err eg_subscribe_topic(eg_actor *self, const char *topic);
 EG_API eg_err eg_unsubscribe_topic(eg_actor *self, const char *topic);
-/* An INFO to each subscriber; *reached (may be NULL) is how many. */
+/* An INFO to each subscriber on this node and all linked ones; *reached (may be NULL) is to how
+ * many of this node. */
 EG_API eg_err eg_publish(eg_node *node, eg_actor *self, const char *topic, uint32_t tag,
                          const void *data, size_t size_bytes, uint32_t *reached);
+
+/* ---- other nodes ------------------------------------------------------------------ */
+
+/* Pids of other nodes come with messages, and are like those of this node: send to them, call,
+ * link and monitor them.  A lost node is an EXIT and a DOWN with EG_EXIT_NOCONNECTION.  A pid
+ * means something only on the node that it came to: inside the data of a message, send a name and
+ * the name of its node. */
+
+/* The pid that stands for a name on a node: for whoever has it when a message arrives there.  It
+ * can be sent to, called and monitored, not linked.  Neither needs to be there now.
+ * EG_BAD_REQUEST: empty or too long.  EG_BUSY: more than 4,096 different ones.  EG_NO_REPLICA:
+ * this node has no part in a cluster.  EG_MEMORY. */
+EG_API eg_err eg_named(eg_node *node, const char *on_node, const char *name, eg_pid *out);
+
+/* The other nodes that are linked now: up to `room` of their names; *count is how many there are.
+ */
+EG_API eg_err eg_nodes(eg_node *node, char (*out)[EG_NAME_BYTES], size_t room, size_t *count);
+
+/* The node that an actor is on; "" where it is of a start that has ended. */
+EG_API eg_err eg_node_of(eg_node *node, eg_pid pid, char out[EG_NAME_BYTES]);
 
 /* ---- supervisors ------------------------------------------------------------------- */
 
