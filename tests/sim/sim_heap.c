@@ -3,6 +3,18 @@
 
 #include <string.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HEAP_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(HEAP_ASAN)
+#include <sanitizer/asan_interface.h>
+#define UNHIDE(ptr, size) ASAN_UNPOISON_MEMORY_REGION(ptr, size)
+#else
+#define UNHIDE(ptr, size) ((void) (ptr), (void) (size))
+#endif
+
 enum {
     MARK = 0x5aa55aa5,
     PAINT_BYTES = 4096, /* of a block's beginning: nobody may count on zeroes, or read late */
@@ -92,6 +104,7 @@ static void *heap_map(struct alloc *a, size_t size_bytes) {
 static void region_free(struct sim_heap *h, struct region *r) {
     h->live--;
     list_remove(&r->node);
+    UNHIDE(r->at, r->size_bytes); /* what slabs of a crashed node had hidden of it */
     alloc_unmap(alloc_system(), r->at, r->size_bytes);
     alloc_put(alloc_system(), r, sizeof *r);
 }
