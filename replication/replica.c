@@ -310,8 +310,9 @@ static void plan_table(struct replicas *r, struct table *t) {
         node[i].eligible |= schema->storage == STORAGE_RAM;
     for (o.shard = 0; o.shard < o.shards; o.shard++) {
         struct shard *s = table_shard(t, o.shard);
-        struct feed_order so = {
-            .table = schema->id, .never_met = !origins_met(r->world.origins), .acks_one = false};
+        struct feed_order so = {.table = schema->id,
+                                .never_met = !origins_met(r->world.origins),
+                                .acks_one = schema->acks_one};
 
         replica_plan_make(&so.plan, &o);
         so.was_full = so.plan.master != 0 && was_full(&so.plan, r, s);

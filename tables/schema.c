@@ -101,6 +101,15 @@ static eg_err take_copies(struct schema *s, struct value v, struct err_note *not
     return EG_OK;
 }
 
+static eg_err take_acks(struct schema *s, struct value v, struct err_note *note) {
+    uint64_t n;
+
+    s->acks_one = value_is_integer(v) && value_get_u64(v, &n) && n == 1;
+    if (s->acks_one || value_is_string(v, "all"))
+        return EG_OK;
+    return bad_option(note, "acks", "\"all\" or 1");
+}
+
 static eg_err take_shards(struct schema *s, struct value v, struct err_note *note) {
     uint64_t n;
     if (!value_get_u64(v, &n) || n < 1 || n > SCHEMA_SHARDS_MAX)
@@ -224,7 +233,7 @@ static const struct option options_known[] = {
     {"merge", take_merge}, {"majority", take_majority},   {"durability", take_durability},
     {"ttl", take_ttl},     {"cache", take_cache},         {"max_bytes", take_max_bytes},
     {"id", take_id},       {"seed", take_seed},           {"version", take_version},
-    {"table", take_table}, {"index_ids", take_index_ids},
+    {"table", take_table}, {"index_ids", take_index_ids}, {"acks", take_acks},
 };
 
 static eg_err refuse_unknown(struct value options, struct err_note *note) {
@@ -293,6 +302,12 @@ eg_err schema_check(const struct schema *s, struct err_note *note) {
     return EG_OK;
 }
 
+static uint32_t default_shards(const struct schema *s) {
+    if (s->copies != SCHEMA_COPIES_ALL)
+        return SCHEMA_SHARDS_PLACED;
+    return s->type == TABLE_ORDERED_SET ? SCHEMA_SHARDS_ORDERED : SCHEMA_SHARDS_HASHED;
+}
+
 eg_err schema_parse(struct schema *s, struct alloc *a, const char *name, size_t name_bytes,
                     struct value options, struct err_note *note) {
     eg_err err;
@@ -307,7 +322,7 @@ eg_err schema_parse(struct schema *s, struct alloc *a, const char *name, size_t 
     if (err == EG_OK)
         err = take_options(s, options, note);
     if (s->shards == 0)
-        s->shards = s->type == TABLE_ORDERED_SET ? SCHEMA_SHARDS_ORDERED : SCHEMA_SHARDS_HASHED;
+        s->shards = default_shards(s);
     if (err == EG_OK)
         err = schema_check(s, note);
     if (err != EG_OK)
@@ -362,6 +377,11 @@ void schema_put_options(const struct schema *s, struct value_writer *w) {
         value_put_text(w, "all");
     else
         value_put_u64(w, s->copies);
+    value_put_text(w, "acks");
+    if (s->acks_one)
+        value_put_u64(w, 1);
+    else
+        value_put_text(w, "all");
     value_put_text(w, "shards");
     value_put_u64(w, s->shards);
     value_put_text(w, "merge");

@@ -35,8 +35,9 @@ enum {
     SCHEMA_ATTRIBUTES_MAX = 256,
     SCHEMA_INDEXES_MAX = 16,
     SCHEMA_SHARDS_MAX = 256,
-    SCHEMA_SHARDS_HASHED = 16, /* default: writers of other keys rarely meet       */
-    SCHEMA_SHARDS_ORDERED = 1, /* default: order is then one tree's, without merge */
+    SCHEMA_SHARDS_HASHED = 16,  /* default: writers of other keys rarely meet       */
+    SCHEMA_SHARDS_PLACED = 256, /* default where copies are a number: each has its own nodes */
+    SCHEMA_SHARDS_ORDERED = 1,  /* default: order is then one tree's, without merge */
     SCHEMA_COPIES_ALL = 0,
 };
 
@@ -57,6 +58,7 @@ struct schema {
     enum table_merge merge;
     bool majority;
     bool cache;
+    bool acks_one;   /* a write is answered when one copy has it, not all */
     uint32_t copies; /* SCHEMA_COPIES_ALL or a number */
     uint32_t shards;
     uint64_t ttl_ms;    /* 0: records live for ever   */
@@ -82,7 +84,7 @@ void schema_fini(struct schema *s);
 EG_MUST_USE eg_err schema_encode(const struct schema *s, struct buffer *out);
 
 /* Its SCHEMA_OPTIONS options as pairs of a map whose header the caller has put. */
-enum { SCHEMA_OPTIONS = 12 };
+enum { SCHEMA_OPTIONS = 13 };
 void schema_put_options(const struct schema *s, struct value_writer *w);
 
 /* Seconds as users give a ttl, in milliseconds; false: not above 0, or past a century. */

@@ -118,7 +118,7 @@ class Methods(ClusterTest):
     def test_options_of_a_table(self):
         for options in ({"type": "heap"}, {"type": 1}, {"storage": "tape"}, {"attributes": []}, {"attributes": "k"}, {"attributes": [1]},
                         {"attributes": ["a", "a"]}, {"attributes": [""]}, {"index": ["nope"]}, {"index": "value"}, {"index": ["value", "value"]},
-                        {"copies": 0}, {"copies": "some"}, {"copies": -1}, {"shards": 0}, {"shards": 100000}, {"merge": "x"}, {"majority": 1},
+                        {"copies": 0}, {"copies": "some"}, {"copies": -1}, {"acks": 2}, {"acks": "some"}, {"shards": 0}, {"shards": 100000}, {"merge": "x"}, {"majority": 1},
                         {"durability": "x"}, {"ttl": 0}, {"ttl": -1}, {"ttl": "x"}, {"cache": 1}, {"cache": True}, {"max_bytes": 0},
                         {"max_bytes": -5}, {"max_bytes": "1MB"}, {"nonsense": 1}, {5: 1}, 5, "set", ["set"]):
             with self.subTest(options):
@@ -127,11 +127,11 @@ class Methods(ClusterTest):
             self.refused("bad_request", "create_table", name)
         self.assertEqual(self.call("tables"), [])
         self.assertTrue(self.call("create_table", "t", {
-            "type": "ordered_set", "storage": "disc", "attributes": ["id", "name", "age"], "index": ["name"], "copies": 2, "shards": 3,
+            "type": "ordered_set", "storage": "disc", "attributes": ["id", "name", "age"], "index": ["name"], "copies": 2, "acks": 1, "shards": 3,
             "merge": "lww", "majority": False, "durability": "sync", "ttl": 1000, "cache": False}))
         info = self.call("table_info", "t")
         for name, value in {"name": "t", "type": "ordered_set", "storage": "disc", "attributes": ["id", "name", "age"], "index": ["name"],
-                            "copies": 2, "shards": 3, "durability": "sync", "ttl": 1000, "size": 0, "local_size": 0}.items():
+                            "copies": 2, "acks": 1, "shards": 3, "durability": "sync", "ttl": 1000, "size": 0, "local_size": 0}.items():
             self.assertEqual(info[name], value)
         self.assertGreaterEqual(info["memory"], 0)
         self.refused("exists", "create_table", "t")

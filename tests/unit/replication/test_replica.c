@@ -178,6 +178,7 @@ static void start_client(struct node *n) {
 }
 
 static void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed) {
+    bool sync = strcmp(storage, "sync") == 0, one = strcmp(storage, "one") == 0;
     uint8_t bytes[128];
     struct value_writer w = value_writer_init(bytes, sizeof bytes);
 
@@ -185,11 +186,19 @@ static void open_net(uint32_t count, uint32_t copies, const char *storage, uint6
     net.count = count;
     net.seed = seed;
     net.rng = rng_of(seed);
-    value_put_map(&w, copies == 0 ? 2 : 3);
+    value_put_map(&w, 2u + (copies != 0) + sync + one);
     value_put_text(&w, "shards");
     value_put_u64(&w, SHARDS);
     value_put_text(&w, "storage");
-    value_put_text(&w, storage);
+    value_put_text(&w, sync ? "disc" : one ? "ram" : storage);
+    if (sync) {
+        value_put_text(&w, "durability");
+        value_put_text(&w, "sync");
+    }
+    if (one) {
+        value_put_text(&w, "acks");
+        value_put_u64(&w, 1);
+    }
     if (copies != 0) {
         value_put_text(&w, "copies");
         value_put_u64(&w, copies);
@@ -425,6 +434,42 @@ Test(replica, a_write_is_answered_when_all_copies_have_it) {
             reader_exit(&net.node[i].w.reader);
         }
     }
+    equal_copies(7, 100);
+    close_net();
+}
+
+/* No copy has moved a byte when it is answered; all have it soon. */
+Test(replica, with_acks_one_nobody_is_waited_for) {
+    open_net(3, 0, "one", 8);
+    install(7, 7);
+    settle(7);
+    for (uint64_t k = 0; k < 20; k++) {
+        AGREE(ask(&net.node[0], SHARD_WRITE, k, k));
+        for (uint32_t i = 0; i < 3; i++)
+            stepper_run(net.node[i].w.st);
+        AGREE(net.acked[k]);
+    }
+    run_ms(20);
+    equal_copies(7, 20);
+    close_net();
+}
+
+/* Each copy's disc has it before it is answered. */
+Test(replica, a_sync_table_waits_for_all_discs) {
+    open_net(3, 0, "sync", 9);
+    install(7, 7);
+    settle(7);
+    for (uint32_t i = 0; i < 3; i++) {
+        net.node[i].w.pump.still = true;
+        AGREE(ask(&net.node[0], SHARD_WRITE, i, i));
+        run_ms(50);
+        AGREE(!net.acked[i]);
+        net.node[i].w.pump.still = false;
+        disc_pump_go_on(&net.node[i].w.pump);
+        run_ms(50);
+        AGREE(net.acked[i]);
+    }
+    fill(&net.node[0], 10, 100);
     equal_copies(7, 100);
     close_net();
 }
