@@ -31,8 +31,7 @@ EG_PREFETCHES static inline void record_batch_ahead(const struct record_batch *b
 
     if (b->ahead == NULL)
         return;
-    next = (const char *) b->ahead[i];
-    EG_PREFETCH(next);
+    next = (const char *) b->ahead[i]; /* whose first line was asked for where it was found */
     EG_PREFETCH(next + b->reach_bytes);
     if (b->reach_bytes > EG_CACHE_LINE)
         EG_PREFETCH(next + EG_CACHE_LINE);

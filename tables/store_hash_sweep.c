@@ -1,7 +1,11 @@
 /* store_hash_sweep.c -- going through a whole hash store, as fast as memory answers.
  *
  *     buckets  | .. | asked for  | gathered into the next part | looked at | ..
- *     records               asked for, one by one, while those of this part are looked at
+ *     records               asked for, as each is found    | looked at
+ *
+ * A core has a dozen lines under way at a time, so asking is spread over all that is done: a
+ * record's first line when its bucket is read, the others while those of the part before it are
+ * looked at (record_batch.h).
  *
  * A bucket's records are taken in any order and without a look at their keys, where nothing
  * can be missed or come twice: nobody splits or merges it, it begins where the last
@@ -64,6 +68,7 @@ static bool gather_quickly(struct store_hash *s, struct sweep_part *p, uint64_t 
             uint64_t slot = word_get(&g.words[i]);
             uint64_t there = slot_record(slot) != NULL;
             tags_add(&tags, slot, there);
+            EG_PREFETCH(there ? (const void *) slot_record(slot) : b->bucket); /* never at 0 */
             out[count] = slot_record(slot);
             count += (uint32_t) there;
         }
@@ -126,7 +131,7 @@ static void gather(struct store_sweep *sweep, struct sweep_part *p, const struct
     for (uint32_t i = p->count; i < now->count; i++)
         p->record[i] = now->record[i]; /* so that there is something to ask for */
     for (uint32_t i = now->count; i < p->count; i++)
-        record_prefetch(p->record[i]); /* nobody else asks for these in time */
+        record_prefetch(p->record[i]); /* nobody else asks for all of these in time */
     if (!p->last)
         expect_buckets(sweep);
 }
