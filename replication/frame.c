@@ -1,37 +1,58 @@
 /* frame.c -- frames of a link, written and read. */
 #include "replication/frame.h"
 
-#include <string.h>
+#include <xxhash.h>
 
-enum { FRAME_FIELDS = 4 };
+enum { FRAME_FIELDS = 5, NIL = 0xc0 };
 
-static void put_be64(uint8_t *out, uint64_t n) {
-    for (int i = 0; i < 8; i++)
-        out[i] = (uint8_t) (n >> (56 - 8 * i));
+static void put_be(uint8_t *out, uint64_t n, int bytes) {
+    for (int i = 0; i < bytes; i++)
+        out[i] = (uint8_t) (n >> (8 * (bytes - 1 - i)));
 }
 
-void frame_put_header(uint8_t out[FRAME_HEADER_BYTES], enum mesh_channel channel,
-                      uint64_t sequence) {
+uint64_t frame_payload_hash(struct value payload) {
+    return XXH3_64bits(payload.at, payload.size_bytes);
+}
+
+static uint32_t check_of(enum mesh_channel channel, uint64_t sequence, uint64_t acknowledged,
+                         uint64_t payload_hash) {
+    const uint64_t all[] = {(uint64_t) channel, sequence, acknowledged, payload_hash};
+
+    return (uint32_t) XXH3_64bits(all, sizeof all);
+}
+
+static void put_check(uint8_t *out, uint32_t check) {
+    out[0] = 0xce; /* uint 32 */
+    put_be(out + 1, check, 4);
+}
+
+void frame_put_header(uint8_t out[FRAME_HEADER_BYTES], enum mesh_channel channel, uint64_t sequence,
+                      uint64_t payload_hash) {
     out[0] = 0x90 | FRAME_FIELDS;
     out[1] = (uint8_t) channel;
     out[2] = 0xcf; /* uint 64 */
-    put_be64(out + 3, sequence);
+    put_be(out + 3, sequence, 8);
     out[11] = 0;
+    put_check(out + 12, check_of(channel, sequence, 0, payload_hash));
 }
 
 void frame_put_acknowledge(uint8_t out[FRAME_ACKNOWLEDGE_BYTES], uint64_t acknowledged) {
+    static const uint8_t nil = NIL;
+
     out[0] = 0x90 | FRAME_FIELDS;
     out[1] = MESH_NOW;
     out[2] = 0;
     out[3] = 0xcf;
-    put_be64(out + 4, acknowledged);
-    out[12] = 0xc0; /* nil */
+    put_be(out + 4, acknowledged, 8);
+    put_check(out + 12,
+              check_of(MESH_NOW, 0, acknowledged, frame_payload_hash((struct value){&nil, 1})));
+    out[17] = NIL;
 }
 
-eg_err frame_parse(struct value v, struct frame *out) {
+eg_err frame_read(struct value v, struct frame *out, uint32_t *check) {
     struct value_iter it;
-    struct value channel, sequence, acknowledged;
-    uint64_t n;
+    struct value channel, sequence, acknowledged, said;
+    uint64_t n, sum;
 
     if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != FRAME_FIELDS)
         return EG_BAD_REQUEST;
@@ -39,14 +60,29 @@ eg_err frame_parse(struct value v, struct frame *out) {
     value_iter_next(&it, &channel);
     value_iter_next(&it, &sequence);
     value_iter_next(&it, &acknowledged);
+    value_iter_next(&it, &said);
     if (!value_get_u64(channel, &n) || n >= MESH_CHANNEL_COUNT ||
         !value_get_u64(sequence, &out->sequence) ||
-        !value_get_u64(acknowledged, &out->acknowledged) || (n == MESH_NOW) != (out->sequence == 0))
+        !value_get_u64(acknowledged, &out->acknowledged) || !value_get_u64(said, &sum) ||
+        sum > UINT32_MAX || (n == MESH_NOW) != (out->sequence == 0))
         return EG_BAD_REQUEST;
     out->channel = (enum mesh_channel) n;
+    *check = (uint32_t) sum;
     /* What is left of the frame: no need to walk through it. */
     out->payload = (struct value){it.at, v.size_bytes - (uint32_t) (it.at - v.at)};
     return EG_OK;
+}
+
+eg_err frame_parse(struct value v, struct frame *out) {
+    uint32_t check;
+    eg_err err = frame_read(v, out, &check);
+
+    if (err != EG_OK)
+        return err;
+    return check == check_of(out->channel, out->sequence, out->acknowledged,
+                             frame_payload_hash(out->payload))
+               ? EG_OK
+               : EG_BAD_REQUEST;
 }
 
 void frame_splitter_init(struct frame_splitter *s, size_t max_bytes) {

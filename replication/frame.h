@@ -1,9 +1,11 @@
 /* frame.h -- what nodes say on a link, one MessagePack array each:
  *
- *     [channel, sequence, acknowledged, payload]
+ *     [channel, sequence, acknowledged, check, payload]
  *
  * sequence      1, 2, 3 ... over all channels of a session; 0: not kept, goes now or never
  * acknowledged  all up to it has been handled; 0: nothing new is said
+ * check         a hash of all the rest.  TCP's own sum lets one bad segment in 65536 pass, and a
+ *               payload that has changed would still be a payload: an incarnation, a clock
  *
  * A frame that only acknowledges is on MESH_NOW and has no payload (nil).  The header that we
  * write has one size, so it can be filled in when the payload is there already.
@@ -16,8 +18,8 @@
 #include "replication/mesh.h"
 
 enum {
-    FRAME_HEADER_BYTES = 12,
-    FRAME_ACKNOWLEDGE_BYTES = 13,
+    FRAME_HEADER_BYTES = 17,
+    FRAME_ACKNOWLEDGE_BYTES = 18,
 };
 
 struct frame {
@@ -27,12 +29,16 @@ struct frame {
     struct value payload;
 };
 
-void frame_put_header(uint8_t out[FRAME_HEADER_BYTES], enum mesh_channel channel,
-                      uint64_t sequence);
+/* What of the payload goes into the check; takes a while where it is long. */
+uint64_t frame_payload_hash(struct value payload);
+void frame_put_header(uint8_t out[FRAME_HEADER_BYTES], enum mesh_channel channel, uint64_t sequence,
+                      uint64_t payload_hash);
 void frame_put_acknowledge(uint8_t out[FRAME_ACKNOWLEDGE_BYTES], uint64_t acknowledged);
 
-/* A whole scanned value as a frame.  EG_BAD_REQUEST: it is none. */
+/* A whole scanned value as a frame.  EG_BAD_REQUEST: it is none, or not as it was sent. */
 EG_MUST_USE eg_err frame_parse(struct value v, struct frame *out);
+/* The same without the check: `check` is what it says. */
+EG_MUST_USE eg_err frame_read(struct value v, struct frame *out, uint32_t *check);
 
 /* Cuts a stream of bytes into arrays, looking at each byte once. */
 struct frame_splitter {

@@ -199,13 +199,14 @@ static eg_err may_push(const struct link *l, uint64_t id, size_t frame_bytes) {
 }
 
 static void put_frame(uint8_t *at, enum mesh_channel channel, uint64_t sequence,
-                      struct value payload) {
-    frame_put_header(at, channel, sequence);
+                      struct value payload, uint64_t hash) {
+    frame_put_header(at, channel, sequence, hash);
     memcpy(at + FRAME_HEADER_BYTES, payload.at, payload.size_bytes);
 }
 
 static eg_err push_now(struct link *l, uint64_t id, struct value payload) {
     size_t frame_bytes = FRAME_HEADER_BYTES + payload.size_bytes;
+    uint64_t hash = frame_payload_hash(payload);
     uint8_t *room = NULL;
     eg_err err = EG_NO_REPLICA;
 
@@ -215,7 +216,7 @@ static eg_err push_now(struct link *l, uint64_t id, struct value payload) {
         room = buffer_room(&l->now, frame_bytes);
     }
     if (room != NULL) {
-        put_frame(room, MESH_NOW, 0, payload);
+        put_frame(room, MESH_NOW, 0, payload, hash);
         l->now.size_bytes += frame_bytes;
         err = EG_OK;
     }
@@ -227,17 +228,18 @@ static eg_err push_now(struct link *l, uint64_t id, struct value payload) {
 static eg_err push_long(struct link *l, uint64_t id, enum mesh_channel channel,
                         struct value payload) {
     size_t frame_bytes = FRAME_HEADER_BYTES + payload.size_bytes;
+    uint64_t hash = frame_payload_hash(payload);
     struct link_chunk *c = chunk_new(l, frame_bytes);
     eg_err err;
 
     if (c == NULL)
         return EG_MEMORY;
-    put_frame(c->at, channel, 0, payload);
+    put_frame(c->at, channel, 0, payload, hash);
     lock(l);
     err = may_push(l, id, frame_bytes);
     if (err == EG_OK) {
         c->last_sequence = l->next_sequence++;
-        frame_put_header(c->at, channel, c->last_sequence);
+        frame_put_header(c->at, channel, c->last_sequence, hash);
         add_chunk(l, c);
         grown(l, c, frame_bytes);
         link_check(l);
@@ -255,6 +257,7 @@ static bool has_room(const struct link_chunk *c, size_t frame_bytes) {
 static eg_err push_short(struct link *l, uint64_t id, enum mesh_channel channel,
                          struct value payload) {
     size_t frame_bytes = FRAME_HEADER_BYTES + payload.size_bytes;
+    uint64_t hash = frame_payload_hash(payload);
     struct link_chunk *spare = NULL, *c;
     eg_err err;
 
@@ -276,7 +279,7 @@ static eg_err push_short(struct link *l, uint64_t id, enum mesh_channel channel,
         }
         c = l->newest;
         c->last_sequence = l->next_sequence++;
-        put_frame(c->at + c->size_bytes, channel, c->last_sequence, payload);
+        put_frame(c->at + c->size_bytes, channel, c->last_sequence, payload, hash);
         grown(l, c, frame_bytes);
         link_check(l);
     }

@@ -5,7 +5,7 @@
  *
  * Two nodes have one link, whoever dialled first (where both did, that of the smaller id
  * stays).  Nothing is read before both have proved that they know the cookie.  A frame is
- * a MessagePack array [channel, sequence, acknowledged, payload]; payloads of a channel come
+ * a MessagePack array [channel, sequence, acknowledged, check, payload]; payloads of a channel come
  * in the order they were sent, and each exactly once, between an on_up() and the on_down()
  * that ends it: what a broken connection has swallowed is sent again over the next one as
  * long as both sides are the same incarnation and the window still has it, else the link
