@@ -40,6 +40,8 @@ static const struct command commands[] = {
     {"verify", "FILE", "whether a backup is whole, and what it has", command_verify},
     {"import-mnesia", "FILE [TABLE ...]", "tables from what mnesia:backup/1 wrote",
      command_import_mnesia},
+    {"cluster", "[join|leave|remove|plan]", "who is in the cluster; who comes, who goes",
+     command_cluster},
     {"top", "", "counters and how fast they move", command_top},
     {"processes", "", "the node's actors", command_processes},
     {"call", "METHOD [JSON ...]", "any method of the wire protocol", command_call},

@@ -7,6 +7,7 @@
  *     shell_alter.c    alter
  *     shell_watch.c    top processes
  *     shell_events.c   watch
+ *     shell_cluster.c  cluster
  *     shell_query.c    query explain
  *     shell_import.c   import, from rows.c           shell_export.c   export
  *     shell_backup.c   backup restore verify       loader.c         records by the thousand
@@ -150,6 +151,7 @@ int command_backup(struct shell *s, struct args *a);
 int command_restore(struct shell *s, struct args *a);
 int command_verify(struct shell *s, struct args *a);
 int command_import_mnesia(struct shell *s, struct args *a);
+int command_cluster(struct shell *s, struct args *a);
 int command_top(struct shell *s, struct args *a);
 int command_processes(struct shell *s, struct args *a);
 

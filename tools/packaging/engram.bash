@@ -3,7 +3,7 @@
 _engram() {
     local word=$2 previous=$3 command='' i
     local options='--connect --user --output --timeout --version --help'
-    local commands='status tables info create alter drop read write delete select query explain import export watch backup restore verify import-mnesia top processes call help'
+    local commands='status tables info create alter drop read write delete select query explain import export watch backup restore verify import-mnesia cluster top processes call help'
     local -a connect=()
 
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -41,6 +41,7 @@ _engram() {
             mapfile -t COMPREPLY < <(compgen -W 'ram disc disc_only' -- "$word")
         fi
         ;;
+    cluster) mapfile -t COMPREPLY < <(compgen -W 'status join leave remove plan --add --remove --weight' -- "$word") ;;
     create)
         mapfile -t COMPREPLY < <(compgen -W '--type --storage --attributes --index --durability
             --shards --ttl --cache --max-bytes' -- "$word")
