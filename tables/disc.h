@@ -271,7 +271,12 @@ static inline void disc_close(struct disc *d) {
 }
 
 /* Rows of the meta table begin with what they are; the rest is a name, of an origin its slot. */
-enum { DISC_META_SCHEMA = 's', DISC_META_NODE = 'n', DISC_META_ORIGIN = 'o' };
+enum {
+    DISC_META_SCHEMA = 's',
+    DISC_META_NODE = 'n',
+    DISC_META_ORIGIN = 'o',
+    DISC_META_CLUSTER = 'c',
+};
 
 /* The meta row of a table's schema.  EG_TOO_LARGE: no such name can be. */
 EG_MUST_USE eg_err disc_schema_key(char *buffer, size_t size_bytes, const char *name,
