@@ -403,6 +403,25 @@ static eg_err loopback_check(const char *key, const char *address, const char *w
                     key, address, without);
 }
 
+/* Nobody can dial a wildcard. */
+static eg_err advertise_check(const struct config *c, struct err_note *note) {
+    static const char *const wildcard[] = {"0.0.0.0", "::", "*"};
+
+    for (uint32_t i = 0; c->advertise[0] == '\0' && i < c->peer_listen.count; i++) {
+        struct address a;
+        if (address_parse(c->peer_listen.item[i], &a, NULL) != EG_OK || a.local)
+            continue;
+        for (size_t j = 0; j < EG_COUNTOF(wildcard); j++) {
+            if (strcmp(a.host, wildcard[j]) == 0)
+                return err_note(note, EG_BAD_REQUEST,
+                                "peer-listen: %s is no address that other nodes could dial; say "
+                                "which with advertise",
+                                c->peer_listen.item[i]);
+        }
+    }
+    return EG_OK;
+}
+
 eg_err config_check(const struct config *c, struct err_note *note) {
     eg_err err = EG_OK;
 
@@ -414,6 +433,8 @@ eg_err config_check(const struct config *c, struct err_note *note) {
         err = loopback_check("listen", c->listen.item[i], "users and passwords", note);
     for (uint32_t i = 0; err == EG_OK && c->cookie_file[0] == '\0' && i < c->peer_listen.count; i++)
         err = loopback_check("peer-listen", c->peer_listen.item[i], "a cookie-file", note);
+    if (err == EG_OK)
+        err = advertise_check(c, note);
     if (err == EG_OK && strcmp(c->http, "off") != 0)
         err = loopback_check("http", c->http, "users and passwords", note);
     if (err == EG_OK && c->max_frame_bytes > c->max_input_bytes)

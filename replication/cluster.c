@@ -21,13 +21,14 @@
 enum {
     CLUSTER_TICK_MS = 25, /* the machines' shortest interval is four times that   */
     CLUSTER_START_MS = 60 * 1000,
+    CLUSTER_DOWN_MS = 1000,
     CLUSTER_RESTARTS = 16,
     CLUSTER_RESTARTS_MS = 10 * 1000,
     STATUS_BYTES_MAX = 1 << 20,
 };
 
 /* Tags of its messages besides enum cluster_op. */
-enum { CLUSTER_TICK = 0x1000 };
+enum { CLUSTER_TICK = 0x1000, CLUSTER_DOWN };
 
 uint64_t cluster_now_ms(const struct cluster *c) {
     return env_now_ns(c->o.env) / 1000000;
@@ -48,8 +49,8 @@ static eg_pid pid_of(const struct cluster *c) {
 
 /* Linked, and as far as anybody knows there. */
 static bool is_reachable(const struct cluster *c, const struct swim_member *m) {
-    return m->info.id != c->self.id && (m->state == SWIM_UP || m->state == SWIM_SUSPECT) &&
-           mesh_is_up(c->mesh, m->info.id);
+    return m->info.id != c->self.id && m->linked && mesh_is_up(c->mesh, m->info.id) &&
+           (m->state == SWIM_UP || m->state == SWIM_SUSPECT || m->state == SWIM_LEAVING);
 }
 
 static void tell_reach(struct cluster *c) {
@@ -90,16 +91,20 @@ static void send_swim(void *user, uint64_t to, struct value payload) {
 static void member_changed(void *user, const struct swim_member *m, enum swim_state before) {
     struct cluster *c = user;
 
-    c->reach_changed = true;
-    if (m->info.id == c->self.id)
+    c->reach_changed = c->to_remember = true;
+    if (m->info.id == c->self.id) {
+        cluster_self_changed(c, m);
         return;
+    }
     if (m->state == SWIM_LEFT || m->state == SWIM_REMOVED)
         mesh_forget(c->mesh, m->info.id);
     else
         mesh_know(c->mesh, &m->info);
-    if (m->state != before)
-        env_log(c->o.env, ENV_LOG_INFO, "cluster", "%s at %s is %s", m->info.name, m->info.address,
-                swim_state_name(m->state));
+    if (m->state == before)
+        return;
+    cluster_tell_member(c, m);
+    env_log(c->o.env, ENV_LOG_INFO, "cluster", "%s at %s is %s", m->info.name, m->info.address,
+            swim_state_name(m->state));
 }
 
 static uint64_t draw(void *user) {
@@ -132,6 +137,9 @@ static void install(void *user, const struct view *v) {
         view_unref(c->view);
     view_ref(v);
     c->view = v;
+    c->memory.epoch = v->id.epoch;
+    cluster_remember(c);
+    cluster_tell_view(c, v);
     env_log(c->o.env, ENV_LOG_INFO, "cluster", "view %llx-%llx of %u",
             (unsigned long long) v->id.epoch, (unsigned long long) v->id.hash, v->count);
     schema_sync_view(c->schema, v);
@@ -227,8 +235,11 @@ static eg_err send_request(void *user, uint64_t to, struct value payload) {
 static eg_err may_link(void *user, const struct node_info *who, struct err_note *note) {
     struct cluster *c = user;
 
-    return c->open ? swim_may_link(c->swim, who, note)
-                   : err_note(note, EG_BUSY, "the node is only starting");
+    if (!c->open)
+        return err_note(note, EG_BUSY, "the node is only starting");
+    if (c->stale)
+        return err_note(note, EG_DENIED, "%s was removed from the cluster", c->self.name);
+    return swim_may_link(c->swim, who, note);
 }
 
 static void on_up(void *user, const struct node_info *who) {
@@ -281,24 +292,11 @@ static void on_payload(void *user, uint64_t from, enum mesh_channel channel, str
 }
 
 static void on_joined(void *user, const char *address, eg_err err, const char *text) {
-    struct cluster *c = user;
-
-    if (err != EG_OK)
-        env_log(c->o.env, ENV_LOG_WARN, "cluster", "join %s: %s", address,
-                text[0] != '\0' ? text : eg_err_text(err));
+    cluster_joined(user, address, err, text);
 }
 
 /* ---- the actor
  * ---------------------------------------------------------------------------------------- */
-
-static void answer_true(struct actor *self, const struct message *m, eg_err err, const char *text) {
-    static const uint8_t yes = 0xc3;
-
-    if (err == EG_OK)
-        actor_reply_bytes(self, m->from, m->ref, EG_OK, &yes, 1);
-    else
-        actor_reply_bytes(self, m->from, m->ref, err, text, strlen(text));
-}
 
 static void answer_status(struct cluster *c, struct actor *self, const struct message *m) {
     struct buffer out;
@@ -310,57 +308,23 @@ static void answer_status(struct cluster *c, struct actor *self, const struct me
     buffer_fini(&out);
 }
 
-static void join(struct cluster *c, struct actor *self, const struct message *m) {
-    char address[STREAM_ADDRESS_BYTES];
-
-    if (m->size_bytes >= sizeof address) {
-        answer_true(self, m, EG_BAD_REQUEST, "an address is at most 159 bytes");
-        return;
-    }
-    snprintf(address, sizeof address, "%.*s", (int) m->size_bytes, (const char *) m->payload);
-    if (strcmp(address, c->self.address) == 0) {
-        answer_true(self, m, EG_BAD_REQUEST, "that is this node's own address");
-        return;
-    }
-    mesh_join(c->mesh, address);
-    answer_true(self, m, EG_OK, "");
-}
-
-static void remove_member(struct cluster *c, struct actor *self, const struct message *m) {
-    char name[NODE_INFO_NAME_BYTES];
-    const struct swim_member *who = NULL;
-    eg_err err;
-
-    if (m->size_bytes < sizeof name) {
-        snprintf(name, sizeof name, "%.*s", (int) m->size_bytes, (const char *) m->payload);
-        who = swim_find(c->swim, node_id_of(name));
-    }
-    if (who == NULL || who->state == SWIM_REMOVED)
-        answer_true(self, m, EG_NOT_FOUND, "no member has that name");
-    else if (who->info.id == c->self.id)
-        answer_true(self, m, EG_BAD_REQUEST, "a node leaves; it does not remove itself");
-    else if (is_reachable(c, who))
-        answer_true(self, m, EG_BAD_REQUEST, "it is up: let it leave");
-    else {
-        err = swim_remove(c->swim, who->info.id, cluster_now_ms(c));
-        answer_true(self, m, err, "");
-    }
-}
-
 static void on_call(struct cluster *c, struct actor *self, const struct message *m) {
     switch (m->tag) {
     case CLUSTER_STATUS:
         answer_status(c, self, m);
         break;
     case CLUSTER_JOIN:
-        join(c, self, m);
+        cluster_join(c, m);
         break;
     case CLUSTER_LEAVE:
-        swim_say(c->swim, SWIM_LEFT, cluster_now_ms(c));
-        answer_true(self, m, EG_OK, "");
+        cluster_leave(c, m);
         break;
     case CLUSTER_REMOVE:
-        remove_member(c, self, m);
+        cluster_remove(c, m);
+        break;
+    case CLUSTER_DOWN:
+        swim_say(c->swim, SWIM_DOWN, cluster_now_ms(c));
+        cluster_answer(c, m->from, m->ref, EG_OK, "");
         break;
     default:
         schema_sync_ask(c->schema, m);
@@ -384,6 +348,7 @@ static void tick(struct cluster *c, struct actor *self) {
     uint64_t now_ms = cluster_now_ms(c);
 
     start_tick(self);
+    cluster_member_tick(c);
     if (now_ms - c->schema_ticked_ms < SCHEMA_SYNC_TICK_MS)
         return;
     c->schema_ticked_ms = now_ms;
@@ -446,7 +411,9 @@ static eg_err open_machines(struct cluster *c) {
     if (err == EG_OK)
         err = swim_open(&c->swim, c->o.alloc, &c->self, &swim, c);
     if (err == EG_OK)
-        err = views_open(&c->views, c->o.alloc, &c->self, 0, &views, c);
+        err = cluster_recall(c);
+    if (err == EG_OK)
+        err = views_open(&c->views, c->o.alloc, &c->self, c->memory.epoch, &views, c);
     if (err != EG_OK)
         return err;
     c->open = true;
@@ -537,6 +504,22 @@ static void stop_tree(struct cluster *c) {
     foreign_close(f);
 }
 
+/* So that the others need not find out. */
+static void say_down(struct cluster *c) {
+    struct message *m = message_new(c->o.runtime, MESSAGE_CALL, 0), *reply;
+    struct foreign *f;
+
+    if (m == NULL || foreign_open(&f, c->o.runtime) != EG_OK) {
+        if (m != NULL)
+            message_free(c->o.runtime, m);
+        return;
+    }
+    m->tag = CLUSTER_DOWN;
+    if (foreign_call(f, pid_of(c), m, CLUSTER_DOWN_MS, &reply) == EG_OK)
+        message_free(c->o.runtime, reply);
+    foreign_close(f);
+}
+
 static eg_err open_router(struct cluster *c) {
     struct router_opts o = {.alloc = c->o.alloc,
                             .env = c->o.env,
@@ -601,12 +584,25 @@ static void fill_self(struct cluster *c) {
     const struct cluster_opts *o = &c->o;
 
     c->self = (struct node_info){.id = node_id_of(o->name),
-                                 .incarnation = (uint64_t) env_wall_ms(o->env) << 16,
+                                 .incarnation = c->memory.incarnation,
                                  .weight = o->weight != 0 ? o->weight : NODE_WEIGHT_USUAL,
                                  .has_disc = o->disc != NULL};
     snprintf(c->self.name, sizeof c->self.name, "%s", o->name);
     if (o->advertise != NULL)
         snprintf(c->self.address, sizeof c->self.address, "%s", o->advertise);
+}
+
+/* A later start than any before, as far as the disc knows. */
+static eg_err load_memory(struct cluster *c, struct err_note *note) {
+    eg_err err = EG_OK;
+
+    buffer_init(&c->remembered, c->o.alloc, CLUSTER_MEMORY_BYTES_MAX);
+    if (c->o.disc != NULL)
+        err = cluster_memory_load(c->o.disc, &c->memory, &c->remembered, &c->members, note);
+    c->memory.incarnation = cluster_memory_next_start(&c->memory, env_wall_ms(c->o.env));
+    if (c->memory.born == 0)
+        c->memory.born = c->memory.incarnation;
+    return err;
 }
 
 eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct err_note *note) {
@@ -616,8 +612,10 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
     if (c == NULL)
         return EG_MEMORY;
     c->o = *o;
+    err = load_memory(c, note);
     fill_self(c);
-    err = open_router(c);
+    if (err == EG_OK)
+        err = open_router(c);
     if (err == EG_OK)
         err = open_mesh(c, note);
     if (err == EG_OK)
@@ -637,6 +635,8 @@ void cluster_close(struct cluster *c) {
     catalog_set_route(c->o.catalog, NULL);
     if (c->remote != NULL)
         remote_stop(c->remote); /* no actor sends to another node any more */
+    if (c->open)
+        say_down(c);
     if (c->mesh != NULL)
         mesh_stop(c->mesh); /* no event comes any more */
     stop_tree(c);
@@ -656,6 +656,7 @@ void cluster_close(struct cluster *c) {
         view_unref(c->view);
     if (c->reader_open)
         reader_close(&c->reader);
+    buffer_fini(&c->remembered);
     alloc_put(c->o.alloc, c, sizeof *c);
 }
 

@@ -3,12 +3,26 @@
 #define REPLICATION_CLUSTER_PRIVATE_H
 
 #include "replication/cluster.h"
+#include "replication/cluster_memory.h"
 #include "replication/remote.h"
 #include "replication/router.h"
 #include "replication/schema_sync.h"
 #include "replication/swim.h"
 #include "replication/view.h"
 #include "tables/reader.h"
+
+enum {
+    CLUSTER_JOINS_WAITING = 16, /* joins whose answer waits for the dial */
+    CLUSTER_VIEW_TEXT_BYTES = 40,
+};
+
+/* Somebody who waits for an answer. */
+struct cluster_asker {
+    eg_pid from;
+    eg_ref ref;
+    uint64_t due_ms;
+    char address[STREAM_ADDRESS_BYTES]; /* of a join */
+};
 
 struct cluster {
     struct cluster_opts o;
@@ -29,9 +43,43 @@ struct cluster {
     _Atomic uint64_t pid; /* of the actor of now, slot << 32 | generation */
     struct reader reader; /* of the mesh's turns, which run outside sections */
     bool reader_open;
+
+    struct cluster_memory memory; /* as the disc is to have it */
+    bool to_remember;             /* and does not */
+    struct buffer remembered;     /* what it had at the start: `members` points into it */
+    struct value members;
+
+    struct cluster_asker joins[CLUSTER_JOINS_WAITING];
+    uint32_t join_count;
+    struct cluster_asker leaver; /* from EG_PID_NONE: nobody asked */
+    uint64_t parting_ms;         /* when the others are to be forgotten; 0: never */
+    bool stale;                  /* removed since its data began: it links with nobody */
 };
 
 uint64_t cluster_now_ms(const struct cluster *c);
+
+/* In answer to a call, from anywhere on the cluster's scheduler.  EG_OK: `true`. */
+void cluster_answer(struct cluster *c, eg_pid to, eg_ref ref, eg_err err, const char *text);
+
+/* ---- who comes and goes (cluster_member.c) ------------------------------ */
+
+void cluster_join(struct cluster *c, const struct message *m);
+void cluster_joined(struct cluster *c, const char *address, eg_err err, const char *text);
+void cluster_leave(struct cluster *c, const struct message *m);
+void cluster_remove(struct cluster *c, const struct message *m);
+/* Something is known of ourselves that we did not say. */
+void cluster_self_changed(struct cluster *c, const struct swim_member *self);
+void cluster_member_tick(struct cluster *c);
+
+/* Members that were remembered are dialled; what is new is remembered. */
+EG_MUST_USE eg_err cluster_recall(struct cluster *c);
+void cluster_remember(struct cluster *c);
+
+/* ---- what is told (cluster_event.c) --------------------------------------- */
+
+void cluster_tell_member(struct cluster *c, const struct swim_member *m);
+void cluster_tell_view(struct cluster *c, const struct view *v);
+void cluster_view_text(struct view_id id, char text[CLUSTER_VIEW_TEXT_BYTES]);
 
 /* Append what cluster_status answers (cluster_status.c). */
 EG_MUST_USE eg_err cluster_put_status(const struct cluster *c, struct buffer *out);

@@ -1,9 +1,7 @@
 /* cluster_status.c -- what people and programs are told of the cluster. */
 #include "replication/cluster_private.h"
 
-#include <stdio.h>
-
-enum { VIEW_TEXT_BYTES = 40, STATUS_FIELDS = 4, MEMBER_FIELDS = 6 };
+enum { STATUS_FIELDS = 4, MEMBER_FIELDS = 9 };
 
 /* `up` are exactly the members of this node's view. */
 static const char *state_of(const struct cluster *c, const struct swim_member *m) {
@@ -30,10 +28,16 @@ static void put_member(const struct cluster *c, const struct swim_member *m,
     value_put_u64(w, m->info.weight);
     value_put_text(w, "since_ms");
     value_put_u64(w, cluster_now_ms(c) - m->since_ms);
+    value_put_text(w, "round_trip_ms");
+    value_put_u64(w, m->round_trip_ms);
+    value_put_text(w, "skew_ms"); /* of its clock to ours */
+    value_put_i64(w, m->skew_ms);
+    value_put_text(w, "skewed");
+    value_put_bool(w, m->skew_ms > SWIM_CLOCK_SKEW_MS || m->skew_ms < -SWIM_CLOCK_SKEW_MS);
 }
 
 static void put_status(const struct cluster *c, struct value_writer *w) {
-    char view[VIEW_TEXT_BYTES];
+    char view[CLUSTER_VIEW_TEXT_BYTES];
     uint32_t count = swim_count(c->swim);
 
     value_put_map(w, STATUS_FIELDS);
@@ -43,9 +47,7 @@ static void put_status(const struct cluster *c, struct value_writer *w) {
     if (views_now(c->views) == NULL) {
         value_put_nil(w);
     } else {
-        snprintf(view, sizeof view, "%llx-%016llx",
-                 (unsigned long long) views_now(c->views)->id.epoch,
-                 (unsigned long long) views_now(c->views)->id.hash);
+        cluster_view_text(views_now(c->views)->id, view);
         value_put_text(w, view);
     }
     value_put_text(w, "principal");

@@ -283,6 +283,8 @@ uint64_t swim_tick(struct swim *s, uint64_t now_ms, int64_t wall_ms) {
         put_off(s, now_ms - s->next_ms);
     s->now_ms = now_ms;
     s->wall_ms = wall_ms;
+    if (s->next_ms == 0)
+        swim_self(s)->m.since_ms = now_ms;
     if (is_due(s, &s->probe_ms, interval_ms(s)) && (e = target_next(s)) != NULL)
         probe_start(s, e);
     if (is_due(s, &s->exchange_ms, SWIM_EXCHANGE_MS) &&
@@ -479,6 +481,15 @@ void swim_say(struct swim *s, enum swim_state state, uint64_t now_ms) {
     s->now_ms = now_ms;
     swim_say_self(s, state);
     swim_tell_linked(s, swim_self(s));
+}
+
+void swim_forget_all(struct swim *s, uint64_t now_ms) {
+    s->now_ms = now_ms;
+    s->count = 1;
+    s->order[0] = 0;
+    s->round_at = s->round_count = s->told_at = 0;
+    memset(s->relay, 0, sizeof s->relay);
+    swim_say_self(s, SWIM_UP);
 }
 
 eg_err swim_remove(struct swim *s, uint64_t id, uint64_t now_ms) {

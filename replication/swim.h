@@ -96,6 +96,8 @@ void swim_unlinked(struct swim *s, uint64_t id, uint64_t now_ms);
  * while, so that nobody has to find out; UP: we are (here again).  Linked members hear it at
  * once. */
 void swim_say(struct swim *s, enum swim_state state, uint64_t now_ms);
+/* We are alone: everybody else is forgotten. */
+void swim_forget_all(struct swim *s, uint64_t now_ms);
 /* An administrator's word on somebody else: all its starts so far are removed.  EG_NOT_FOUND;
  * EG_BAD_REQUEST: it is ourselves. */
 EG_MUST_USE eg_err swim_remove(struct swim *s, uint64_t id, uint64_t now_ms);

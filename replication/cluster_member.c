@@ -1,0 +1,210 @@
+/* cluster_member.c -- who comes and goes by somebody's word, and what is remembered of it.
+ *
+ *     join    dials; the answer waits a while for what becomes of it, and the dialling goes on
+ *     leave   LEFT is said, and a moment later all others are forgotten: the node is alone
+ *     remove  of one that is not there; told to all; it hears of it when it comes back
+ *
+ * Whoever was removed while its disc kept data comes back with what others have deleted or
+ * forgotten since.  So it parts from them again, says why, and waits to be emptied. */
+#include "replication/cluster_private.h"
+
+#include "engine/actor.h"
+#include "engine/address.h"
+#include "engine/env.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    JOIN_ANSWER_MS = 3000,
+    PARTING_MS = 100, /* for the last word to be on its way */
+};
+
+static const char STALE[] = "this node was removed from the cluster; empty its data directory to "
+                            "bring it back as a new one";
+
+void cluster_answer(struct cluster *c, eg_pid to, eg_ref ref, eg_err err, const char *text) {
+    static const uint8_t yes = 0xc3;
+    struct message *m = err == EG_OK
+                            ? message_copy(c->o.runtime, MESSAGE_REPLY, &yes, 1)
+                            : message_copy(c->o.runtime, MESSAGE_REPLY, text, strlen(text));
+
+    if (m == NULL) /* it waits until its own deadline, as all else does now */
+        return;
+    m->ref = ref;
+    m->tag = (uint32_t) err;
+    (void) runtime_send(c->o.runtime, EG_PID_NONE, to, m); /* it may have gone meanwhile */
+}
+
+/* The text of a message, as a string.  false: longer than that. */
+static bool text_of(const struct message *m, char *out, size_t room_bytes) {
+    if (m->size_bytes >= room_bytes)
+        return false;
+    memcpy(out, m->payload, m->size_bytes);
+    out[m->size_bytes] = '\0';
+    return strlen(out) == m->size_bytes;
+}
+
+/* ---- join ---------------------------------------------------------------- */
+
+static bool is_own(const struct cluster *c, const char *address) {
+    const char *listens;
+
+    if (strcmp(address, c->self.address) == 0)
+        return true;
+    for (uint32_t i = 0; (listens = mesh_listens(c->mesh, i)) != NULL; i++) {
+        if (strcmp(address, listens) == 0)
+            return true;
+    }
+    return false;
+}
+
+void cluster_join(struct cluster *c, const struct message *m) {
+    struct cluster_asker *a = &c->joins[c->join_count];
+    struct address parsed;
+    struct err_note note = {""};
+
+    if (c->join_count == CLUSTER_JOINS_WAITING) {
+        cluster_answer(c, m->from, m->ref, EG_BUSY, "other joins are under way");
+        return;
+    }
+    if (!text_of(m, a->address, sizeof a->address))
+        cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST, "an address is at most 159 bytes");
+    else if (address_parse(a->address, &parsed, &note) != EG_OK)
+        cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST, note.text);
+    else if (is_own(c, a->address))
+        cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST, "that is this node's own address");
+    else if (c->stale)
+        cluster_answer(c, m->from, m->ref, EG_DENIED, STALE);
+    else {
+        a->from = m->from;
+        a->ref = m->ref;
+        a->due_ms = cluster_now_ms(c) + JOIN_ANSWER_MS;
+        c->join_count++;
+        mesh_join(c->mesh, a->address);
+    }
+}
+
+static void join_over(struct cluster *c, uint32_t number, eg_err err, const char *text) {
+    struct cluster_asker a = c->joins[number];
+
+    c->joins[number] = c->joins[--c->join_count];
+    cluster_answer(c, a.from, a.ref, err, text);
+}
+
+void cluster_joined(struct cluster *c, const char *address, eg_err err, const char *text) {
+    if (err != EG_OK)
+        env_log(c->o.env, ENV_LOG_WARN, "cluster", "join %s: %s", address,
+                text[0] != '\0' ? text : eg_err_text(err));
+    if (err != EG_OK && err != EG_DENIED && err != EG_BAD_REQUEST)
+        return; /* nobody is there: perhaps with the next dial */
+    for (uint32_t i = c->join_count; i > 0; i--) {
+        if (strcmp(c->joins[i - 1].address, address) == 0)
+            join_over(c, i - 1, err,
+                      err == EG_BAD_REQUEST ? "that address is this node's own" : text);
+    }
+}
+
+static void joins_tick(struct cluster *c) {
+    for (uint32_t i = c->join_count; i > 0; i--) {
+        if (cluster_now_ms(c) >= c->joins[i - 1].due_ms)
+            join_over(c, i - 1, EG_TIMEOUT, "nobody answers there yet; it is dialled on");
+    }
+}
+
+/* ---- leave, remove -------------------------------------------------------- */
+
+static void part(struct cluster *c) {
+    swim_say(c->swim, SWIM_LEFT, cluster_now_ms(c));
+    c->parting_ms = cluster_now_ms(c) + PARTING_MS;
+}
+
+void cluster_leave(struct cluster *c, const struct message *m) {
+    if (swim_count(c->swim) == 1 || c->parting_ms != 0) {
+        cluster_answer(c, m->from, m->ref, EG_OK, "");
+        return;
+    }
+    c->leaver.from = m->from;
+    c->leaver.ref = m->ref;
+    part(c);
+}
+
+static void forget_all(struct cluster *c) {
+    for (uint32_t i = 0; i < swim_count(c->swim); i++) {
+        uint64_t id = swim_at(c->swim, i)->info.id;
+        if (id != c->self.id)
+            mesh_forget(c->mesh, id);
+    }
+    swim_forget_all(c->swim, cluster_now_ms(c));
+    c->parting_ms = 0;
+    c->reach_changed = c->to_remember = true;
+    if (!eg_pid_is_none(c->leaver.from))
+        cluster_answer(c, c->leaver.from, c->leaver.ref, EG_OK, "");
+    c->leaver.from = EG_PID_NONE;
+}
+
+void cluster_remove(struct cluster *c, const struct message *m) {
+    char name[NODE_INFO_NAME_BYTES];
+    const struct swim_member *who =
+        text_of(m, name, sizeof name) ? swim_find(c->swim, node_id_of(name)) : NULL;
+    eg_err err;
+
+    if (who == NULL || who->state == SWIM_REMOVED)
+        cluster_answer(c, m->from, m->ref, EG_NOT_FOUND, "no member has that name");
+    else if (who->info.id == c->self.id)
+        cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST,
+                       "a node leaves; it does not remove itself");
+    else if (who->linked)
+        cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST, "it is there: let it leave");
+    else {
+        err = swim_remove(c->swim, who->info.id, cluster_now_ms(c));
+        cluster_answer(c, m->from, m->ref, err, eg_err_text(err));
+    }
+}
+
+/* Were we removed since our data began? */
+void cluster_self_changed(struct cluster *c, const struct swim_member *self) {
+    if (c->stale || self->removed < c->memory.born || self->removed == 0)
+        return;
+    c->stale = c->self.has_disc;
+    env_log(c->o.env, ENV_LOG_ERROR, "cluster", "%s", c->stale ? STALE : "removed by others");
+    c->parting_ms = cluster_now_ms(c); /* the last word is said in the tick: not inside swim */
+}
+
+void cluster_member_tick(struct cluster *c) {
+    joins_tick(c);
+    if (c->parting_ms != 0 && cluster_now_ms(c) >= c->parting_ms) {
+        if (c->stale && swim_find(c->swim, c->self.id)->state != SWIM_LEFT &&
+            swim_find(c->swim, c->self.id)->state != SWIM_REMOVED)
+            part(c);
+        else
+            forget_all(c);
+    }
+    if (c->to_remember)
+        cluster_remember(c);
+}
+
+/* ---- over a restart ------------------------------------------------------- */
+
+eg_err cluster_recall(struct cluster *c) {
+    eg_err err = c->members.size_bytes == 0 ? EG_OK : swim_load(c->swim, c->members);
+
+    if (err != EG_OK)
+        return err;
+    for (uint32_t i = 0; i < swim_count(c->swim); i++) {
+        const struct swim_member *m = swim_at(c->swim, i);
+        if (m->state == SWIM_JOINING)
+            mesh_know(c->mesh, &m->info);
+    }
+    buffer_fini(&c->remembered);
+    c->to_remember = true;
+    return EG_OK;
+}
+
+void cluster_remember(struct cluster *c) {
+    eg_err err = EG_OK;
+
+    if (c->o.disc != NULL)
+        err = cluster_memory_save(c->o.disc, c->o.alloc, &c->memory, c->swim);
+    c->to_remember = err == EG_BUSY || err == EG_MEMORY; /* with the next tick */
+}
