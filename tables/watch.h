@@ -49,8 +49,8 @@ enum watch_kind {
     WATCH_DISC,     /* system: details {"state": "failed" | "well", "reason": text} */
     WATCH_MEMORY,   /* system: details {"state": "full" | "free"}            */
     WATCH_OVERLOAD, /* system: details {"state": what is full, "reason": text} */
-    WATCH_NODE,     /* system: {"node": name, "address": text, "state": of a member of the cluster} */
-    WATCH_VIEW,     /* system: {"view": id, "members": [names]}: who acts together from now on */
+    WATCH_NODE, /* system: {"node": name, "address": text, "state": of a member of the cluster} */
+    WATCH_VIEW, /* system: {"view": id, "members": [names]}: who acts together from now on */
     WATCH_PUBLIC_KINDS,
     WATCH_CLEAR_PART = WATCH_PUBLIC_KINDS, /* one shard's; never read */
 };
