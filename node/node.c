@@ -148,7 +148,7 @@ static eg_err open_cluster(eg_node *n, struct err_note *note) {
     err = cluster_open(&n->cluster, &o, note);
     if (err == EG_OK || err == EG_MEMORY || !n->options.peer_optional)
         return err;
-    env_log(&n->env.env, ENV_LOG_WARN, "cluster", "%s: no part in a cluster", note->text);
+    n->apart = *note; /* said when all else has opened */
     note->text[0] = '\0';
     return EG_OK;
 }
@@ -275,6 +275,8 @@ eg_err node_open(const eg_options *options, struct alloc *a, eg_node **out, eg_n
         close_parts(n);
         return err;
     }
+    if (n->apart.text[0] != '\0')
+        env_log(&n->env.env, ENV_LOG_WARN, "cluster", "%s: no part in a cluster", n->apart.text);
     *out = n;
     return EG_OK;
 }

@@ -10,6 +10,7 @@
 
 #include "engine/buffer.h"
 #include "engine/env.h"
+#include "engine/err.h"
 #include "engine/foreign.h"
 #include "engine/list.h"
 #include "engram.h"
@@ -50,8 +51,9 @@ struct eg_node {
     struct runtime *runtime;
     struct disc *disc; /* NULL: RAM only */
     struct catalog *catalog;
-    struct cluster *cluster;          /* NULL: it has no part in one */
-    struct server *server;            /* NULL: it does not listen */
+    struct cluster *cluster; /* NULL: it has no part in one */
+    struct err_note apart;   /* why it has no part in a cluster, where it could not listen */
+    struct server *server;   /* NULL: it does not listen */
     _Atomic uint32_t next_subscriber; /* deals schedulers out */
     struct thread_slot *threads;
     struct list_node all_threads; /* what threads hold, under the lock */

@@ -133,6 +133,9 @@ static eg_err report(void *user, struct buffer *out) {
 static void install(void *user, const struct view *v) {
     struct cluster *c = user;
 
+    if (c->view != NULL || v->count > 1) /* that it is alone at first is no news */
+        env_log(c->o.env, ENV_LOG_INFO, "cluster", "view %llx-%llx of %u",
+                (unsigned long long) v->id.epoch, (unsigned long long) v->id.hash, v->count);
     if (c->view != NULL)
         view_unref(c->view);
     view_ref(v);
@@ -140,8 +143,6 @@ static void install(void *user, const struct view *v) {
     c->memory.epoch = v->id.epoch;
     cluster_remember(c);
     cluster_tell_view(c, v);
-    env_log(c->o.env, ENV_LOG_INFO, "cluster", "view %llx-%llx of %u",
-            (unsigned long long) v->id.epoch, (unsigned long long) v->id.hash, v->count);
     schema_sync_view(c->schema, v);
     router_view_changed(c->router);
 }

@@ -110,10 +110,12 @@ def shadow():
 class Node:
     """engramd on free ports."""
 
-    def __init__(self, *flags, data=None, env=None, prefix=(), listen="127.0.0.1:0"):
+    def __init__(self, *flags, data=None, env=None, prefix=(), listen="127.0.0.1:0", usual_peers=False):
         self.log = tempfile.TemporaryFile()
         command = [*prefix, BIN / "engramd", "--listen", listen, *flags]
         command += ["--data", data] if data else []
+        if "--peer-listen" not in flags and not usual_peers:
+            command += ["--peer-listen", "127.0.0.1:0"]
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=self.log, text=True,
                                         env=dict(os.environ, **(env or {})))

@@ -11,6 +11,8 @@ from harness import BIN, ClusterTest, Client, eventually, main
 
 
 def engramd(*words, env=None):
+    if "--peer-listen" not in words:
+        words = ("--peer-listen", "127.0.0.1:0", *words)
     return subprocess.run([str(word) for word in (BIN / "engramd", *words)], capture_output=True, text=True,
                           timeout=60, env=dict(os.environ, **(env or {})))
 
@@ -53,7 +55,8 @@ class Engramd(ClusterTest):
             (["--memory-limit", "1MiB"], "memory-limit"),
             (["--config", "/no/such/file"], "/no/such/file"),
             (["--cookie-file", "/no/such/file"], "/no/such/file"),
-            (["--join", "127.0.0.1:1"], "join"),
+            (["--join", "nonsense"], "join"),
+            (["--auth-file", "x"], "auth-file"),
             (["--tls-cert", "x"], "tls-cert"),
             (["extra"], "extra"),
         ):
@@ -83,6 +86,15 @@ class Engramd(ClusterTest):
     def test_a_mistake_in_the_file_is_named_with_its_line(self):
         conf = self.file("e.conf", "name = x\n\nmax-frame = huge\n")
         self.assert_usage(engramd("--config", conf, "--check-config"), f"{conf}:3: max-frame")
+
+    def test_a_port_for_nodes_in_use_is_no_error_where_nobody_asked_for_it(self):
+        nodes = [self.node("--peer-listen", "127.0.0.1:0")]
+        taken = nodes[0].ready["peer"]
+        done = engramd("--listen", "127.0.0.1:0", "--peer-listen", taken)
+        self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done)
+        for _ in range(2): # of the default port one gets it at most
+            nodes.append(self.node("--name", "n", usual_peers=True))
+        self.assertIn("off", [node.ready["peer"] for node in nodes])
 
     def test_a_port_in_use_is_exit_code_1_and_one_line(self):
         node = self.node()
