@@ -587,6 +587,18 @@ static void complain(uint64_t seed, struct value spec, struct value record, stru
                                        sizeof text[3]));
 }
 
+/* Where few values are known of the field, it has one of them. */
+static bool is_point(const struct predicate *p, uint32_t position, struct value v) {
+    struct domain d;
+
+    if (!predicate_domain(p, position, &d) || !d.few)
+        return true;
+    for (uint32_t i = 0; i < d.point_count; i++)
+        if (value_equal(d.point[i], v))
+            return true;
+    return false;
+}
+
 /* What the program says of a field is so of every record that matches. */
 static bool lies_in_ranges(const struct predicate *p, struct value record) {
     struct value_iter it = value_iter_of(record);
@@ -594,7 +606,7 @@ static bool lies_in_ranges(const struct predicate *p, struct value record) {
     struct value v;
 
     for (uint32_t i = 0; value_iter_next(&it, &v); i++)
-        if (predicate_range(p, i, &range) && !range_holds(&range, v))
+        if (!is_point(p, i, v) || (predicate_range(p, i, &range) && !range_holds(&range, v)))
             return false;
     return true;
 }
