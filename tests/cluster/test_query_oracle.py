@@ -16,7 +16,7 @@ import sqlite3
 from harness import ClusterTest, Refused, main
 
 SEED = int(os.environ.get("EG_SEED", random.randrange(1 << 32)))
-QUERIES = int(os.environ.get("EG_QUERIES", 600 if "EG_QUICK" in os.environ else 60000))
+QUERIES = int(os.environ.get("EG_QUERIES", 600 if "EG_QUICK" in os.environ else 40000))
 WORDS = ["", "a", "A", "ab", "abc", "b%", "it's", "grün", "_x", "zz", "10"]
 PATTERNS = ["%", "_", "a%", "%b%", "__", "%''%", "gr_n", "%%", "A%", "_b_", "", "z%z", "10", "ab%", "gr%n", "zz",
             "it_s"]
