@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 
 enum {
-    HASH_FROM = 1024, /* records, to begin a hash: one turn goes through so many             */
-    HASH_BELOW = 256, /* to give it back                                                     */
+    HASH_FROM = 1024, /* records, to begin a hash: one turn goes through so many */
+    HASH_BELOW = 256, /* to give it back                                         */
 };
 
 /* The last change stays open until the next one, so that it can be taken back:
@@ -47,7 +47,6 @@ static void hash_end(struct index *x) {
         return;
     atomic_store_explicit(&x->hash, NULL, memory_order_release);
     index_hash_retire(hash);
-    x->given_up = false;
 }
 
 /* It lacks a record: from now on the tree alone answers. */
@@ -112,12 +111,14 @@ static const struct record *taken_out(const struct index *x) {
 static void hash_follow(struct index *x) {
     uint64_t count = btree_stats(x->tree).count;
 
-    if (hash_of(x) != NULL && count < HASH_BELOW)
+    if (count < HASH_BELOW) {
         hash_end(x);
-    else if (hash_of(x) == NULL && count >= HASH_FROM && count < 2 * HASH_FROM && !x->given_up)
+        x->given_up = false;
+    } else if (hash_of(x) == NULL && count >= HASH_FROM && count < 2 * HASH_FROM && !x->given_up) {
         hash_begin(x);
-    else
+    } else {
         hash_change(x, taken_out(x), x->now);
+    }
 }
 
 eg_err index_open(struct index **out, const struct store_opts *o, const struct index_spec *spec) {
@@ -254,12 +255,61 @@ static bool seek_probe(struct probe *p, const struct order *order, const struct 
     return p->parts != 0;
 }
 
+static uint64_t hash_of_values(const struct index *x, const struct value *equal, uint32_t count) {
+    uint64_t hash = x->seed;
+
+    for (uint32_t i = 0; i < count; i++)
+        hash = key_hash(equal[i], hash);
+    return hash;
+}
+
+/* Of two records of one value. */
+static bool stands_before(const struct order *order, const struct record *a,
+                          const struct record *b) {
+    int c = value_compare(record_key(a), record_key(b));
+
+    return c < 0 || (c == 0 && order->rest && value_compare(record_value(a), record_value(b)) < 0);
+}
+
+/* Keep what has the value, in the order of the tree.  False: the tree must be asked. */
+static bool seek_hash(const struct index *x, struct index_iter *it) {
+    const struct order *order = btree_order(x->tree);
+    const struct index_hash *of = hash_of(x);
+    const struct index_bounds *b = &it->bounds;
+    uint64_t hash;
+    int count, kept = 0;
+
+    if (of == NULL || b->range != NULL || b->equal_count != x->spec.part_count)
+        return false;
+    hash = hash_of_values(x, b->equal, b->equal_count);
+    count = index_hash_read(index_hash_line(of, hash), hash, it->found);
+    for (int i = 0; i < count; i++)
+        record_prefetch(it->found[i]);
+    for (int i = 0; i < count; i++) {
+        const struct record *rec = it->found[i];
+        int at = kept;
+
+        if (!order_begins(order, rec, b->equal, b->equal_count))
+            continue;
+        for (; at > 0 && stands_before(order, rec, it->found[at - 1]) != b->reverse; at--)
+            it->found[at] = it->found[at - 1];
+        it->found[at] = rec;
+        kept++;
+    }
+    it->found_count = kept;
+    it->found_at = 0;
+    return count >= 0;
+}
+
 void index_seek(const struct index *x, struct index_iter *it, const struct index_bounds *b) {
     struct probe p;
-    bool after;
-    bool somewhere = seek_probe(&p, btree_order(x->tree), b, &after);
+    bool after, somewhere;
 
     it->bounds = *b;
+    if (seek_hash(x, it))
+        return;
+    it->found_count = -1;
+    somewhere = seek_probe(&p, btree_order(x->tree), b, &after);
     btree_seek(&it->at, x->tree, NULL, somewhere ? &p : NULL, after, b->reverse);
 }
 
@@ -282,15 +332,13 @@ void index_find_many(struct index_runs *runs, const struct index *const *x, size
     const struct hash_line *line[BTREE_MANY_MAX];
     uint8_t by_tree[BTREE_MANY_MAX];
     size_t by_tree_count = 0;
-    uint64_t hash = x[0]->seed;
+    uint64_t hash = hash_of_values(x[0], equal, equal_count);
 
     EG_ASSERT(n >= 1 && n <= BTREE_MANY_MAX);
     runs->order = btree_order(x[0]->tree);
     runs->equal = equal;
     runs->equal_count = equal_count;
     EG_ASSERT(equal_count < runs->order->parts);
-    for (uint32_t i = 0; i < equal_count; i++)
-        hash = key_hash(equal[i], hash);
     for (size_t i = 0; i < n; i++) {
         const struct index_hash *of = equal_count == x[i]->spec.part_count ? hash_of(x[i]) : NULL;
         line[i] = of != NULL ? index_hash_line(of, hash) : NULL;
@@ -337,6 +385,7 @@ void index_seek_behind(const struct index *x, struct index_iter *it, const struc
     struct probe p;
 
     it->bounds = *b;
+    it->found_count = -1;
     it->at = (struct btree_iter){.tree = x->tree};
     if (!index_bounds_hold(b, values))
         return; /* from outside, and never a place of this stretch */
@@ -359,8 +408,11 @@ static bool is_behind(const struct index_bounds *b, const struct order *order,
 }
 
 const struct record *index_next(struct index_iter *it) {
-    const struct record *rec = btree_next(&it->at);
+    const struct record *rec;
 
+    if (it->found_count >= 0)
+        return it->found_at < it->found_count ? it->found[it->found_at++] : NULL;
+    rec = btree_next(&it->at);
     return rec == NULL || is_behind(&it->bounds, btree_order(it->at.tree), rec) ? NULL : rec;
 }
 

@@ -73,6 +73,8 @@ void index_clear(struct index *x);
 struct index_iter {
     struct btree_iter at;
     struct index_bounds bounds;
+    int found_count, found_at; /* of `found`, what the hash gave; -1: by the tree */
+    const struct record *found[INDEX_HASH_FOUND_MAX];
 };
 void index_seek(const struct index *x, struct index_iter *it, const struct index_bounds *b);
 const struct record *index_next(struct index_iter *it); /* NULL: no more */

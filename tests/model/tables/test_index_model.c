@@ -139,14 +139,20 @@ static int by_address(const void *a, const void *b) {
     return ((uintptr_t) *x > (uintptr_t) *y) - ((uintptr_t) *x < (uintptr_t) *y);
 }
 
-/* A look-up finds what a scan of the index has found, in any order. */
+/* A look-up finds what a scan of the index has found, in any order; a scan downwards too. */
 static void check_look_up(uint32_t i, struct value v, const struct record *const *wanted,
                           uint32_t count) {
     static const struct record *sorted[FOUND_MAX], *found[FOUND_MAX];
     const struct index *const indexes[2] = {t.index[i], t.index[i]};
     const struct record *rec;
     struct index_runs runs;
+    struct index_iter back;
 
+    index_seek(t.index[i], &back,
+               &(struct index_bounds){.equal = &v, .equal_count = 1, .reverse = true});
+    for (uint32_t n = count; n-- > 0;)
+        cr_assert_eq(index_next(&back), wanted[n], "seed %" PRIu64 ": not so backwards", t.seed);
+    cr_assert_null(index_next(&back));
     memcpy(sorted, wanted, count * sizeof(*sorted));
     qsort(sorted, count, sizeof(*sorted), by_address);
     index_find_many(&runs, indexes, 2, &v, 1);

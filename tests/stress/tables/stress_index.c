@@ -126,29 +126,49 @@ static void write_tide(struct rng *rng, uint64_t most, bool rising) {
 /* ---- readers ----------------------------------------------------------------------------------
  */
 
-static void find(struct reader *r, uint32_t value) {
+struct met {
+    const struct record *record[64];
+    uint32_t residents, count;
+};
+
+static void meet(struct met *met, const struct record *rec, uint32_t value) {
+    t.torn += !is_whole(rec);
+    t.foreign += number_in(rec, 1) != value;
+    met->residents += number_in(rec, 0) < RESIDENTS;
+    for (uint32_t i = 0; i < met->count; i++)
+        t.twice += number_in(met->record[i], 0) == number_in(rec, 0);
+    if (met->count < EG_COUNTOF(met->record))
+        met->record[met->count++] = rec;
+}
+
+static void look_up(struct met *met, struct value v, uint32_t value) {
     const struct index *const indexes[2] = {t.index, t.index};
-    const struct record *found[64];
     const struct record *rec;
     struct index_runs runs;
-    uint32_t residents = 0, count = 0;
+
+    index_find_many(&runs, indexes, 2, &v, 1);
+    while ((rec = index_runs_next(&runs, 1)) != NULL)
+        meet(met, rec, value);
+}
+
+static void scan(struct met *met, struct value v, uint32_t value) {
+    const struct record *rec;
+    struct index_iter it;
+
+    index_seek(t.index, &it, &(struct index_bounds){.equal = &v, .equal_count = 1});
+    while ((rec = index_next(&it)) != NULL)
+        meet(met, rec, value);
+}
+
+static void find(struct reader *r, uint32_t value, bool by_scan) {
+    struct met met = {.count = 0};
     uint8_t bytes[5];
-    struct value v = {bytes, sizeof bytes};
 
     put_number(bytes, value);
     reader_enter(r);
-    index_find_many(&runs, indexes, 2, &v, 1);
-    while ((rec = index_runs_next(&runs, 1)) != NULL) {
-        t.torn += !is_whole(rec);
-        t.foreign += number_in(rec, 1) != value;
-        residents += number_in(rec, 0) < RESIDENTS;
-        for (uint32_t i = 0; i < count; i++)
-            t.twice += number_in(found[i], 0) == number_in(rec, 0);
-        if (count < EG_COUNTOF(found))
-            found[count++] = rec;
-    }
+    (by_scan ? scan : look_up)(&met, (struct value){bytes, sizeof bytes}, value);
     reader_exit(r);
-    t.missed += value < VALUES && residents != 2;
+    t.missed += value < VALUES && met.residents != 2;
     t.finds++;
 }
 
@@ -158,8 +178,10 @@ static void *finder(void *arg) {
 
     EG_ASSERT(reader_open(&r, t.domain, alloc_system()) == EG_OK);
     while (!atomic_load(&t.stop))
-        find(&r, rng_one_in(&rng, 8) ? VALUES + (uint32_t) rng_below(&rng, CROWDS)
-                                     : (uint32_t) rng_below(&rng, VALUES));
+        find(&r,
+             rng_one_in(&rng, 8) ? VALUES + (uint32_t) rng_below(&rng, CROWDS)
+                                 : (uint32_t) rng_below(&rng, VALUES),
+             rng_one_in(&rng, 3));
     reader_close(&r);
     return NULL;
 }
