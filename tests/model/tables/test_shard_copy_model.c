@@ -291,11 +291,9 @@ static void covers_what_is_there(struct node *n) {
 static void lose_power(struct node *n) {
     struct disc_pump *pump = &n->w.pump;
 
-    pump->still = true; /* what is on its way then does not arrive */
-    disc_twin_crash(pump->twin);
+    disc_twin_fail_write(pump->twin, 1); /* what is on its way does not arrive */
     (void) table_world_stop(&n->w);
-    disc_twin_crash_keeping(pump->twin, 0);
-    pump->still = false;
+    disc_twin_crash(pump->twin);
     AGREE(table_world_start(&n->w) == EG_OK);
     if (origins_met(origins_of(n))) /* else all that it ever did is lost */
         covers_what_is_there(n);

@@ -10,7 +10,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-enum { NODES = 5, RECORD_BYTES = 256, SETTLE_MS = 20000, SHARDS = 4 };
+enum { NODES = 5, RECORD_BYTES = 256, SETTLE_MS = 20000, SHARDS = 4, REPORTS_MAX = 512 };
 
 struct packet {
     struct packet *next;
@@ -38,6 +38,8 @@ static struct net {
     struct rng rng;
     uint64_t seed;
     bool acked[1 << 14]; /* by key */
+    uint32_t report_count;
+    struct buffer report[REPORTS_MAX]; /* views look at them */
 } net;
 
 #define AGREE(condition) cr_assert(condition, "EG_SEED=%llu", (unsigned long long) net.seed)
@@ -219,6 +221,8 @@ static void open_net(uint32_t count, uint32_t copies, const char *storage, uint6
 }
 
 static void close_net(void) {
+    for (uint32_t i = 0; i < net.report_count; i++)
+        buffer_fini(&net.report[i]);
     for (uint32_t i = 0; i < net.count; i++) {
         struct node *n = &net.node[i];
 
@@ -238,12 +242,9 @@ static void close_net(void) {
 /* ---- views
  * --------------------------------------------------------------------------------------- */
 
-void view_unref(const struct view *v);
-
 /* A view of the nodes in `mask`; `known` are all members there are. */
 static void install(uint32_t mask, uint32_t known) {
     struct placement_node nodes[NODES];
-    struct buffer report[NODES];
     struct view_id proposed = {++net.epoch, 77 + mask};
     struct view *v;
     uint32_t count = 0, known_count = 0;
@@ -270,17 +271,20 @@ static void install(uint32_t mask, uint32_t known) {
     for (uint32_t i = 0; i < net.count; i++) {
         struct node *n = &net.node[i];
 
-        buffer_init(&report[i], alloc_system(), SIZE_MAX);
+        struct buffer *report = &net.report[net.report_count];
+
         if ((mask & 1u << i) == 0)
             continue;
+        AGREE(++net.report_count < REPORTS_MAX);
+        buffer_init(report, alloc_system(), SIZE_MAX);
         reader_enter(&n->w.reader);
-        AGREE(replica_report(n->r, &report[i]) == EG_OK);
+        AGREE(replica_report(n->r, report) == EG_OK);
         reader_exit(&n->w.reader);
         v->member[v->count++] =
             (struct view_member){.id = n->id,
                                  .incarnation = 1,
                                  .lineage = n->lineage,
-                                 .report = {report[i].at, (uint32_t) report[i].size_bytes}};
+                                 .report = {report->at, (uint32_t) report->size_bytes}};
     }
     v->principal = v->member[0].id;
     for (uint32_t i = 0; i < net.count; i++)
@@ -291,8 +295,6 @@ static void install(uint32_t mask, uint32_t known) {
             net.node[i].lineage = proposed;
             net.node[i].progress = false;
         }
-    /* reports are read at install; a table that changes later would need them longer */
-    (void) report;
     view_unref(v);
 }
 
