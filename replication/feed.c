@@ -1071,6 +1071,16 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     }
 }
 
+/* An order that comes twice changes nothing. */
+static bool same_plan(const struct replica_plan *a, const struct replica_plan *b) {
+    bool same = view_id_equal(a->view, b->view) && a->master == b->master && a->here == b->here &&
+                a->drop == b->drop && a->settled == b->settled && a->count == b->count;
+
+    for (uint32_t i = 0; same && i < a->count; i++)
+        same = a->holder[i].node == b->holder[i].node && a->holder[i].must == b->holder[i].must;
+    return same;
+}
+
 static void take_plan(struct feed_world *w, struct actor *self, struct shard *s,
                       struct message *m) {
     struct feed_order order;
@@ -1081,6 +1091,9 @@ static void take_plan(struct feed_world *w, struct actor *self, struct shard *s,
         shard_set_role(s, SHARD_ALONE);
         return;
     }
+    if (feed_of(s) != NULL && feed_of(s)->acks_one == order.acks_one &&
+        same_plan(&feed_of(s)->plan, &order.plan))
+        return;
     if (feed_open(w, s) == EG_OK) {
         follow_plan(self, s, &order);
         return;
@@ -1229,9 +1242,10 @@ static void feed_receive(void *user, struct actor *self, struct shard *s, struct
 
 /* What was in the mailbox of the actor before is lost. */
 static void feed_resume(void *user, struct actor *self, struct shard *s) {
+    struct feed_world *w = user;
     struct feed *st = feed_of(s);
 
-    (void) user;
+    w->resumed(w);
     if (st == NULL)
         return;
     st->ticking = st->stepping = false;

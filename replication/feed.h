@@ -54,6 +54,7 @@ struct feed_world {
     _Atomic uint32_t walks; /* under way, at most REPLICA_FILLS */
     void (*stopped)(struct feed_world *w);
     void (*became_full)(struct feed_world *w, struct shard *s);
+    void (*resumed)(struct feed_world *w); /* an order may have been lost with an actor */
 };
 
 /* What the catalog calls; the user is the feed_world. */

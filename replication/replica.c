@@ -10,7 +10,7 @@
 
 enum { PARKED_BYTES_MAX = 8 << 20, STOP_AGAIN_MS = 50 };
 
-enum replica_tag { REPLICA_STOPPED = 1, REPLICA_PROGRESS, REPLICA_STOP_AGAIN };
+enum replica_tag { REPLICA_STOPPED = 1, REPLICA_PROGRESS, REPLICA_STOP_AGAIN, REPLICA_PLAN_AGAIN };
 
 /* A payload of a view that is not installed here yet. */
 struct parked {
@@ -33,8 +33,10 @@ struct replicas {
     bool seasoned; /* it has been in a view with others since its start */
     struct view_id proposed;
     _Atomic bool stopping;
+    bool between;         /* stopped, and not in the next view yet */
     _Atomic int64_t left; /* shards that have not stopped yet */
     _Atomic bool progressing;
+    _Atomic bool planning; /* orders are to be given again */
     struct parked *parked; /* oldest first */
     size_t parked_bytes;
     _Atomic uint64_t turn; /* of the view below: odd while it is being changed */
@@ -75,6 +77,15 @@ static void say_stopped(struct replicas *r) {
 
 static void stop_again(struct replicas *r, struct actor *self);
 
+static void plan_again(struct replicas *r);
+
+static void resumed(struct feed_world *w) {
+    struct replicas *r = EG_CONTAINER_OF(w, struct replicas, world);
+
+    if (!atomic_exchange(&r->planning, true))
+        tell_self(r, REPLICA_PLAN_AGAIN);
+}
+
 static void replicas_receive(struct actor *self, void *state, struct message *m) {
     struct replicas *r = *(struct replicas **) state;
 
@@ -84,6 +95,8 @@ static void replicas_receive(struct actor *self, void *state, struct message *m)
         say_stopped(r);
     if (m->tag == REPLICA_STOP_AGAIN)
         stop_again(r, self);
+    if (m->tag == REPLICA_PLAN_AGAIN)
+        plan_again(r);
     if (m->tag == REPLICA_PROGRESS) {
         atomic_store(&r->progressing, false);
         r->o.progress(r->o.user);
@@ -133,7 +146,8 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
                                    .pending_bytes = pending_to,
                                    .user = r,
                                    .stopped = one_stopped,
-                                   .became_full = became_full};
+                                   .became_full = became_full,
+                                   .resumed = resumed};
     err = actor_spawn(o->runtime, NULL, &spawn, &r->pid, NULL);
     if (err != EG_OK) {
         alloc_put(o->alloc, r, sizeof *r);
@@ -234,6 +248,7 @@ void replica_stop(struct replicas *r, struct view_id proposed) {
         shards += table_shards(tables[i]);
     r->proposed = proposed;
     atomic_store(&r->stopping, true);
+    r->between = true;
     atomic_store(&r->left, shards);
     order_all(r, FEED_STOP, NULL, 0);
     one_stopped(&r->world);
@@ -321,6 +336,16 @@ static void plan_table(struct replicas *r, struct table *t) {
     }
 }
 
+/* A shard that is between two views waits for the next order; the others know theirs. */
+static void plan_again(struct replicas *r) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+
+    atomic_store(&r->planning, false);
+    for (uint32_t i = 0; i < count && r->view != NULL && !r->between; i++)
+        plan_table(r, tables[i]);
+}
+
 static void deliver(struct replicas *r, uint64_t from, const struct replica_head *h,
                     const uint8_t *at, uint32_t size_bytes) {
     struct table *const *tables;
@@ -382,6 +407,7 @@ void replica_install(struct replicas *r, const struct view *v, const struct plac
     if (r->view != NULL)
         view_unref(r->view);
     r->view = v;
+    r->between = false;
     memcpy(r->node, nodes, count * sizeof *nodes);
     r->node_count = count;
     r->seasoned |= v->count > 1;
@@ -392,7 +418,7 @@ void replica_install(struct replicas *r, const struct view *v, const struct plac
 }
 
 void replica_table_changed(struct replicas *r, struct table *t) {
-    if (r->view != NULL && !table_dropped(t))
+    if (r->view != NULL && !r->between && !table_dropped(t))
         plan_table(r, t);
 }
 

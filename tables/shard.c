@@ -641,7 +641,7 @@ static eg_err shard_init(struct actor *self, void *state, const void *arg) {
     if (s->build_call.open)
         shard_next_step(self);
     reshape_resume(self, s);
-    if (s->copy != NULL && s->table->world->copy_ops != NULL)
+    if (s->table->world->copy_ops != NULL)
         s->table->world->copy_ops->resume(s->table->world->copy_user, self, s);
     if (wants_tick(s)) /* recovered records may expire before anyone asks */
         start_tick(self, s);
