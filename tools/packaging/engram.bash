@@ -57,7 +57,7 @@ _engramd() {
     --log-format) mapfile -t COMPREPLY < <(compgen -W 'text json' -- "$word") ;;
     *)
         mapfile -t COMPREPLY < <(compgen -W '--config --name --data --listen --peer-listen --http
-            --advertise --schedulers --memory-limit --max-frame --max-input --max-connections
+            --advertise --join --schedulers --memory-limit --max-frame --max-input --max-connections
             --log-level --log-format --cookie-file --check-config --version --help' -- "$word")
         ;;
     esac
