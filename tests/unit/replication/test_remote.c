@@ -87,6 +87,10 @@ static void deliver_one(struct scheduler *s, void *arg) {
     size_t used;
 
     (void) s;
+    if (!p->to->up) { /* of a link that this side has given up */
+        alloc_put(alloc_system(), p, sizeof *p + p->size_bytes);
+        return;
+    }
     cr_assert_eq(value_scan(p->at, p->size_bytes, &used), EG_OK);
     cr_assert_eq(used, p->size_bytes);
     remote_receive(p->to->remote, p->from, (struct value){p->at, p->size_bytes});
@@ -212,8 +216,45 @@ static eg_err puppet_init(struct actor *self, void *state, const void *arg) {
                : registry_join(runtime_names(actor_runtime(self)), self, arg, NULL);
 }
 
+/* In a storm only counted, by what they are the answer to. */
+enum { EXPECTED_MAX = 20000 };
+static struct {
+    struct runtime *rt; /* each counts its references from 1 */
+    eg_ref ref;
+    eg_pid who;
+    uint32_t count;
+} expected[EXPECTED_MAX];
+static uint32_t expected_count;
+static bool storming;
+
+static void count_answer(const struct actor *self, const struct message *m) {
+    if (m->kind != MESSAGE_REPLY && m->kind != MESSAGE_DOWN)
+        return;
+    for (uint32_t i = 0; i < expected_count; i++) {
+        if (expected[i].ref == m->ref && expected[i].rt == actor_runtime(self)) {
+            expected[i].count++;
+            return;
+        }
+    }
+    cr_assert_fail("an answer to nothing");
+}
+
+static void expect(const struct actor *self, eg_ref ref) {
+    cr_assert_lt(expected_count, EXPECTED_MAX);
+    expected[expected_count].rt = actor_runtime(self);
+    expected[expected_count].who = actor_pid(self);
+    expected[expected_count].ref = ref;
+    expected[expected_count++].count = 0;
+}
+
 static void write_down(struct actor *self, const struct message *m) {
-    struct heard *h = &heard[heard_count++];
+    struct heard *h;
+
+    if (storming) {
+        count_answer(self, m);
+        return;
+    }
+    h = &heard[heard_count++];
 
     cr_assert_lt(heard_count, HEARD_MAX);
     *h = (struct heard){.kind = (enum message_kind) m->kind,
@@ -233,7 +274,9 @@ static void say(struct actor *self, enum message_kind kind, const struct order *
     m->tag = o->tag;
     m->ref = kind == MESSAGE_CALL ? last_ref = actor_make_ref(actor_runtime(self)) : 0;
     eg_err err = actor_send(self, o->whom, m);
-    if (err != EG_OK)
+    if (storming && kind == MESSAGE_CALL && err == EG_OK)
+        expect(self, last_ref);
+    if (err != EG_OK && !storming)
         heard[heard_count++] = (struct heard){.kind = MESSAGE_KIND_COUNT,
                                               .tag = (uint32_t) err,
                                               .at = &side[actor_runtime(self) == side[1].st->rt]};
@@ -258,6 +301,8 @@ static void puppet_receive(struct actor *self, void *state, struct message *m) {
         return;
     case MONITOR:
         cr_assert_eq(actor_monitor(self, o->whom, &last_ref), EG_OK);
+        if (storming)
+            expect(self, last_ref);
         return;
     case DEMONITOR:
         actor_demonitor(self, last_ref);
@@ -757,4 +802,129 @@ Test(remote, a_message_to_another_start_is_dropped) {
     l.m.incarnation = 10;
     on_mesh(&side[0], receive_lie, &l);
     cr_assert_eq(heard_count, 1);
+}
+
+/* ---- storms
+ * --------------------------------------------------------------------------------------------------
+ */
+
+enum { CROWD = 6, STORM_STEPS = 400 };
+
+struct storm {
+    struct rng rng;
+    eg_pid who[2][CROWD]; /* each registered as its number */
+};
+
+static void birth(struct storm *s, int i, uint32_t number) {
+    char name[4];
+
+    snprintf(name, sizeof name, "%u", number);
+    s->who[i][number] = make(i, name);
+    order(i, s->who[i][number], TRAP, EG_PID_NONE, 0, "");
+}
+
+/* Some of what is on its way arrives. */
+static void move_some(struct storm *s) {
+    for (int i = 0; i < 2; i++) {
+        for (uint64_t n = rng_below(&s->rng, 6); n > 0 && !list_is_empty(&side[i].arriving); n--) {
+            struct packet *p = EG_CONTAINER_OF(side[i].arriving.next, struct packet, node);
+            list_remove(&p->node);
+            on_mesh(&side[i], deliver_one, p);
+        }
+    }
+}
+
+/* One side gives the link up, the other later; then there is a new one. */
+static void flap(struct storm *s) {
+    int first = (int) rng_below(&s->rng, 2);
+
+    lose_packets(&side[first]);
+    on_mesh(&side[first], say_down, &side[first]);
+    move_some(s);
+    lose_packets(&side[1 - first]);
+    on_mesh(&side[1 - first], say_down, &side[1 - first]);
+    stepper_run(side[0].st);
+    stepper_run(side[1].st);
+    lose_packets(&side[0]);
+    lose_packets(&side[1]);
+    link_up();
+}
+
+static void storm_step(struct storm *s) {
+    static const uint32_t what[] = {LINK, MONITOR, MONITOR, CALL, CALL, SAY, KILL, UNLINK};
+    int i = (int) rng_below(&s->rng, 2);
+    uint32_t number = (uint32_t) rng_below(&s->rng, CROWD);
+    uint32_t other = (uint32_t) rng_below(&s->rng, CROWD);
+    uint32_t order_kind = what[rng_below(&s->rng, EG_COUNTOF(what))];
+    char name[4];
+    eg_pid whom;
+
+    snprintf(name, sizeof name, "%u", other);
+    whom = named(i, i == 0 ? "n1" : "n0", name);
+    if (order_kind == LINK || order_kind == UNLINK || rng_one_in(&s->rng, 2)) {
+        /* The other's pid as it is known here: numbers of nodes begin at 1. */
+        whom = s->who[1 - i][other];
+        whom.node = 1;
+    }
+    if (!runtime_is_alive(side[i].st->rt, s->who[i][number]))
+        birth(s, i, number);
+    if (order_kind == KILL && !rng_one_in(&s->rng, 4))
+        order_kind = SAY;
+    order(i, s->who[i][number], order_kind, whom, 1, "");
+    if (rng_one_in(&s->rng, 15) && runtime_is_alive(side[i].st->rt, s->who[i][number]))
+        order(i, s->who[i][number], CRASH, EG_PID_NONE, 0, "");
+}
+
+static void storm(uint64_t seed) {
+    struct storm s = {.rng = rng_of(seed)};
+    const uint32_t flaps = (uint32_t) rng_below(&s.rng, 30);
+
+    storming = true;
+    expected_count = 0;
+    for (int i = 0; i < 2; i++) {
+        for (uint32_t n = 0; n < CROWD; n++)
+            birth(&s, i, n);
+    }
+    for (uint32_t step = 0; step < STORM_STEPS; step++) {
+        storm_step(&s);
+        if (rng_one_in(&s.rng, 2))
+            move_some(&s);
+        if (rng_below(&s.rng, STORM_STEPS) < flaps)
+            flap(&s);
+    }
+    run();
+    for (int i = 0; i < 2; i++) { /* those that are left end, which the others hear */
+        for (uint32_t n = 0; n < CROWD; n++) {
+            if (i == 0 && runtime_is_alive(side[i].st->rt, s.who[i][n]))
+                order(i, s.who[i][n], END, EG_PID_NONE, 0, "");
+        }
+        run();
+    }
+    for (uint32_t i = 0; i < expected_count; i++) {
+        bool must = runtime_is_alive(side[1].st->rt, expected[i].who) &&
+                    expected[i].rt == side[1].st->rt; /* all it waited for has ended */
+        cr_assert_leq(expected[i].count, 1, "answered %u times, seed %lu", expected[i].count, seed);
+        cr_assert(!must || expected[i].count == 1, "%u of %u is not answered, seed %lu", i,
+                  expected_count, seed);
+    }
+    for (uint32_t n = 0; n < CROWD; n++) {
+        if (runtime_is_alive(side[1].st->rt, s.who[1][n]))
+            order(1, s.who[1][n], END, EG_PID_NONE, 0, "");
+    }
+    run();
+    cr_assert_eq(remote_stats(side[0].remote).ties, 0, "seed %lu", seed);
+    cr_assert_eq(remote_stats(side[1].remote).ties, 0, "seed %lu", seed);
+    storming = false;
+}
+
+Test(remote, in_a_storm_nobody_is_told_twice_and_no_tie_is_left) {
+    uint64_t seed = rng_test_seed(1), runs = rng_is_replay() ? 1 : 30;
+
+    for (uint64_t i = 0; i < runs; i++) {
+        if (i > 0) {
+            teardown();
+            setup();
+        }
+        storm(seed + i);
+    }
 }
