@@ -1,0 +1,232 @@
+/* feed_copy.c -- a copy's side: it follows, applies what it hears, and says what it has. */
+#include "engine/env.h"
+#include "replication/feed_private.h"
+
+#include <string.h>
+
+void feed_follow_anew(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+
+    shard_set_role(s, SHARD_FILLING); /* before the master knows: it counts us no more then */
+    if (st->ended)
+        st->was_full = false; /* it may have gone on without us */
+    st->ended = false;
+    st->quiet = false;
+    st->acked = 0;
+    (void) feed_send_follow(s, st->plan.master, false); /* the tick asks again */
+    st->following = st->session;
+    feed_tick_soon(self, s);
+}
+
+void feed_acknowledge(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+    uint64_t covered;
+
+    if (!st->ended)
+        return;
+    covered = shard_clock_base(&s->copy->clock, st->slot);
+    if (s->log.sync && !shard_log_is_written(&s->log)) {
+        if (!feed_sync_notice(self, s, covered))
+            feed_follow_anew(self, s);
+        return;
+    }
+    st->acked = covered;
+    (void) feed_say(s, st->plan.master, REPLICA_COVERED, covered);
+}
+
+static eg_err apply(struct actor *self, struct shard *s, struct value changes) {
+    struct feed *st = feed_of(s);
+    struct err_note note = {""};
+    struct shard_turn t = {.shard = s,
+                           .reader = shard_reader(s, self),
+                           .note = &note,
+                           .now_ms = (uint64_t) env_wall_ms(st->world->env)};
+    eg_err err = shard_ready(&t);
+
+    if (err == EG_OK)
+        err = shard_copy_apply(&t, changes);
+    reader_reset(t.reader);
+    return err;
+}
+
+/* What came to the master from another goes on to those who follow: as a change of ours, so that
+ * they can say that they have it. */
+static void relay(struct shard *s, uint64_t from, struct value clock) {
+    struct feed *st = feed_of(s);
+
+    for (uint32_t i = 0; i < st->follower_count && clock.size_bytes != 0; i++) {
+        struct follower *f = st->follower[i];
+
+        if (f->stage != WALK_OVER &&
+            shard_clock_get(&f->snapshot, st->world->origins, clock) != EG_OK)
+            feed_lose(s, f);
+    }
+
+    if (!s->copy->telling)
+        return;
+    s->sequence++;
+    s->copy->news = true;
+    st->relay_from = from;
+    if (clock.size_bytes != 0 && !buffer_append(&st->relay, clock.at, clock.size_bytes))
+        s->copy->lost = true;
+}
+
+bool feed_follows(const struct feed *st, uint64_t from) {
+    return !feed_is_master(st) && from == st->plan.master;
+}
+
+/* Is it an answer to our last FOLLOW to that node? */
+static bool is_asked(const struct feed *st, uint64_t from, struct value_iter *it) {
+    const struct follower *f = feed_follower(st, from);
+    uint64_t session;
+
+    if (!replica_wire_u64(it, &session))
+        return false;
+    if (feed_follows(st, from))
+        return session == st->following;
+    return f != NULL && f->asked && session == f->asked_session;
+}
+
+static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
+                         struct value_iter *it) {
+    struct feed *st = feed_of(s);
+    struct follower *f = feed_follower(st, from);
+    struct value changes;
+    eg_err err;
+
+    if (!is_asked(st, from, it) || !value_iter_next(it, &changes))
+        return;
+    err = apply(self, s, changes);
+    if (err == EG_OK && !feed_follows(st, from))
+        relay(s, from, (struct value){NULL, 0});
+    if (err != EG_OK && feed_follows(st, from))
+        feed_follow_anew(self, s);
+    else if (err != EG_OK)
+        feed_ask_once(s, f);
+}
+
+static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
+    struct feed *st = feed_of(s);
+    struct follower *f = feed_follower(st, from);
+    struct value clock;
+    uint64_t origin, sequence;
+    struct shard_clock of;
+    eg_err err;
+
+    if (!is_asked(st, from, it) || !value_iter_next(it, &clock) || !replica_wire_u64(it, &origin) ||
+        !replica_wire_u64(it, &sequence))
+        return;
+    shard_clock_init(&of, st->world->alloc);
+    err = shard_clock_get(&of, st->world->origins, clock);
+    if (err == EG_OK)
+        err = shard_copy_cover(s, &of);
+    shard_clock_fini(&of);
+    if (feed_follows(st, from)) {
+        if (err == EG_OK)
+            err = origins_slot(st->world->origins, origin, &st->slot);
+        st->ended = err == EG_OK;
+        if (st->ended)
+            feed_acknowledge(self, s);
+    } else if (err == EG_OK) {
+        f->asked = false;
+        f->heard = true;
+        relay(s, from, clock);
+        feed_try_serve(self, s);
+    }
+}
+
+static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
+                         struct value_iter *it) {
+    struct feed *st = feed_of(s);
+    uint64_t origin, first, last;
+    struct value clock, changes;
+    struct shard_clock of;
+    eg_err err;
+
+    if (!feed_follows(st, from) || !replica_wire_u64(it, &origin) ||
+        !replica_wire_u64(it, &first) || !replica_wire_u64(it, &last) ||
+        !value_iter_next(it, &clock) || !value_iter_next(it, &changes))
+        return;
+    err = apply(self, s, changes);
+    if (err == EG_OK && first <= last)
+        err = shard_copy_cover_range(s, origin, first, last);
+    /* Before the END it stands for things too that are still on their way: the END has it. */
+    if (err == EG_OK && value_kind_of(clock) != VALUE_NIL && st->ended) {
+        shard_clock_init(&of, st->world->alloc);
+        err = shard_clock_get(&of, st->world->origins, clock);
+        if (err == EG_OK)
+            err = shard_copy_cover(s, &of);
+        shard_clock_fini(&of);
+    }
+    if (err == EG_OK)
+        feed_acknowledge(self, s);
+    else
+        feed_follow_anew(self, s);
+}
+
+static void hear_serve(struct shard *s, uint64_t from) {
+    struct feed *st = feed_of(s);
+
+    if (!feed_follows(st, from) || !st->ended)
+        return;
+    shard_set_role(s, SHARD_FULL);
+    if (!st->was_full)
+        st->world->became_full(st->world, s);
+}
+
+static void hear_forget(struct shard *s, uint64_t from, struct value_iter *it) {
+    struct feed *st = feed_of(s);
+    struct shard_clock covered;
+    struct value clock;
+
+    if (!feed_follows(st, from) || !value_iter_next(it, &clock))
+        return;
+    shard_clock_init(&covered, st->world->alloc);
+    if (shard_clock_get(&covered, st->world->origins, clock) == EG_OK)
+        (void) shard_copy_forget(s, &covered); /* how many is of no use here */
+    shard_clock_fini(&covered);
+}
+
+void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
+    struct feed *st = feed_of(s);
+    struct replica_head h;
+    struct value_iter it;
+    uint64_t from;
+
+    if (st == NULL || m->size_bytes <= sizeof from)
+        return;
+    memcpy(&from, m->payload, sizeof from);
+    if (replica_wire_open(&h, &it, value_of(m->payload + sizeof from)) != EG_OK ||
+        !view_id_equal(h.view, st->plan.view))
+        return;
+    st->quiet = false;
+    switch (h.kind) {
+    case REPLICA_FOLLOW:
+        feed_hear_follow(self, s, from, &it);
+        break;
+    case REPLICA_MISSING:
+        hear_missing(self, s, from, &it);
+        break;
+    case REPLICA_END:
+        hear_end(self, s, from, &it);
+        break;
+    case REPLICA_CHANGES:
+        hear_changes(self, s, from, &it);
+        break;
+    case REPLICA_COVERED:
+        feed_hear_covered(self, s, from, &it);
+        break;
+    case REPLICA_SERVE:
+        hear_serve(s, from);
+        break;
+    case REPLICA_ANEW:
+        if (feed_follows(st, from))
+            feed_follow_anew(self, s);
+        break;
+    case REPLICA_FORGET:
+        hear_forget(s, from, &it);
+        break;
+    case REPLICA_KINDS:
+        break;
+    }
+}

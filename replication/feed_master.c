@@ -1,0 +1,325 @@
+/* feed_master.c -- who follows a shard, which of them are full, and what waits for them. */
+#include "replication/feed_private.h"
+
+#include <string.h>
+
+/* ---- waiting for others ---------------------------------------------------------------------- */
+
+void feed_tick_soon(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+    struct message *m;
+    eg_ref timer;
+
+    if (st->ticking)
+        return;
+    m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
+    if (m == NULL)
+        return; /* the next message asks again */
+    m->tag = FEED_TICK;
+    st->ticking = actor_start_timer(self, FEED_TICK_MS, m, &timer) == EG_OK;
+}
+
+void feed_step_soon(struct actor *self, struct shard *s, bool wait) {
+    struct feed *st = feed_of(s);
+    struct message *m;
+    eg_ref timer;
+
+    if (st->stepping)
+        return;
+    m = message_new(actor_runtime(self), wait ? MESSAGE_INFO : MESSAGE_REPLY, 0);
+    if (m == NULL) {
+        feed_tick_soon(self, s);
+        return;
+    }
+    m->tag = FEED_STEP;
+    st->stepping = wait ? actor_start_timer(self, FEED_WAIT_MS, m, &timer) == EG_OK
+                        : actor_send(self, actor_pid(self), m) == EG_OK;
+    feed_tick_soon(self, s);
+}
+
+/* What all have of our own changes for whom answers wait. */
+uint64_t feed_covered_by_all(const struct shard *s, const struct feed *st) {
+    uint64_t least = s->log.sync ? st->synced : UINT64_MAX;
+
+    for (uint32_t i = 0; i < st->follower_count; i++)
+        if (st->follower[i]->full)
+            least = EG_MIN(least, st->follower[i]->covered);
+    return least;
+}
+
+void feed_release(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+    uint64_t covered = feed_covered_by_all(s, st);
+    size_t count, done = 0;
+    struct held *h = feed_held(st, &count);
+
+    if (!st->serving)
+        return;
+    while (done < count && h[done].sequence <= covered) {
+        actor_reply(self, h[done].to, h[done].ref, h[done].reply);
+        done++;
+    }
+    if (done != 0) {
+        memmove(h, h + done, (count - done) * sizeof *h);
+        st->held.size_bytes -= done * sizeof *h;
+    }
+}
+
+void feed_give_up(struct actor *self, struct feed *st) {
+    static const char why[] = "made here, and the view changed before all copies had it";
+    size_t count;
+    struct held *h = feed_held(st, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        message_free(st->world->runtime, h[i].reply);
+        actor_reply_bytes(self, h[i].to, h[i].ref, EG_IN_DOUBT, why, sizeof why - 1);
+    }
+    buffer_clear(&st->held);
+}
+
+/* Ask our own disc to say when it has what we have done so far. */
+bool feed_sync_notice(struct actor *self, struct shard *s, uint64_t sequence) {
+    struct message *m =
+        message_copy(actor_runtime(self), MESSAGE_REPLY, &sequence, sizeof sequence);
+
+    if (m == NULL)
+        return false;
+    m->tag = FEED_SYNCED;
+    if (shard_log_wait(&s->log, actor_pid(self), 0, m) == EG_OK)
+        return true;
+    message_free(actor_runtime(self), m);
+    return false;
+}
+
+bool feed_hold(void *user, struct actor *self, struct shard *s, eg_pid to, uint64_t ref,
+               struct message *reply) {
+    struct feed *st = feed_of(s);
+    struct held h = {dot_sequence(s->sequence), to, ref, reply};
+
+    (void) user;
+    if (!buffer_append(&st->held, &h, sizeof h))
+        return false;
+    if (s->log.sync && !feed_sync_notice(self, s, h.sequence)) {
+        st->held.size_bytes -= sizeof h;
+        return false;
+    }
+    feed_release(self, s);
+    return true;
+}
+
+/* ---- followers ----------------------------------------------------------------------------------
+ */
+
+struct follower *feed_follower(const struct feed *st, uint64_t node) {
+    for (uint32_t i = 0; i < st->follower_count; i++)
+        if (st->follower[i]->node == node)
+            return st->follower[i];
+    return NULL;
+}
+
+void feed_set_telling(struct shard *s) {
+    struct feed *st = feed_of(s);
+    bool telling = false;
+
+    for (uint32_t i = 0; i < st->follower_count; i++)
+        telling |= !st->follower[i]->once;
+    if (telling && !s->copy->telling)
+        s->copy->told = dot_sequence(s->sequence);
+    s->copy->telling = telling;
+}
+
+/* The role that goes with who is full. */
+void feed_grant(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+    bool any = false;
+
+    if (!st->serving)
+        return;
+    for (uint32_t i = 0; i < st->follower_count; i++)
+        any |= st->follower[i]->full;
+    shard_set_role(s, any && !st->acks_one ? SHARD_MASTER : SHARD_ALONE);
+    feed_release(self, s);
+}
+
+static void tell_full(struct shard *s, const struct follower *f) {
+    if (f->full)
+        (void) feed_say(s, f->node, REPLICA_SERVE, 1); /* lost with the link: it follows anew */
+}
+
+/* Serve as soon as all who must be heard are, and are counted. */
+void feed_try_serve(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+
+    if (st->serving || !feed_is_master(st))
+        return;
+    for (uint32_t i = 0; i < st->plan.count; i++) {
+        const struct follower *f = feed_follower(st, st->plan.holder[i].node);
+        if (st->plan.holder[i].must && (f == NULL || !f->heard || !f->full))
+            return;
+    }
+    st->serving = true;
+    feed_grant(self, s);
+    for (uint32_t i = 0; i < st->follower_count; i++)
+        tell_full(s, st->follower[i]);
+    if (!st->was_full)
+        st->world->became_full(st->world, s);
+}
+
+static bool is_holder(const struct feed *st, uint64_t node) {
+    for (uint32_t i = 0; i < st->plan.count; i++)
+        if (st->plan.holder[i].node == node)
+            return true;
+    return node == st->plan.master;
+}
+
+static struct follower *follower_make(struct feed *st, uint64_t node) {
+    struct follower *f = alloc_zero(st->world->alloc, sizeof *f);
+
+    if (f == NULL || st->follower_count == NODES_MAX) {
+        alloc_put(st->world->alloc, f, f == NULL ? 0 : sizeof *f);
+        return NULL;
+    }
+    f->node = node;
+    shard_clock_init(&f->has, st->world->alloc);
+    shard_clock_init(&f->snapshot, st->world->alloc);
+    buffer_init(&f->place, st->world->alloc, KEY_SIZE_MAX * 2);
+    st->follower[st->follower_count++] = f;
+    return f;
+}
+
+void feed_drop_node(struct actor *self, struct shard *s, uint64_t node) {
+    struct feed *st = feed_of(s);
+
+    for (uint32_t i = st->follower_count; i-- > 0;)
+        if (st->follower[i]->node == node)
+            feed_follower_drop(st, i);
+    feed_set_telling(s);
+    feed_grant(self, s);
+}
+
+void feed_ask_once(struct shard *s, struct follower *f) {
+    f->asked = feed_send_follow(s, f->node, true) == EG_OK; /* else the tick asks */
+    f->asked_session = feed_of(s)->session;
+}
+
+void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
+    struct feed *st = feed_of(s);
+    struct follower *f;
+    struct value clock, once;
+    uint64_t session;
+    bool heard = false;
+    eg_err err;
+
+    if (!is_holder(st, from) || !replica_wire_u64(it, &session) || !value_iter_next(it, &clock) ||
+        !value_iter_next(it, &once))
+        return;
+    f = feed_follower(st, from);
+    heard = f != NULL && f->heard;
+    feed_drop_node(self, s, from);
+    f = follower_make(st, from);
+    if (f == NULL)
+        return; /* it asks again */
+    f->session = session;
+    f->once = value_kind_of(once) == VALUE_TRUE;
+    f->heard = heard;
+    err = shard_clock_get(&f->has, st->world->origins, clock);
+    if (err == EG_OK)
+        err = shard_clock_copy(&f->snapshot, shard_copy_clock(s));
+    if (err != EG_OK) {
+        feed_drop_node(self, s, from);
+        return;
+    }
+    feed_set_telling(s);
+    if (feed_is_master(st) && !f->once && !f->heard) {
+        f->heard = shard_clock_has(&f->snapshot, &f->has);
+        if (!f->heard)
+            feed_ask_once(s, f);
+    }
+    feed_step_soon(self, s, false);
+}
+
+void feed_hear_covered(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
+    struct feed *st = feed_of(s);
+    struct follower *f = feed_follower(st, from);
+    uint64_t sequence;
+
+    if (f == NULL || f->once || !replica_wire_u64(it, &sequence))
+        return;
+    f->covered = EG_MAX(f->covered, EG_MIN(sequence, dot_sequence(s->sequence)));
+    if (!f->full && f->stage == WALK_OVER && f->covered >= f->end_sequence) {
+        f->full = true;
+        if (st->serving) {
+            feed_grant(self, s);
+            tell_full(s, f);
+        }
+        feed_try_serve(self, s);
+    }
+    feed_release(self, s);
+}
+
+/* ---- the turn's end
+ * ------------------------------------------------------------------------------- */
+
+/* [origin, first, last, clock or nil, changes] of what the turn did; `bare`: without the changes,
+ * for whom they came from. */
+static bool out_changes(struct shard *s, bool bare) {
+    struct feed *st = feed_of(s);
+    const struct origins *o = st->world->origins;
+    const struct shard_copy *c = s->copy;
+    static const uint8_t nil = 0xc0;
+    uint32_t count = bare ? 0 : c->group_count;
+    size_t group_bytes = bare ? 0 : c->group.size_bytes;
+    uint8_t header[FEED_ARRAY32_BYTES] = {0xdd, (uint8_t) (count >> 24), (uint8_t) (count >> 16),
+                                          (uint8_t) (count >> 8), (uint8_t) count};
+    const void *clock = st->relay.size_bytes == 0 ? &nil : st->relay.at;
+
+    return feed_out_begin(s, REPLICA_CHANGES, 5, group_bytes + st->relay.size_bytes) &&
+           feed_out_u64(st, origin_of(o, o->own)) && feed_out_u64(st, c->told + 1) &&
+           feed_out_u64(st, dot_sequence(s->sequence)) &&
+           buffer_append(&st->out, clock, EG_MAX(st->relay.size_bytes, (size_t) 1)) &&
+           buffer_append(&st->out, header, sizeof header) &&
+           (group_bytes == 0 || buffer_append(&st->out, c->group.at, group_bytes));
+}
+
+/* Nobody may miss a change and not know it. */
+void feed_lose(struct shard *s, struct follower *f) {
+    struct feed *st = feed_of(s);
+
+    (void) feed_say(s, f->node, REPLICA_ANEW, 0); /* not through either: the tick tries again */
+    if (f->stage != WALK_OVER)
+        feed_walk_ends(st, f);
+    f->end_sequence =
+        UINT64_MAX; /* it is not counted as it is, and if it was it stays waited for */
+}
+
+void feed_changed(void *user, struct shard *s) {
+    struct feed *st = feed_of(s);
+    bool lost = s->copy->lost, made = false, made_bare = false;
+
+    (void) user;
+    if (st == NULL)
+        return;
+    for (uint32_t i = 0; i < st->follower_count; i++) {
+        struct follower *f = st->follower[i];
+        bool bare = st->relay_from != 0 && f->node == st->relay_from;
+
+        if (f->once || f->end_sequence == UINT64_MAX)
+            continue;
+        if (!made || bare != made_bare) {
+            made = !lost && out_changes(s, bare);
+            made_bare = bare;
+        }
+        if (!made ||
+            st->world->send(st->world->user, f->node,
+                            (struct value){st->out.at, (uint32_t) st->out.size_bytes}) != EG_OK) {
+            feed_lose(s, f);
+            made = false; /* `out` was used for the word */
+        }
+    }
+    st->relay_from = 0;
+    buffer_clear(&st->relay);
+    if (st->out.room_bytes > FEED_OUT_KEPT_BYTES) {
+        buffer_fini(&st->out);
+        buffer_init(&st->out, st->world->alloc, SHARD_COPY_GROUP_BYTES_MAX + REPLICA_HEAD_BYTES);
+    }
+}

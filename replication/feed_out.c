@@ -1,0 +1,73 @@
+/* feed_out.c -- the messages of a feed, put together in its one buffer. */
+#include "replication/feed_private.h"
+
+/* Begin a message in `out`; room for its clocks and changes is asked for later. */
+bool feed_out_begin(struct shard *s, enum replica_kind kind, uint32_t more, size_t rest_bytes) {
+    struct feed *st = feed_of(s);
+    struct replica_head h = {kind, st->plan.view, st->table, s->number};
+    struct value_writer w;
+    uint8_t *room;
+
+    buffer_clear(&st->out);
+    room = buffer_room(&st->out, REPLICA_HEAD_BYTES + rest_bytes);
+    if (room == NULL)
+        return false;
+    w = value_writer_init(room, REPLICA_HEAD_BYTES);
+    replica_wire_head(&w, &h, more);
+    st->out.size_bytes = w.need_bytes;
+    return true;
+}
+
+bool feed_out_u64(struct feed *st, uint64_t n) {
+    uint8_t *room = buffer_room(&st->out, 9);
+    struct value_writer w = value_writer_init(room, room == NULL ? 0 : 9);
+
+    value_put_u64(&w, n);
+    st->out.size_bytes += room == NULL ? 0 : w.need_bytes;
+    return room != NULL;
+}
+
+bool feed_out_clock(struct feed *st, const struct shard_clock *c) {
+    struct value_writer w = value_writer_init(NULL, 0);
+    uint8_t *room;
+
+    shard_clock_put(c, st->world->origins, &w);
+    room = buffer_room(&st->out, w.need_bytes);
+    if (room == NULL)
+        return false;
+    w = value_writer_init(room, w.need_bytes);
+    shard_clock_put(c, st->world->origins, &w);
+    st->out.size_bytes += w.need_bytes;
+    return true;
+}
+
+eg_err feed_out_send(struct feed *st, uint64_t to) {
+    const struct feed_world *w = st->world;
+    eg_err err = w->send(w->user, to, (struct value){st->out.at, (uint32_t) st->out.size_bytes});
+
+    if (st->out.room_bytes > FEED_OUT_KEPT_BYTES) {
+        buffer_fini(&st->out);
+        buffer_init(&st->out, w->alloc, SHARD_COPY_GROUP_BYTES_MAX + REPLICA_HEAD_BYTES);
+    }
+    return err;
+}
+
+eg_err feed_say(struct shard *s, uint64_t to, enum replica_kind kind, uint64_t n) {
+    struct feed *st = feed_of(s);
+    bool bare = kind == REPLICA_ANEW;
+
+    if (!feed_out_begin(s, kind, bare ? 0 : 1, 0) || (!bare && !feed_out_u64(st, n)))
+        return EG_MEMORY;
+    return feed_out_send(st, to);
+}
+
+eg_err feed_send_follow(struct shard *s, uint64_t to, bool once) {
+    struct feed *st = feed_of(s);
+    uint8_t flag = once ? 0xc3 : 0xc2;
+
+    st->session++;
+    if (!feed_out_begin(s, REPLICA_FOLLOW, 3, 0) || !feed_out_u64(st, st->session) ||
+        !feed_out_clock(st, shard_copy_clock(s)) || !buffer_append(&st->out, &flag, 1))
+        return EG_MEMORY;
+    return feed_out_send(st, to);
+}

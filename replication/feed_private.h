@@ -1,0 +1,145 @@
+/* feed_private.h -- how one shard's feed lies in memory, and what its files ask of each other:
+ *
+ *     feed.c         orders of views, time, the way in
+ *     feed_master.c  who follows, who is full, answers that wait, changes told
+ *     feed_walk.c    what a follower lacks
+ *     feed_copy.c    following: what is heard, applied, said
+ *     feed_out.c     messages put together */
+#ifndef REPLICATION_FEED_PRIVATE_H
+#define REPLICATION_FEED_PRIVATE_H
+
+#include "replication/feed.h"
+
+#include "engine/runtime.h"
+#include "replication/replica.h"
+#include "tables/table.h"
+
+enum {
+    FEED_TICK_MS = 100,
+    FEED_WAIT_MS = 5, /* for a link, or for others to have walked */
+    FEED_ARRAY32_BYTES = 5,
+    FEED_HELD_BYTES_MAX = 64 << 20,
+    FEED_OUT_KEPT_BYTES = 1 << 20,
+};
+
+enum walk_stage { WALK_WAITS, WALK_CLEAR, WALK_RECORDS, WALK_GRAVES, WALK_END, WALK_OVER };
+
+/* A copy that follows this one. */
+struct follower {
+    uint64_t node;
+    bool once;                   /* only what is there now: it is the master, and we follow it */
+    bool heard;                  /* we have all that it had */
+    bool asked;                  /* we follow it, once */
+    bool full;                   /* counted: answers wait for it */
+    uint64_t session;            /* its FOLLOW's */
+    uint64_t asked_session;      /* and that of ours to it */
+    uint64_t covered;            /* of our own changes, as it says */
+    uint64_t end_sequence;       /* ours at the END */
+    struct shard_clock has;      /* as it said when it followed */
+    struct shard_clock snapshot; /* ours at that moment */
+    enum walk_stage stage;
+    struct buffer place; /* of the walk: the last key */
+    uint64_t grave_place;
+    bool graves_ended;
+};
+
+struct held {
+    uint64_t sequence;
+    eg_pid to;
+    eg_ref ref;
+    struct message *reply;
+};
+
+struct feed {
+    struct feed_world *world;
+    struct replica_plan plan;
+    uint64_t table;
+    bool was_full, acks_one;
+    bool serving;       /* the master: role granted                     */
+    bool ended;         /* a copy: the master's END has come          */
+    bool quiet;         /* a copy: nothing was heard since the last tick */
+    uint16_t slot;      /* of the master's origin, once ended           */
+    uint64_t acked;     /* of the master's changes, last said           */
+    uint64_t session;   /* of the last FOLLOW    */
+    uint64_t following; /* of that to the master */
+    bool ticking, stepping;
+    uint32_t ticks;
+    uint64_t synced; /* our own changes that our disc has */
+    uint32_t follower_count;
+    struct follower *follower[NODES_MAX];
+    struct buffer held;        /* struct held, by sequence */
+    struct buffer out;         /* the message that is being put together */
+    struct buffer relay;       /* a clock that goes out with the next changes */
+    uint64_t relay_from;       /* who has them already */
+    struct shard_clock forget; /* to be forgotten when all have covered forget_sequence */
+    uint64_t forget_sequence;  /* 0: nothing */
+};
+
+static inline struct feed *feed_of(const struct shard *s) {
+    return s->copy == NULL ? NULL : s->copy->feed;
+}
+static inline bool feed_is_master(const struct feed *st) {
+    return st->plan.master == st->world->self;
+}
+
+/* ---- feed_out.c: false, EG_MEMORY: no room, and what is in `out` means nothing --------------- */
+
+/* Begin a message of `more` values behind the head, for which `rest_bytes` will be needed. */
+bool feed_out_begin(struct shard *s, enum replica_kind kind, uint32_t more, size_t rest_bytes);
+bool feed_out_u64(struct feed *st, uint64_t n);
+bool feed_out_clock(struct feed *st, const struct shard_clock *c);
+eg_err feed_out_send(struct feed *st, uint64_t to);
+/* A whole message of one number, or (ANEW) of none. */
+eg_err feed_say(struct shard *s, uint64_t to, enum replica_kind kind, uint64_t n);
+/* Each says a session of its own. */
+eg_err feed_send_follow(struct shard *s, uint64_t to, bool once);
+
+/* ---- feed_master.c --------------------------------------------------------------------------- */
+
+/* Answers that wait, by sequence. */
+struct held *feed_held(const struct feed *st, size_t *count);
+bool feed_hold(void *user, struct actor *self, struct shard *s, eg_pid to, uint64_t ref,
+               struct message *reply);
+/* Those that all full copies have covered are given; all are told that they are in doubt. */
+void feed_release(struct actor *self, struct shard *s);
+void feed_give_up(struct actor *self, struct feed *st);
+/* What all full copies, and our disc where it must, have of our own changes. */
+uint64_t feed_covered_by_all(const struct shard *s, const struct feed *st);
+/* Our disc will say when it has all up to `sequence` (FEED_SYNCED). */
+bool feed_sync_notice(struct actor *self, struct shard *s, uint64_t sequence);
+
+struct follower *feed_follower(const struct feed *st, uint64_t node); /* NULL: it does not */
+void feed_follower_drop(struct feed *st, uint32_t i);
+void feed_drop_node(struct actor *self, struct shard *s, uint64_t node);
+void feed_set_telling(struct shard *s); /* after followers have come or gone */
+/* Let it tell us what it has and we have not. */
+void feed_ask_once(struct shard *s, struct follower *f);
+/* It has missed something: it must follow anew, and hears so. */
+void feed_lose(struct shard *s, struct follower *f);
+
+/* The role that goes with who is full; and to serve, as soon as who must be heard is. */
+void feed_grant(struct actor *self, struct shard *s);
+void feed_try_serve(struct actor *self, struct shard *s);
+void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+void feed_hear_covered(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+void feed_changed(void *user, struct shard *s);
+
+/* ---- feed_walk.c ----------------------------------------------------------------------------- */
+
+void feed_step(struct actor *self, struct shard *s); /* of all walks under way */
+void feed_walk_ends(struct feed *st, struct follower *f);
+
+/* ---- feed_copy.c ----------------------------------------------------------------------------- */
+
+bool feed_follows(const struct feed *st, uint64_t from); /* is that our master? */
+void feed_follow_anew(struct actor *self, struct shard *s);
+/* Say what we have of the master's changes, as soon as our disc has it where it must. */
+void feed_acknowledge(struct actor *self, struct shard *s);
+void feed_hear(struct actor *self, struct shard *s, const struct message *m);
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+void feed_tick_soon(struct actor *self, struct shard *s);
+void feed_step_soon(struct actor *self, struct shard *s, bool wait);
+
+#endif /* REPLICATION_FEED_PRIVATE_H */
