@@ -329,12 +329,14 @@ struct mesh_stats mesh_stats(const struct mesh *m) {
 
 void mesh_know(struct mesh *m, const struct node_info *who) {
     struct peer *p;
+    bool news;
 
     if (who->id == m->self.id || m->closing || peer_get(m, who, &p) != EG_OK)
         return;
+    news = !timer_is_started(&p->dialler.timer) || strcmp(p->dialler.address, who->address) != 0;
     p->known = true;
     memcpy(p->dialler.address, who->address, sizeof p->dialler.address);
-    if (p->conn == NULL && p->welcomed == NULL && p->dialler.conn == NULL)
+    if (news && p->conn == NULL && p->welcomed == NULL && p->dialler.conn == NULL)
         dialler_start(&p->dialler, 1 + mesh_random_below(m, MESH_RECONNECT_MS));
 }
 

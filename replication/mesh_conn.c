@@ -289,7 +289,7 @@ static void keep_rest(struct conn *c, size_t taken_bytes) {
             c->ended = true;
             c->end = EG_MEMORY;
         }
-    } else {
+    } else if (taken_bytes > 0) {
         memmove(c->held.at, c->held.at + taken_bytes, c->held.size_bytes - taken_bytes);
         c->held.size_bytes -= taken_bytes;
     }

@@ -13,6 +13,7 @@
 #include "engine/pubsub.h"
 #include "engine/registry.h"
 #include "engine/scheduler.h"
+#include "replication/remote_names.h"
 #include "replication/remote_ties.h"
 #include "replication/remote_wire.h"
 
@@ -25,7 +26,6 @@ enum {
     SWEEP_TIES = 512,  /* told of a loss in one turn                        */
     WAIT_NS = 1000 * 1000 * 1000,
     RETRY_NS = 10 * 1000 * 1000,
-    NAMES_SLOTS = 2 * REMOTE_NAMES_MAX,
 };
 
 #define NAMES_NODE UINT32_MAX /* pid.node of those that stand for a name */
@@ -38,12 +38,6 @@ struct remote_node {
     char name[NODE_INFO_NAME_BYTES]; /* under the lock */
     uint32_t uses;
     struct ties ties;
-};
-
-struct alias {
-    uint64_t node;
-    char node_name[NODE_INFO_NAME_BYTES];
-    char name[REGISTRY_KEY_BYTES];
 };
 
 struct sweep {
@@ -60,10 +54,8 @@ struct remote {
     struct scheduler *scheduler;
     struct remote_node *_Atomic node[REMOTE_NODES_MAX];
 
-    atomic_flag lock; /* of names of nodes and actors */
-    _Atomic uint32_t alias_count;
-    struct alias *_Atomic alias[REMOTE_NAMES_MAX];
-    uint16_t alias_at[NAMES_SLOTS]; /* 1 + index; 0: free */
+    struct remote_names names;
+    atomic_flag lock; /* of the names of nodes */
 
     struct sweep *sweeps; /* the mesh's scheduler's */
     bool sweeping;
@@ -304,9 +296,7 @@ static eg_err send_to(struct remote *r, struct remote_node *n, uint64_t id, eg_p
 
 /* To whoever has a name: elsewhere, or on this node. */
 static eg_err send_to_name(struct remote *r, eg_pid to, struct message *m) {
-    const struct alias *a = to.slot < REMOTE_NAMES_MAX
-                                ? atomic_load_explicit(&r->alias[to.slot], memory_order_acquire)
-                                : NULL;
+    const struct remote_name *a = remote_names_at(&r->names, to.slot);
     struct remote_message out;
     struct remote_node *n;
     eg_pid pid;
@@ -604,50 +594,12 @@ void remote_down(struct remote *r, uint64_t id) {
  * --------------------------------------------------------------------------------------------------
  */
 
-static bool is_alias(const struct alias *a, uint64_t node, const char *name) {
-    return a->node == node && strcmp(a->name, name) == 0;
-}
-
-/* Where the alias is, or could be put. */
-static uint16_t *alias_slot(struct remote *r, uint64_t node, const char *name) {
-    uint64_t at = (node_id_of(name) ^ node) % NAMES_SLOTS;
-
-    while (r->alias_at[at] != 0 &&
-           !is_alias(atomic_load(&r->alias[r->alias_at[at] - 1]), node, name))
-        at = (at + 1) % NAMES_SLOTS;
-    return &r->alias_at[at];
-}
-
 eg_err remote_named(struct remote *r, const char *node, const char *name, eg_pid *out) {
-    struct alias *made = NULL;
-    uint16_t *slot;
-    eg_err err = EG_OK;
-    uint64_t id;
+    uint32_t number;
+    eg_err err = remote_names_get(&r->names, node, name, &number);
 
-    if (node[0] == '\0' || strlen(node) >= NODE_INFO_NAME_BYTES || name[0] == '\0' ||
-        strlen(name) >= REGISTRY_KEY_BYTES)
-        return EG_BAD_REQUEST;
-    id = node_id_of(node);
-    made = alloc_zero(r->opts.alloc, sizeof *made);
-    if (made == NULL)
-        return EG_MEMORY;
-    made->node = id;
-    snprintf(made->node_name, sizeof made->node_name, "%s", node);
-    snprintf(made->name, sizeof made->name, "%s", name);
-    lock(r);
-    slot = alias_slot(r, id, name);
-    if (*slot == 0 && r->alias_count < REMOTE_NAMES_MAX) {
-        atomic_store_explicit(&r->alias[r->alias_count], made, memory_order_release);
-        *slot = (uint16_t) ++r->alias_count;
-        made = NULL;
-    }
-    if (*slot == 0)
-        err = EG_BUSY;
-    else
-        *out = (eg_pid){NAMES_NODE, *slot - 1u, 1};
-    unlock(r);
-    if (made != NULL)
-        alloc_put(r->opts.alloc, made, sizeof *made);
+    if (err == EG_OK)
+        *out = (eg_pid){NAMES_NODE, number, 1};
     return err;
 }
 
@@ -671,13 +623,13 @@ uint32_t remote_nodes(struct remote *r, char (*out)[NODE_INFO_NAME_BYTES], uint3
 void remote_node_of(struct remote *r, eg_pid pid, char out[static NODE_INFO_NAME_BYTES]) {
     uint64_t id, incarnation;
     const struct remote_node *n;
-    const struct alias *a;
+    const struct remote_name *a;
 
     out[0] = '\0';
     if (pid.node == runtime_node(r->opts.runtime)) {
         memcpy(out, r->opts.self->name, NODE_INFO_NAME_BYTES);
     } else if (pid.node == NAMES_NODE) {
-        a = pid.slot < REMOTE_NAMES_MAX ? atomic_load(&r->alias[pid.slot]) : NULL;
+        a = remote_names_at(&r->names, pid.slot);
         if (a != NULL)
             memcpy(out, a->node_name, NODE_INFO_NAME_BYTES);
     } else if ((n = node_of_number(r, pid.node, &id, &incarnation)) != NULL) {
@@ -732,6 +684,7 @@ eg_err remote_open(struct remote **out, const struct remote_opts *o) {
     r->scheduler = runtime_scheduler(o->runtime, o->scheduler);
     r->route.send = route_send;
     r->hook.published = published;
+    remote_names_init(&r->names, o->alloc);
     atomic_flag_clear(&r->lock);
     runtime_set_route(o->runtime, &r->route);
     atomic_store(&runtime_topics(o->runtime)->hook, &r->hook);
@@ -766,8 +719,7 @@ void remote_close(struct remote *r) {
         if (node_at(r, i) != NULL)
             free_node(r, node_at(r, i));
     }
-    for (uint32_t i = 0; i < r->alias_count; i++)
-        alloc_put(r->opts.alloc, atomic_load(&r->alias[i]), sizeof(struct alias));
+    remote_names_fini(&r->names);
     r->opts.env->ops->waiter_close(r->opts.env, r->waiter);
     alloc_put(r->opts.alloc, r, sizeof *r);
 }

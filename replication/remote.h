@@ -29,7 +29,6 @@
 
 enum {
     REMOTE_NODES_MAX = 128,    /* starts of nodes that have a number              */
-    REMOTE_NAMES_MAX = 4096,   /* different ones asked for; a program has few     */
     REMOTE_TIES_MAX = 1 << 20, /* links, monitors and open calls with one node    */
     REMOTE_PENDING_BYTES = 16 << 20,
 };
@@ -60,7 +59,7 @@ void remote_down(struct remote *r, uint64_t id);
 void remote_receive(struct remote *r, uint64_t from, struct value payload);
 
 /* The pid that stands for a name on a node, which need not be there now.  EG_BAD_REQUEST: one of
- * them is empty or too long.  EG_BUSY: REMOTE_NAMES_MAX; EG_MEMORY. */
+ * them is empty or too long.  EG_BUSY: REMOTE_NAMES_MAX (remote_names.h); EG_MEMORY. */
 EG_MUST_USE eg_err remote_named(struct remote *r, const char *node, const char *name, eg_pid *out);
 
 /* The nodes that are linked now, without this one: copy the first `room` names, say how many

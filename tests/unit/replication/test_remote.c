@@ -9,6 +9,7 @@
 #include "engine/pubsub.h"
 #include "engine/registry.h"
 #include "engine/scheduler.h"
+#include "replication/remote_names.h"
 #include "replication/remote_wire.h"
 #include "tests/support/fail_alloc.h"
 #include "tests/support/stepper.h"
