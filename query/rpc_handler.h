@@ -7,6 +7,7 @@
 #define QUERY_RPC_HANDLER_H
 
 #include "query/rpc_method.h"
+#include "tables/page.h"
 
 /* rpc_table.c: tables and what is read from them */
 eg_err rpc_create_table(struct rpc_call *c);
@@ -31,6 +32,11 @@ eg_err rpc_last(struct rpc_call *c);
 eg_err rpc_next(struct rpc_call *c);
 eg_err rpc_prev(struct rpc_call *c);
 eg_err rpc_index_read(struct rpc_call *c);
+
+/* rpc_far.c: what takes other nodes, as a task; returns what the method does */
+eg_err rpc_far(struct rpc_call *c, enum page_kind kind, struct value question, bool reverse);
+
+eg_err rpc_index_read_far(struct rpc_call *c);
 
 /* rpc_select.c: questions that are answered in steps */
 eg_err rpc_match(struct rpc_call *c);

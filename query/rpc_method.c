@@ -149,7 +149,8 @@ static eg_err check_reverse(struct rpc_call *c, struct value v) {
 static eg_err check_context(struct rpc_call *c, struct value v) {
     if (!value_is_string(v, "dirty"))
         return err_note(c->note, EG_BAD_REQUEST, "the only context to ask for is \"dirty\"");
-    return EG_OK; /* one node: the local copy is the only one */
+    c->options.dirty = true;
+    return EG_OK;
 }
 
 static eg_err check_tx(struct rpc_call *c, struct value v) {

@@ -76,6 +76,7 @@ struct rpc_options {
     uint64_t ttl_ms; /* 0: not said */
     uint64_t limit;  /* 0: not said */
     bool reverse;
+    bool dirty; /* this node's own copy, whatever it lacks */
 };
 
 /* One request under way. */

@@ -133,10 +133,14 @@ static const struct task_ops asked_task = {
 
 /* ---- the methods ------------------------------------------------------------------------ */
 
-static eg_err ask(struct rpc_call *c, enum select_kind kind, bool reverse) {
+static eg_err ask_for(struct rpc_call *c, enum select_kind kind, struct value question,
+                      bool reverse) {
     struct alloc *alloc = c->worker->server->opts.alloc;
-    const struct select_opts o = {
-        .kind = kind, .question = c->param[1], .limit = c->options.limit, .reverse = reverse};
+    const struct select_opts o = {.kind = kind,
+                                  .question = question,
+                                  .limit = c->options.limit,
+                                  .reverse = reverse,
+                                  .dirty = c->options.dirty};
     struct asked *a = alloc_zero(alloc, sizeof *a);
     eg_err err;
 
@@ -151,6 +155,25 @@ static eg_err ask(struct rpc_call *c, enum select_kind kind, bool reverse) {
     a->table = *table_name(c->table);
     a->paged = kind == SELECT_RESULTS;
     return task_start(&a->task, &asked_task, c);
+}
+
+static eg_err ask(struct rpc_call *c, enum select_kind kind, bool reverse) {
+    return ask_for(c, kind, c->param[1], reverse);
+}
+
+/* index_read, where other nodes are to be asked: [index, value]. */
+eg_err rpc_index_read_far(struct rpc_call *c) {
+    size_t size_bytes = RPC_HEADER_BYTES + c->param[1].size_bytes + c->param[2].size_bytes;
+    uint8_t *at = reader_scratch(&c->worker->reader, size_bytes);
+    struct value_writer w;
+
+    if (at == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(at, size_bytes);
+    value_put_array(&w, 2);
+    value_put_raw(&w, c->param[1]);
+    value_put_raw(&w, c->param[2]);
+    return ask_for(c, SELECT_INDEX, (struct value){at, (uint32_t) w.need_bytes}, false);
 }
 
 eg_err rpc_select(struct rpc_call *c) {

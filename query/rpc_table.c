@@ -5,6 +5,7 @@
 #include "query/session.h"
 
 #include "tables/catalog.h"
+#include "tables/far.h"
 
 enum { READ_MANY_KEYS = 16 }; /* look-ups whose cache misses overlap */
 
@@ -139,10 +140,17 @@ static eg_err put_header(struct buffer *out, uint32_t count) {
     return EG_OK;
 }
 
+static bool is_near(const struct rpc_call *c) {
+    return EG_LIKELY(table_is_near(c->table, c->options.dirty));
+}
+
 eg_err rpc_size(struct rpc_call *c) {
-    uint8_t *room = buffer_room(c->result, RPC_HEADER_BYTES);
+    uint8_t *room;
     struct value_writer w;
 
+    if (!is_near(c))
+        return rpc_far(c, PAGE_SIZE, (struct value){0}, false);
+    room = buffer_room(c->result, RPC_HEADER_BYTES);
     if (room == NULL)
         return EG_MEMORY;
     w = value_writer_init(room, RPC_HEADER_BYTES);
@@ -199,24 +207,34 @@ eg_err rpc_read_many(struct rpc_call *c) {
 
     if (value_kind_of(c->param[1]) != VALUE_ARRAY)
         return err_note(c->note, EG_BAD_REQUEST, "the keys are an array");
+    if (!is_near(c))
+        return rpc_far(c, PAGE_READ, c->param[1], false);
     err = put_header(c->result, value_count(c->param[1]));
     for (it = value_iter_of(c->param[1]); err == EG_OK && it.left > 0;)
         err = read_chunk(c, &it);
     return err;
 }
 
+static eg_err first(struct rpc_call *c, bool last) {
+    return is_near(c) ? table_first(c->table, &c->worker->reader, last, c->result)
+                      : rpc_far(c, PAGE_NEXT, (struct value){0}, last);
+}
+
 eg_err rpc_first(struct rpc_call *c) {
-    return table_first(c->table, &c->worker->reader, false, c->result);
+    return first(c, false);
 }
 
 eg_err rpc_last(struct rpc_call *c) {
-    return table_first(c->table, &c->worker->reader, true, c->result);
+    return first(c, true);
 }
 
 static eg_err neighbour(struct rpc_call *c, bool prev) {
     struct key key;
-    eg_err err = table_key_checked(c->table, &key, c->param[1], c->note);
+    eg_err err;
 
+    if (!is_near(c))
+        return rpc_far(c, PAGE_NEXT, c->param[1], prev);
+    err = table_key_checked(c->table, &key, c->param[1], c->note);
     if (err != EG_OK)
         return err;
     err = table_next(c->table, &c->worker->reader, &key, prev, c->result);
@@ -241,6 +259,8 @@ eg_err rpc_index_read(struct rpc_call *c) {
 
     if (err != EG_OK)
         return err;
+    if (!is_near(c))
+        return rpc_index_read_far(c);
     return table_index_read(c->table, &c->worker->reader, text, text_bytes, c->param[2], c->result,
                             c->note);
 }

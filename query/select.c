@@ -12,8 +12,10 @@
 
 #include "engine/err.h"
 #include "engine/message.h"
+#include "query/gather.h"
 #include "query/select_copy.h"
 #include "query/select_keys.h"
+#include "tables/far.h"
 #include "tables/pattern.h"
 
 #include <string.h>
@@ -28,7 +30,8 @@ enum {
     REFUSALS_MAX = 100 * 1000, /* by a busy shard, one after the other: some seconds */
 };
 
-enum ask { ASK_NOTHING, ASK_CHANGE, ASK_SYNC };
+/* ASK_PAGE: of another node; ASK_MOMENT: until this node may read again. */
+enum ask { ASK_NOTHING, ASK_CHANGE, ASK_SYNC, ASK_PAGE, ASK_MOMENT };
 
 struct select {
     struct alloc *alloc;
@@ -41,9 +44,13 @@ struct select {
     struct predicate *predicate; /* NULL: a pattern */
     uint32_t weight;             /* of judging one record */
     struct predicate_machine machine;
-    struct buffer pattern;
+    struct buffer question; /* specification or pattern; size 0: it came compiled */
     struct scan_path path;
     struct buffer place; /* behind what needs not be looked at again */
+    struct gather *far;  /* in the scan's place, where other nodes are asked; NULL: none is */
+    bool dirty;
+    struct shard_set here; /* of dirty */
+    uint64_t patient_ns;   /* of ASK_MOMENT; 0: not waiting                                  */
     uint64_t limit;
 
     bool begun;       /* this page has its header            */
@@ -62,6 +69,7 @@ struct select {
     uint32_t ask_from;          /* of ASK_SYNC: the next shard   */
     bool sync_again;
     uint32_t unanswered;
+    bool waits; /* the answer is to ASK_MOMENT */
     uint32_t refusals;
     eg_err failed; /* an answer said so */
     struct err_note why;
@@ -73,6 +81,10 @@ static bool by_index(const struct select *s) {
 
 /* ---- open and close ------------------------------------------------------------- */
 
+static struct value bytes_of(const struct buffer *b) {
+    return (struct value){b->at, (uint32_t) b->size_bytes};
+}
+
 static eg_err open_question(struct select *s, struct table *t, struct reader *r,
                             const struct select_opts *o, struct err_note *note) {
     struct value pattern;
@@ -83,6 +95,10 @@ static eg_err open_question(struct select *s, struct table *t, struct reader *r,
         scan_choose(&s->path, t, r, s->predicate, o->reverse);
         return EG_OK;
     }
+    if (!buffer_append(&s->question, o->question.at, o->question.size_bytes))
+        return EG_MEMORY;
+    if (o->kind == SELECT_INDEX)
+        return page_index_path(t, bytes_of(&s->question), &s->path, note);
     if (o->kind != SELECT_MATCH) {
         err = predicate_open(&s->predicate, s->alloc, o->question, s->arity, note);
         if (err == EG_OK)
@@ -90,9 +106,7 @@ static eg_err open_question(struct select *s, struct table *t, struct reader *r,
         return err;
     }
     err = pattern_check(o->question, s->arity, note);
-    if (err == EG_OK && !buffer_append(&s->pattern, o->question.at, o->question.size_bytes))
-        err = EG_MEMORY;
-    pattern = (struct value){s->pattern.at, (uint32_t) s->pattern.size_bytes};
+    pattern = (struct value){s->question.at, (uint32_t) s->question.size_bytes};
     if (err == EG_OK)
         scan_choose_pattern(&s->path, t, r, pattern);
     return err;
@@ -112,6 +126,7 @@ eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct
     s->alloc = a;
     s->kind = o->kind;
     s->limit = o->limit;
+    s->dirty = o->dirty;
     s->table_id = schema->id;
     s->version = schema->version;
     s->arity = schema->attribute_count;
@@ -119,7 +134,7 @@ eg_err select_open(struct select **out, struct alloc *a, struct table *t, struct
     s->usual_header = s->arity < 16 ? (uint8_t) (0x90 | s->arity) : 0; /* 0: no array's */
     s->rehearsed = o->kind != SELECT_REPLACE;
     predicate_machine_init(&s->machine, a);
-    buffer_init(&s->pattern, a, SIZE_MAX);
+    buffer_init(&s->question, a, SIZE_MAX);
     buffer_init(&s->place, a, PLACE_BYTES_MAX);
     buffer_init(&s->judged, a, CHANGED_BYTES_MAX);
     select_keys_init(&s->keys, a);
@@ -138,17 +153,20 @@ void select_close(struct select *s) {
     if (s->predicate != NULL)
         predicate_close(s->predicate);
     predicate_machine_fini(&s->machine);
-    buffer_fini(&s->pattern);
+    buffer_fini(&s->question);
     buffer_fini(&s->place);
     buffer_fini(&s->judged);
     select_keys_fini(&s->keys);
+    if (s->far != NULL)
+        gather_close(s->far);
     alloc_put(s->alloc, s, sizeof *s);
 }
 
 size_t select_bytes(const struct select *s) {
     return sizeof *s + (s->predicate != NULL ? predicate_bytes(s->predicate) : 0) +
-           s->pattern.room_bytes + s->place.room_bytes + s->judged.room_bytes +
-           s->machine.scratch.room_bytes + select_keys_bytes(&s->keys);
+           s->question.room_bytes + s->place.room_bytes + s->judged.room_bytes +
+           s->machine.scratch.room_bytes + select_keys_bytes(&s->keys) +
+           (s->far != NULL ? gather_bytes(s->far) : 0);
 }
 
 bool select_has_more(const struct select *s) {
@@ -159,12 +177,14 @@ void select_next_page(struct select *s) {
     EG_ASSERT(s->more);
     s->begun = s->full = s->more = s->scanned = false;
     s->count = 0;
+    if (s->far != NULL)
+        s->failed = gather_resume(s->far);
 }
 
 /* ---- answers ----------------------------------------------------------------------- */
 
 static bool gives_results(const struct select *s) {
-    return s->kind == SELECT_RESULTS || s->kind == SELECT_MATCH;
+    return s->kind <= SELECT_INDEX;
 }
 
 static eg_err too_large(struct err_note *note) {
@@ -222,7 +242,8 @@ static eg_err judge(struct select *s, const struct record *rec, struct buffer *o
     if (s->predicate != NULL)
         return predicate_run(&s->machine, s->predicate, array, out, meant);
     *meant =
-        pattern_matches((struct value){s->pattern.at, (uint32_t) s->pattern.size_bytes}, array);
+        s->kind == SELECT_INDEX ||
+        pattern_matches((struct value){s->question.at, (uint32_t) s->question.size_bytes}, array);
     if (*meant && out != NULL && !buffer_append(out, array.at, array.size_bytes))
         return EG_TOO_LARGE;
     return EG_OK;
@@ -361,6 +382,8 @@ static eg_err change_one(struct select *s, struct table *t, struct reader *r, st
     }
     if (!again)
         return err;
+    if (s->far != NULL) /* what was there first is asked for again where this comes to nothing */
+        return s->ask == ASK_CHANGE ? EG_AGAIN : gather_resume(s->far);
     err = scan_place_before(scan, &s->place);
     return err == EG_OK ? EG_AGAIN : err;
 }
@@ -390,7 +413,7 @@ static eg_err fill_page(struct select *s, const struct scan *scan) {
     if (s->full || s->limit == 0 || s->count < s->limit || !gives_results(s))
         return EG_OK;
     s->full = true;
-    if (s->kind == SELECT_MATCH) { /* nobody asks for a second one */
+    if (s->kind != SELECT_RESULTS) { /* nobody asks for a second one */
         s->scanned = true;
         return EG_OK;
     }
@@ -500,6 +523,126 @@ static eg_err open_scan(const struct select *s, struct table *t, struct reader *
     return scan_open(out, t, r, &s->path, place);
 }
 
+/* ---- records of other nodes --------------------------------------------------------- */
+
+static bool changes(const struct select *s) {
+    return !gives_results(s) && s->kind != SELECT_COUNT;
+}
+
+/* What changes records looks at all of them: changed, they move in an index. */
+static eg_err open_far(struct select *s, struct table *t) {
+    bool ordered = table_type(t) == TABLE_ORDERED_SET;
+    struct gather_opts o = {
+        .kind = PAGE_RECORDS, .merged = ordered && !by_index(s), .reverse = s->path.reverse};
+
+    if (changes(s))
+        o.merged = o.reverse = false;
+    else if (s->question.size_bytes != 0)
+        o.kind = s->kind == SELECT_MATCH   ? PAGE_MATCH
+                 : s->kind == SELECT_INDEX ? PAGE_INDEX
+                                           : PAGE_SELECT;
+    o.question = (struct value){s->question.at, (uint32_t) s->question.size_bytes};
+    if (o.kind == PAGE_RECORDS)
+        o.question = (struct value){0};
+    s->gathers = false;
+    return gather_open(&s->far, s->alloc, t, &o);
+}
+
+/* A change asks for one record, so that it can ask for that one again. */
+static eg_err next_far(struct select *s, struct table *t, struct reader *r,
+                       const struct record **rec, struct err_note *note) {
+    eg_err err = EG_OK;
+
+    if (changes(s) && s->rehearsed) {
+        gather_want(s->far, 1);
+        err = gather_mark(s->far);
+    } else if (gives_results(s) && s->limit != 0) {
+        gather_want(s->far, s->count < s->limit ? s->limit - s->count : 1);
+    }
+    return err == EG_OK ? gather_next(s->far, t, r, rec, note) : err;
+}
+
+static eg_err fill_page_far(struct select *s) {
+    if (s->full || s->limit == 0 || s->count < s->limit || !gives_results(s))
+        return EG_OK;
+    s->full = true;
+    s->scanned = s->kind != SELECT_RESULTS;
+    return gather_mark(s->far);
+}
+
+static eg_err look_far(struct select *s, struct table *t, struct reader *r,
+                       const struct select_pace *pace, struct buffer *result,
+                       struct err_note *note) {
+    const struct record *rec;
+    uint32_t work = 0;
+    eg_err err = EG_OK;
+
+    while (err == EG_OK && !s->scanned && !s->more) {
+        err = next_far(s, t, r, &rec, note);
+        if (err == EG_AGAIN)
+            s->ask = ASK_PAGE;
+        if (err != EG_OK)
+            break;
+        err = look_at(s, t, r, NULL, rec, result, note);
+        if (err == EG_OK)
+            err = fill_page_far(s);
+        if (err == EG_OK && ++work % WORK_BETWEEN_LOOKS == 0 && pace->is_over(pace->context))
+            return EG_AGAIN;
+    }
+    s->scanned |= err == EG_NOT_FOUND;
+    return err == EG_NOT_FOUND ? EG_OK : err;
+}
+
+/* This node had all it needed when the question came, and lacks something now: between two views
+ * that is over soon. */
+static eg_err wait_for_near(struct select *s, struct table *t, struct err_note *note) {
+    uint64_t now_ns = table_now_ns(t);
+
+    if (s->patient_ns == 0)
+        s->patient_ns = now_ns + (uint64_t) FAR_WAIT_MS * 1000000;
+    if (now_ns >= s->patient_ns)
+        return err_note(note, EG_NO_REPLICA, "this node's copy has gone meanwhile: ask again");
+    s->ask = ASK_MOMENT;
+    return EG_AGAIN;
+}
+
+static bool is_fresh(const struct select *s) {
+    return s->place.size_bytes == 0 && s->count == 0 && !s->full && s->keys.count == 0 &&
+           (s->kind != SELECT_REPLACE || !s->rehearsed);
+}
+
+static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
+                      const struct select_pace *pace, struct buffer *result, struct err_note *note);
+
+/* Only what is here, and all of it. */
+static eg_err look_dirty(struct select *s, struct table *t, struct reader *r,
+                         const struct select_pace *pace, struct buffer *result,
+                         struct err_note *note) {
+    s->here = table_shards_here(t, true);
+    if (shard_set_is_empty(&s->here))
+        return err_note(note, EG_NO_REPLICA, "this node has no copy of the table");
+    return scan_on(s, t, r, pace, result, note);
+}
+
+/* From where the records are. */
+static eg_err look(struct select *s, struct table *t, struct reader *r,
+                   const struct select_pace *pace, struct buffer *result, struct err_note *note) {
+    eg_err err = EG_OK;
+
+    if (EG_UNLIKELY(s->dirty))
+        return look_dirty(s, t, r, pace, result, note);
+    if (s->far == NULL && EG_UNLIKELY(!table_is_near(t, false))) {
+        if (!is_fresh(s))
+            return wait_for_near(s, t, note);
+        err = open_far(s, t);
+    }
+    s->patient_ns = 0;
+    if (err != EG_OK)
+        return err;
+    return s->far != NULL ? look_far(s, t, r, pace, result, note)
+                          : scan_on(s, t, r, pace, result, note);
+}
+
 static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
                       const struct select_pace *pace, struct buffer *result,
                       struct err_note *note) {
@@ -508,6 +651,8 @@ static eg_err scan_on(struct select *s, struct table *t, struct reader *r,
     struct scan *scan;
     uint8_t *copy;
     eg_err err;
+
+    s->path.only = s->dirty && !table_is_near(t, true) ? &s->here : NULL;
 
     if (place.size_bytes != 0) { /* the scan borrows it, and we write another meanwhile */
         copy = reader_scratch(r, place.size_bytes);
@@ -556,6 +701,8 @@ static eg_err end_rehearsal(struct select *s) {
     s->rehearsed = true;
     s->scanned = false;
     buffer_clear(&s->place);
+    if (s->far != NULL)
+        gather_rewind(s->far);
     return EG_AGAIN;
 }
 
@@ -589,14 +736,17 @@ eg_err select_step(struct select *s, struct table *t, struct reader *r,
     eg_err err = s->failed;
 
     EG_ASSERT(s->unanswered == 0);
+    if (s->ask == ASK_PAGE || s->ask == ASK_MOMENT)
+        s->ask = ASK_NOTHING;
     if (err != EG_OK)
         return err_note(note, err, "%s", s->why.text);
     err = check_table(s, t, note);
     if (err == EG_OK && !s->begun && gives_results(s))
         err = begin_results(s, result, note);
     if (err == EG_OK && !s->scanned)
-        err = s->rehearsed && s->gathers ? change_gathered(s, t, r, pace, result, note)
-                                         : scan_on(s, t, r, pace, result, note);
+        err = s->rehearsed && s->gathers && table_is_near(t, false)
+                  ? change_gathered(s, t, r, pace, result, note)
+                  : look(s, t, r, pace, result, note);
     if (err != EG_OK)
         return err;
     if (!s->rehearsed)
@@ -623,6 +773,12 @@ eg_err select_ask(struct select *s, struct table *t, eg_pid *to, struct message 
     } else if (s->ask == ASK_SYNC && s->ask_from < table_shards(t)) {
         err = table_sync_message(t, s->ask_from, to, out);
         s->ask_from += err == EG_OK;
+    } else if (s->ask == ASK_PAGE) {
+        err = gather_ask(s->far, t, to, out);
+    } else if (s->ask == ASK_MOMENT && s->unanswered == 0 && table_far(t) != NULL) {
+        err = table_far(t)->ask(table_far(t), t, 0, (struct value){0}, to, out);
+        s->ask = err == EG_OK ? ASK_NOTHING : s->ask;
+        s->waits = err == EG_OK;
     }
     s->unanswered += err == EG_OK;
     return err;
@@ -632,7 +788,7 @@ eg_err select_ask(struct select *s, struct table *t, eg_pid *to, struct message 
 static eg_err pass_changed(struct select *s) {
     struct value v = {s->judged.at, (uint32_t) s->judged.size_bytes};
 
-    if (s->kind != SELECT_REPLACE)
+    if (s->kind != SELECT_REPLACE || s->far != NULL)
         return EG_OK;
     EG_ASSERT(array_element(v, 0, &v));
     buffer_clear(&s->place);
@@ -644,8 +800,8 @@ static eg_err change_answered(struct select *s, struct value result) {
 
     if (!value_get_bool(result, &done))
         return EG_INTERNAL;
-    if (!done)
-        return EG_OK; /* it is another record by now: the place is before it */
+    if (!done) /* it is another record by now: the place is before it */
+        return s->far != NULL ? gather_resume(s->far) : EG_OK;
     s->count++;
     return pass_changed(s);
 }
@@ -655,10 +811,16 @@ void select_answered(struct select *s, eg_err err, struct value result) {
 
     EG_ASSERT(s->unanswered > 0);
     s->unanswered--;
+    if (s->waits || s->ask == ASK_PAGE) {
+        s->waits = false;
+        if (s->ask == ASK_PAGE)
+            gather_answered(s->far, err, result);
+        return;
+    }
     s->refusals = refused ? s->refusals + 1 : 0;
     if (refused && s->refusals < REFUSALS_MAX) {
         s->sync_again |= s->ask == ASK_SYNC;
-        err = EG_OK;
+        err = s->ask == ASK_CHANGE && s->far != NULL ? gather_resume(s->far) : EG_OK;
     } else if (err == EG_OK && s->ask == ASK_CHANGE) {
         err = change_answered(s, result);
     }

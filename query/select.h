@@ -27,6 +27,7 @@ struct select;
 enum select_kind {
     SELECT_RESULTS, /* [result, ...]                                                  */
     SELECT_MATCH,   /* the same for a pattern in place of a specification             */
+    SELECT_INDEX,   /* the same for [an index, a value]                               */
     SELECT_COUNT,   /* how many records there are whose body yields true              */
     SELECT_DELETE,  /* remove those; how many                                         */
     SELECT_REMOVE,  /* remove what matches, whatever the result; how many             */
@@ -40,6 +41,7 @@ struct select_opts {
     struct predicate *compiled;
     uint64_t limit; /* of a page; 0: all                      */
     bool reverse;   /* of an ordered_set; others have no order */
+    bool dirty;     /* of what copies are here, whatever they lack; EG_NO_REPLICA: none */
 };
 
 /* In a section in which `t` was found.  EG_BAD_REQUEST and EG_TOO_LARGE with a note:

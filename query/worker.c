@@ -37,6 +37,13 @@ void worker_buffer_put(struct worker *w, struct buffer *b) {
 
 /* ---- one call ---------------------------------------------------------------- */
 
+/* From this node's own copy, whatever it lacks. */
+static eg_err read_dirty(struct rpc_call *c) {
+    if (!table_has_copy(c->table, &c->key))
+        return err_note(c->note, EG_NO_REPLICA, "this node has no copy of the key's shard");
+    return table_read(c->table, &c->worker->reader, &c->key, c->result);
+}
+
 /* Read in place, or change in place where the shard is idle; else send it there. */
 static eg_err run_keyed(struct rpc_call *c) {
     const struct rpc_method *m = c->method;
@@ -50,6 +57,8 @@ static eg_err run_keyed(struct rpc_call *c) {
     eg_err err = EG_AGAIN;
     eg_ref ref;
 
+    if (EG_UNLIKELY(c->options.dirty) && q.op == SHARD_READ)
+        return read_dirty(c);
     if (q.op != SHARD_READ)
         err = table_try(c->table, &c->worker->reader, &q, 1, c->result, c->note);
     else if (!session_key_underway(c->session, &c->key) && table_reads_here(c->table, &c->key))
@@ -229,8 +238,9 @@ eg_err worker_add(struct worker *w, struct rpc_call *c) {
 static bool is_plain_read(const struct rpc_call *c) {
     const struct schema *s = table_schema(c->table);
 
-    return c->method->op == SHARD_READ && s->type != TABLE_BAG && s->storage != STORAGE_DISC_ONLY &&
-           !session_key_underway(c->session, &c->key) && table_reads_here(c->table, &c->key);
+    return c->method->op == SHARD_READ && !c->options.dirty && s->type != TABLE_BAG &&
+           s->storage != STORAGE_DISC_ONLY && !session_key_underway(c->session, &c->key) &&
+           table_reads_here(c->table, &c->key);
 }
 
 /* How many calls from `from` on are plain reads of one table. */

@@ -256,6 +256,10 @@ void catalog_set_route(struct catalog *c, struct table_route *r) {
     atomic_store_explicit(&c->world.route, r, memory_order_release);
 }
 
+void catalog_set_far(struct catalog *c, struct table_far *f) {
+    atomic_store_explicit(&c->world.far, f, memory_order_release);
+}
+
 eg_err catalog_message(struct catalog *c, const struct catalog_request *q, eg_pid *to,
                        struct message **out) {
     struct table_route *route = atomic_load_explicit(&c->world.route, memory_order_acquire);

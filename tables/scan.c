@@ -142,6 +142,10 @@ eg_err scan_place_before(const struct scan *s, struct buffer *place) {
     return put_place(s, s->before, place);
 }
 
+static bool is_meant(const struct scan *s, uint32_t shard) {
+    return s->path->only == NULL || shard_set_has(s->path->only, shard);
+}
+
 /* ---- some values -------------------------------------------------------------------- */
 
 static uint32_t point_count(const struct scan *s) {
@@ -185,6 +189,10 @@ static eg_err open_key(struct scan *s, struct value place) {
         return EG_OK;
     if (err != EG_OK)
         return err;
+    if (!is_meant(s, shard_of(s->table, k.hash)->number)) {
+        key_release(&k);
+        return EG_OK;
+    }
     if (s->table->type != TABLE_BAG) {
         s->only = table_get(s->table, s->reader, &k);
     } else {
@@ -288,16 +296,18 @@ static eg_err open_below_prefix(struct scan *s) {
     eg_err err = from.size_bytes == 0 ? EG_MEMORY : EG_OK;
 
     if (err == EG_OK)
-        err = table_walk_open(&s->walk, s->table, s->reader, &k, false, false);
+        err = table_walk_open_in(&s->walk, s->table, s->reader, s->path->only, &k, false, false,
+                                 false);
     if (err != EG_OK)
         return err;
     while ((rec = table_walk_next(s->walk)) != NULL &&
            !range_above(&s->path->range, record_key(rec)))
         ;
     if (rec == NULL)
-        return table_walk_open(&s->walk, s->table, s->reader, NULL, false, true);
+        return table_walk_open_in(&s->walk, s->table, s->reader, s->path->only, NULL, false, true,
+                                  false);
     k = key_at(record_key(rec));
-    return table_walk_open(&s->walk, s->table, s->reader, &k, true, true);
+    return table_walk_open_in(&s->walk, s->table, s->reader, s->path->only, &k, true, true, false);
 }
 
 /* Upwards whole nodes can be told to lie before the end, or beyond it. */
@@ -326,7 +336,8 @@ static eg_err open_range(struct scan *s) {
         k = key_at(s->place);
         after = true;
     } else if (!begin->given) {
-        return table_walk_open(&s->walk, s->table, s->reader, NULL, false, reverse);
+        return table_walk_open_in(&s->walk, s->table, s->reader, s->path->only, NULL, false,
+                                  reverse);
     } else if (begin->prefix && reverse && !begin->open) {
         return open_below_prefix(s);
     } else if (begin->prefix && !reverse && begin->open) {
@@ -336,7 +347,8 @@ static eg_err open_range(struct scan *s) {
     } else if (begin->prefix) {
         after = false; /* the prefix itself stands before all that begin with it */
     }
-    return table_walk_open(&s->walk, s->table, s->reader, &k, after, reverse);
+    return table_walk_open_in(&s->walk, s->table, s->reader, s->path->only, &k, after, reverse,
+                              false);
 }
 
 static bool is_beyond(const struct scan *s, const struct record *rec) {
@@ -429,15 +441,19 @@ static eg_err open_all(struct scan *s) {
     eg_err err;
 
     if (s->place.size_bytes == 0)
-        return table_walk_open_raw(&s->walk, s->table, s->reader, NULL, false, s->path->reverse);
+        return table_walk_open_in(&s->walk, s->table, s->reader, s->path->only, NULL, false,
+                                  s->path->reverse, true);
     if (s->table->type == TABLE_BAG) {
         rec = record_of_place(s);
-        return rec == NULL ? EG_MEMORY : table_walk_open_behind(&s->walk, s->table, s->reader, rec);
+        return rec == NULL
+                   ? EG_MEMORY
+                   : table_walk_open_behind(&s->walk, s->table, s->reader, s->path->only, rec);
     }
     err = table_key(s->table, &k, s->place);
     if (err != EG_OK)
         return err == EG_MEMORY ? err : EG_BAD_REQUEST;
-    err = table_walk_open_raw(&s->walk, s->table, s->reader, &k, true, s->path->reverse);
+    err = table_walk_open_in(&s->walk, s->table, s->reader, s->path->only, &k, true,
+                             s->path->reverse, true);
     key_release(&k);
     return err;
 }
@@ -461,10 +477,11 @@ static bool next_stretch(struct scan *s) {
         s->point++;
         return true;
     }
-    if (s->shard + 1 == s->table->shard_count)
-        return false;
+    do
+        if (s->shard + 1 == s->table->shard_count)
+            return false;
+    while (!is_meant(s, ++s->shard));
     s->point = 0;
-    s->shard++;
     return true;
 }
 
@@ -507,6 +524,12 @@ static eg_err open_index(struct scan *s) {
         .equal_count = has_points(s) ? given + 1 : given,
         .range = s->path->kind == SCAN_INDEX_RANGE ? &s->path->range : NULL,
     };
+    while (!is_meant(s, s->shard) && s->shard + 1 < s->table->shard_count)
+        s->shard++;
+    if (!is_meant(s, s->shard)) {
+        s->over = true;
+        return EG_OK;
+    }
     err = seek_index(s, (struct value){0});
     return err == EG_OK && s->place.size_bytes != 0 ? go_on_in_index(s) : err;
 }
@@ -530,6 +553,20 @@ static const struct record *next_of_index(struct scan *s) {
 /* ---- all of a set, quickly ----------------------------------------------------------------------
  */
 
+static void begin_sweep(struct scan *s, uint64_t at) {
+    while (!is_meant(s, s->shard) && s->shard + 1 < s->table->shard_count) {
+        s->shard++;
+        at = 0;
+    }
+    s->over = !is_meant(s, s->shard);
+    if (!s->over) {
+        store_sweep_begin(s->sweep, s->table->shard[s->shard].store, at);
+        return;
+    }
+    s->sweep->now = 0;
+    s->sweep->part[0] = (struct sweep_part){.last = true};
+}
+
 static eg_err open_sweep(struct scan *s) {
     uint64_t shard = 0, at = 0;
     struct value first, second;
@@ -547,7 +584,7 @@ static eg_err open_sweep(struct scan *s) {
         return EG_OK;
     }
     s->shard = (uint32_t) shard;
-    store_sweep_begin(s->sweep, s->table->shard[shard].store, at);
+    begin_sweep(s, at);
     return EG_OK;
 }
 
@@ -565,7 +602,9 @@ static const struct record *next_of_sweep(struct scan *s) {
         if (EG_LIKELY(rec != NULL) || s->shard + 1 == s->table->shard_count)
             break;
         s->shard++;
-        store_sweep_begin(s->sweep, s->table->shard[s->shard].store, 0);
+        begin_sweep(s, 0);
+        if (s->over)
+            return NULL;
     }
     s->over = rec == NULL;
     return rec;
@@ -600,7 +639,7 @@ static struct record_batch batch_of_sweep(struct scan *s) {
             s->over = true;
         } else {
             s->shard++;
-            store_sweep_begin(s->sweep, s->table->shard[s->shard].store, 0);
+            begin_sweep(s, 0);
         }
     }
     return b;

@@ -19,6 +19,7 @@
 #define TABLES_SCAN_H
 
 #include "tables/predicate.h"
+#include "tables/shard_set.h"
 #include "tables/table.h"
 
 enum scan_kind {
@@ -41,9 +42,10 @@ struct scan_path {
     uint32_t equal_count;
     const struct value *point; /* of SCAN_KEYS, SCAN_INDEX_VALUES: ascending; borrowed */
     uint32_t point_count;
-    uint32_t later;  /* of scan_choose_lookup(): which of `equal` is said later */
-    uint64_t rows;   /* expected to be looked at */
-    uint32_t shards; /* to be asked              */
+    uint32_t later;               /* of scan_choose_lookup(): which of `equal` is said later */
+    const struct shard_set *only; /* of the table's shards; NULL: all; borrowed */
+    uint64_t rows;                /* expected to be looked at */
+    uint32_t shards;              /* to be asked              */
 };
 
 static inline bool scan_by_index(const struct scan_path *path) {
@@ -61,6 +63,10 @@ EG_MUST_USE bool scan_choose_lookup(struct scan_path *out, struct table *t, stru
 /* The same as scan_choose() for a pattern (tables/pattern.h), which has been checked. */
 void scan_choose_pattern(struct scan_path *out, struct table *t, struct reader *r,
                          struct value pattern);
+
+/* The path to what table_index_read() gives; borrows from `v`.  EG_BAD_REQUEST with a note. */
+EG_MUST_USE eg_err scan_choose_index(struct scan_path *out, struct table *t, const char *name,
+                                     size_t name_bytes, struct value v, struct err_note *note);
 
 struct scan;
 /* Begin, or go on behind `place` (size 0: begin).  The scan lies in the reader's scratch.

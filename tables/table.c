@@ -72,11 +72,50 @@ bool table_reads_here(struct table *t, const struct key *k) {
     return role <= SHARD_FULL;
 }
 
+bool table_has_copy(struct table *t, const struct key *k) {
+    return role_of(shard_of(t, k->hash)) != SHARD_AWAY;
+}
+
 bool table_reads_all_here(struct table *t) {
     for (uint32_t i = 0; i < t->shard_count; i++)
         if (role_of(&t->shard[i]) > SHARD_FULL)
             return false;
     return true;
+}
+
+struct shard_set table_shards_here(struct table *t, bool dirty) {
+    struct shard_set set = {{0}};
+
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        if (role_of(&t->shard[i]) <= SHARD_FULL || (dirty && role_of(&t->shard[i]) != SHARD_AWAY))
+            shard_set_add(&set, i);
+    return set;
+}
+
+bool table_reads_set_here(struct table *t, const struct shard_set *shards) {
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        if (shard_set_has(shards, i) && role_of(&t->shard[i]) > SHARD_FULL)
+            return false;
+    return true;
+}
+
+struct table_far *table_far(const struct table *t) {
+    return atomic_load_explicit(&t->world->far, memory_order_acquire);
+}
+
+bool table_is_near(struct table *t, bool dirty) {
+    if (EG_LIKELY(table_far(t) == NULL))
+        return true;
+    for (uint32_t i = 0; i < t->shard_count; i++) {
+        enum shard_role role = role_of(&t->shard[i]);
+        if (role > SHARD_FULL && (!dirty || role == SHARD_AWAY))
+            return false;
+    }
+    return true;
+}
+
+uint64_t table_now_ns(const struct table *t) {
+    return env_now_ns(t->world->o.env);
 }
 
 bool table_settling(const struct table *t) {

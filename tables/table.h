@@ -52,6 +52,8 @@ bool table_settling(const struct table *t);
  * lack something: tables/shard_role.h.) */
 bool table_reads_here(struct table *t, const struct key *k);
 bool table_reads_all_here(struct table *t);
+/* Is there any copy of its shard here? */
+bool table_has_copy(struct table *t, const struct key *k);
 
 /* ---- direct reads, inside a reader section ------------------------------ */
 

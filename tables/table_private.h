@@ -4,6 +4,7 @@
 
 #include "engine/list.h"
 #include "tables/catalog.h"
+#include "tables/far.h"
 #include "tables/route.h"
 #include "tables/shard.h"
 #include "tables/unique.h"
@@ -22,6 +23,7 @@ struct world {
     const struct shard_copy_ops *copy_ops; /* NULL: nobody listens to changes          */
     void *copy_user;
     _Atomic(struct table_route *) route; /* NULL: this node is all there is */
+    _Atomic(struct table_far *) far;     /* likewise, for reading           */
     struct reader *readers;              /* one a scheduler, for its shard actors    */
     struct buffer *results;              /* likewise: where answers are put together */
 };

@@ -2,6 +2,7 @@
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "tables/pattern.h"
+#include "tables/scan.h"
 #include "tables/shard_index.h"
 #include "tables/table_private.h"
 
@@ -153,6 +154,24 @@ eg_err table_index_read(struct table *t, struct reader *r, const char *name, siz
     err = shard_index_read_many(t->shard, t->shard_count, r, x->id, part, part_count, now, result,
                                 &answer.count);
     return answer_end(&answer, err);
+}
+
+eg_err scan_choose_index(struct scan_path *out, struct table *t, const char *name,
+                         size_t name_bytes, struct value v, struct err_note *note) {
+    const struct schema *s = schema_of(t);
+    const struct index_spec *x = schema_index(s, name, name_bytes);
+    struct value part[INDEX_PARTS_MAX + 1];
+    eg_err err;
+
+    if (x == NULL)
+        return err_note(note, EG_BAD_REQUEST, "no index on attribute %.*s",
+                        (int) EG_MIN(name_bytes, (size_t) 64), name);
+    *out = (struct scan_path){.kind = SCAN_INDEX, .index = x->id};
+    err =
+        leading_parts(x, schema_attributes(s), name, name_bytes, v, part, &out->equal_count, note);
+    for (uint32_t i = 0; err == EG_OK && i < out->equal_count; i++)
+        out->equal[i] = part[i];
+    return err;
 }
 
 /* The stretch between two ends: the parts that both share, then a range. */
@@ -336,15 +355,33 @@ static void purge(struct table *t, struct reader *r, struct shard *s) {
     actor_release(owner);
 }
 
-uint64_t table_size(struct table *t, struct reader *r) {
+static uint64_t size_of(struct table *t, struct reader *r, const struct shard_set *only) {
     uint64_t size = 0;
 
     for (uint32_t i = 0; i < t->shard_count; i++) {
         struct store *store = t->shard[i].store;
+        if (only != NULL && !shard_set_has(only, i))
+            continue;
         purge(t, r, &t->shard[i]);
         size += store->ops->stats(store).count;
     }
     return size;
+}
+
+uint64_t table_size(struct table *t, struct reader *r) {
+    return size_of(t, r, NULL);
+}
+
+uint64_t table_size_of(struct table *t, struct reader *r, const struct shard_set *shards) {
+    return size_of(t, r, shards);
+}
+
+uint32_t table_shard_of_key(const struct table *t, struct value key) {
+    return table_shard_of_hash(t, key_hash(key, t->seed));
+}
+
+uint32_t table_shard_of_hash(const struct table *t, uint64_t hash) {
+    return (uint32_t) (((hash >> 48) * t->shard_count) >> 16);
 }
 
 /* An index that the schema does not name yet. */

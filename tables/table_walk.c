@@ -20,7 +20,8 @@ static const struct record *step(struct table_walk *w, uint32_t shard, struct wa
     return rec;
 }
 
-static struct table_walk *walk_new(struct table *t, struct reader *r, bool reverse, bool raw) {
+static struct table_walk *walk_new(struct table *t, struct reader *r, const struct shard_set *only,
+                                   bool reverse, bool raw) {
     bool merge = t->type == TABLE_ORDERED_SET;
     uint32_t count = merge ? t->shard_count : 1;
     struct table_walk *w = reader_scratch(r, sizeof *w + count * sizeof w->part[0]);
@@ -30,15 +31,28 @@ static struct table_walk *walk_new(struct table *t, struct reader *r, bool rever
         *w = (struct table_walk){.table = t,
                                  .reader = r,
                                  .now_ms = raw ? 0 : (uint64_t) env_wall_ms(t->world->o.env),
+                                 .only = only,
                                  .merge = merge,
                                  .reverse = reverse,
                                  .count = count};
     return w;
 }
 
+static bool is_meant(const struct table_walk *w, uint32_t shard) {
+    return w->only == NULL || shard_set_has(w->only, shard);
+}
+
+/* A shard that is not meant has no record. */
+static void begin_in(struct table_walk *w, uint32_t shard, const struct key *from, bool after) {
+    w->at = shard;
+    w->part[0].passed = !is_meant(w, shard);
+    if (!w->part[0].passed)
+        seek(w, shard, &w->part[0], from, after);
+}
+
 eg_err table_walk_open_behind(struct table_walk **out, struct table *t, struct reader *r,
-                              const struct record *rec) {
-    struct table_walk *w = walk_new(t, r, false, true);
+                              const struct shard_set *only, const struct record *rec) {
+    struct table_walk *w = walk_new(t, r, only, false, true);
     struct store *store;
 
     EG_ASSERT(t->type == TABLE_BAG);
@@ -46,25 +60,30 @@ eg_err table_walk_open_behind(struct table_walk **out, struct table *t, struct r
         return EG_MEMORY;
     w->at = shard_of(t, key_hash(record_key(rec), t->seed))->number;
     store = t->shard[w->at].store;
-    store->ops->seek_behind(store, r, &w->part[0].cursor, rec);
+    w->part[0].passed = !is_meant(w, w->at);
+    if (!w->part[0].passed)
+        store->ops->seek_behind(store, r, &w->part[0].cursor, rec);
     *out = w;
     return EG_OK;
 }
 
-static eg_err walk_open(struct table_walk **out, struct table *t, struct reader *r,
-                        const struct key *from, bool after, bool reverse, bool raw) {
-    struct table_walk *w = walk_new(t, r, reverse, raw);
+eg_err table_walk_open_in(struct table_walk **out, struct table *t, struct reader *r,
+                          const struct shard_set *only, const struct key *from, bool after,
+                          bool reverse, bool raw) {
+    struct table_walk *w = walk_new(t, r, only, reverse, raw);
     uint32_t count;
 
     if (w == NULL)
         return EG_MEMORY;
     count = w->count;
     if (!w->merge) {
-        w->at = from == NULL ? 0 : shard_of(t, from->hash)->number;
-        seek(w, w->at, &w->part[0], from, after);
+        begin_in(w, from == NULL ? 0 : shard_of(t, from->hash)->number, from, after);
     } else {
         w->at = count;
         for (uint32_t i = 0; i < count; i++) {
+            w->part[i].head = NULL;
+            if (!is_meant(w, i))
+                continue;
             seek(w, i, &w->part[i], from, after);
             w->part[i].head = step(w, i, &w->part[i]);
         }
@@ -75,23 +94,20 @@ static eg_err walk_open(struct table_walk **out, struct table *t, struct reader 
 
 eg_err table_walk_open(struct table_walk **out, struct table *t, struct reader *r,
                        const struct key *from, bool after, bool reverse) {
-    return walk_open(out, t, r, from, after, reverse, false);
+    return table_walk_open_in(out, t, r, NULL, from, after, reverse, false);
 }
 
-eg_err table_walk_open_raw(struct table_walk **out, struct table *t, struct reader *r,
-                           const struct key *from, bool after, bool reverse) {
-    return walk_open(out, t, r, from, after, reverse, true);
+static const struct record *step_here(struct table_walk *w) {
+    return w->part[0].passed ? NULL : step(w, w->at, &w->part[0]);
 }
 
 static const struct record *next_in_row(struct table_walk *w) {
-    const struct record *rec = step(w, w->at, &w->part[0]);
+    const struct record *rec = step_here(w);
 
-    while (rec == NULL && ++w->at < w->table->shard_count) {
-        seek(w, w->at, &w->part[0], NULL, false);
-        rec = step(w, w->at, &w->part[0]);
+    while (rec == NULL && w->at + 1 < w->table->shard_count) {
+        begin_in(w, w->at + 1, NULL, false);
+        rec = step_here(w);
     }
-    if (rec == NULL)
-        w->at = w->table->shard_count - 1; /* asking again is harmless */
     return rec;
 }
 

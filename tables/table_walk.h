@@ -8,29 +8,34 @@
 #ifndef TABLES_TABLE_WALK_H
 #define TABLES_TABLE_WALK_H
 
+#include "tables/shard_set.h"
 #include "tables/table.h"
 
 struct table_walk {
     struct table *table;
     struct reader *reader;
-    uint64_t now_ms; /* what has expired by now is passed over; 0: nothing */
+    uint64_t now_ms;              /* what has expired by now is passed over; 0: nothing */
+    const struct shard_set *only; /* these shards; NULL: all */
     bool merge;
     bool reverse;
     uint32_t at;    /* without merge: the shard of the moment; with: whose head was taken */
     uint32_t count; /* cursors; `at` equals it where no head was                          */
     struct walk_part {
         const struct record *head; /* merge: the next record of this shard */
+        bool passed;               /* else: this shard is not meant        */
         struct store_cursor cursor;
     } part[];
 };
 
-/* As table_walk_open(), with expired records too: who walks looks. */
-EG_MUST_USE eg_err table_walk_open_raw(struct table_walk **out, struct table *t, struct reader *r,
-                                       const struct key *from, bool after, bool reverse);
-/* A bag's walk, likewise, that goes on behind the place of `rec`, which need not be there any
- * more. */
+/* table_walk_open() through some shards; `only` outlives the walk, NULL: all.  `raw`: with expired
+ * records too, who walks looks. */
+EG_MUST_USE eg_err table_walk_open_in(struct table_walk **out, struct table *t, struct reader *r,
+                                      const struct shard_set *only, const struct key *from,
+                                      bool after, bool reverse, bool raw);
+/* A bag's raw walk that goes on behind the place of `rec`, which need not be there any more. */
 EG_MUST_USE eg_err table_walk_open_behind(struct table_walk **out, struct table *t,
-                                          struct reader *r, const struct record *rec);
+                                          struct reader *r, const struct shard_set *only,
+                                          const struct record *rec);
 
 /* The next `most` records, or fewer at the end.  With `end` (a place in the order of keys), those
  * that are easily seen to be beyond it are the end. */

@@ -1,0 +1,290 @@
+/* Questions about a table of which each node has a part, asked of any of them, have the answers
+ * that one node with all of it gives. */
+#include "tables/far.h"
+#include "tables/table_private.h"
+#include "tests/support/far_world.h"
+#include "tests/support/text_value.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RECORDS = 400 };
+
+static struct value bytes_of(const struct buffer *b) {
+    return (struct value){b->at, (uint32_t) b->size_bytes};
+}
+
+static void fill(struct far_world *f) {
+    char text[64];
+
+    for (int i = 0; i < RECORDS; i++) {
+        snprintf(text, sizeof text, "[%d, %d, 'v%d']", i, i % 10, i);
+        far_write(f, text);
+    }
+}
+
+static int by_value(const void *a, const void *b) {
+    return value_compare(*(const struct value *) a, *(const struct value *) b);
+}
+
+/* As many elements, and the same ones. */
+static bool same_elements(struct value a, struct value b, bool ordered) {
+    uint32_t count = value_count(a);
+    struct value *left = calloc(count + 1, sizeof *left), *right = calloc(count + 1, sizeof *right);
+    struct value_iter i = value_iter_of(a), j = value_iter_of(b);
+    bool same = count == value_count(b);
+
+    for (uint32_t n = 0; same && n < count; n++)
+        cr_assert(value_iter_next(&i, &left[n]) && value_iter_next(&j, &right[n]));
+    if (!ordered && same) {
+        qsort(left, count, sizeof *left, by_value);
+        qsort(right, count, sizeof *right, by_value);
+    }
+    for (uint32_t n = 0; same && n < count; n++)
+        same = value_equal(left[n], right[n]);
+    free(left);
+    free(right);
+    return same;
+}
+
+/* Asked of node `id` and of the whole. */
+static void agree(struct far_world *f, uint64_t id, struct select_opts o, bool ordered) {
+    char shown[400];
+    uint32_t pages;
+
+    cr_assert_eq(far_select(f, FAR_WHOLE, &o), EG_OK);
+    cr_assert_eq(far_select(f, id, &o), EG_OK, "%s", f->site[id].note.text);
+    cr_assert(
+        same_elements(bytes_of(&f->site[id].result), bytes_of(&f->site[FAR_WHOLE].result), ordered),
+        "%s", value_text(bytes_of(&f->site[id].result), shown, sizeof shown));
+    if (o.kind != SELECT_RESULTS)
+        return;
+    for (o.limit = 7; o.limit < 500; o.limit *= 4) {
+        cr_assert_eq(far_pages(f, id, &o, &pages), EG_OK, "%s", f->site[id].note.text);
+        cr_assert(same_elements(bytes_of(&f->site[id].result), bytes_of(&f->site[FAR_WHOLE].result),
+                                ordered),
+                  "limit %d: %s", (int) o.limit,
+                  value_text(bytes_of(&f->site[id].result), shown, sizeof shown));
+    }
+}
+
+static struct value v(uint8_t bytes[512], const char *text) {
+    return text_value(bytes, 512, text);
+}
+
+static const char *const specs[] = {
+    "[[['$1','$2','$3'],[],['$_']]]",
+    "[[['$1','$2','$3'],[['>','$1',390]],['$1']]]",
+    "[[['$1','$2','$3'],[['==','$2',3]],['$3']]]",
+    "[[['$1','$2','$3'],[['==','$1',77]],['$$']]]",
+    "[[['$1','$2','$3'],[['==','$1',-1]],['$$']]]",
+};
+
+static void agree_on_specs(const char *options, bool ordered) {
+    struct far_world *f = calloc(1, sizeof *f);
+    uint8_t b[512];
+
+    far_open(f, options, 3);
+    fill(f);
+    for (uint64_t id = 1; id <= FAR_NODES; id++)
+        for (size_t i = 0; i < sizeof specs / sizeof *specs; i++)
+            agree(f, id, (struct select_opts){.question = v(b, specs[i])}, ordered);
+    agree(f, 1, (struct select_opts){.question = v(b, specs[1]), .reverse = ordered}, ordered);
+    agree(f, 2, (struct select_opts){.kind = SELECT_MATCH, .question = v(b, "['_', 4, '_']")},
+          false);
+    far_close(f);
+    free(f);
+}
+
+Test(far, a_set_is_selected_from) {
+    agree_on_specs("{'shards': 8, 'attributes': ['k','a','b']}", false);
+}
+
+Test(far, an_ordered_set_comes_in_order) {
+    agree_on_specs("{'shards': 8, 'type': 'ordered_set', 'attributes': ['k','a','b']}", true);
+}
+
+Test(far, a_bag_is_selected_from) {
+    agree_on_specs("{'shards': 8, 'type': 'bag', 'attributes': ['k','a','b']}", false);
+}
+
+Test(far, an_index_is_used_and_read) {
+    struct far_world *f = calloc(1, sizeof *f);
+    uint8_t b[512];
+
+    agree_on_specs("{'shards': 8, 'attributes': ['k','a','b'], 'index': ['a']}", false);
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b'], 'index': ['a']}", 4);
+    fill(f);
+    agree(f, 1, (struct select_opts){.kind = SELECT_INDEX, .question = v(b, "['a', 3]")}, false);
+    agree(f, 1, (struct select_opts){.kind = SELECT_INDEX, .question = v(b, "['a', '_']")}, false);
+    cr_assert_eq(value_count(bytes_of(&f->site[1].result)), 0);
+    far_close(f);
+    free(f);
+}
+
+static void call_is(struct far_world *f, uint64_t id, enum page_kind kind, const char *question,
+                    bool reverse, const char *answer) {
+    uint8_t b[512];
+    char shown[512];
+    struct far_call_opts o = {.kind = kind, .reverse = reverse};
+
+    if (question != NULL)
+        o.question = v(b, question);
+    cr_assert_eq(far_ask(f, id, &o), EG_OK, "%s", f->site[id].note.text);
+    cr_assert_str_eq(value_text(bytes_of(&f->site[id].result), shown, sizeof shown), answer);
+}
+
+Test(far, sizes_keys_and_neighbours_are_those_of_all) {
+    struct far_world *f = calloc(1, sizeof *f);
+
+    far_open(f, "{'shards': 8, 'type': 'ordered_set', 'attributes': ['k','a','b']}", 5);
+    fill(f);
+    for (uint64_t id = 1; id <= FAR_NODES; id++) {
+        call_is(f, id, PAGE_SIZE, NULL, false, "400");
+        call_is(f, id, PAGE_NEXT, NULL, false, "0");
+        call_is(f, id, PAGE_NEXT, NULL, true, "399");
+        call_is(f, id, PAGE_NEXT, "7", false, "8");
+        call_is(f, id, PAGE_NEXT, "7.5", true, "7");
+        call_is(f, id, PAGE_NEXT, "399", false, "nil");
+        call_is(f, id, PAGE_READ, "[5, 1000, 6]", false, "[[[5, 5, 'v5']], [], [[6, 6, 'v6']]]");
+        call_is(f, id, PAGE_READ, "[]", false, "[]");
+    }
+    far_close(f);
+    free(f);
+}
+
+Test(far, next_of_a_set_meets_every_key_once) {
+    struct far_world *f = calloc(1, sizeof *f);
+    bool met[RECORDS] = {false};
+    uint8_t key[16];
+    struct far_call_opts o = {.kind = PAGE_NEXT};
+    int count = 0;
+
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b']}", 6);
+    fill(f);
+    for (;; count++) {
+        uint64_t n;
+        cr_assert_eq(far_ask(f, 2, &o), EG_OK);
+        if (!value_get_u64(bytes_of(&f->site[2].result), &n))
+            break;
+        cr_assert(n < RECORDS && !met[n]);
+        met[n] = true;
+        memcpy(key, f->site[2].result.at, f->site[2].result.size_bytes);
+        o.question = (struct value){key, (uint32_t) f->site[2].result.size_bytes};
+    }
+    cr_assert_eq(count, RECORDS);
+    far_close(f);
+    free(f);
+}
+
+/* Every other letter, the shards have wandered on. */
+static void wander(struct far_world *f) {
+    if (f->carried % 2 != 0)
+        return;
+    for (uint32_t i = 0; i < 8; i++)
+        if ((i + f->carried) % 3 == 0)
+            far_move(f, i, 1 + f->owner[i] % FAR_NODES);
+    far_next_view(f);
+}
+
+static void agree_while_wandering(const char *options, bool ordered) {
+    struct far_world *f = calloc(1, sizeof *f);
+    struct select_opts o = {.limit = 37};
+    uint8_t b[512];
+    uint32_t pages;
+
+    far_open(f, options, 7);
+    fill(f);
+    o.question = v(b, specs[0]);
+    cr_assert_eq(far_pages(f, FAR_WHOLE, &o, &pages), EG_OK);
+    f->before = wander;
+    cr_assert_eq(far_pages(f, 1, &o, &pages), EG_OK, "%s", f->site[1].note.text);
+    cr_assert(
+        same_elements(bytes_of(&f->site[1].result), bytes_of(&f->site[FAR_WHOLE].result), ordered));
+    call_is(f, 3, PAGE_SIZE, NULL, false, "400");
+    far_close(f);
+    free(f);
+}
+
+Test(far, shards_that_change_hands_are_followed) {
+    agree_while_wandering("{'shards': 8, 'attributes': ['k','a','b']}", false);
+    agree_while_wandering("{'shards': 8, 'type': 'ordered_set', 'attributes': ['k','a','b']}",
+                          true);
+}
+
+Test(far, what_nobody_has_is_waited_for_and_then_refused) {
+    struct far_world *f = calloc(1, sizeof *f);
+    struct far_call_opts o = {.kind = PAGE_SIZE};
+    uint8_t b[512];
+    struct select_opts s = {.question = v(b, specs[0])};
+    uint64_t began_ns;
+
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b']}", 8);
+    fill(f);
+    far_move(f, 3, 2);
+    f->owner[3] = 0;
+    for (uint64_t id = 1; id <= FAR_NODES; id++)
+        atomic_store(&f->site[id].table->shard[3].role, SHARD_FILLING);
+    began_ns = f->site[1].w.st->now_ns;
+    cr_assert_eq(far_ask(f, 1, &o), EG_NO_REPLICA);
+    cr_assert_geq(f->site[1].w.st->now_ns - began_ns, UINT64_C(1000000) * FAR_WAIT_MS);
+    cr_assert_eq(far_select(f, 1, &s), EG_NO_REPLICA);
+    far_close(f);
+    free(f);
+}
+
+Test(far, a_link_that_is_not_there_is_tried_again) {
+    struct far_world *f = calloc(1, sizeof *f);
+    uint8_t b[512];
+
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b']}", 9);
+    fill(f);
+    f->lose = 5;
+    agree(f, 1, (struct select_opts){.question = v(b, specs[0])}, false);
+    f->lose = 5;
+    call_is(f, 1, PAGE_SIZE, NULL, false, "400");
+    far_close(f);
+    free(f);
+}
+
+Test(far, dirty_is_what_is_here) {
+    struct far_world *f = calloc(1, sizeof *f);
+    uint8_t b[512];
+    struct select_opts s = {.question = v(b, specs[0]), .dirty = true};
+    struct far_call_opts o = {.kind = PAGE_SIZE, .dirty = true};
+    uint64_t all = 0, n;
+
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b']}", 10);
+    fill(f);
+    for (uint64_t id = 1; id <= FAR_NODES; id++) {
+        cr_assert_eq(far_ask(f, id, &o), EG_OK);
+        cr_assert(value_get_u64(bytes_of(&f->site[id].result), &n));
+        cr_assert_eq(far_select(f, id, &s), EG_OK);
+        cr_assert_eq(value_count(bytes_of(&f->site[id].result)), n);
+        all += n;
+    }
+    cr_assert_eq(all, RECORDS);
+    cr_assert_eq(f->carried, 0);
+    for (uint32_t i = 0; i < 8; i++)
+        atomic_store(&f->site[1].table->shard[i].role, SHARD_AWAY);
+    cr_assert_eq(far_ask(f, 1, &o), EG_NO_REPLICA);
+    cr_assert_eq(far_select(f, 1, &s), EG_NO_REPLICA);
+    far_close(f);
+    free(f);
+}
+
+Test(far, a_wrong_question_is_refused_at_once) {
+    struct far_world *f = calloc(1, sizeof *f);
+    uint8_t b[512];
+    struct select_opts s = {.question = v(b, "[[['$1'],[],['$_']]]")};
+    struct far_call_opts o = {.kind = PAGE_READ, .question = v(b, "7")};
+
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b']}", 11);
+    cr_assert_eq(far_ask(f, 1, &o), EG_BAD_REQUEST);
+    s.question = v(b, "[[['$1'],[],['$_']]]");
+    cr_assert_eq(far_select(f, 1, &s), EG_BAD_REQUEST);
+    far_close(f);
+    free(f);
+}
