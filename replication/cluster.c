@@ -145,6 +145,7 @@ static void install(void *user, const struct view *v) {
     cluster_tell_view(c, v);
     schema_sync_view(c->schema, v);
     router_view_changed(c->router);
+    far_read_view_changed(c->reads);
 }
 
 /* ---- schema -----------------------------------------------------------------------------------
@@ -258,6 +259,7 @@ static void on_down(void *user, uint64_t id) {
     c->reach_changed = true;
     swim_unlinked(c->swim, id, cluster_now_ms(c));
     router_node_down(c->router, id);
+    far_read_node_down(c->reads, id);
     remote_down(c->remote, id);
     tell_reach(c); /* without it, lest it come back before the views have noticed */
     c->reach_changed = true;
@@ -279,7 +281,10 @@ static void on_payload(void *user, uint64_t from, enum mesh_channel channel, str
         schema_sync_receive(c->schema, from, payload);
         break;
     case MESH_REQUEST:
-        router_receive(c->router, from, payload);
+        if (far_read_is_ours(payload))
+            far_read_receive(c->reads, from, payload);
+        else
+            router_receive(c->router, from, payload);
         break;
     case MESH_ACTOR:
         remote_receive(c->remote, from, payload);
@@ -447,6 +452,8 @@ static void child_at(const void *children, uint32_t index, struct child_spec *ou
 
     if (index == 1)
         router_child(c->router, out);
+    else if (index == 2)
+        far_read_child(c->reads, out);
     else
         *out = (struct child_spec){.id = "cluster",
                                    .kind = CHILD_ACTOR,
@@ -463,7 +470,7 @@ static eg_err start_tree(struct cluster *c) {
                                 .intensity = CLUSTER_RESTARTS,
                                 .period_ms = CLUSTER_RESTARTS_MS,
                                 .children = c,
-                                .child_count = 2,
+                                .child_count = 3,
                                 .child_at = child_at};
     struct runtime *rt = c->o.runtime;
     struct message *m, *reply;
@@ -535,6 +542,20 @@ static eg_err open_router(struct cluster *c) {
                             .user = c};
 
     return router_open(&c->router, &o);
+}
+
+static eg_err open_reads(struct cluster *c) {
+    struct far_read_opts o = {.alloc = c->o.alloc,
+                              .env = c->o.env,
+                              .runtime = c->o.runtime,
+                              .catalog = c->o.catalog,
+                              .scheduler = CLUSTER_SCHEDULER,
+                              .node = master_of,
+                              .view = view_of,
+                              .send = send_request,
+                              .user = c};
+
+    return far_read_open(&c->reads, &o);
 }
 
 static eg_err open_mesh(struct cluster *c, struct err_note *note) {
@@ -618,6 +639,8 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
     if (err == EG_OK)
         err = open_router(c);
     if (err == EG_OK)
+        err = open_reads(c);
+    if (err == EG_OK)
         err = open_mesh(c, note);
     if (err == EG_OK)
         err = open_remote(c);
@@ -628,11 +651,13 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
         return err;
     }
     catalog_set_route(o->catalog, router_route(c->router));
+    catalog_set_far(o->catalog, far_read_far(c->reads));
     *out = c;
     return EG_OK;
 }
 
 void cluster_close(struct cluster *c) {
+    catalog_set_far(c->o.catalog, NULL);
     catalog_set_route(c->o.catalog, NULL);
     if (c->remote != NULL)
         remote_stop(c->remote); /* no actor sends to another node any more */
@@ -649,6 +674,8 @@ void cluster_close(struct cluster *c) {
         schema_sync_close(c->schema);
     if (c->router != NULL)
         router_close(c->router);
+    if (c->reads != NULL)
+        far_read_close(c->reads);
     if (c->remote != NULL)
         remote_close(c->remote);
     if (c->mesh != NULL)

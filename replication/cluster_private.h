@@ -4,6 +4,7 @@
 
 #include "replication/cluster.h"
 #include "replication/cluster_memory.h"
+#include "replication/far_read.h"
 #include "replication/remote.h"
 #include "replication/router.h"
 #include "replication/schema_sync.h"
@@ -32,6 +33,7 @@ struct cluster {
     struct views *views;
     struct schema_sync *schema;
     struct router *router;
+    struct far_read *reads;
     struct remote *remote;
     const struct view *view; /* installed last */
     bool reach_changed;      /* links or members have, since the views were told */

@@ -337,7 +337,7 @@ static eg_err open_range(struct scan *s) {
         after = true;
     } else if (!begin->given) {
         return table_walk_open_in(&s->walk, s->table, s->reader, s->path->only, NULL, false,
-                                  reverse);
+                                  reverse, false);
     } else if (begin->prefix && reverse && !begin->open) {
         return open_below_prefix(s);
     } else if (begin->prefix && !reverse && begin->open) {
