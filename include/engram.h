@@ -136,6 +136,12 @@ EG_API void eg_table_close(eg_table *table);
 
 /* ---- reading ------------------------------------------------------------ */
 
+/* A table of which this node has not all (it has copies on others) is read through them, by the
+ * calls that copy, by eg_fold() and by those that ask: they wait for the others, and say
+ * EG_NO_REPLICA where no node that has all of a shard could be reached for 5 s (eg_size(): 0). What
+ * hands out records in place, eg_get(), eg_get_many() and eg_fold_index(), looks at this node alone
+ * and says EG_NO_REPLICA at once, as does eg_fold() from a key of an unordered table. */
+
 /* A reading section of this thread: what eg_get() hands out stays where it is until
  * the end.  Sections nest.  Keep them short: they hold back reclamation.
  * EG_BUSY: more threads read than the node has slots for. */

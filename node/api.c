@@ -4,6 +4,7 @@
 #include "engine/runtime.h"
 #include "node/api_private.h"
 #include "query/server.h"
+#include "tables/far.h"
 #include "tables/catalog.h"
 #include "tables/table.h"
 
@@ -278,6 +279,10 @@ eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
     err = table_key(now, &k, v);
     if (err != EG_OK)
         return err;
+    if (EG_UNLIKELY(!table_reads_here(now, &k))) {
+        key_release(&k);
+        return EG_NO_REPLICA;
+    }
     rec = table_get(now, &t->reader, &k);
     key_release(&k);
     if (rec == NULL) {
@@ -313,6 +318,10 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
             err = api_value_of_span(keys[from + made], &v);
             if (err == EG_OK)
                 err = table_key(now, &k[made], v);
+            if (err == EG_OK && EG_UNLIKELY(!table_reads_here(now, &k[made]))) {
+                key_release(&k[made]);
+                err = EG_NO_REPLICA;
+            }
             pointer[made] = &k[made];
         }
         if (err == EG_OK)
@@ -417,10 +426,24 @@ eg_err eg_table_info(eg_table *table, eg_result *out) {
     return copy_end(&c, err, out);
 }
 
+/* By the shard's own node. */
+static eg_err read_far(struct copy *c, eg_table *table, struct value key, eg_result *out) {
+    struct shard_request q = {.op = SHARD_READ, .attribute = SHARD_NO_ATTRIBUTE, .key = key};
+    struct message *m;
+    eg_pid to;
+    eg_err err = table_message(c->table, &q, &to, &m, NULL);
+
+    reader_exit(&c->thread->reader);
+    if (err == EG_OK)
+        err = api_call(table->node, to, m, NODE_CALL_MS, &c->buffer, NULL);
+    return api_result_of(&c->buffer, err, out);
+}
+
 eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
     struct copy c;
     struct value v;
     struct key k;
+    bool here = true;
     eg_err err = api_value_of_span(key, &v);
 
     if (err == EG_OK)
@@ -429,10 +452,35 @@ eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
         return err;
     err = table_key(c.table, &k, v);
     if (err == EG_OK) {
-        err = table_read(c.table, &c.thread->reader, &k, &c.buffer);
+        here = table_reads_here(c.table, &k);
+        if (here)
+            err = table_read(c.table, &c.thread->reader, &k, &c.buffer);
         key_release(&k);
     }
+    if (err == EG_OK && !here)
+        return read_far(&c, table, v, out);
     return copy_end(&c, err, out);
+}
+
+/* An index and a value as SELECT_INDEX wants them. */
+static eg_err index_read_far(struct copy *c, eg_table *table, const char *name, struct value v,
+                             eg_result *out) {
+    size_t room_bytes = strlen(name) + v.size_bytes + 16;
+    uint8_t *room = alloc_get(alloc_system(), room_bytes);
+    struct value_writer w;
+    eg_err err = EG_MEMORY;
+
+    reader_exit(&c->thread->reader);
+    if (room != NULL) {
+        w = value_writer_init(room, room_bytes);
+        value_put_array(&w, 2);
+        value_put_text(&w, name);
+        value_put_raw(&w, v);
+        err = api_far_select(table, SELECT_INDEX, (struct value){room, (uint32_t) w.need_bytes}, 0,
+                             &c->buffer, NULL);
+        alloc_put(alloc_system(), room, room_bytes);
+    }
+    return api_result_of(&c->buffer, err, out);
 }
 
 eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_result *out) {
@@ -445,6 +493,8 @@ eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_r
         err = copy_begin(&c, table);
     if (err != EG_OK)
         return err;
+    if (!table_is_near(c.table, false))
+        return index_read_far(&c, table, attribute, v, out);
     err = table_index_read(c.table, &c.thread->reader, attribute, strlen(attribute), v, &c.buffer,
                            &note);
     return copy_end(&c, err, out);
@@ -454,6 +504,7 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
     struct err_note why = {""};
     struct copy c;
     struct value v;
+    bool near;
     eg_err err = api_value_of_span(pattern, &v);
 
     clear_note(note);
@@ -461,16 +512,34 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
         err = copy_begin(&c, table);
     if (err != EG_OK)
         return err;
-    err = table_match(c.table, &c.thread->reader, v, limit, &c.buffer, &why);
+    near = table_is_near(c.table, false);
+    if (near)
+        err = table_match(c.table, &c.thread->reader, v, limit, &c.buffer, &why);
+    reader_exit(&c.thread->reader);
+    if (!near)
+        err = api_far_select(table, SELECT_MATCH, v, limit, &c.buffer, &why);
     if (err != EG_OK)
         api_copy_note(note, &why);
-    return copy_end(&c, err, out);
+    return api_result_of(&c.buffer, err, out);
+}
+
+static uint64_t size_far(eg_table *table, struct node_thread *t) {
+    struct buffer b;
+    uint64_t size = 0;
+
+    buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
+    if (api_far_call(table, t, PAGE_SIZE, (struct value){0}, false, &b) != EG_OK ||
+        !value_get_u64((struct value){b.at, (uint32_t) b.size_bytes}, &size))
+        size = 0;
+    buffer_fini(&b);
+    return size;
 }
 
 uint64_t eg_size(eg_table *table) {
     struct node_thread *t;
     struct table *now;
     uint64_t size;
+    bool near;
     eg_err err;
 
     t = table == NULL ? NULL : node_thread(table->node, &err);
@@ -478,18 +547,28 @@ uint64_t eg_size(eg_table *table) {
         return 0;
     reader_enter(&t->reader);
     now = api_table(table);
-    size = table_dropped(now) ? 0 : table_size(now, &t->reader);
+    near = table_is_near(now, false);
+    size = table_dropped(now) || !near ? 0 : table_size(now, &t->reader);
     reader_exit(&t->reader);
-    return size;
+    return near ? size : size_far(table, t);
+}
+
+static eg_err next_far(struct copy *c, eg_table *table, struct value key, bool back,
+                       eg_result *out) {
+    reader_exit(&c->thread->reader);
+    return api_result_of(&c->buffer,
+                         api_far_call(table, c->thread, PAGE_NEXT, key, back, &c->buffer), out);
 }
 
 static eg_err first_or_last(eg_table *table, bool last, eg_result *out) {
     struct copy c;
     eg_err err = copy_begin(&c, table);
 
-    return err != EG_OK
-               ? err
-               : copy_end(&c, table_first(c.table, &c.thread->reader, last, &c.buffer), out);
+    if (err != EG_OK)
+        return err;
+    if (!table_is_near(c.table, false))
+        return next_far(&c, table, (struct value){0}, last, out);
+    return copy_end(&c, table_first(c.table, &c.thread->reader, last, &c.buffer), out);
 }
 
 static eg_err next_or_prev(eg_table *table, eg_span key, bool prev, eg_result *out) {
@@ -502,6 +581,8 @@ static eg_err next_or_prev(eg_table *table, eg_span key, bool prev, eg_result *o
         err = copy_begin(&c, table);
     if (err != EG_OK)
         return err;
+    if (!table_is_near(c.table, false))
+        return next_far(&c, table, v, prev, out);
     err = table_key(c.table, &k, v);
     if (err == EG_OK) {
         err = table_next(c.table, &c.thread->reader, &k, prev, &c.buffer);
@@ -555,6 +636,8 @@ eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
         err = api_value_of_span(*from, &v);
     if (err != EG_OK)
         return err;
+    if (api_is_far(table, t))
+        return api_far_fold(table, t, from == NULL ? NULL : &v, reverse, see, context);
     reader_enter(&t->reader);
     now = api_table(table);
     if (table_dropped(now))
@@ -606,6 +689,8 @@ eg_err eg_fold_index(eg_table *table, const char *name, const eg_span *low, cons
     now = api_table(table);
     if (table_dropped(now))
         err = EG_NO_TABLE;
+    else if (!table_is_near(now, false))
+        err = EG_NO_REPLICA;
     else
         err = table_index_fold(now, &t->reader, name, strlen(name), from, to, reverse, see_record,
                                &seer);

@@ -4,6 +4,8 @@
 
 #include "engine/err.h"
 #include "node/node.h"
+#include "query/select.h"
+#include "tables/page.h"
 #include "tables/value.h"
 
 struct message;
@@ -29,5 +31,20 @@ void api_copy_note(eg_note *to, const struct err_note *from);
  * said in the note.  EG_BUSY on a scheduler, which must not wait for itself. */
 EG_MUST_USE eg_err api_call(eg_node *n, eg_pid to, struct message *m, uint64_t timeout_ms,
                             struct buffer *result, struct err_note *note);
+
+/* ---- tables that this node has not all of (api_far.c) ------------------------------------ */
+
+/* Are other nodes to be asked?  Not in a section of the caller's. */
+bool api_is_far(eg_table *table, struct node_thread *t);
+/* PAGE_SIZE, PAGE_NEXT, PAGE_READ: the value is appended (query/far_call.h).  Blocks. */
+EG_MUST_USE eg_err api_far_call(eg_table *table, struct node_thread *t, enum page_kind kind,
+                                struct value question, bool reverse, struct buffer *out);
+/* Every record, from `from` (NULL: the first) on.  `see` is called in a section.  Blocks. */
+EG_MUST_USE eg_err api_far_fold(eg_table *table, struct node_thread *t, const struct value *from,
+                                bool reverse, bool (*see)(void *context, eg_span record),
+                                void *context);
+/* SELECT_MATCH, SELECT_INDEX: an array of records is appended.  Blocks. */
+EG_MUST_USE eg_err api_far_select(eg_table *table, enum select_kind kind, struct value question,
+                                  uint64_t limit, struct buffer *out, struct err_note *note);
 
 #endif /* NODE_API_PRIVATE_H */

@@ -90,6 +90,19 @@ static eg_err run(eg_table *table, struct select *s, struct buffer *result, stru
     return err;
 }
 
+eg_err api_far_select(eg_table *table, enum select_kind kind, struct value question, uint64_t limit,
+                      struct buffer *out, struct err_note *note) {
+    struct select *s;
+    eg_err err = open_select(table, kind, (eg_span){question.at, question.size_bytes}, limit, false,
+                             &s, note);
+
+    if (err != EG_OK)
+        return err;
+    err = run(table, s, out, note);
+    select_close(s);
+    return err;
+}
+
 /* ---- results and pages ----------------------------------------------------------------- */
 
 static eg_err next_page(eg_cursor *c, eg_result *out, struct err_note *note) {
