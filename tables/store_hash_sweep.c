@@ -30,19 +30,29 @@ static struct sweep_bucket bucket_of_position(struct store_hash *s, uint64_t at,
 }
 
 /* Two slots of one tag may be one record that moves, or a key that was put again while we
- * passed: somebody has to look at the keys.  So does who has other bits of its tag seen
- * before, each by another record: that is one bucket in a hundred. */
+ * passed: somebody has to look at the keys.  Two rows of bits rule it out for all but one
+ * bucket in a hundred. */
 struct tags {
-    uint64_t low, high;
-    uint64_t equal; /* 1: maybe */
+    uint64_t low, high; /* which values these bits of a tag have had */
+    uint64_t equal;     /* 1: maybe                                  */
+    uint16_t tag[SWEEP_RECORDS + 1];
 };
 
-static inline void tags_add(struct tags *t, uint64_t slot, uint64_t there) {
+static inline void tags_add(struct tags *t, uint32_t i, uint64_t slot, uint64_t there) {
     uint64_t low = slot >> 48 & 63, high = slot >> 54 & 63;
 
     t->equal |= there & t->low >> low & t->high >> high;
     t->low |= there << low;
     t->high |= there << high;
+    t->tag[i] = (uint16_t) (slot >> 48);
+}
+
+static bool tags_have_equal(const struct tags *t, uint32_t count) {
+    for (uint32_t i = 1; i < count; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (t->tag[i] == t->tag[j])
+                return true;
+    return false;
 }
 
 /* The bucket at the sweep's position without a look at its records.  False: it needs a
@@ -51,8 +61,9 @@ static bool gather_quickly(struct store_hash *s, struct sweep_part *p, uint64_t 
                            const struct sweep_bucket *b, uint64_t at) {
     const struct record **out = p->record + p->count;
     uint32_t room = SWEEP_RECORDS - p->count, count = 0;
-    struct tags tags = {0, 0, 0};
+    struct tags tags;
 
+    tags.low = tags.high = tags.equal = 0;
     if (b->bucket == NULL || may_be_moving(b->index, header_buckets(header)))
         return false;
 #ifdef EG_PLANT_MERGED_BEHIND
@@ -67,13 +78,15 @@ static bool gather_quickly(struct store_hash *s, struct sweep_part *p, uint64_t 
         for (uint32_t i = 0; i < g.slots; i++) {
             uint64_t slot = word_get(&g.words[i]);
             uint64_t there = slot_record(slot) != NULL;
-            tags_add(&tags, slot, there);
+            tags_add(&tags, count, slot, there);
             EG_PREFETCH(there ? (const void *) slot_record(slot) : b->bucket); /* never at 0 */
             out[count] = slot_record(slot);
             count += (uint32_t) there;
         }
     }
-    if (word_get(&s->header) != header || tags.equal != 0)
+    if (word_get(&s->header) != header)
+        return false;
+    if (EG_UNLIKELY(tags.equal != 0) && tags_have_equal(&tags, count))
         return false;
     p->count += count;
     return true;
