@@ -210,7 +210,7 @@ static void node_open(struct view_world *w, uint32_t number) {
 
     n->info.incarnation = (uint64_t) wall_ms(w) << 16;
     EG_ASSERT(swim_open(&n->swim, alloc_system(), &n->info, &swim_ops, n) == EG_OK);
-    EG_ASSERT(views_open(&n->views, alloc_system(), &n->info, n->epoch, &view_ops, n) == EG_OK);
+    EG_ASSERT(views_open(&n->views, w->views_alloc, &n->info, n->epoch, &view_ops, n) == EG_OK);
     n->tick_ms = n->stop_ms = 0;
 }
 
@@ -218,6 +218,7 @@ void view_world_init(struct view_world *w, uint32_t count, uint64_t seed) {
     memset(w, 0, sizeof *w);
     hand_net_init(&w->net, count, seed, &events, w);
     w->stop_ms_max = 20;
+    w->views_alloc = alloc_system();
     for (uint32_t i = 0; i < count; i++) {
         struct view_world_node *n = &w->node[i];
         n->world = w;

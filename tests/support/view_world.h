@@ -38,6 +38,7 @@ struct view_world_node {
 
 struct view_world {
     struct hand_net net;
+    struct alloc *views_alloc; /* of the machines of views */
     uint32_t stop_ms_max;
     const char *fault;
     struct view_world_node node[HAND_NET_NODES];

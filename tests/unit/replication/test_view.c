@@ -1,7 +1,7 @@
 /* test_view.c -- who acts together, said in sentences. */
 #include "tests/support/view_world.h"
 
-#include "replication/view_set.h"
+#include "replication/view_private.h"
 #include "tests/support/fail_alloc.h"
 #include "tests/support/text_value.h"
 
@@ -266,6 +266,49 @@ Test(view, without_memory_nothing_is_opened) {
 
     cr_assert_eq(views_open(&v, &memory.base, &self, 0, NULL, NULL), EG_MEMORY);
     cr_assert_null(v);
+}
+
+/* One in thirty requests is refused: about every other view. */
+static struct alloc *system_memory;
+static struct rng chance;
+static uint64_t live;
+
+static void *get_sometimes(struct alloc *a, size_t size_bytes) {
+    (void) a;
+    if (size_bytes < sizeof(struct views) && rng_one_in(&chance, 30))
+        return NULL;
+    live++;
+    return system_memory->get(system_memory, size_bytes);
+}
+
+static void put_sometimes(struct alloc *a, void *ptr, size_t size_bytes) {
+    (void) a;
+    live -= ptr != NULL;
+    system_memory->put(system_memory, ptr, size_bytes);
+}
+
+Test(view, memory_that_is_refused_now_and_then_only_delays) {
+    struct alloc meagre = {get_sometimes, put_sometimes, NULL, NULL, NULL};
+    struct view_world w;
+
+    system_memory = alloc_system();
+    chance = rng_of(1);
+    view_world_init(&w, 5, 7);
+    for (uint32_t i = 0; i < 5; i++) { /* again, with that memory */
+        view_world_kill(&w, i);
+        w.views_alloc = &meagre;
+        view_world_start(&w, i);
+    }
+    cr_assert(view_world_until(&w, 60000, view_world_is_one));
+    for (uint32_t i = 0; i < 10; i++) {
+        view_world_kill(&w, i % 5);
+        view_world_run(&w, 3000);
+        view_world_start(&w, i % 5);
+        view_world_run(&w, 3000);
+    }
+    cr_assert(view_world_until(&w, 60000, view_world_is_one));
+    part(&w);
+    cr_assert_eq(live, 0);
 }
 
 Test(view_set, is_sorted_and_comes_back_as_it_was_put) {
