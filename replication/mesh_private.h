@@ -128,7 +128,8 @@ struct mesh {
     struct timer tick;
     struct list_node conns, ready, unproved, joins;
     uint32_t conn_count, unproved_count, join_count;
-    bool hooked, closing, closed, lent;
+    bool hooked, closing, closed;
+    bool lent, turning; /* inside on_turn(): bytes of the net are lent; before it writes */
     uint64_t logged_ms;
     eg_err err; /* of opening */
     struct err_note note;

@@ -199,6 +199,7 @@ static void two_linked(void) {
     cr_assert(linked(0, 1));
 }
 
+static bool scarce; /* memory is refused now and then */
 static uint8_t scratch[MESH_FRAME_BYTES_MAX];
 
 /* The next payload of i for j, with so many bytes of filler.  False: refused. */
@@ -216,7 +217,8 @@ static bool send_sized(uint32_t i, uint32_t j, uint32_t filler_bytes) {
     err = mesh_send(host[i].mesh, host[j].info.id,
                     (enum mesh_channel)(1 + v->sent % (MESH_CHANNEL_COUNT - 1)),
                     (struct value){scratch, (uint32_t) w.need_bytes});
-    cr_assert(err == EG_OK || err == EG_BUSY || (err == EG_NO_REPLICA && !v->up));
+    cr_assert(err == EG_OK || err == EG_BUSY || (err == EG_NO_REPLICA && !v->up) ||
+              (err == EG_MEMORY && scarce));
     v->sent += err == EG_OK;
     return err == EG_OK;
 }
@@ -563,8 +565,9 @@ Test(mesh, a_silent_node_that_owes_an_answer_is_dropped) {
 /* ---- storms
  * -------------------------------------------------------------------------------------- */
 
-static void storm(uint64_t seed) {
+static void storm(uint64_t seed, bool without_memory) {
     start(seed);
+    scarce = without_memory;
     for (uint32_t i = 0; i < 3; i++)
         open_host(i, "secret");
     for (uint32_t i = 0; i < 3; i++)
@@ -572,6 +575,10 @@ static void storm(uint64_t seed) {
     wire.piece_bytes = 1 + rng_below(&rng, 5000);
     wire.reset_in_100000 = (uint32_t) rng_below(&rng, 5000);
     for (uint32_t step = 0; step < 300; step++) {
+        if (scarce && (memory.left < 0 || memory.left == INT_MAX)) {
+            memory.once = true;
+            memory.left = (int) rng_below(&rng, 40);
+        }
         uint32_t i = (uint32_t) rng_below(&rng, 3), j = (i + 1 + (uint32_t) rng_below(&rng, 2)) % 3;
         for (uint64_t n = rng_below(&rng, 20); n > 0; n--) {
             if (!send_sized(i, j, (uint32_t) (rng_one_in(&rng, 10) ? rng_below(&rng, 1 << 17) : n)))
@@ -587,6 +594,8 @@ static void storm(uint64_t seed) {
             wire_reset_all(&wire);
     }
     wire.reset_in_100000 = 0;
+    memory.left = INT_MAX;
+    scarce = false;
     stepper_run_ms(st, 20000);
     for (uint32_t i = 0; i < 3; i++) {
         for (uint32_t j = 0; j < 3; j++) {
@@ -601,7 +610,16 @@ Test(mesh, storms_of_resets_lose_nothing_and_double_nothing) {
 
     for (uint64_t i = 0; i < runs; i++) {
         teardown();
-        storm(seed + i);
+        storm(seed + i, false);
+    }
+}
+
+Test(mesh, storms_without_memory_are_survived) {
+    uint64_t seed = rng_test_seed(1), runs = rng_is_replay() ? 1 : 10;
+
+    for (uint64_t i = 0; i < runs; i++) {
+        teardown();
+        storm(seed + i, true);
     }
 }
 
