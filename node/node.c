@@ -230,10 +230,12 @@ static void close_parts(eg_node *n) {
     if (n->server != NULL)
         server_close(n->server);
     if (n->cluster != NULL)
-        cluster_close(n->cluster);
+        cluster_stop(n->cluster);
     close_threads(n);
     if (n->catalog != NULL && catalog_close(n->catalog) != EG_OK)
         env_log(&n->env.env, ENV_LOG_ERROR, "node", "the disc did not take everything");
+    if (n->cluster != NULL)
+        cluster_close(n->cluster);
     if (n->runtime != NULL)
         runtime_stop(n->runtime);
     if (n->disc != NULL) /* its last word goes to actors, which may be gone by now */

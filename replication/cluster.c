@@ -25,6 +25,7 @@ enum {
     CLUSTER_RESTARTS = 16,
     CLUSTER_RESTARTS_MS = 10 * 1000,
     STATUS_BYTES_MAX = 1 << 20,
+    STAND_IN_AFTER_MS = 30 * 1000, /* a node that only restarts finds its copies its own */
 };
 
 /* Tags of its messages besides enum cluster_op. */
@@ -71,12 +72,14 @@ static void cluster_run(struct cluster *c) {
     if (c->running)
         return; /* what came in came of what we sent: the loop below sees it */
     c->running = true;
+    reader_enter(&c->reader);
     do {
         (void) swim_tick(c->swim, cluster_now_ms(c), wall_ms(c)); /* when next: at our own tick */
         if (c->reach_changed)
             tell_reach(c);
         (void) views_tick(c->views, cluster_now_ms(c));
     } while (c->reach_changed);
+    reader_exit(&c->reader);
     c->running = false;
 }
 
@@ -120,14 +123,48 @@ static void send_view(void *user, uint64_t to, struct value payload) {
 static void stop_serving(void *user, struct view_id proposed) {
     struct cluster *c = user;
 
+    c->to_install = false; /* a view that is over before its tables were known */
+    replica_stop(c->replicas, proposed);
+}
+
+static void stopped(void *user, struct view_id proposed) {
+    struct cluster *c = user;
+
     view_stopped(c->views, proposed, cluster_now_ms(c));
+    cluster_run(c);
 }
 
 static eg_err report(void *user, struct buffer *out) {
-    static const uint8_t nothing = 0xc0;
+    return replica_report(((struct cluster *) user)->replicas, out);
+}
 
-    (void) user;
-    return buffer_append(out, &nothing, 1) ? EG_OK : EG_MEMORY;
+/* Who may hold copies: all that are not removed. */
+static uint32_t placement_nodes(const struct cluster *c, struct placement_node out[NODES_MAX]) {
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < swim_count(c->swim) && count < NODES_MAX; i++) {
+        const struct swim_member *m = swim_at(c->swim, i);
+        if (m->state == SWIM_LEFT || m->state == SWIM_REMOVED)
+            continue;
+        out[count++] = (struct placement_node){
+            .id = m->info.id,
+            .weight = m->info.weight,
+            .eligible = m->info.has_disc,
+            .standing = view_find(c->view, m->info.id) != NULL ||
+                        cluster_now_ms(c) - m->since_ms < STAND_IN_AFTER_MS,
+        };
+    }
+    return count;
+}
+
+/* Shards get their roles, once all tables of the view are known here. */
+static void install_copies(struct cluster *c) {
+    struct placement_node nodes[NODES_MAX];
+
+    c->to_install = false;
+    replica_install(c->replicas, c->view, nodes, placement_nodes(c, nodes));
+    router_view_changed(c->router);
+    far_read_view_changed(c->reads);
 }
 
 static void install(void *user, const struct view *v) {
@@ -143,9 +180,8 @@ static void install(void *user, const struct view *v) {
     c->memory.epoch = v->id.epoch;
     cluster_remember(c);
     cluster_tell_view(c, v);
-    schema_sync_view(c->schema, v);
-    router_view_changed(c->router);
-    far_read_view_changed(c->reads);
+    c->to_install = true;
+    schema_sync_view(c->schema, v); /* says when it is whole, at once perhaps */
 }
 
 /* ---- schema -----------------------------------------------------------------------------------
@@ -188,11 +224,42 @@ static bool any_disc(void *user) {
 }
 
 static void table_changed(void *user, const char *name) {
-    (void) user, (void) name;
+    struct cluster *c = user;
+    struct table *t = catalog_find(c->o.catalog, name, strlen(name));
+
+    if (t != NULL && c->view != NULL && !c->to_install)
+        replica_table_changed(c->replicas, t);
 }
 
 static void schema_whole(void *user) {
-    (void) user;
+    struct cluster *c = user;
+
+    if (c->to_install)
+        install_copies(c);
+}
+
+/* ---- copies ------------------------------------------------------------------------------ */
+
+static eg_err send_replica(void *user, uint64_t to, struct value payload) {
+    return mesh_send(((struct cluster *) user)->mesh, to, MESH_REPLICA, payload);
+}
+
+static uint64_t pending_bytes(void *user, uint64_t to) {
+    return mesh_pending_bytes(((struct cluster *) user)->mesh, to);
+}
+
+static void copies_progress(void *user) {
+    struct cluster *c = user;
+
+    views_renew(c->views, cluster_now_ms(c));
+    cluster_run(c);
+}
+
+static void copies_event(void *user, const char *kind, struct value details) {
+    struct cluster *c = user;
+
+    (void) details; /* for those who watch; the log has the kind */
+    env_log(c->o.env, ENV_LOG_INFO, "replica", "%s", kind);
 }
 
 static void schema_event(void *user, const char *kind, const char *table, const char *text) {
@@ -217,8 +284,7 @@ static eg_err schema_message(void *user, const struct catalog_request *q, eg_pid
  * ------------------------------------------------------------------------------------- */
 
 static uint64_t master_of(void *user, const struct table *t, uint32_t shard) {
-    (void) user, (void) t, (void) shard;
-    return 0;
+    return replica_master(((struct cluster *) user)->replicas, t, shard);
 }
 
 static struct view_id view_of(void *user) {
@@ -237,7 +303,7 @@ static eg_err send_request(void *user, uint64_t to, struct value payload) {
 static eg_err may_link(void *user, const struct node_info *who, struct err_note *note) {
     struct cluster *c = user;
 
-    if (!c->open)
+    if (!atomic_load(&c->open))
         return err_note(note, EG_BUSY, "the node is only starting");
     if (c->stale)
         return err_note(note, EG_DENIED, "%s was removed from the cluster", c->self.name);
@@ -247,6 +313,8 @@ static eg_err may_link(void *user, const struct node_info *who, struct err_note 
 static void on_up(void *user, const struct node_info *who) {
     struct cluster *c = user;
 
+    if (!atomic_load(&c->open))
+        return;
     c->reach_changed = true;
     remote_up(c->remote, who);
     swim_linked(c->swim, who, cluster_now_ms(c));
@@ -256,10 +324,15 @@ static void on_up(void *user, const struct node_info *who) {
 static void on_down(void *user, uint64_t id) {
     struct cluster *c = user;
 
+    if (!atomic_load(&c->open))
+        return;
     c->reach_changed = true;
     swim_unlinked(c->swim, id, cluster_now_ms(c));
     router_node_down(c->router, id);
     far_read_node_down(c->reads, id);
+    reader_enter(&c->reader);
+    replica_node_down(c->replicas, id);
+    reader_exit(&c->reader);
     remote_down(c->remote, id);
     tell_reach(c); /* without it, lest it come back before the views have noticed */
     c->reach_changed = true;
@@ -269,6 +342,8 @@ static void on_down(void *user, uint64_t id) {
 static void on_payload(void *user, uint64_t from, enum mesh_channel channel, struct value payload) {
     struct cluster *c = user;
 
+    if (!atomic_load(&c->open))
+        return;
     reader_enter(&c->reader);
     switch (channel) {
     case MESH_NOW:
@@ -279,6 +354,9 @@ static void on_payload(void *user, uint64_t from, enum mesh_channel channel, str
         break;
     case MESH_SCHEMA:
         schema_sync_receive(c->schema, from, payload);
+        break;
+    case MESH_REPLICA:
+        replica_receive(c->replicas, from, payload);
         break;
     case MESH_REQUEST:
         if (far_read_is_ours(payload))
@@ -402,6 +480,23 @@ static eg_err open_schema(struct cluster *c) {
     return err;
 }
 
+static eg_err open_replicas(struct cluster *c) {
+    struct replica_opts o = {.alloc = c->o.alloc,
+                             .env = c->o.env,
+                             .runtime = c->o.runtime,
+                             .catalog = c->o.catalog,
+                             .scheduler = CLUSTER_SCHEDULER,
+                             .self = c->self.id,
+                             .send = send_replica,
+                             .pending_bytes = pending_bytes,
+                             .progress = copies_progress,
+                             .stopped = stopped,
+                             .event = copies_event,
+                             .user = c};
+
+    return replicas_open(&c->replicas, &o);
+}
+
 /* The first life opens the machines. */
 static eg_err open_machines(struct cluster *c) {
     static const struct swim_ops swim = {send_swim, member_changed, draw};
@@ -415,6 +510,8 @@ static eg_err open_machines(struct cluster *c) {
     c->reader_open = true;
     err = open_schema(c);
     if (err == EG_OK)
+        err = open_replicas(c);
+    if (err == EG_OK)
         err = swim_open(&c->swim, c->o.alloc, &c->self, &swim, c);
     if (err == EG_OK)
         err = cluster_recall(c);
@@ -422,7 +519,7 @@ static eg_err open_machines(struct cluster *c) {
         err = views_open(&c->views, c->o.alloc, &c->self, c->memory.epoch, &views, c);
     if (err != EG_OK)
         return err;
-    c->open = true;
+    atomic_store(&c->open, true);
     for (uint32_t i = 0; i < c->o.join_count; i++)
         mesh_join(c->mesh, c->o.join[i]);
     c->reach_changed = true;
@@ -437,7 +534,7 @@ static eg_err init(struct actor *self, void *state, const void *arg) {
     *(struct cluster **) state = c;
     atomic_store(&c->pid, (uint64_t) pid.slot << 32 | pid.generation);
     start_tick(self);
-    return c->open ? EG_OK : open_machines(c);
+    return atomic_load(&c->open) ? EG_OK : open_machines(c);
 }
 
 /* ---- open, close
@@ -580,10 +677,6 @@ static eg_err send_actor(void *user, uint64_t to, struct value payload) {
     return mesh_send(((struct cluster *) user)->mesh, to, MESH_ACTOR, payload);
 }
 
-static uint64_t pending_bytes(void *user, uint64_t to) {
-    return mesh_pending_bytes(((struct cluster *) user)->mesh, to);
-}
-
 static void drop_link(void *user, uint64_t id) {
     mesh_drop(((struct cluster *) user)->mesh, id);
 }
@@ -647,6 +740,7 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
     if (err == EG_OK)
         err = start_tree(c);
     if (err != EG_OK) {
+        cluster_stop(c);
         cluster_close(c);
         return err;
     }
@@ -656,22 +750,30 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
     return EG_OK;
 }
 
-void cluster_close(struct cluster *c) {
+void cluster_stop(struct cluster *c) {
     catalog_set_far(c->o.catalog, NULL);
     catalog_set_route(c->o.catalog, NULL);
     if (c->remote != NULL)
         remote_stop(c->remote); /* no actor sends to another node any more */
-    if (c->open)
+    if (atomic_load(&c->open))
         say_down(c);
-    if (c->mesh != NULL)
-        mesh_stop(c->mesh); /* no event comes any more */
     stop_tree(c);
+    atomic_store(&c->open, false); /* what still comes over links is for nobody */
+    if (c->replicas != NULL)
+        replicas_end(c->replicas);
+    if (c->mesh != NULL)
+        mesh_stop(c->mesh); /* no event comes any more; shards may still try to send */
+}
+
+void cluster_close(struct cluster *c) {
     if (c->views != NULL)
         views_close(c->views);
     if (c->swim != NULL)
         swim_close(c->swim);
     if (c->schema != NULL)
         schema_sync_close(c->schema);
+    if (c->replicas != NULL)
+        replicas_close(c->replicas);
     if (c->router != NULL)
         router_close(c->router);
     if (c->reads != NULL)

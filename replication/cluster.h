@@ -47,7 +47,10 @@ struct cluster_opts {
  * with other copies go through the cluster. */
 EG_MUST_USE eg_err cluster_open(struct cluster **out, const struct cluster_opts *o,
                                 struct err_note *note);
-/* Tell the others that it goes down (not away), end all links.  Blocks.  Nobody asks any more. */
+/* Tell the others that it goes down (not away), end all links.  Blocks.  Nobody asks any more, and
+ * shards go on alone. */
+void cluster_stop(struct cluster *c);
+/* Free it: the catalog is closed. */
 void cluster_close(struct cluster *c);
 
 struct remote *cluster_remote(struct cluster *c);

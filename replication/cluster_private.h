@@ -5,6 +5,7 @@
 #include "replication/cluster.h"
 #include "replication/cluster_memory.h"
 #include "replication/far_read.h"
+#include "replication/replica.h"
 #include "replication/remote.h"
 #include "replication/router.h"
 #include "replication/schema_sync.h"
@@ -34,11 +35,13 @@ struct cluster {
     struct schema_sync *schema;
     struct router *router;
     struct far_read *reads;
+    struct replicas *replicas;
     struct remote *remote;
     const struct view *view; /* installed last */
+    bool to_install;         /* its copies have no roles yet: tables are still being learnt */
     bool reach_changed;      /* links or members have, since the views were told */
     bool running;            /* inside cluster_run() */
-    bool open;               /* the machines are */
+    _Atomic bool open;       /* the machines are */
     uint64_t schema_ticked_ms;
     uint64_t unsent;      /* payloads of machines that say it again */
     eg_pid root;          /* supervises the two actors */

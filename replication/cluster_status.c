@@ -3,10 +3,14 @@
 
 enum { STATUS_FIELDS = 4, MEMBER_FIELDS = 9 };
 
+/* The view that this node serves in: agreed on, and all its tables are known here.  NULL: none. */
+static const struct view *view_of(const struct cluster *c) {
+    return c->to_install ? NULL : views_now(c->views);
+}
+
 /* `up` are exactly the members of this node's view. */
 static const char *state_of(const struct cluster *c, const struct swim_member *m) {
-    bool in_view =
-        views_now(c->views) != NULL && view_find(views_now(c->views), m->info.id) != NULL;
+    bool in_view = view_of(c) != NULL && view_find(view_of(c), m->info.id) != NULL;
 
     if (in_view && m->state != SWIM_LEFT && m->state != SWIM_REMOVED)
         return "up";
@@ -44,14 +48,14 @@ static void put_status(const struct cluster *c, struct value_writer *w) {
     value_put_text(w, "node");
     value_put_text(w, c->self.name);
     value_put_text(w, "view");
-    if (views_now(c->views) == NULL) {
+    if (view_of(c) == NULL) {
         value_put_nil(w);
     } else {
-        cluster_view_text(views_now(c->views)->id, view);
+        cluster_view_text(view_of(c)->id, view);
         value_put_text(w, view);
     }
     value_put_text(w, "principal");
-    value_put_bool(w, views_now(c->views) != NULL && views_now(c->views)->principal == c->self.id);
+    value_put_bool(w, view_of(c) != NULL && view_of(c)->principal == c->self.id);
     value_put_text(w, "members");
     value_put_array(w, count);
     for (uint32_t i = 0; i < count; i++)

@@ -213,7 +213,7 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     p->drop = may_drop(o, &f, (uint32_t) self, (uint32_t) master);
     p->here = is_holder(&f, (uint32_t) self) && !p->drop;
     for (uint32_t i = 0; i < v->count; i++) {
-        bool like_master = f.worth[i] == f.worth[master] && f.worth[i] != REPLICA_NONE &&
+        bool like_master = f.worth[i] == f.worth[master] &&
                            (f.worth[i] != REPLICA_FULL || same_lineage(v, i, (uint32_t) master));
 
         if ((int) i == self || !is_holder(&f, i) || may_drop(o, &f, i, (uint32_t) master))

@@ -10,7 +10,9 @@
  * The master is, of the best that there are, the first in the placement's order; of several
  * lineages that are FULL (two sides of a cut) first the one that most members have.  Those
  * of its lineage, or where nobody is FULL all who have something, must be heard before it
- * serves: what was under way may be with one of them only.
+ * serves: what was under way may be with one of them only.  Where nobody has anything, as of a
+ * table that was just made, all placed copies must: else what its master acknowledged alone in the
+ * first moment would go with it.
  *
  * Who is not placed any more stays a copy until all who are have it.
  */
