@@ -162,8 +162,18 @@ void cluster_remove(struct cluster *c, const struct message *m) {
     }
 }
 
+/* Our clock went back, and the others know of a later start than this one. */
+static void renumber(struct cluster *c, uint64_t incarnation) {
+    c->self.incarnation = c->memory.incarnation = incarnation;
+    if (c->memory.born > incarnation || c->o.disc == NULL)
+        c->memory.born = incarnation;
+    views_renumber(c->views, incarnation, cluster_now_ms(c));
+}
+
 /* Were we removed since our data began? */
 void cluster_self_changed(struct cluster *c, const struct swim_member *self) {
+    if (self->info.incarnation != c->self.incarnation)
+        renumber(c, self->info.incarnation);
     if (c->stale || self->removed < c->memory.born || self->removed == 0)
         return;
     c->stale = c->self.has_disc;

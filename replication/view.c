@@ -600,6 +600,14 @@ void views_renew(struct views *v, uint64_t now_ms) {
     v->renew = v->serving;
 }
 
+void views_renumber(struct views *v, uint64_t incarnation, uint64_t now_ms) {
+    v->now_ms = EG_MAX(v->now_ms, now_ms);
+    v->self.incarnation = incarnation;
+    if (v->pending != PENDING_NONE)
+        pending_forget(v);
+    v->broken = true; /* the view has a member that is no more */
+}
+
 uint64_t views_dropped(const struct views *v) {
     return v->dropped;
 }

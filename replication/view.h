@@ -105,6 +105,10 @@ void view_stopped(struct views *v, struct view_id proposed, uint64_t now_ms);
 /* Ask for a new view of the same members: reports have changed (a copy has become whole). */
 void views_renew(struct views *v, uint64_t now_ms);
 
+/* This start has another number from now on: the others know of a later one than ours (swim.h).
+ * It takes part in views anew. */
+void views_renumber(struct views *v, uint64_t incarnation, uint64_t now_ms);
+
 /* Messages that were malformed. */
 uint64_t views_dropped(const struct views *v);
 uint64_t views_epoch(const struct views *v); /* the highest that was seen */

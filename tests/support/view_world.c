@@ -6,8 +6,8 @@
 
 #define WALL_AT_START INT64_C(1700000000000)
 
-static int64_t wall_ms(const struct view_world *w) {
-    return WALL_AT_START + (int64_t) w->net.now_ms;
+static int64_t wall_ms(const struct view_world_node *n) {
+    return WALL_AT_START + (int64_t) n->world->net.now_ms + n->clock_ms;
 }
 
 static uint32_t number_of(const struct view_world *w, uint64_t id) {
@@ -90,9 +90,12 @@ static void swim_sends(void *user, uint64_t to, struct value payload) {
 
 static void swim_changed(void *user, const struct swim_member *m, enum swim_state before) {
     struct view_world_node *n = user;
-    (void) m;
     (void) before;
     n->dirty = true;
+    if (m->info.id == n->info.id && m->info.incarnation != n->info.incarnation) {
+        n->info.incarnation = m->info.incarnation;
+        views_renumber(n->views, m->info.incarnation, n->world->net.now_ms);
+    }
 }
 
 static uint64_t any_random(void *user) {
@@ -195,7 +198,7 @@ static void net_payload(void *user, uint32_t at, uint32_t from, uint32_t channel
     struct view_world *w = user;
     struct view_world_node *n = &w->node[at];
     if (channel == HAND_NET_NOW)
-        swim_receive(n->swim, w->node[from].info.id, v, w->net.now_ms, wall_ms(w));
+        swim_receive(n->swim, w->node[from].info.id, v, w->net.now_ms, wall_ms(n));
     else
         views_receive(n->views, w->node[from].info.id, v, w->net.now_ms);
     n->tick_ms = 0;
@@ -208,7 +211,7 @@ static const struct hand_net_events events = {net_may_link, net_linked, net_unli
 static void node_open(struct view_world *w, uint32_t number) {
     struct view_world_node *n = &w->node[number];
 
-    n->info.incarnation = (uint64_t) wall_ms(w) << 16;
+    n->info.incarnation = (uint64_t) wall_ms(n) << 16;
     EG_ASSERT(swim_open(&n->swim, alloc_system(), &n->info, &swim_ops, n) == EG_OK);
     EG_ASSERT(views_open(&n->views, w->views_alloc, &n->info, n->epoch, &view_ops, n) == EG_OK);
     n->tick_ms = n->stop_ms = 0;
@@ -259,7 +262,7 @@ static void node_step(struct view_world_node *n) {
         node_stopped(n);
     if (now_ms < n->tick_ms)
         return;
-    swim_ms = swim_tick(n->swim, now_ms, wall_ms(w));
+    swim_ms = swim_tick(n->swim, now_ms, wall_ms(n));
     if (n->dirty)
         node_reach(n);
     views_ms = views_tick(n->views, now_ms);

@@ -27,6 +27,7 @@ struct view_world_node {
     struct views *views;
     uint64_t tick_ms;
     uint64_t stopped_until_ms;   /* the process stands still */
+    int64_t clock_ms;            /* its wall clock is so far ahead */
     bool dirty;                  /* whom it reaches may have changed */
     uint64_t epoch;              /* as its disc remembers it */
     const struct view *granting; /* NULL: nothing */

@@ -63,8 +63,10 @@ static void fault_node(struct model *m) {
             views_renew(w->node[a].views, w->net.now_ms);
         break;
     default:
-        if (w->node[a].swim == NULL)
+        if (w->node[a].swim == NULL) {
+            w->node[a].clock_ms = rng_one_in(&m->rng, 4) ? -(int64_t) rng_below(&m->rng, 60000) : 0;
             view_world_start(w, a);
+        }
     }
 }
 

@@ -99,6 +99,20 @@ Test(view, a_restart_is_another_member) {
     part(&w);
 }
 
+Test(view, a_restart_whose_clock_went_back_is_a_member_again) {
+    struct view_world w;
+
+    meet(&w, 3);
+    view_world_kill(&w, 2);
+    w.node[2].clock_ms = -3600000;
+    view_world_start(&w, 2);
+    view_world_run(&w, 50);
+    cr_assert(view_world_until(&w, 10000, view_world_is_one));
+    view_world_run(&w, 20000);
+    cr_assert(view_world_is_one(&w));
+    part(&w);
+}
+
 static bool sides_serve(const struct view_world *w) {
     for (uint32_t i = 0; i < 5; i++) {
         if (view_world_members(w, i) != (i < 2 ? 0x3u : 0x1cu))
