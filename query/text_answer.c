@@ -1,6 +1,8 @@
 /* text_answer.c -- one face for what carries out a statement. */
 #include "query/text_answer.h"
 
+#include "query/text_far.h"
+
 enum { NUMBER_BYTES = 9 };
 
 /* ---- open and close ----------------------------------------------------------------- */
@@ -127,17 +129,23 @@ eg_err text_answer_step(struct text_answer *a, struct catalog *catalog, struct r
 
 eg_err text_answer_ask(struct text_answer *a, struct catalog *catalog, struct table **table,
                        eg_pid *to, struct message **out, struct err_note *note) {
-    eg_err err = a->run != NULL ? EG_NOT_FOUND : text_plan_check(a->plan, catalog, note);
+    struct text_plan *p = a->run != NULL ? a->run->plan : a->plan;
+    eg_err err =
+        a->run != NULL && p->asking == NULL ? EG_NOT_FOUND : text_plan_check(p, catalog, note);
 
     if (err != EG_OK)
         return err;
+    if (a->run != NULL)
+        return text_far_ask(p, table, to, out);
     *table = a->plan->source[0].table;
     return a->change != NULL ? select_ask(a->change, *table, to, out, note)
                              : text_insert_ask(&a->insert, to, out, note);
 }
 
 void text_answer_answered(struct text_answer *a, eg_err err, struct value result) {
-    if (a->change != NULL)
+    if (a->run != NULL)
+        text_far_answered(a->run->plan, err, result);
+    else if (a->change != NULL)
         select_answered(a->change, err, result);
     else
         text_insert_answered(&a->insert, err, result);

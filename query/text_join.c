@@ -1,6 +1,7 @@
 /* text_join.c -- two tables gone through as one. */
 #include "query/text_join.h"
 
+#include "query/text_far.h"
 #include "tables/key.h"
 
 #include <string.h>
@@ -13,8 +14,8 @@ struct text_join_entry {
     uint32_t next; /* number + 1 of one with the same slot; 0: none */
 };
 
-void text_joiner_init(struct text_joiner *j, const struct text_plan *plan,
-                      struct text_memory *memory, struct predicate_machine *machine) {
+void text_joiner_init(struct text_joiner *j, struct text_plan *plan, struct text_memory *memory,
+                      struct predicate_machine *machine) {
     *j = (struct text_joiner){
         .plan = plan, .memory = memory, .machine = machine, .store = {.memory = memory}};
     j->built = plan->join != TEXT_JOIN_HASH;
@@ -34,10 +35,10 @@ void text_joiner_fini(struct text_joiner *j) {
     text_memory_put(j->memory, j->slot, j->slots * sizeof *j->slot);
 }
 
-static const struct text_source *outer_of(const struct text_joiner *j) {
+static struct text_source *outer_of(const struct text_joiner *j) {
     return &j->plan->source[j->plan->outer];
 }
-static const struct text_source *inner_of(const struct text_joiner *j) {
+static struct text_source *inner_of(const struct text_joiner *j) {
     return &j->plan->source[1 - j->plan->outer];
 }
 static struct value bytes_of(const struct buffer *b) {
@@ -164,8 +165,24 @@ static eg_err build_one(struct text_joiner *j, struct value record) {
     return EG_OK;
 }
 
+static eg_err build_far(struct text_joiner *j, struct reader *r, const struct select_pace *pace,
+                        struct err_note *note) {
+    const struct record *rec;
+    eg_err err = EG_OK;
+
+    for (uint32_t n = 1; err == EG_OK; n++) {
+        err = text_far_next(j->plan, inner_of(j), r, &rec, note);
+        if (err == EG_OK)
+            err = build_one(j, record_value(rec));
+        if (err == EG_OK && n % CLOCK_ROWS == 0 && pace->is_over(pace->context))
+            return EG_AGAIN;
+    }
+    j->built = err == EG_NOT_FOUND;
+    return j->built ? EG_OK : err;
+}
+
 static eg_err build(struct text_joiner *j, struct reader *r, const struct select_pace *pace) {
-    const struct text_source *s = inner_of(j);
+    struct text_source *s = inner_of(j);
     const struct record *rec;
     struct scan *scan;
     eg_err err = open_scan(&scan, s->table, r, &s->path, &j->inner);
@@ -257,21 +274,52 @@ static eg_err join_one(struct text_joiner *j, struct reader *r, const struct sel
                                            : look_up(j, r, pace, outer, give, context);
 }
 
-eg_err text_joiner_step(struct text_joiner *j, struct reader *r, const struct select_pace *pace,
-                        text_row_fn *give, void *context) {
-    const struct text_source *s = outer_of(j);
+static eg_err check_sources(struct text_joiner *j, struct err_note *note) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; err == EG_OK && i < j->plan->source_count; i++)
+        if (j->plan->source[i].far == NULL)
+            err = text_far_check(j->plan, &j->plan->source[i], note);
+    return err;
+}
+
+/* The outer records are not all here. */
+static eg_err step_far(struct text_joiner *j, struct reader *r, const struct select_pace *pace,
+                       text_row_fn *give, void *context, struct err_note *note) {
     const struct record *rec;
-    struct scan *scan;
     bool passed;
     eg_err err = EG_OK;
 
-    if (!j->built)
-        err = build(j, r, pace);
+    for (uint32_t n = 1; err == EG_OK; n++) {
+        err = text_far_next(j->plan, outer_of(j), r, &rec, note);
+        if (err != EG_OK)
+            return err == EG_NOT_FOUND ? EG_OK : err;
+        err = passes(j, outer_of(j), record_value(rec), &passed);
+        if (err == EG_OK && passed)
+            err = join_one(j, r, pace, record_value(rec), give, context);
+        if (err == EG_OK && n % CLOCK_ROWS == 0 && pace->is_over(pace->context))
+            return EG_AGAIN;
+    }
+    return err;
+}
+
+eg_err text_joiner_step(struct text_joiner *j, struct reader *r, const struct select_pace *pace,
+                        text_row_fn *give, void *context, struct err_note *note) {
+    struct text_source *s = outer_of(j);
+    const struct record *rec;
+    struct scan *scan;
+    bool passed;
+    eg_err err = check_sources(j, note);
+
+    if (err == EG_OK && !j->built)
+        err = inner_of(j)->far != NULL ? build_far(j, r, pace, note) : build(j, r, pace);
     if (err == EG_OK && j->outer.size_bytes > 0) {
         err = join_one(j, r, pace, bytes_of(&j->outer), give, context);
         if (err != EG_AGAIN)
             buffer_clear(&j->outer);
     }
+    if (s->far != NULL)
+        return err == EG_OK ? step_far(j, r, pace, give, context, note) : err;
     if (err == EG_OK)
         err = open_scan(&scan, s->table, r, &s->path, &j->place);
     for (uint32_t n = 1; err == EG_OK && ask(scan, &rec); n++) {

@@ -18,7 +18,7 @@
 struct text_join_entry;
 
 struct text_joiner {
-    const struct text_plan *plan;
+    struct text_plan *plan;
     struct text_memory *memory;
     struct predicate_machine *machine;
     struct buffer outer;  /* the record whose inner records are under way; empty: none */
@@ -39,13 +39,13 @@ struct text_joiner {
 /* What is done with a row.  EG_OK: go on; EG_NOT_FOUND: no more are wanted. */
 typedef eg_err text_row_fn(void *context, struct value row);
 
-void text_joiner_init(struct text_joiner *j, const struct text_plan *plan,
-                      struct text_memory *memory, struct predicate_machine *machine);
+void text_joiner_init(struct text_joiner *j, struct text_plan *plan, struct text_memory *memory,
+                      struct predicate_machine *machine);
 void text_joiner_fini(struct text_joiner *j);
 
 /* Go on until the step is over (EG_AGAIN), or all rows were given (EG_OK). */
 EG_MUST_USE eg_err text_joiner_step(struct text_joiner *j, struct reader *r,
                                     const struct select_pace *pace, text_row_fn *give,
-                                    void *context);
+                                    void *context, struct err_note *note);
 
 #endif /* QUERY_TEXT_JOIN_H */

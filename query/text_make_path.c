@@ -1,6 +1,8 @@
 /* text_make_path.c -- where: what is asked of each table, and which way its records are found. */
 #include "query/text_plan_private.h"
 
+#include "tables/far.h"
+
 #include <string.h>
 
 /* ---- where ----------------------------------------------------------------------------- */
@@ -169,6 +171,8 @@ eg_err text_make_join(struct text_maker *m) {
     else /* the smaller is held in memory */
         p->outer = p->source[0].path.rows >= p->source[1].path.rows ? 0 : 1;
     p->lookup = lookup[1 - p->outer];
+    if (!table_is_near(p->source[1 - p->outer].table, false))
+        found[1 - p->outer] = false; /* one question for all of it, not one for each row */
     p->join = !found[1 - p->outer]         ? TEXT_JOIN_HASH
               : p->lookup.kind == SCAN_KEY ? TEXT_JOIN_KEY
                                            : TEXT_JOIN_INDEX;

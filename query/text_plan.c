@@ -2,6 +2,8 @@
  * own part made by text_make_*.c. */
 #include "query/text_plan_private.h"
 
+#include "query/text_far.h"
+
 #include <string.h>
 
 /* ---- for all ----------------------------------------------------------------------- */
@@ -151,6 +153,7 @@ static void close_program(struct predicate *p) {
 }
 
 void text_plan_close(struct text_plan *p) {
+    text_far_end(p);
     for (uint32_t i = 0; i < p->source_count; i++)
         close_program(p->source[i].filter);
     close_program(p->input);

@@ -37,6 +37,7 @@ enum {
 enum text_join { TEXT_JOIN_NONE, TEXT_JOIN_KEY, TEXT_JOIN_INDEX, TEXT_JOIN_HASH };
 
 /* One table of the query. */
+struct gather;
 struct text_source {
     struct schema_name name;
     uint64_t id;         /* of the table's schema: another table may take its name */
@@ -46,8 +47,9 @@ struct text_source {
     struct predicate *filter; /* asked of its records alone                       */
     bool filtered;            /* ... and does not mean all of them                */
     struct scan_path path;
-    const char *index; /* that the path uses; NULL: none */
-    uint32_t on;       /* joined: the attribute's position                   */
+    const char *index;  /* that the path uses; NULL: none */
+    uint32_t on;        /* joined: the attribute's position                   */
+    struct gather *far; /* in the scan's place (text_far.h); NULL: all is here */
 };
 
 struct text_plan {
@@ -58,6 +60,8 @@ struct text_plan {
 
     uint32_t source_count;
     struct text_source source[TEXT_TABLES_MAX]; /* in the query's order */
+    struct text_source *asking; /* whose records others are to be asked for; NULL: none */
+    uint64_t patient_ns;
     enum text_join join;
     uint32_t outer;          /* joined: the source that is gone through first */
     struct scan_path lookup; /* joined: the way to inner records of one value  */

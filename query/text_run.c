@@ -2,7 +2,10 @@
 #include "query/text_run.h"
 
 #include "query/text_column.h"
+#include "query/gather.h"
+#include "query/text_far.h"
 #include "query/text_field.h"
+#include "tables/far.h"
 
 #include <string.h>
 
@@ -41,6 +44,8 @@ eg_err text_run_open(struct text_run **out, struct text_plan *plan) {
     text_rows_init(&r->rows, &r->memory, plan->order_count, plan->descending, most);
     if (plan->grouped)
         err = text_groups_init(&r->groups, plan, &r->memory);
+    if (err == EG_OK)
+        err = text_far_begin(plan);
     if (err != EG_OK) {
         r->plan = NULL; /* it stays the caller's */
         text_run_close(r);
@@ -67,10 +72,18 @@ void text_run_close(struct text_run *r) {
     alloc_put(alloc, r, sizeof *r);
 }
 
+static size_t far_bytes(const struct text_plan *p) {
+    size_t bytes = 0;
+
+    for (uint32_t i = 0; i < p->source_count; i++)
+        bytes += p->source[i].far != NULL ? gather_bytes(p->source[i].far) : 0;
+    return bytes;
+}
+
 size_t text_run_bytes(const struct text_run *r) {
     return sizeof *r + r->memory.used_bytes + r->values.room_bytes + r->group.room_bytes +
            r->place.room_bytes + r->resume.room_bytes + arena_bytes(r->plan->arena) +
-           predicate_bytes(r->plan->input);
+           predicate_bytes(r->plan->input) + far_bytes(r->plan);
 }
 
 void text_run_page(struct text_run *r, uint64_t most) {
@@ -189,7 +202,7 @@ static eg_err take(void *context, struct value row) {
 /* How many records there are is known without looking at them. */
 static bool counts_all(const struct text_plan *p) {
     return p->grouped && p->group_count == 0 && p->value_count == 0 && !p->filtered &&
-           p->source_count == 1 && p->source[0].path.kind == SCAN_ALL;
+           p->source_count == 1 && p->source[0].path.kind == SCAN_ALL && p->source[0].far == NULL;
 }
 
 static eg_err count_all(struct text_run *r, struct reader *reader) {
@@ -233,18 +246,50 @@ static eg_err take_batch(struct text_run *r, struct record_batch *b, uint32_t ar
     return take_each(r, b, arity);
 }
 
+/* The same of a table that is not all here. */
+static eg_err read_far(struct text_run *r, struct text_source *s, struct reader *reader,
+                       const struct select_pace *pace) {
+    struct record_batch b = {.count = 1};
+    const struct record *rec;
+    bool was_full = r->full;
+    eg_err err = EG_OK;
+
+    for (uint32_t n = 1; err == EG_OK; n++) {
+        uint64_t left = r->page_most - r->page_rows;
+        gather_want(s->far, r->quick ? 0 : EG_MAX(left, (uint64_t) 1));
+        err = text_far_next(r->plan, s, reader, &rec, &r->why);
+        if (err != EG_OK)
+            break;
+        b.record = &rec;
+        err = take_batch(r, &b, s->arity);
+        if (err == EG_OK && r->full && !was_full) {
+            err = gather_mark(s->far);
+            was_full = true;
+        }
+        if (err == EG_OK && n % CLOCK_ROWS == 0 && pace->is_over(pace->context))
+            return EG_AGAIN;
+    }
+    return err == EG_NOT_FOUND && !r->more ? EG_OK : err;
+}
+
 /* EG_AGAIN: the step is over; STOP: no more are wanted; EG_OK: that were all. */
 static eg_err read_one_table(struct text_run *r, struct reader *reader,
                              const struct select_pace *pace) {
-    const struct text_source *s = &r->plan->source[0];
+    struct text_source *s = &r->plan->source[0];
     uint32_t clock_rows = r->plan->direct ? CLOCK_ROWS_DIRECT : CLOCK_ROWS;
     struct record_batch b;
     struct scan *scan;
     bool was_full = r->full;
     uint32_t work = 0, weight = predicate_weight(r->plan->input);
-    eg_err err = r->quick ? scan_open_quick(&scan, s->table, reader, &s->path, bytes_of(&r->place))
-                          : scan_open(&scan, s->table, reader, &s->path, bytes_of(&r->place));
+    eg_err err;
 
+    if (EG_UNLIKELY(s->far != NULL))
+        return read_far(r, s, reader, pace);
+    err = text_far_check(r->plan, s, &r->why);
+    if (err != EG_OK)
+        return err;
+    err = r->quick ? scan_open_quick(&scan, s->table, reader, &s->path, bytes_of(&r->place))
+                   : scan_open(&scan, s->table, reader, &s->path, bytes_of(&r->place));
     if (err == EG_BAD_REQUEST)
         return EG_ABORTED; /* the index that was chosen has gone */
     while (err == EG_OK && ((b = scan_next_batch(scan)).count > 0 || scan_paused(scan))) {
@@ -272,10 +317,11 @@ static eg_err read_rows(struct text_run *r, struct reader *reader, const struct 
 
     if (!p->grouped && r->given >= p->limit)
         return EG_OK;
-    if (counts_all(p))
+    r->why.text[0] = '\0';
+    if (counts_all(p) && table_is_near(p->source[0].table, false))
         err = count_all(r, reader);
     else if (p->join != TEXT_JOIN_NONE)
-        err = text_joiner_step(&r->joiner, reader, pace, take, r);
+        err = text_joiner_step(&r->joiner, reader, pace, take, r, &r->why);
     else
         err = read_one_table(r, reader, pace);
     return err == STOP ? EG_OK : err;
@@ -386,12 +432,16 @@ eg_err text_run_step(struct text_run *r, struct catalog *catalog, struct reader 
     r->page = page;
     if (err == EG_OK)
         err = run(r, reader, pace, note);
+    if (err != EG_OK && err != EG_AGAIN && r->why.text[0] != '\0')
+        return err_note(note, err, "%s", r->why.text);
     if (err == EG_ABORTED && note != NULL && note->text[0] == '\0')
         return err_note(note, err, "the table was changed meanwhile: ask again");
     if (err == EG_OK && r->more && r->state == TEXT_RUN_READ && r->plan->join == TEXT_JOIN_NONE) {
         struct buffer place = r->place; /* the next page begins behind this one's last row */
         r->place = r->resume;
         r->resume = place;
+        if (r->plan->source[0].far != NULL)
+            err = gather_resume(r->plan->source[0].far);
     }
     return explain_bound(r, err, note);
 }

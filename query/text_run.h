@@ -37,6 +37,7 @@ struct text_run {
     uint32_t next_group;
     uint64_t skipped, given; /* of offset, of limit */
     bool keeps;              /* rows go through `rows` */
+    struct err_note why;     /* of other nodes */
     bool quick;              /* the scan need not stop anywhere */
     uint32_t reach_bytes;    /* how far the last batch looked into a record, about */
 

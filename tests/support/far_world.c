@@ -359,3 +359,64 @@ eg_err far_ask(struct far_world *f, uint64_t id, const struct far_call_opts *o) 
     far_call_close(call);
     return err;
 }
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+static eg_err ask_for_text(struct far_world *f, struct far_site *s, struct text_answer *a) {
+    struct table *table;
+    struct message *m;
+    eg_pid to;
+    eg_err err;
+
+    for (;;) {
+        reader_enter(&s->w.reader);
+        err = text_answer_ask(a, s->w.catalog, &table, &to, &m, &s->note);
+        reader_exit(&s->w.reader);
+        if (err != EG_OK)
+            return err == EG_NOT_FOUND ? EG_AGAIN : err;
+        err = far_carry(f, s, to, m);
+        text_answer_answered(a, err, bytes_of(&s->answer));
+    }
+}
+
+eg_err far_query(struct far_world *f, uint64_t id, const char *text, uint64_t limit) {
+    struct far_site *s = &f->site[id];
+    struct text_world world = {
+        .alloc = alloc_system(), .catalog = s->w.catalog, .reader = &s->w.reader};
+    int steps = 3;
+    const struct select_pace pace = {some_steps, &steps};
+    struct text_answer a;
+    struct buffer all;
+    uint64_t rows = 0, count = 0;
+    eg_err err;
+
+    s->note.text[0] = '\0';
+    buffer_clear(&s->result);
+    buffer_init(&all, alloc_system(), RESULT_BYTES_MAX);
+    reader_enter(&s->w.reader);
+    err = text_answer_open(&a, &world, text, strlen(text), (struct value){0}, limit, &s->note);
+    reader_exit(&s->w.reader);
+    if (err != EG_OK)
+        return err;
+    do {
+        reader_enter(&s->w.reader);
+        err = text_answer_step(&a, s->w.catalog, &s->w.reader, &pace, &all, &rows, &s->note);
+        reader_exit(&s->w.reader);
+        steps = 3;
+        if (err == EG_AGAIN)
+            err = ask_for_text(f, s, &a);
+        if (err == EG_OK) {
+            count += rows;
+            EG_ASSERT(limit == 0 || rows <= limit);
+            if (!text_answer_has_more(&a))
+                break;
+            text_answer_next_page(&a);
+            err = EG_AGAIN;
+        }
+    } while (err == EG_AGAIN);
+    text_answer_close(&a);
+    if (err == EG_OK)
+        join(&all, count, &s->result);
+    buffer_fini(&all);
+    return err;
+}

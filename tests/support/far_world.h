@@ -11,6 +11,7 @@
 
 #include "query/far_call.h"
 #include "query/select.h"
+#include "query/text_answer.h"
 #include "replication/far_read.h"
 #include "tests/support/table_world.h"
 
@@ -57,6 +58,8 @@ void far_write(struct far_world *f, const char *record);
 /* Until it is answered; *pages: so many of them, limit each.  The result is an array of all. */
 eg_err far_select(struct far_world *f, uint64_t id, const struct select_opts *o);
 eg_err far_pages(struct far_world *f, uint64_t id, const struct select_opts *o, uint32_t *pages);
+/* All rows of a text, asked for in pages; limit 0: one page. */
+eg_err far_query(struct far_world *f, uint64_t id, const char *text, uint64_t limit);
 eg_err far_ask(struct far_world *f, uint64_t id, const struct far_call_opts *o);
 
 /* Send what was asked for and wait; the answer is site's `answer`. */

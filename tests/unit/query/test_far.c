@@ -249,6 +249,46 @@ Test(far, a_link_that_is_not_there_is_tried_again) {
     free(f);
 }
 
+static void text_agrees(struct far_world *f, uint64_t id, const char *text, bool ordered) {
+    static const uint64_t limits[] = {0, 7, 100};
+    char shown[400];
+
+    cr_assert_eq(far_query(f, FAR_WHOLE, text, 0), EG_OK, "%s", f->site[FAR_WHOLE].note.text);
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        cr_assert_eq(far_query(f, id, text, limits[i]), EG_OK, "%s", f->site[id].note.text);
+        cr_assert(same_elements(bytes_of(&f->site[id].result), bytes_of(&f->site[FAR_WHOLE].result),
+                                ordered),
+                  "%s: %s", text, value_text(bytes_of(&f->site[id].result), shown, sizeof shown));
+    }
+}
+
+static void texts_agree(const char *options) {
+    struct far_world *f = calloc(1, sizeof *f);
+
+    far_open(f, options, 12);
+    fill(f);
+    for (uint64_t id = 1; id <= FAR_NODES; id++) {
+        text_agrees(f, id, "select * from t", false);
+        text_agrees(f, id, "select k, b from t where k = 7", false);
+        text_agrees(f, id, "select k from t where k in (3, 300, 1000)", false);
+        text_agrees(f, id, "select k from t where k > 100 and k <= 150 order by k desc", true);
+        text_agrees(f, id, "select k from t where a = 3 and b like '%7%'", false);
+        text_agrees(f, id, "select a, count(*), sum(k) from t group by a order by a", true);
+        text_agrees(f, id, "select count(*) from t", true);
+        text_agrees(f, id, "select max(k), min(k) from t where a between 2 and 4", true);
+        text_agrees(f, id, "select k from t order by a, k limit 20 offset 5", true);
+        text_agrees(f, id, "select x.k, y.b from t x join t y on x.a = y.k where x.k < 40", false);
+        text_agrees(f, id, "select k from t where k = 1 and k = 2", false);
+    }
+    far_close(f);
+    free(f);
+}
+
+Test(far, texts_are_answered) {
+    texts_agree("{'shards': 8, 'attributes': ['k','a','b'], 'index': ['a']}");
+    texts_agree("{'shards': 8, 'type': 'ordered_set', 'attributes': ['k','a','b']}");
+}
+
 Test(far, dirty_is_what_is_here) {
     struct far_world *f = calloc(1, sizeof *f);
     uint8_t b[512];

@@ -1,0 +1,33 @@
+/* text_far.h -- the records of a query's tables that this node has not all of.
+ *
+ * In the place of the scan of such a source stands a gather (query/gather.h).  What the source's
+ * path knows of its key or index goes to the other nodes as a specification; the rest of `where`,
+ * groups, order and joins are done here with what comes.
+ *
+ * Threads    One at a time.
+ */
+#ifndef QUERY_TEXT_FAR_H
+#define QUERY_TEXT_FAR_H
+
+#include "query/text_plan.h"
+
+struct message;
+
+/* For each source that needs it.  In the section that the plan was made in.  EG_MEMORY. */
+EG_MUST_USE eg_err text_far_begin(struct text_plan *p);
+void text_far_end(struct text_plan *p);
+
+/* The source's next record as gather_next() gives it. */
+EG_MUST_USE eg_err text_far_next(struct text_plan *p, struct text_source *s, struct reader *r,
+                                 const struct record **out, struct err_note *note);
+/* A source that was here altogether when the query came: is it still?  EG_AGAIN: maybe in a moment;
+ * EG_NO_REPLICA. */
+EG_MUST_USE eg_err text_far_check(struct text_plan *p, struct text_source *s,
+                                  struct err_note *note);
+
+/* After EG_AGAIN: one CALL at a time; EG_NOT_FOUND: no more. */
+EG_MUST_USE eg_err text_far_ask(struct text_plan *p, struct table **table, eg_pid *to,
+                                struct message **out);
+void text_far_answered(struct text_plan *p, eg_err err, struct value result);
+
+#endif /* QUERY_TEXT_FAR_H */
