@@ -416,12 +416,33 @@ eg_err eg_stats(eg_node *node, eg_result *out) {
     return api_result_of(&b, err, out);
 }
 
+static uint64_t size_far(eg_table *table, struct node_thread *t) {
+    struct buffer b;
+    uint64_t size = 0;
+
+    buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
+    if (api_far_call(table, t, PAGE_SIZE, (struct value){0}, false, &b) != EG_OK ||
+        !value_get_u64((struct value){b.at, (uint32_t) b.size_bytes}, &size))
+        size = 0;
+    buffer_fini(&b);
+    return size;
+}
+
 eg_err eg_table_info(eg_table *table, eg_result *out) {
     struct copy c;
     eg_err err = copy_begin(&c, table);
 
     if (err != EG_OK)
         return err;
+    if (!table_is_near(c.table, false)) {
+        uint64_t size;
+        reader_exit(&c.thread->reader); /* the others are waited for */
+        size = size_far(table, c.thread);
+        reader_enter(&c.thread->reader);
+        c.table = api_table(table);
+        err = table_info_of(c.table, &c.thread->reader, size, &c.buffer);
+        return copy_end(&c, err, out);
+    }
     err = table_info(c.table, &c.thread->reader, &c.buffer);
     return copy_end(&c, err, out);
 }
@@ -521,18 +542,6 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
     if (err != EG_OK)
         api_copy_note(note, &why);
     return api_result_of(&c.buffer, err, out);
-}
-
-static uint64_t size_far(eg_table *table, struct node_thread *t) {
-    struct buffer b;
-    uint64_t size = 0;
-
-    buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
-    if (api_far_call(table, t, PAGE_SIZE, (struct value){0}, false, &b) != EG_OK ||
-        !value_get_u64((struct value){b.at, (uint32_t) b.size_bytes}, &size))
-        size = 0;
-    buffer_fini(&b);
-    return size;
 }
 
 uint64_t eg_size(eg_table *table) {

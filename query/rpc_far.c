@@ -8,12 +8,14 @@
 #include "query/task.h"
 
 #include "tables/catalog.h"
+#include "tables/far.h"
 
 struct calling {
     struct task task;
     struct alloc *alloc;
     struct far_call *call;
     struct schema_name table; /* found anew at each step */
+    bool info;                /* the size is told as table_info does */
 };
 
 static struct calling *calling_of(struct task *t) {
@@ -34,6 +36,16 @@ static eg_err ask_nodes(struct calling *c, struct table *t) {
     return err == EG_NOT_FOUND ? EG_AGAIN : err;
 }
 
+/* The size that has come, and the rest. */
+static eg_err tell_info(struct table *t, struct reader *r, struct buffer *result) {
+    uint64_t size = 0;
+
+    if (!value_get_u64((struct value){result->at, (uint32_t) result->size_bytes}, &size))
+        return EG_INTERNAL;
+    buffer_clear(result);
+    return table_info_of(t, r, size, result);
+}
+
 static eg_err calling_step(struct task *task, struct buffer *result, struct err_note *note) {
     struct calling *c = calling_of(task);
     struct table *t =
@@ -43,6 +55,8 @@ static eg_err calling_step(struct task *task, struct buffer *result, struct err_
     if (t == NULL)
         return err_note(note, EG_NO_TABLE, "%s was dropped meanwhile", c->table.text);
     err = far_call_step(c->call, t, &task->worker->reader, result, note);
+    if (err == EG_OK && c->info)
+        err = tell_info(t, &task->worker->reader, result);
     return err == EG_AGAIN ? ask_nodes(c, t) : err;
 }
 
@@ -75,6 +89,7 @@ eg_err rpc_far(struct rpc_call *c, enum page_kind kind, struct value question, b
         return err;
     }
     calling->alloc = alloc;
+    calling->info = c->method->run == rpc_table_info;
     calling->table = *table_name(c->table);
     return task_start(&calling->task, &calling_task, c);
 }

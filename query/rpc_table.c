@@ -125,6 +125,8 @@ eg_err rpc_tables(struct rpc_call *c) {
 }
 
 eg_err rpc_table_info(struct rpc_call *c) {
+    if (EG_UNLIKELY(!table_is_near(c->table, false)))
+        return rpc_far(c, PAGE_SIZE, (struct value){0}, false);
     return table_info(c->table, &c->worker->reader, c->result);
 }
 

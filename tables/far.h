@@ -44,6 +44,10 @@ bool table_reads_set_here(struct table *t, const struct shard_set *shards);
 /* The number of records in some of its shards. */
 struct reader;
 uint64_t table_size_of(struct table *t, struct reader *r, const struct shard_set *shards);
+/* table_info() of a table whose size somebody else has told. */
+struct buffer;
+EG_MUST_USE eg_err table_info_of(struct table *t, struct reader *r, uint64_t size,
+                                 struct buffer *result);
 /* The shard of a key that is in the table, and of a key's hash. */
 uint32_t table_shard_of_key(const struct table *t, struct value key);
 uint32_t table_shard_of_hash(const struct table *t, uint64_t hash);

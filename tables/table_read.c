@@ -444,7 +444,7 @@ static void put_building(const struct schema *s, const struct building *list, ui
     }
 }
 
-static void put_info(const struct table *t, const struct schema *s, uint64_t size,
+static void put_info(const struct table *t, const struct schema *s, uint64_t size, uint64_t local,
                      const struct building *list, uint32_t count, struct value_writer *w) {
     int64_t memory = atomic_load_explicit(&t->budget.used_bytes, memory_order_relaxed);
 
@@ -455,7 +455,7 @@ static void put_info(const struct table *t, const struct schema *s, uint64_t siz
     value_put_text(w, "size");
     value_put_u64(w, size);
     value_put_text(w, "local_size");
-    value_put_u64(w, size);
+    value_put_u64(w, local);
     value_put_text(w, "memory");
     value_put_u64(w, (uint64_t) EG_MAX(memory, (int64_t) 0));
     if (count != 0)
@@ -463,7 +463,12 @@ static void put_info(const struct table *t, const struct schema *s, uint64_t siz
 }
 
 eg_err table_info(struct table *t, struct reader *r, struct buffer *result) {
-    uint64_t size = table_size(t, r);
+    return table_info_of(t, r, table_size(t, r), result);
+}
+
+eg_err table_info_of(struct table *t, struct reader *r, uint64_t size, struct buffer *result) {
+    struct shard_set here = table_shards_here(t, true);
+    uint64_t local = table_size_of(t, r, &here);
     const struct schema *s = schema_of(t);
     struct building building[SCHEMA_INDEXES_MAX];
     uint32_t count = 0;
@@ -473,12 +478,12 @@ eg_err table_info(struct table *t, struct reader *r, struct buffer *result) {
 
     for (uint32_t i = 0; i < t->shard_count; i++)
         add_building(s, &t->shard[i], building, &count);
-    put_info(t, s, size, building, count, &measure);
+    put_info(t, s, size, local, building, count, &measure);
     room = buffer_room(result, measure.need_bytes + 16); /* memory may grow a digit meanwhile */
     if (room == NULL)
         return EG_MEMORY;
     w = value_writer_init(room, measure.need_bytes + 16);
-    put_info(t, s, size, building, count, &w);
+    put_info(t, s, size, local, building, count, &w);
     EG_ASSERT(!w.overflow);
     result->size_bytes += w.need_bytes;
     return EG_OK;
