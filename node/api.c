@@ -465,6 +465,7 @@ eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
     struct value v;
     struct key k;
     bool here = true;
+    size_t before_bytes;
     eg_err err = api_value_of_span(key, &v);
 
     if (err == EG_OK)
@@ -474,8 +475,13 @@ eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
     err = table_key(c.table, &k, v);
     if (err == EG_OK) {
         here = table_reads_here(c.table, &k);
+        before_bytes = c.buffer.size_bytes;
         if (here)
             err = table_read(c.table, &c.thread->reader, &k, &c.buffer);
+        if (here && err == EG_OK && !table_read_stands(c.table, &c.thread->reader, &k)) {
+            here = false; /* not on all copies yet: its master says when */
+            c.buffer.size_bytes = before_bytes;
+        }
         key_release(&k);
     }
     if (err == EG_OK && !here)

@@ -44,6 +44,17 @@ static eg_err read_dirty(struct rpc_call *c) {
     return table_read(c->table, &c->worker->reader, &c->key, c->result);
 }
 
+/* EG_AGAIN: what was read is not on all copies yet; the master says when it is. */
+static eg_err read_here(struct rpc_call *c) {
+    size_t before_bytes = c->result->size_bytes;
+    eg_err err = table_read(c->table, &c->worker->reader, &c->key, c->result);
+
+    if (err != EG_OK || table_read_stands(c->table, &c->worker->reader, &c->key))
+        return err;
+    c->result->size_bytes = before_bytes;
+    return EG_AGAIN;
+}
+
 /* Read in place, or change in place where the shard is idle; else send it there. */
 static eg_err run_keyed(struct rpc_call *c) {
     const struct rpc_method *m = c->method;
@@ -62,7 +73,7 @@ static eg_err run_keyed(struct rpc_call *c) {
     if (q.op != SHARD_READ)
         err = table_try(c->table, &c->worker->reader, &q, 1, c->result, c->note);
     else if (!session_key_underway(c->session, &c->key) && table_reads_here(c->table, &c->key))
-        err = table_read(c->table, &c->worker->reader, &c->key, c->result);
+        err = read_here(c);
     if (err != EG_AGAIN)
         return err;
     ref = session_begin(c->session, c);
@@ -262,8 +273,12 @@ static void run_reads(struct worker *w, uint32_t from, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         keys[i] = &w->batch[from + i].key;
     table_get_many(w->batch[from].table, &w->reader, keys, count, found);
-    for (uint32_t i = 0; i < count; i++)
-        answer_found(&w->batch[from + i], found[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (EG_LIKELY(table_read_stands(w->batch[from].table, &w->reader, keys[i])))
+            answer_found(&w->batch[from + i], found[i]);
+        else
+            run(&w->batch[from + i]);
+    }
 }
 
 void worker_execute(struct worker *w) {

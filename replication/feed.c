@@ -19,6 +19,7 @@ static eg_err feed_open(struct feed_world *w, struct shard *s) {
         return EG_MEMORY;
     st->world = w;
     buffer_init(&st->held, w->alloc, FEED_HELD_BYTES_MAX);
+    buffer_init(&st->marks, w->alloc, FEED_HELD_BYTES_MAX);
     buffer_init(&st->out, w->alloc, SHARD_COPY_GROUP_BYTES_MAX + REPLICA_HEAD_BYTES);
     buffer_init(&st->relay, w->alloc, SIZE_MAX);
     shard_clock_init(&st->forget, w->alloc);
@@ -61,6 +62,7 @@ void feed_close(struct feed_world *w, struct shard *s) {
     for (size_t i = 0; i < count; i++)
         message_free(w->runtime, h[i].reply);
     buffer_fini(&st->held);
+    buffer_fini(&st->marks);
     buffer_fini(&st->out);
     buffer_fini(&st->relay);
     shard_clock_fini(&st->forget);
@@ -121,6 +123,9 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->serving = st->ended = false;
     st->forget_sequence = 0;
     buffer_clear(&st->relay);
+    buffer_clear(&st->marks);
+    st->told_stable = 0;
+    shard_set_stable(s, 0);
     if (!st->plan.here || !feed_is_master(st))
         feed_give_up(self, st);
     if (!st->plan.here) {
@@ -287,6 +292,7 @@ static void feed_receive(void *user, struct actor *self, struct shard *s, struct
     case FEED_STEP:
         if (st != NULL) {
             st->stepping = false;
+            feed_tell_stable(s);
             feed_step(self, s);
         }
         break;

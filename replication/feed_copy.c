@@ -138,14 +138,15 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
 static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
                          struct value_iter *it) {
     struct feed *st = feed_of(s);
-    uint64_t origin, first, last;
+    uint64_t origin, first, last, stable;
     struct value clock, changes;
     struct shard_clock of;
     eg_err err;
 
     if (!feed_follows(st, from) || !replica_wire_u64(it, &origin) ||
         !replica_wire_u64(it, &first) || !replica_wire_u64(it, &last) ||
-        !value_iter_next(it, &clock) || !value_iter_next(it, &changes))
+        !replica_wire_u64(it, &stable) || !value_iter_next(it, &clock) ||
+        !value_iter_next(it, &changes))
         return;
     err = apply(self, s, changes);
     if (err == EG_OK && first <= last)
@@ -158,20 +159,32 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
             err = shard_copy_cover(s, &of);
         shard_clock_fini(&of);
     }
+    if (err == EG_OK && shard_role(s) == SHARD_FULL)
+        shard_set_stable(s, stable);
     if (err == EG_OK)
         feed_acknowledge(self, s);
     else
         feed_follow_anew(self, s);
 }
 
-static void hear_serve(struct shard *s, uint64_t from) {
+static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
     struct feed *st = feed_of(s);
+    uint64_t stable;
 
-    if (!feed_follows(st, from) || !st->ended)
+    if (!feed_follows(st, from) || !st->ended || !replica_wire_u64(it, &stable))
         return;
+    shard_set_stable(s, stable);
     shard_set_role(s, SHARD_FULL);
     if (!st->was_full)
         st->world->became_full(st->world, s);
+}
+
+static void hear_stable(struct shard *s, uint64_t from, struct value_iter *it) {
+    uint64_t stable;
+
+    if (feed_follows(feed_of(s), from) && shard_role(s) == SHARD_FULL &&
+        replica_wire_u64(it, &stable))
+        shard_set_stable(s, stable);
 }
 
 static void hear_forget(struct shard *s, uint64_t from, struct value_iter *it) {
@@ -217,7 +230,7 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         feed_hear_covered(self, s, from, &it);
         break;
     case REPLICA_SERVE:
-        hear_serve(s, from);
+        hear_serve(s, from, &it);
         break;
     case REPLICA_ANEW:
         if (feed_follows(st, from))
@@ -225,6 +238,9 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         break;
     case REPLICA_FORGET:
         hear_forget(s, from, &it);
+        break;
+    case REPLICA_STABLE:
+        hear_stable(s, from, &it);
         break;
     case REPLICA_KINDS:
         break;

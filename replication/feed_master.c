@@ -47,6 +47,46 @@ uint64_t feed_covered_by_all(const struct shard *s, const struct feed *st) {
     return least;
 }
 
+void feed_mark(struct shard *s) {
+    struct feed *st = feed_of(s);
+    struct mark m = {dot_sequence(s->sequence), s->hlc};
+
+    if (shard_role(s) != SHARD_MASTER)
+        return;
+    if (!buffer_append(&st->marks, &m, sizeof m)) { /* then one for all of them */
+        buffer_clear(&st->marks);
+        if (!buffer_append(&st->marks, &m, sizeof m))
+            return; /* reads wait until the next change */
+    }
+}
+
+void feed_settle(struct shard *s) {
+    struct feed *st = feed_of(s);
+    struct mark *m = (struct mark *) (void *) st->marks.at;
+    size_t count = st->marks.size_bytes / sizeof *m, done = 0;
+    uint64_t covered = feed_covered_by_all(s, st);
+
+    while (done < count && m[done].sequence <= covered)
+        done++;
+    if (done == 0)
+        return;
+    shard_set_stable(s, EG_MAX(m[done - 1].hlc, atomic_load(&s->stable)));
+    memmove(m, m + done, (count - done) * sizeof *m);
+    st->marks.size_bytes -= done * sizeof *m;
+}
+
+void feed_tell_stable(struct shard *s) {
+    struct feed *st = feed_of(s);
+    uint64_t stable = atomic_load(&s->stable);
+
+    if (!feed_is_master(st) || !st->serving || st->told_stable == stable)
+        return;
+    for (uint32_t i = 0; i < st->follower_count; i++)
+        if (st->follower[i]->full)
+            (void) feed_say(s, st->follower[i]->node, REPLICA_STABLE, stable); /* or the next */
+    st->told_stable = stable;
+}
+
 void feed_release(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
     uint64_t covered = feed_covered_by_all(s, st);
@@ -55,6 +95,9 @@ void feed_release(struct actor *self, struct shard *s) {
 
     if (!st->serving)
         return;
+    feed_settle(s);
+    if (st->told_stable != atomic_load(&s->stable) && st->marks.size_bytes == 0)
+        feed_step_soon(self, s, true);
     while (done < count && h[done].sequence <= covered) {
         actor_reply(self, h[done].to, h[done].ref, h[done].reply);
         done++;
@@ -137,13 +180,24 @@ void feed_grant(struct actor *self, struct shard *s) {
         return;
     for (uint32_t i = 0; i < st->follower_count; i++)
         any |= st->follower[i]->full;
-    shard_set_role(s, any && !st->acks_one ? SHARD_MASTER : SHARD_ALONE);
+    any = any && !st->acks_one;
+    if (any && shard_role(s) != SHARD_MASTER) {
+        shard_set_role(s, SHARD_MASTER);
+        feed_mark(s);
+    }
+    shard_set_role(s, any ? SHARD_MASTER : SHARD_ALONE);
     feed_release(self, s);
+}
+
+/* With one copy's word enough, others may be behind whatever they say. */
+static uint64_t stable_for_others(const struct shard *s) {
+    return feed_of(s)->acks_one ? UINT64_MAX : atomic_load(&s->stable);
 }
 
 static void tell_full(struct shard *s, const struct follower *f) {
     if (f->full)
-        (void) feed_say(s, f->node, REPLICA_SERVE, 1); /* lost with the link: it follows anew */
+        (void) feed_say(s, f->node, REPLICA_SERVE,
+                        stable_for_others(s)); /* lost with the link: it follows anew */
 }
 
 /* Serve as soon as all who must be heard are, and are counted. */
@@ -273,9 +327,9 @@ static bool out_changes(struct shard *s, bool bare) {
                                           (uint8_t) (count >> 8), (uint8_t) count};
     const void *clock = st->relay.size_bytes == 0 ? &nil : st->relay.at;
 
-    return feed_out_begin(s, REPLICA_CHANGES, 5, group_bytes + st->relay.size_bytes) &&
+    return feed_out_begin(s, REPLICA_CHANGES, 6, group_bytes + st->relay.size_bytes) &&
            feed_out_u64(st, origin_of(o, o->own)) && feed_out_u64(st, c->told + 1) &&
-           feed_out_u64(st, dot_sequence(s->sequence)) &&
+           feed_out_u64(st, dot_sequence(s->sequence)) && feed_out_u64(st, stable_for_others(s)) &&
            buffer_append(&st->out, clock, EG_MAX(st->relay.size_bytes, (size_t) 1)) &&
            buffer_append(&st->out, header, sizeof header) &&
            (group_bytes == 0 || buffer_append(&st->out, c->group.at, group_bytes));
@@ -299,6 +353,8 @@ void feed_changed(void *user, struct shard *s) {
     (void) user;
     if (st == NULL)
         return;
+    feed_mark(s);
+    st->told_stable = atomic_load(&s->stable);
     for (uint32_t i = 0; i < st->follower_count; i++) {
         struct follower *f = st->follower[i];
         bool bare = st->relay_from != 0 && f->node == st->relay_from;

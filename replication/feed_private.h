@@ -43,6 +43,11 @@ struct follower {
     bool graves_ended;
 };
 
+/* All that is stamped so is there by that change. */
+struct mark {
+    uint64_t sequence, hlc;
+};
+
 struct held {
     uint64_t sequence;
     eg_pid to;
@@ -68,6 +73,8 @@ struct feed {
     uint32_t follower_count;
     struct follower *follower[NODES_MAX];
     struct buffer held;        /* struct held, by sequence */
+    struct buffer marks;       /* struct mark, by sequence: what is not stable yet */
+    uint64_t told_stable;      /* what the others were told last */
     struct buffer out;         /* the message that is being put together */
     struct buffer relay;       /* a clock that goes out with the next changes */
     uint64_t relay_from;       /* who has them already */
@@ -116,6 +123,11 @@ void feed_set_telling(struct shard *s); /* after followers have come or gone */
 void feed_ask_once(struct shard *s, struct follower *f);
 /* It has missed something: it must follow anew, and hears so. */
 void feed_lose(struct shard *s, struct follower *f);
+
+/* What has become stable since; and let the others know. */
+void feed_mark(struct shard *s);
+void feed_settle(struct shard *s);
+void feed_tell_stable(struct shard *s);
 
 /* The role that goes with who is full; and to serve, as soon as who must be heard is. */
 void feed_grant(struct actor *self, struct shard *s);

@@ -6,10 +6,11 @@
  *     MISSING  session, changes  some of what you lack (tables/shard_copy.h)
  *     END      session, clock, origin, sequence   that was all of what this clock stands for; and
  *                                as our how-many-th change we are at by now
- *     CHANGES  origin, first, last, clock or nil, changes   what one turn did; and what more
- *                                stands behind it
+ *     CHANGES  origin, first, last, stable, clock or nil, changes   what one turn did; and what
+ *                                more stands behind it; up to which stamp all copies have all
  *     COVERED  sequence          I have all of yours up to there
- *     SERVE    is_full           you are counted among the full copies: answer reads
+ *     SERVE    stable            you are counted among the full copies: answer reads
+ *     STABLE   stable            the same stamp by itself, where there are no more changes
  *     ANEW                       something is lost: follow again
  *     FORGET   clock             all copies have this: its graves are not needed any more
  *
@@ -30,6 +31,7 @@ enum replica_kind {
     REPLICA_SERVE,
     REPLICA_ANEW,
     REPLICA_FORGET,
+    REPLICA_STABLE,
     REPLICA_KINDS,
 };
 

@@ -18,6 +18,7 @@
 #include "replication/errand.h"
 #include "replication/router_wire.h"
 #include "tables/route.h"
+#include "tables/shard_copy.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -298,6 +299,14 @@ static eg_err ask_node(struct router *r, const struct errand *d, const struct er
     return r->o.send(r->o.user, to, (struct value){r->out.at, (uint32_t) r->out.size_bytes});
 }
 
+/* Is this node's copy good for it?  What is not on all copies yet is read at the master. */
+static bool may_here(struct table *t, uint32_t shard, bool read) {
+    enum shard_role role = table_role(t, shard);
+
+    return role <= SHARD_MASTER ||
+           (read && role == SHARD_FULL && shard_is_stable(table_shard(t, shard)));
+}
+
 /* Ask who can do it now; wait where nobody can. */
 static void dispatch(struct router *r, struct actor *self, struct errand *d) {
     struct errand_view v = look_at(d);
@@ -310,9 +319,8 @@ static void dispatch(struct router *r, struct actor *self, struct errand *d) {
         answer_text(r, self, d, EG_NO_TABLE, "the table has just been dropped or changed");
         return;
     }
-    master = table_role(t, v.head.shard) <= (d->read ? SHARD_FULL : SHARD_MASTER)
-                 ? r->o.self
-                 : r->o.master(r->o.user, t, v.head.shard);
+    master =
+        may_here(t, v.head.shard, d->read) ? r->o.self : r->o.master(r->o.user, t, v.head.shard);
     if (master == 0) {
         wait(r, d);
         return;

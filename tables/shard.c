@@ -340,7 +340,7 @@ static void answer(struct actor *self, struct shard *s, const struct message *m,
     struct runtime *rt = actor_runtime(self);
     struct message *reply;
 
-    if (changed && role_of(s) == SHARD_MASTER) {
+    if (role_of(s) == SHARD_MASTER && (changed || !shard_is_stable(s))) {
         hold(self, s, m, result);
         return;
     }
@@ -366,7 +366,7 @@ static bool is_granted(const struct shard *s, enum shard_op op) {
 
     switch (op) {
     case SHARD_READ:
-        return role <= SHARD_FULL;
+        return role <= SHARD_MASTER || (role == SHARD_FULL && shard_is_stable(s));
     case SHARD_INDEX_BUILD: /* each node's own affair */
     case SHARD_INDEX_DROP:
     case SHARD_PURGE:

@@ -92,6 +92,10 @@ struct shard {
     _Atomic(struct store_snapshot *) unwanted; /* by anybody; the owner closes them */
     _Atomic uint64_t master; /* the node that orders its writes now; 0: none is known */
     _Atomic uint8_t worth;   /* what this copy is, for the next view (replication/feed.h) */
+    /* Of a shard that is not ALONE, stamps: */
+    _Atomic uint64_t newest;  /* of what is there; set before it is                            */
+    _Atomic uint64_t removed; /* of the last removal, likewise                                  */
+    _Atomic uint64_t stable;  /* up to here all full copies have all                             */
 
     /* The owner's: first what each write changes, on two lines of its own. */
     _Alignas(2 * EG_CACHE_LINE) struct epoch_bin bin;

@@ -187,9 +187,22 @@ static eg_err remember_row(struct shard *s, struct value identity, struct record
                                  v);
 }
 
+/* Before readers can see it: who sees it then sees this too. */
+static void announce(struct shard *s, bool removal) {
+    if (removal)
+        atomic_store_explicit(&s->removed, s->hlc, memory_order_release);
+    atomic_store_explicit(&s->newest, s->hlc, memory_order_release);
+}
+
+void shard_set_stable(struct shard *s, uint64_t hlc) {
+    atomic_store_explicit(&s->stable, hlc, memory_order_release);
+}
+
 eg_err shard_copy_storing(struct shard_turn *t, struct value array) {
     struct shard *s = t->shard;
     struct value v = identity(s, t->key, array);
+
+    announce(s, false);
 
     return graves_find(&s->copy->graves, t->key->hash, v) == NULL ? EG_OK : forget_row(s, v);
 }
@@ -221,8 +234,10 @@ eg_err shard_copy_removing(struct shard_turn *t, const struct key *k, const stru
                            struct record_version version) {
     struct value v = identity(t->shard, k, record_value(rec));
 
-    if (!t->leaving)
+    if (!t->leaving) {
+        announce(t->shard, true);
         return dig(t->shard, k, v, version);
+    }
     return shard_expired(rec, t->now_ms) ? dig(t->shard, k, v, version_of(rec)) : EG_OK;
 }
 
@@ -259,6 +274,7 @@ eg_err shard_copy_clearing(struct shard_turn *t, struct record_version version) 
     uint8_t small[SHARD_CLOCK_BYTES];
     struct disc_bytes packed;
 
+    announce(s, true);
     if (s->table->storage != STORAGE_DISC_ONLY)
         return EG_OK;
     s->copy->cleared = version;

@@ -15,6 +15,9 @@
  * there: record, grave, clear.  So copies that have heard of the same changes are equal, in
  * whatever order they came.  It is not refused for a limit or a unique index.
  *
+ * Readers of several copies must not see a change here and miss it there afterwards: what is newer
+ * than `stable` is read at the master, which answers when all have it (table_read_stands()).
+ *
  * A node that has never known another has none of this: `shard.copy` is NULL, its clock is one
  * number, and what it removes is gone, for nobody can have it still.
  *
@@ -91,6 +94,13 @@ enum shard_role shard_role(const struct shard *s); /* any thread */
 /* The parts of a table, for who keeps its copies. */
 struct shard *table_shard(struct table *t, uint32_t number);
 struct reader *shard_reader(const struct shard *s, const struct actor *self);
+
+/* All full copies have what is stamped so, or earlier. */
+void shard_set_stable(struct shard *s, uint64_t hlc);
+static inline bool shard_is_stable(const struct shard *s) {
+    return atomic_load_explicit(&s->newest, memory_order_acquire) <=
+           atomic_load_explicit(&s->stable, memory_order_acquire);
+}
 
 /* All of the clock, the shard's own changes included. */
 const struct shard_clock *shard_copy_clock(struct shard *s);

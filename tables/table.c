@@ -4,6 +4,7 @@
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "tables/reshape.h"
+#include "tables/shard_copy.h"
 #include "tables/shard_edit.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
@@ -74,6 +75,34 @@ bool table_reads_here(struct table *t, const struct key *k) {
 
 bool table_has_copy(struct table *t, const struct key *k) {
     return role_of(shard_of(t, k->hash)) != SHARD_AWAY;
+}
+
+static bool is_stable(struct shard *s, struct reader *r, const struct key *k) {
+    uint64_t stable = atomic_load_explicit(&s->stable, memory_order_acquire);
+    struct store *store = s->store;
+    const struct record *rec;
+    struct store_cursor c;
+
+    if (atomic_load_explicit(&s->removed, memory_order_acquire) > stable)
+        return false; /* an absence, of some of a bag's records too */
+    if (!store->bag) {
+        rec = store->ops->get(store, r, k);
+        return r->fault == EG_OK && (rec == NULL || rec->hlc <= stable);
+    }
+    store->ops->seek(store, r, &c, k, false, false);
+    while ((rec = store->ops->next(store, r, &c)) != NULL && value_equal(record_key(rec), k->value))
+        if (rec->hlc > stable)
+            return false;
+    return r->fault == EG_OK;
+}
+
+bool table_read_stands(struct table *t, struct reader *r, const struct key *k) {
+    struct shard *s = shard_of(t, k->hash);
+    enum shard_role role = role_of(s);
+
+    if (EG_LIKELY(role == SHARD_ALONE) || (role <= SHARD_FULL && shard_is_stable(s)))
+        return true;
+    return role <= SHARD_FULL && is_stable(s, r, k);
 }
 
 bool table_reads_all_here(struct table *t) {

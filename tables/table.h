@@ -54,6 +54,9 @@ bool table_reads_here(struct table *t, const struct key *k);
 bool table_reads_all_here(struct table *t);
 /* Is there any copy of its shard here? */
 bool table_has_copy(struct table *t, const struct key *k);
+/* After a read of this key in place, in the same section: may it be answered?  Else what was seen
+ * is not on all copies yet, and a later reader of another could miss it: table_send() it. */
+bool table_read_stands(struct table *t, struct reader *r, const struct key *k);
 
 /* ---- direct reads, inside a reader section ------------------------------ */
 

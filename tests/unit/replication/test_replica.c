@@ -35,6 +35,7 @@ static struct net {
     uint32_t count;
     bool cut[NODES][NODES];
     uint64_t epoch;
+    uint32_t frozen; /* what is sent to these waits */
     struct rng rng;
     uint64_t seed;
     bool acked[1 << 14]; /* by key */
@@ -99,7 +100,7 @@ static bool move_packets(void) {
         for (uint32_t to = 0; to < net.count; to++) {
             struct packet *p = net.node[from].out[to];
 
-            if (p == NULL)
+            if (p == NULL || net.frozen & 1u << to)
                 continue;
             any = true;
             net.node[from].out[to] = p->next;
@@ -437,6 +438,52 @@ Test(replica, a_write_is_answered_when_all_copies_have_it) {
         }
     }
     equal_copies(7, 100);
+    close_net();
+}
+
+static bool stands(struct node *n, uint64_t key) {
+    uint8_t bytes[16];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    struct key k;
+    bool yes;
+
+    value_put_u64(&w, key);
+    reader_enter(&n->w.reader);
+    AGREE(table_key(table_of(n), &k, (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK);
+    yes = table_read_stands(table_of(n), &n->w.reader, &k);
+    key_release(&k);
+    reader_exit(&n->w.reader);
+    return yes;
+}
+
+/* A change that one copy has and another has not is shown by none of them. */
+Test(replica, what_is_not_on_all_copies_is_not_shown) {
+    const enum shard_op ops[] = {SHARD_WRITE, SHARD_DELETE};
+
+    open_net(3, 0, "ram", 10);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, 40);
+    run_ms(100);
+    for (uint64_t k = 0; k < 40; k++) {
+        uint32_t master = (uint32_t) (master_of(&net.node[0], k) - net.node);
+        uint32_t late = (master + 1) % 3, early = (master + 2) % 3;
+
+        for (uint32_t i = 0; i < 3; i++)
+            AGREE(stands(&net.node[i], k));
+        net.frozen = 1u << late; /* hears nothing for a while */
+        net.acked[k] = false;
+        AGREE(ask(&net.node[0], ops[k % 2], k, 1000 + k));
+        run_ms(10);
+        AGREE(!net.acked[k]);
+        AGREE(!stands(&net.node[master], k));
+        AGREE(!stands(&net.node[early], k));
+        AGREE(stands(&net.node[late], k));
+        net.frozen = 0;
+        run_ms(60);
+        AGREE(net.acked[k]);
+    }
+    equal_copies(7, 40);
     close_net();
 }
 
