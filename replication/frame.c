@@ -14,8 +14,8 @@ uint64_t frame_payload_hash(struct value payload) {
     return XXH3_64bits(payload.at, payload.size_bytes);
 }
 
-static uint32_t check_of(enum mesh_channel channel, uint64_t sequence, uint64_t acknowledged,
-                         uint64_t payload_hash) {
+uint32_t frame_check(enum mesh_channel channel, uint64_t sequence, uint64_t acknowledged,
+                     uint64_t payload_hash) {
     const uint64_t all[] = {(uint64_t) channel, sequence, acknowledged, payload_hash};
 
     return (uint32_t) XXH3_64bits(all, sizeof all);
@@ -33,7 +33,7 @@ void frame_put_header(uint8_t out[FRAME_HEADER_BYTES], enum mesh_channel channel
     out[2] = 0xcf; /* uint 64 */
     put_be(out + 3, sequence, 8);
     out[11] = 0;
-    put_check(out + 12, check_of(channel, sequence, 0, payload_hash));
+    put_check(out + 12, frame_check(channel, sequence, 0, payload_hash));
 }
 
 void frame_put_acknowledge(uint8_t out[FRAME_ACKNOWLEDGE_BYTES], uint64_t acknowledged) {
@@ -45,7 +45,7 @@ void frame_put_acknowledge(uint8_t out[FRAME_ACKNOWLEDGE_BYTES], uint64_t acknow
     out[3] = 0xcf;
     put_be(out + 4, acknowledged, 8);
     put_check(out + 12,
-              check_of(MESH_NOW, 0, acknowledged, frame_payload_hash((struct value){&nil, 1})));
+              frame_check(MESH_NOW, 0, acknowledged, frame_payload_hash((struct value){&nil, 1})));
     out[17] = NIL;
 }
 
@@ -79,10 +79,10 @@ eg_err frame_parse(struct value v, struct frame *out) {
 
     if (err != EG_OK)
         return err;
-    return check == check_of(out->channel, out->sequence, out->acknowledged,
-                             frame_payload_hash(out->payload))
+    return check == frame_check(out->channel, out->sequence, out->acknowledged,
+                                frame_payload_hash(out->payload))
                ? EG_OK
-               : EG_BAD_REQUEST;
+               : EG_CORRUPT;
 }
 
 void frame_splitter_init(struct frame_splitter *s, size_t max_bytes) {

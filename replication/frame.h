@@ -35,7 +35,11 @@ void frame_put_header(uint8_t out[FRAME_HEADER_BYTES], enum mesh_channel channel
                       uint64_t payload_hash);
 void frame_put_acknowledge(uint8_t out[FRAME_ACKNOWLEDGE_BYTES], uint64_t acknowledged);
 
-/* A whole scanned value as a frame.  EG_BAD_REQUEST: it is none, or not as it was sent. */
+uint32_t frame_check(enum mesh_channel channel, uint64_t sequence, uint64_t acknowledged,
+                     uint64_t payload_hash);
+
+/* A whole scanned value as a frame.  EG_BAD_REQUEST: it is none.  EG_CORRUPT: it has changed on
+ * its way. */
 EG_MUST_USE eg_err frame_parse(struct value v, struct frame *out);
 /* The same without the check: `check` is what it says. */
 EG_MUST_USE eg_err frame_read(struct value v, struct frame *out, uint32_t *check);

@@ -208,6 +208,14 @@ static void broken_frame(struct peer *p) {
     peer_down(p);
 }
 
+/* What was sent has not come as it was sent: let it be sent again, over another connection. */
+static void spoiled(struct peer *p) {
+    mesh_count(&p->mesh->broken_frames, 1);
+    mesh_log_stranger(p->mesh, p->info.name, "what it sent was spoiled on its way");
+    conn_close(p->conn);
+    peer_break(p);
+}
+
 void peer_frame(struct conn *c, struct value v) {
     struct peer *p = c->peer;
     struct mesh *m = c->mesh;
@@ -215,6 +223,10 @@ void peer_frame(struct conn *c, struct value v) {
     eg_err err = frame_parse(v, &f);
 
     p->heard_ms = mesh_now_ms(m);
+    if (err == EG_CORRUPT) {
+        spoiled(p);
+        return;
+    }
     if (err == EG_OK && f.acknowledged > 0)
         err = link_acknowledged(&p->link, f.acknowledged);
     if (err == EG_OK && f.sequence > 0) {

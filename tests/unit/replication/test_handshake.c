@@ -147,11 +147,18 @@ static void hand_link(struct hand *h) {
     cr_assert_eq(ups, 1);
 }
 
+static uint32_t spoil; /* bits of a frame's check that flip */
+
 static void frame(struct hand *h, uint64_t channel, uint64_t sequence, uint64_t acknowledged) {
-    value_put_array(&h->w, 4);
+    static const uint8_t payload[] = "\xa7payload";
+    uint64_t hash = frame_payload_hash((struct value){payload, sizeof payload - 1});
+
+    value_put_array(&h->w, 5);
     value_put_u64(&h->w, channel);
     value_put_u64(&h->w, sequence);
     value_put_u64(&h->w, acknowledged);
+    value_put_u64(&h->w,
+                  spoil ^ frame_check((enum mesh_channel) channel, sequence, acknowledged, hash));
     value_put_text(&h->w, "payload");
     say(h);
 }
@@ -440,8 +447,21 @@ Test(handshake, no_sequence_on_what_is_kept_breaks_the_link) {
     broken_by(MESH_SCHEMA, 0, 0);
 }
 
+Test(handshake, what_was_spoiled_on_its_way_is_not_taken_and_no_end_of_the_link) {
+    struct hand h = hand_of("secret");
+
+    hand_link(&h);
+    spoil = 1 << 7;
+    frame(&h, MESH_REPLICA, 1, 0);
+    cr_assert_eq(payloads, 0);
+    cr_assert_eq(downs, 0);
+    cr_assert(wire_is_ended(h.stream));
+    cr_assert_eq(mesh_stats(mesh).broken_frames, 1);
+    wire_hang_up(h.stream);
+}
+
 Test(handshake, a_frame_that_claims_too_much_breaks_the_link_at_its_header) {
-    static const uint8_t lie[] = {0x94, 0x01, 0x01, 0x00, 0xc6, 0x02, 0x00, 0x00, 0x00};
+    static const uint8_t lie[] = {0x95, 0x01, 0x01, 0x00, 0x00, 0xc6, 0x02, 0x00, 0x00, 0x00};
     struct hand h = hand_of("secret");
     size_t before_bytes;
 
@@ -455,7 +475,7 @@ Test(handshake, a_frame_that_claims_too_much_breaks_the_link_at_its_header) {
 }
 
 Test(handshake, an_unfinished_frame_takes_what_has_come_of_it) {
-    static const uint8_t lie[] = {0x94, 0x01, 0x01, 0x00, 0xc6, 0x01, 0x00, 0x00, 0x00};
+    static const uint8_t lie[] = {0x95, 0x01, 0x01, 0x00, 0x00, 0xc6, 0x01, 0x00, 0x00, 0x00};
     struct hand h = hand_of("secret");
     size_t before_bytes;
 
