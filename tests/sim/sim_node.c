@@ -141,8 +141,9 @@ bool sim_node_stop(struct sim_node *n) {
     EG_ASSERT(n->up);
     n->heap.refuse_one_in = 0;
     server_close(n->server);
-    cluster_close(n->cluster);
+    cluster_stop(n->cluster);
     (void) catalog_close(n->catalog); /* a disc that refuses is no leak */
+    cluster_close(n->cluster);
     sim_stop_runtime(n->sim, n->runtime);
     epoch_close(n->epoch);
     if (n->o.has_disc)
