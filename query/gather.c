@@ -430,10 +430,14 @@ eg_err gather_next(struct gather *g, struct table *t, struct reader *r, const st
     return best == NULL ? EG_NOT_FOUND : give(g, best, r, out);
 }
 
+bool gather_may_mark(const struct gather *g) {
+    return g->merged || g->leg_count == 0 || !has_head(&g->leg[0]);
+}
+
 eg_err gather_mark(struct gather *g) {
     eg_err err = keep_place(g);
 
-    if (err == EG_OK && !g->merged && g->leg_count > 0 && has_head(&g->leg[0]))
+    if (err == EG_OK && !gather_may_mark(g))
         return EG_INTERNAL; /* no more were asked for than were wanted */
     g->marked_left = g->left;
     g->marked_begun = g->begun;

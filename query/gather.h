@@ -42,6 +42,7 @@ void gather_want(struct gather *g, uint64_t most);
 EG_MUST_USE eg_err gather_next(struct gather *g, struct table *t, struct reader *r,
                                const struct record **out, struct err_note *note);
 /* Here begins the next page, which gather_resume() goes back to: behind all that were wanted. */
+bool gather_may_mark(const struct gather *g); /* nothing has come that was not given */
 EG_MUST_USE eg_err gather_mark(struct gather *g);
 EG_MUST_USE eg_err gather_resume(struct gather *g);
 /* From the first one again. */

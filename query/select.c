@@ -555,7 +555,7 @@ static eg_err next_far(struct select *s, struct table *t, struct reader *r,
 
     if (changes(s) && s->rehearsed) {
         gather_want(s->far, 1);
-        err = gather_mark(s->far);
+        err = gather_may_mark(s->far) ? gather_mark(s->far) : EG_OK;
     } else if (gives_results(s) && s->limit != 0) {
         gather_want(s->far, s->count < s->limit ? s->limit - s->count : 1);
     }

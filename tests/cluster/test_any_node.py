@@ -1,0 +1,85 @@
+"""Whichever node of a cluster is asked, a table is answered about as if all of it were there, though each
+node has only a part of it."""
+import harness
+from harness import ClusterTest, Refused, eventually, main
+
+RECORDS = 300
+SPEC = [[["$1", "$2", "$3"], [[">", "$1", 250]], ["$1"]]]
+ALL = [[["$1", "$2", "$3"], [], ["$1"]]]
+
+
+class AnyNodeTest(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.cluster = harness.Cluster(self, 3, discs=False)
+        self.cluster.wait_for_view()
+        self.clients = [node.client() for node in self.cluster.nodes]
+
+    def fill(self, name, **options):
+        first = self.clients[0]
+        first.call("create_table", name, {"attributes": ["k", "a", "b"], "copies": 1, "shards": 16, **options})
+        self.assertEqual(first.call("write_many", name, [[n, n % 10, f"v{n}"] for n in range(RECORDS)]), RECORDS)
+
+    def pages(self, client, name, spec, options):
+        rows, cursor = client.call("select", name, spec, options)
+        while cursor is not None:
+            more, cursor = client.call("select_next", cursor)
+            self.assertLessEqual(len(more), options["limit"])
+            rows += more
+        return rows
+
+    def test_every_method_of_every_node(self):
+        self.fill("t", index=["a"])
+        self.fill("o", type="ordered_set")
+        everything = list(range(RECORDS))
+        local = 0
+        for client in self.clients:
+            info = client.call("table_info", "t")
+            self.assertEqual(info["size"], RECORDS)
+            self.assertLess(info["local_size"], RECORDS)
+            local += info["local_size"]
+            self.assertEqual(client.call("size", "t"), RECORDS)
+            self.assertEqual(len(client.call("match", "t", ["_", 3, "_"])), RECORDS // 10)
+            self.assertEqual(len(client.call("match", "t", ["_", 3, "_"], {"limit": 4})), 4)
+            self.assertEqual(sorted(record[0] for record in client.call("index_read", "t", "a", 7)), everything[7::10])
+            self.assertEqual(client.call("read_many", "t", [5, 1000, 6]), [[[5, 5, "v5"]], [], [[6, 6, "v6"]]])
+            self.assertEqual(sorted(client.call("select", "t", SPEC)[0]), everything[251:])
+            self.assertEqual(sorted(self.pages(client, "t", ALL, {"limit": 37})), everything)
+            self.assertEqual(self.pages(client, "o", ALL, {"limit": 37}), everything)
+            self.assertEqual(self.pages(client, "o", ALL, {"limit": 37, "reverse": True}), everything[::-1])
+            self.assertEqual(client.call("select_count", "t", [[["$1", 3, "_"], [], [True]]]), RECORDS // 10)
+            self.assertEqual([client.call(method, "o") for method in ("first", "last")], [0, RECORDS - 1])
+            self.assertEqual([client.call("next", "o", 7), client.call("prev", "o", 7)], [8, 6])
+            rows = client.call("query", "select a, count(*), max(k) from t where k < 100 group by a order by a")["rows"]
+            self.assertEqual(rows, [[a, 10, 90 + a] for a in range(10)])
+            rows = client.call("query", "select x.k, y.b from t x join o y on x.a = y.k where x.k = 25")["rows"]
+            self.assertEqual(rows, [[25, "v5"]])
+            dirty = {"context": "dirty"}
+            self.assertEqual(client.call("size", "t", dirty), info["local_size"])
+            self.assertEqual(len(client.call("select", "t", ALL, dirty)[0]), info["local_size"])
+            here = sum(self.reads_dirty(client, key) for key in range(20))
+            self.assertLess(here, 20)
+        self.assertEqual(local, RECORDS)
+
+    def reads_dirty(self, client, key):
+        try:
+            return client.call("read", "t", key, {"context": "dirty"}) == [[key, key % 10, f"v{key}"]]
+        except Refused as refused:
+            self.assertEqual(refused.code, "no_replica")
+            return False
+
+    def test_what_is_changed_by_what_it_is(self):
+        self.fill("t", index=["a"])
+        one, two, three = self.clients
+        self.assertEqual(one.call("select_delete", "t", [[["$1", 3, "_"], [], [True]]]), RECORDS // 10)
+        self.assertEqual(two.call("size", "t"), RECORDS - RECORDS // 10)
+        replaced = two.call("select_replace", "t", [[["$1", 4, "$3"], [], [[["$1", 5, "$3"]]]]])
+        self.assertEqual(replaced, RECORDS // 10)
+        self.assertEqual(three.call("select_count", "t", [[["$1", 5, "_"], [], [True]]]), RECORDS // 5)
+        self.assertEqual(three.call("query", "update t set a = 6 where a = 5")["rows"], [[RECORDS // 5]])
+        self.assertEqual(one.call("query", "delete from t where a = 6")["rows"], [[3 * RECORDS // 10]])
+        self.assertEqual(one.call("size", "t"), RECORDS // 2 + RECORDS // 10)
+
+
+if __name__ == "__main__":
+    main()
