@@ -92,6 +92,16 @@ static void add_table(struct moment *m, struct table *t) {
     m->table_count++;
 }
 
+/* A part of a table is no backup of it. */
+static eg_err check_whole(struct table *const *tables, uint32_t all, struct value names,
+                          struct err_note *note) {
+    for (uint32_t i = 0; i < all; i++)
+        if (is_named(tables[i], names) && !table_is_near(tables[i], false))
+            return err_note(note, EG_NO_REPLICA, "this node has not all of %s: ask one that has",
+                            tables[i]->name.text);
+    return EG_OK;
+}
+
 eg_err moment_new(struct moment **out, struct catalog *c, struct value names,
                   struct err_note *note) {
     struct table *const *tables;
@@ -100,6 +110,8 @@ eg_err moment_new(struct moment **out, struct catalog *c, struct value names,
     eg_err err = check_names(c, names, note);
     struct moment *m;
 
+    if (err == EG_OK)
+        err = check_whole(tables, all, names, note);
     if (err != EG_OK)
         return err;
     for (uint32_t i = 0; i < all; i++) {

@@ -37,8 +37,8 @@ enum {
 };
 
 /* Of the tables that `names` (an array of strings) lists, each once, or of all that there
- * are where it is of size 0.  In a reader section.  EG_NO_TABLE, EG_BAD_REQUEST with a
- * note; EG_MEMORY. */
+ * are where it is of size 0.  In a reader section.  EG_NO_TABLE, EG_BAD_REQUEST, EG_NO_REPLICA
+ * (some of a table is on other nodes only) with a note; EG_MEMORY. */
 EG_MUST_USE eg_err moment_new(struct moment **out, struct catalog *c, struct value names,
                               struct err_note *note);
 void moment_unref(struct moment *m);
