@@ -243,6 +243,23 @@ static void close_net(void) {
 /* ---- views
  * --------------------------------------------------------------------------------------- */
 
+/* Off and on again, with its disc; `power`: what was not written yet is lost. */
+static void restart(struct node *n, bool power) {
+    replicas_end(n->r);
+    stepper_run_ms(n->w.st, 10);
+    if (power)
+        disc_twin_fail_write(n->w.pump.twin, 1);
+    AGREE(table_world_stop(&n->w) == EG_OK || power);
+    replicas_close(n->r);
+    if (power)
+        disc_twin_crash(n->w.pump.twin);
+    else
+        disc_twin_restart(n->w.pump.twin);
+    AGREE(table_world_start(&n->w) == EG_OK);
+    n->lineage = (struct view_id){0, 0};
+    start_replicas(n);
+}
+
 /* A view of the nodes in `mask`; `known` are all members there are. */
 static void install(uint32_t mask, uint32_t known) {
     struct placement_node nodes[NODES];
@@ -634,12 +651,90 @@ Test(replica, copies_move_to_where_they_belong) {
     close_net();
 }
 
+Test(replica, a_disc_node_that_restarts_gets_what_it_missed) {
+    enum { ALL = 600, MISSED = 100 };
+    uint64_t before, got;
+
+    open_net(3, 0, "disc", 12);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    run_ms(50);
+    for (uint32_t i = 0; i < 2; i++)
+        cut(i, 2);
+    restart(&net.node[2], false);
+    install(3, 7);
+    install(4, 7);
+    settle(7);
+    fill(&net.node[0], ALL, ALL + MISSED);
+    memset(net.cut, 0, sizeof net.cut);
+    before = net.node[0].sent_bytes[2] + net.node[1].sent_bytes[2];
+    install(7, 7);
+    settle(7);
+    got = net.node[0].sent_bytes[2] + net.node[1].sent_bytes[2] - before;
+    cr_assert(got <= MISSED * RECORD_BYTES * 13 / 10, "%llu bytes", (unsigned long long) got);
+    equal_copies(7, ALL + MISSED);
+    close_net();
+}
+
+/* What each node has lost, another may have. */
+Test(replica, all_lose_power_one_after_the_other) {
+    enum { EACH = 60, TIMES = 6 };
+
+    open_net(3, 0, "disc", rng_test_seed(13));
+    install(7, 7);
+    settle(7);
+    for (uint64_t k = 0; k < TIMES; k++) {
+        uint32_t off = (uint32_t) (k % 3), others = 7 & ~(1u << off);
+
+        fill(&net.node[0], k * EACH, (k + 1) * EACH);
+        for (uint32_t i = 0; i < 3; i++)
+            if (i != off)
+                cut(i, off);
+        restart(&net.node[off], true);
+        install(others, 7);
+        install(1u << off, 7);
+        run_ms(20);
+        memset(net.cut, 0, sizeof net.cut);
+        install(7, 7);
+        settle(7);
+    }
+    equal_copies(7, TIMES * EACH);
+    cr_assert_eq(size_of(&net.node[0]), TIMES * EACH);
+    close_net();
+}
+
+/* How many serve the key's shard, and how many of them have it. */
+static uint32_t holders(uint64_t key, uint32_t *full) {
+    uint8_t bytes[16];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    uint32_t has = 0, shard;
+    struct key k;
+
+    value_put_u64(&w, key);
+    AGREE(table_key(table_of(&net.node[0]), &k, (struct value){bytes, (uint32_t) w.need_bytes}) ==
+          EG_OK);
+    shard = shard_of(table_of(&net.node[0]), k.hash)->number;
+    key_release(&k);
+    for (uint32_t i = 0; i < net.count; i++) {
+        struct node *n = &net.node[i];
+
+        if (table_role(table_of(n), shard) > SHARD_FULL)
+            continue;
+        ++*full;
+        reader_enter(&n->w.reader);
+        has += get(n, key) != NULL;
+        reader_exit(&n->w.reader);
+    }
+    return has;
+}
+
 /* Nothing that was acknowledged is lost, whatever views and deaths of actors come between. */
-static void storm(const char *storage, uint64_t seed) {
+static void storm(const char *storage, uint32_t copies, uint64_t seed) {
     enum { ROUNDS = 25, A_ROUND = 40, KEYS = ROUNDS * A_ROUND };
     uint32_t mask = 7;
 
-    open_net(3, 0, storage, seed);
+    open_net(3, copies, storage, seed);
     install(7, 7);
     for (uint64_t k = 0; k < KEYS; k++) {
         struct node *n = &net.node[rng_below(&net.rng, 3)];
@@ -669,22 +764,29 @@ static void storm(const char *storage, uint64_t seed) {
     install(7, 7);
     settle(7);
     run_ms(500);
-    equal_copies(7, KEYS);
-    reader_enter(&net.node[0].w.reader);
-    for (uint64_t k = 0; k < KEYS; k++)
-        cr_assert(!net.acked[k] || get(&net.node[0], k) != NULL, "EG_SEED=%llu key %llu",
-                  (unsigned long long) seed, (unsigned long long) k);
-    reader_exit(&net.node[0].w.reader);
+    if (copies == 0)
+        equal_copies(7, KEYS);
+    for (uint64_t k = 0; k < KEYS; k++) {
+        uint32_t full = 0, has = holders(k, &full);
+
+        cr_assert(has == (net.acked[k] || has != 0 ? full : 0) && full >= (copies == 0 ? 3 : 2),
+                  "EG_SEED=%llu key %llu: %u of %u", (unsigned long long) seed,
+                  (unsigned long long) k, has, full);
+    }
     close_net();
 }
 
 Test(replica, storm_of_views_ram) {
     uint64_t seed = rng_test_seed(11);
-    storm("ram", seed);
+    storm("ram", 0, seed);
     if (!rng_is_replay())
-        storm("ram", seed + 1);
+        storm("ram", 0, seed + 1);
 }
 
 Test(replica, storm_of_views_disc) {
-    storm("disc", rng_test_seed(21));
+    storm("disc", 0, rng_test_seed(21));
+}
+
+Test(replica, storm_of_views_two_copies) {
+    storm("ram", 2, rng_test_seed(31));
 }
