@@ -178,6 +178,14 @@ uint64_t shard_clock_base(const struct shard_clock *c, uint16_t slot) {
     return e == NULL ? 0 : e->base;
 }
 
+uint64_t shard_clock_last(const struct shard_clock *c, uint16_t slot) {
+    const struct clock_entry *e = entry_of(c, slot);
+
+    if (e == NULL)
+        return 0;
+    return e->island_count == 0 ? e->base : e->island[e->island_count - 1].to;
+}
+
 /* A stretch is covered by the base or by one island: islands do not touch. */
 static bool stretch_is_covered(const struct clock_entry *e, uint64_t from, uint64_t to) {
     uint32_t at;

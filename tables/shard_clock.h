@@ -49,6 +49,9 @@ bool shard_clock_covers(const struct shard_clock *c, uint64_t dot);
 /* Up to where all of an origin is covered. */
 uint64_t shard_clock_base(const struct shard_clock *c, uint16_t slot);
 
+/* The last of an origin that is covered. */
+uint64_t shard_clock_last(const struct shard_clock *c, uint16_t slot);
+
 /* Cover from..to (from >= 1) of a slot.  EG_MEMORY: nothing is changed. */
 EG_MUST_USE eg_err shard_clock_add(struct shard_clock *c, uint16_t slot, uint64_t from,
                                    uint64_t to);

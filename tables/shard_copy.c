@@ -10,6 +10,8 @@
 
 enum change_kind { CHANGE_STORE, CHANGE_REMOVE, CHANGE_CLEAR, CHANGE_KINDS };
 
+#define CHANGE_AHEAD_MS (UINT64_C(10) * 365 * 24 * 3600 * 1000) /* ten years */
+
 enum {
     CHANGE_HEAD_BYTES = 48,        /* kind, origin, sequence, hlc, expiry and their array     */
     GROUP_KEPT_BYTES = 256 * 1024, /* of room between turns */
@@ -91,6 +93,11 @@ const struct shard_clock *shard_copy_clock(struct shard *s) {
         EG_ASSERT(shard_clock_add(c, origins_of(s)->own, s->copy->own_from + 1,
                                   dot_sequence(s->sequence)) == EG_OK);
     return c;
+}
+
+/* Nobody can know of a change of ours that we have not made. */
+static bool is_ours_to_come(const struct shard *s, uint16_t slot, uint64_t sequence) {
+    return slot == origins_of(s)->own && sequence > dot_sequence(s->sequence);
 }
 
 /* ---- which is newer ---------------------------------------------------------------------- */
@@ -365,6 +372,8 @@ static eg_err read_change(struct shard *s, struct value v, struct change *c) {
     err = origins_slot(origins_of(s), origin, &slot);
     if (err != EG_OK)
         return err;
+    if (is_ours_to_come(s, slot, sequence))
+        return EG_BAD_REQUEST;
     c->version.dot = dot_make(slot, sequence);
     return kind == CHANGE_CLEAR ? EG_OK : check_value(s, c);
 }
@@ -534,6 +543,8 @@ static eg_err apply_one(struct shard_turn *t, struct value v) {
 
     if (err != EG_OK)
         return err;
+    if (c.version.hlc >> 16 > t->now_ms + CHANGE_AHEAD_MS)
+        return EG_BAD_REQUEST; /* no clock is so wrong: ours must not be either from then on */
     s->hlc = EG_MAX(s->hlc, c.version.hlc);
     if (shard_clock_covers(&s->copy->clock, c.version.dot) ||
         (s->copy->cleared.hlc != 0 && !is_newer(s, c.version, s->copy->cleared)))
@@ -586,10 +597,13 @@ static eg_err clock_to_disc(struct shard *s) {
 }
 
 eg_err shard_copy_cover(struct shard *s, const struct shard_clock *of) {
+    uint16_t own = origins_of(s)->own;
     eg_err err;
 
     if (shard_clock_has(shard_copy_clock(s), of))
         return EG_OK;
+    if (is_ours_to_come(s, own, shard_clock_last(of, own)))
+        return EG_BAD_REQUEST;
     err = shard_clock_merge(&s->copy->clock, of);
     return err != EG_OK ? err : clock_to_disc(s);
 }
@@ -599,6 +613,9 @@ eg_err shard_copy_cover_range(struct shard *s, uint64_t origin, uint64_t from, u
     eg_err err = from < 1 || to > DOT_SEQUENCE_MAX ? EG_BAD_REQUEST
                                                    : origins_slot(origins_of(s), origin, &slot);
 
+    (void) shard_copy_clock(s); /* ours is whole before anything is added */
+    if (err == EG_OK && is_ours_to_come(s, slot, to))
+        err = EG_BAD_REQUEST;
     if (err == EG_OK)
         err = shard_clock_add(&s->copy->clock, slot, from, to);
     return err != EG_OK ? err : clock_to_disc(s);
