@@ -5,7 +5,7 @@
  *
  * A table's shard has one role on a node at a time (tables/shard_copy.h), set from the view:
  *
- *     ALONE    the table has no other copies now: as if there were no cluster
+ *     ALONE    no other copy is full, or one's word is enough (acks: 1): as without a cluster
  *     MASTER   orders the writes; answers wait for the full copies (unless acks is 1)
  *     FULL     has everything acknowledged: reads here; writes go to the master
  *     FILLING  follows, and lacks something still: everything goes elsewhere
@@ -17,8 +17,10 @@
  *     FOLLOW(my clock) --> MISSING ... MISSING (records and deletes not in that clock), END(clock)
  *                      --> CHANGES ... as they happen
  *
- * A copy that has followed every other copy of its lineage to the END is full and says so; the
- * master counts it from then on and says so too; only then does it serve reads.  A new view
+ * A copy that has followed its master to the END, and what was told meanwhile, is full and says
+ * so; the master counts it from then on and says so too; only then does it serve reads.  The
+ * master itself follows each other copy once, to have what only they had, and those of its own
+ * lineage before it serves (replica_plan.h).  A new view
  * between equals is one exchange of clocks; a node that was away gets just what it missed;
  * an empty one gets all, a piece at a time, while reads and writes go on.  The rate is
  * bounded by what the link has not acknowledged, so that it yields to the foreground.
