@@ -1,6 +1,7 @@
 /* text_far.c -- the records of a query's tables that this node has not all of. */
 #include "query/text_far.h"
 
+#include "query/far_call.h"
 #include "query/gather.h"
 #include "tables/far.h"
 #include "tables/index_spec.h"
@@ -166,9 +167,12 @@ eg_err text_far_begin(struct text_plan *p) {
 }
 
 void text_far_end(struct text_plan *p) {
-    for (uint32_t i = 0; i < p->source_count; i++)
+    for (uint32_t i = 0; i < p->source_count; i++) {
         if (p->source[i].far != NULL)
             gather_close(p->source[i].far);
+        if (p->source[i].size != NULL)
+            far_call_close(p->source[i].size);
+    }
 }
 
 eg_err text_far_next(struct text_plan *p, struct text_source *s, struct reader *r,
@@ -176,6 +180,25 @@ eg_err text_far_next(struct text_plan *p, struct text_source *s, struct reader *
     eg_err err = gather_next(s->far, s->table, r, out, note);
 
     p->asking = err == EG_AGAIN ? s : NULL;
+    return err;
+}
+
+eg_err text_far_size(struct text_plan *p, struct text_source *s, struct reader *r, uint64_t *out,
+                     struct err_note *note) {
+    const struct far_call_opts o = {.kind = PAGE_SIZE};
+    struct buffer number;
+    eg_err err = EG_OK;
+
+    if (s->size == NULL)
+        err = far_call_open(&s->size, p->alloc, s->table, &o, note);
+    buffer_init(&number, p->alloc, NAME_BYTES);
+    if (err == EG_OK)
+        err = far_call_step(s->size, s->table, r, &number, note);
+    p->asking = err == EG_AGAIN ? s : NULL;
+    if (err == EG_OK &&
+        !value_get_u64((struct value){number.at, (uint32_t) number.size_bytes}, out))
+        err = EG_INTERNAL;
+    buffer_fini(&number);
     return err;
 }
 
@@ -204,6 +227,8 @@ eg_err text_far_ask(struct text_plan *p, struct table **table, eg_pid *to, struc
     if (s == NULL)
         return EG_NOT_FOUND;
     *table = s->table;
+    if (s->size != NULL)
+        return far_call_ask(s->size, s->table, to, out);
     if (s->far != NULL)
         return gather_ask(s->far, s->table, to, out);
     far = table_far(s->table);
@@ -212,6 +237,8 @@ eg_err text_far_ask(struct text_plan *p, struct table **table, eg_pid *to, struc
 }
 
 void text_far_answered(struct text_plan *p, eg_err err, struct value result) {
-    if (p->asking != NULL && p->asking->far != NULL)
+    if (p->asking != NULL && p->asking->size != NULL)
+        far_call_answered(p->asking->size, err, result);
+    else if (p->asking != NULL && p->asking->far != NULL)
         gather_answered(p->asking->far, err, result);
 }

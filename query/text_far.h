@@ -20,6 +20,9 @@ void text_far_end(struct text_plan *p);
 /* The source's next record as gather_next() gives it. */
 EG_MUST_USE eg_err text_far_next(struct text_plan *p, struct text_source *s, struct reader *r,
                                  const struct record **out, struct err_note *note);
+/* How many records it has. */
+EG_MUST_USE eg_err text_far_size(struct text_plan *p, struct text_source *s, struct reader *r,
+                                 uint64_t *out, struct err_note *note);
 /* A source that was here altogether when the query came: is it still?  EG_AGAIN: maybe in a moment;
  * EG_NO_REPLICA. */
 EG_MUST_USE eg_err text_far_check(struct text_plan *p, struct text_source *s,

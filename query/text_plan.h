@@ -37,6 +37,7 @@ enum {
 enum text_join { TEXT_JOIN_NONE, TEXT_JOIN_KEY, TEXT_JOIN_INDEX, TEXT_JOIN_HASH };
 
 /* One table of the query. */
+struct far_call;
 struct gather;
 struct text_source {
     struct schema_name name;
@@ -47,9 +48,10 @@ struct text_source {
     struct predicate *filter; /* asked of its records alone                       */
     bool filtered;            /* ... and does not mean all of them                */
     struct scan_path path;
-    const char *index;  /* that the path uses; NULL: none */
-    uint32_t on;        /* joined: the attribute's position                   */
-    struct gather *far; /* in the scan's place (text_far.h); NULL: all is here */
+    const char *index;     /* that the path uses; NULL: none */
+    uint32_t on;           /* joined: the attribute's position                   */
+    struct gather *far;    /* in the scan's place (text_far.h); NULL: all is here */
+    struct far_call *size; /* likewise, where only how many there are is asked for */
 };
 
 struct text_plan {

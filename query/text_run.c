@@ -202,12 +202,20 @@ static eg_err take(void *context, struct value row) {
 /* How many records there are is known without looking at them. */
 static bool counts_all(const struct text_plan *p) {
     return p->grouped && p->group_count == 0 && p->value_count == 0 && !p->filtered &&
-           p->source_count == 1 && p->source[0].path.kind == SCAN_ALL && p->source[0].far == NULL;
+           p->source_count == 1 && p->source[0].path.kind == SCAN_ALL;
 }
 
 static eg_err count_all(struct text_run *r, struct reader *reader) {
-    uint64_t size = table_size(r->plan->source[0].table, reader);
+    struct text_source *s = &r->plan->source[0];
+    uint64_t size = 0;
+    eg_err err = EG_OK;
 
+    if (s->far != NULL)
+        err = text_far_size(r->plan, s, reader, &size, &r->why);
+    else
+        size = table_size(s->table, reader);
+    if (err != EG_OK)
+        return err;
     for (uint32_t i = 0; i < r->plan->aggregate_count; i++)
         r->groups.all->tally[i].count = size;
     return reader_take_fault(reader);
@@ -318,7 +326,7 @@ static eg_err read_rows(struct text_run *r, struct reader *reader, const struct 
     if (!p->grouped && r->given >= p->limit)
         return EG_OK;
     r->why.text[0] = '\0';
-    if (counts_all(p) && table_is_near(p->source[0].table, false))
+    if (counts_all(p) && (p->source[0].far != NULL || table_is_near(p->source[0].table, false)))
         err = count_all(r, reader);
     else if (p->join != TEXT_JOIN_NONE)
         err = text_joiner_step(&r->joiner, reader, pace, take, r, &r->why);

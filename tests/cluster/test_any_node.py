@@ -80,6 +80,33 @@ class AnyNodeTest(ClusterTest):
         self.assertEqual(one.call("query", "delete from t where a = 6")["rows"], [[3 * RECORDS // 10]])
         self.assertEqual(one.call("size", "t"), RECORDS // 2 + RECORDS // 10)
 
+    def test_a_disc_table_is_served_by_a_node_without_a_disc(self):
+        self.cluster = harness.Cluster(self, 2)
+        self.cluster.wait_for_view()
+        bare = self.node("--name", "bare", "--join", self.cluster.peers[0], "--cookie-file", self.cluster.cookie)
+        client = bare.client()
+        eventually(lambda: len([m for m in client.call("cluster_status")["members"] if m["state"] == "up"]) == 3, "three")
+        first = self.cluster.nodes[0].client()
+        first.call("create_table", "d", {"type": "ordered_set", "storage": "disc"})
+        first.call("write_many", "d", [[n, n] for n in range(RECORDS)])
+        self.assertEqual(client.call("size", "d"), RECORDS)
+        self.assertEqual(client.call("select", "d", [[["$1", "_"], [["<", "$1", 9]], ["$1"]]])[0], list(range(9)))
+        self.assertEqual(client.call("read", "d", 7), [[7, 7]])
+
+    def test_the_others_answer_when_a_node_dies(self):
+        self.fill("t", copies=2)
+        eventually(lambda: all(client.call("size", "t") == RECORDS for client in self.clients), "all records")
+        self.cluster.kill(2)
+        for client in self.clients[:2]:
+            def answers():
+                try:
+                    return client.call("size", "t")
+                except Refused as refused:
+                    self.assertIn(refused.code, ("no_replica", "timeout"))
+                    return 0
+            eventually(lambda: answers() == RECORDS, "all records of those that are left")
+            self.assertEqual(sorted(self.pages(client, "t", ALL, {"limit": 37})), list(range(RECORDS)))
+
 
 if __name__ == "__main__":
     main()
