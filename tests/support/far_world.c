@@ -191,6 +191,13 @@ static void deliver(struct far_world *f) {
     buffer_fini(&l.bytes);
 }
 
+static void wait_a_moment(struct far_world *f, struct far_site *s) {
+    stepper_run_ms(s->w.st, 10);
+    f->moments++;
+    if (f->moment != NULL)
+        f->moment(f);
+}
+
 eg_err far_carry(struct far_world *f, struct far_site *s, eg_pid to, struct message *m) {
     eg_err err;
 
@@ -207,7 +214,7 @@ eg_err far_carry(struct far_world *f, struct far_site *s, eg_pid to, struct mess
         if (f->letters > 0)
             deliver(f);
         else if (s->outcome == (eg_err) 1)
-            stepper_run_ms(s->w.st, 10);
+            wait_a_moment(f, s);
     }
     EG_ASSERT(s->outcome != (eg_err) 1);
     return s->outcome;
@@ -316,6 +323,8 @@ eg_err far_pages(struct far_world *f, uint64_t id, const struct select_opts *o, 
         EG_ASSERT(buffer_append(&all, it.at, (size_t) (v.at + v.size_bytes - it.at)));
         if (!select_has_more(select))
             break;
+        if (f->between != NULL)
+            f->between(f, *pages);
     }
     if (err == EG_OK)
         join(&all, count, &s->result);

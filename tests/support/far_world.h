@@ -44,8 +44,11 @@ struct far_world {
     uint32_t letters, carried;
     uint64_t owner[FAR_SHARDS_MAX]; /* of each shard; 0: nobody */
     uint64_t epoch;
-    uint32_t lose;                       /* so many of the next letters          */
-    void (*before)(struct far_world *f); /* a letter is carried; NULL: nothing   */
+    void (*between)(struct far_world *f, uint32_t page); /* pages; NULL: nothing */
+    uint32_t moments;                                    /* waited for, so far   */
+    void (*moment)(struct far_world *f);                 /* at each; NULL: nothing */
+    uint32_t lose;                                       /* so many of the next letters          */
+    void (*before)(struct far_world *f);                 /* a letter is carried; NULL: nothing   */
 };
 
 void far_open(struct far_world *f, const char *options, uint64_t seed);

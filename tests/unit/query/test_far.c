@@ -289,6 +289,43 @@ Test(far, texts_are_answered) {
     texts_agree("{'shards': 8, 'type': 'ordered_set', 'attributes': ['k','a','b']}");
 }
 
+static void all_here(struct far_world *f, enum shard_role role) {
+    for (uint32_t i = 0; i < 8; i++)
+        atomic_store(&f->site[1].table->shard[i].role, role);
+}
+
+/* Everything is at the first node, which stops between its first two pages. */
+static void stop_at_first(struct far_world *f, uint32_t page) {
+    if (page == 1)
+        all_here(f, SHARD_STOPPED);
+}
+
+static void go_on(struct far_world *f) {
+    if (f->moments == 50)
+        all_here(f, SHARD_FULL);
+}
+
+Test(far, a_node_that_stops_between_two_views_goes_on) {
+    struct far_world *f = calloc(1, sizeof *f);
+    uint8_t b[512];
+    struct select_opts o = {.question = v(b, specs[0]), .limit = 37};
+    uint32_t pages;
+
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b']}", 13);
+    for (uint32_t i = 0; i < 8; i++)
+        far_move(f, i, 1);
+    fill(f);
+    f->between = stop_at_first;
+    f->moment = go_on;
+    cr_assert_eq(far_pages(f, 1, &o, &pages), EG_OK, "%s", f->site[1].note.text);
+    cr_assert_eq(value_count(bytes_of(&f->site[1].result)), RECORDS);
+    cr_assert_geq(f->moments, 50);
+    f->moment = NULL;
+    cr_assert_eq(far_pages(f, 1, &o, &pages), EG_NO_REPLICA);
+    far_close(f);
+    free(f);
+}
+
 Test(far, dirty_is_what_is_here) {
     struct far_world *f = calloc(1, sizeof *f);
     uint8_t b[512];
