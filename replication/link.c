@@ -100,6 +100,7 @@ void link_begin(struct link *l, uint64_t id, uint64_t window_bytes) {
     EG_ASSERT(l->id == 0 && l->oldest == NULL);
     l->id = id;
     l->next_sequence = 1;
+    l->acknowledged = 0;
     l->window_bytes = window_bytes;
     unlock(l);
     l->received = l->told = l->untold_bytes = 0;
@@ -159,11 +160,23 @@ eg_err link_acknowledged(struct link *l, uint64_t sequence) {
         unlock(l);
         return EG_BAD_REQUEST;
     }
+    l->acknowledged = EG_MAX(l->acknowledged, sequence);
     dropped = drop_handled(l, sequence);
     link_check(l);
     unlock(l);
     put_dropped(l, dropped);
     return EG_OK;
+}
+
+uint64_t link_awaited(struct link *l) {
+    uint64_t awaited = 0;
+
+    lock(l);
+    if (l->oldest != NULL && l->oldest != l->unsent && l->oldest->size_bytes > 0 &&
+        l->oldest->last_sequence > l->acknowledged)
+        awaited = l->acknowledged + 1;
+    unlock(l);
+    return awaited;
 }
 
 eg_err link_resume(struct link *l, uint64_t received, uint64_t *resent) {

@@ -47,6 +47,7 @@ struct link {
     uint64_t window_bytes;
     struct link_chunk *oldest, *newest;
     struct link_chunk *unsent; /* the first that is not all written; NULL: none */
+    uint64_t acknowledged;     /* by the other side */
     struct buffer now;
     _Atomic uint64_t pending_bytes; /* in chunks */
 
@@ -90,6 +91,10 @@ bool link_tell(struct link *l, struct buffer *out);
 
 /* The other side has handled up to `sequence`.  EG_BAD_REQUEST: that was never sent. */
 EG_MUST_USE eg_err link_acknowledged(struct link *l, uint64_t sequence);
+
+/* The sequence that has been with the stream for longest without being acknowledged; 0: none is
+ * awaited. */
+uint64_t link_awaited(struct link *l);
 
 /* A frame came.  EG_OK: it is the next one, and counts as handled now; EG_EXISTS: it has been
  * handled; EG_BAD_REQUEST: one before it is missing. */

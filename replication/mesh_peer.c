@@ -136,7 +136,8 @@ static void attach(struct peer *p, struct conn *c) {
     dialler_stop(&p->dialler);
     p->dialler.delay_ms = 0;
     scheduler_timer_stop(m->scheduler, &p->resume);
-    p->heard_ms = mesh_now_ms(m);
+    p->heard_ms = p->awaited_ms = mesh_now_ms(m);
+    p->awaited = 0;
 }
 
 static eg_err resume(struct peer *p, struct conn *c) {
@@ -184,13 +185,25 @@ static void settle(struct conn *c) {
     }
 }
 
-void peer_tick(struct peer *p) {
-    if (p->conn != NULL && link_pending_bytes(&p->link) > 0 &&
-        mesh_now_ms(p->mesh) - p->heard_ms > MESH_SILENCE_MS) {
-        mesh_log_stranger(p->mesh, p->info.name, "it has not been heard of, and is dialled again");
-        conn_close(p->conn);
-        peer_break(p);
+/* Nothing comes from it though it owes an acknowledgement; or what comes is none, as where a bit
+ * that flipped makes it wait for a frame that is longer than what was sent. */
+static bool is_stuck(struct peer *p) {
+    uint64_t now_ms = mesh_now_ms(p->mesh), awaited = link_awaited(&p->link);
+
+    if (awaited == 0 || awaited != p->awaited) {
+        p->awaited = awaited;
+        p->awaited_ms = now_ms;
     }
+    return (link_pending_bytes(&p->link) > 0 && now_ms - p->heard_ms > MESH_SILENCE_MS) ||
+           now_ms - p->awaited_ms > MESH_SILENCE_MS;
+}
+
+void peer_tick(struct peer *p) {
+    if (p->conn == NULL || !is_stuck(p))
+        return;
+    mesh_log_stranger(p->mesh, p->info.name, "it does not answer, and is dialled again");
+    conn_close(p->conn);
+    peer_break(p);
 }
 
 /* ---- frames --------------------------------------------------------------------------- */

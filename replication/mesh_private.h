@@ -38,7 +38,7 @@ enum {
     MESH_REDIAL_MAX_MS = 3000,
     MESH_RECONNECT_MS = 20, /* the first try after a break, for the smaller id             */
     MESH_ACKNOWLEDGE_MS = 25,
-    MESH_SILENCE_MS = 10000, /* nothing heard, and something is unacknowledged: it is gone  */
+    MESH_SILENCE_MS = 10000, /* nothing heard, or nothing acknowledged: it is gone          */
     MESH_TICK_MS = 1000,
     MESH_FLUSH_BYTES = 1 << 20, /* of one link in one turn                                  */
     MESH_LOG_QUIET_MS = 1000,   /* between two lines about strangers                        */
@@ -75,6 +75,7 @@ struct peer {
     struct timer resume, tell;
     bool must_tell;
     uint64_t heard_ms;
+    uint64_t awaited, awaited_ms; /* the sequence that is not acknowledged, since when */
     struct link link;
 };
 

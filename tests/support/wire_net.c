@@ -279,6 +279,16 @@ static void connect_now(struct wire_stream *s) {
     s->base.events->on_connected(&s->base, EG_OK);
 }
 
+/* The first length of 16 bits in it gains its highest bit. */
+static void lengthen(struct wire *w, uint8_t *at, size_t size_bytes) {
+    for (size_t i = 0; w->flips_next && i + 2 < size_bytes; i++) {
+        if (at[i] == 0xc5 && at[i + 1] < 0x80) {
+            at[i + 1] |= 0x80;
+            w->flips_next = false;
+        }
+    }
+}
+
 static bool deliver(struct wire_stream *s) {
     struct wire_net *n = s->net;
     struct wire *w = s->wire;
@@ -299,6 +309,9 @@ static bool deliver(struct wire_stream *s) {
     memcpy(at, s->incoming.at, bytes);
     memmove(s->incoming.at, s->incoming.at + bytes, s->incoming.size_bytes - bytes);
     s->incoming.size_bytes -= bytes;
+    if (rng_below(&w->rng, 100000) < w->flip_in_100000)
+        at[rng_below(&w->rng, bytes)] ^= (uint8_t) (1u << rng_below(&w->rng, 8));
+    lengthen(w, at, bytes);
     n->lent_bytes += bytes;
     s->base.events->on_bytes(&s->base, at, bytes);
     return true;

@@ -20,8 +20,10 @@ struct wire {
     struct list_node listeners, streams; /* streams: of all nets */
     int last_handle;
     uint32_t reset_in_100000; /* chance that a delivery is a reset instead          */
+    uint32_t flip_in_100000;  /* that a bit of it arrives as another                 */
     size_t piece_bytes;       /* the most that arrives at once; 0: as much as there is */
     size_t window_bytes;      /* under way on a connection, one direction           */
+    bool flips_next;          /* the next binary that begins claims to be longer       */
     bool refuses;             /* nobody answers: connections are refused            */
     bool silent;              /* connections are accepted nowhere, and not refused   */
     uint64_t carried_bytes;

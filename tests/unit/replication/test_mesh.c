@@ -562,6 +562,22 @@ Test(mesh, a_silent_node_that_owes_an_answer_is_dropped) {
     cr_assert(linked(0, 1));
 }
 
+Test(mesh, who_waits_for_a_frame_that_never_was_is_dialled_again) {
+    two_linked();
+    wire.flips_next = true; /* the length of what comes next becomes a larger one */
+    cr_assert(send_sized(0, 1, 300));
+    stepper_run(st);
+    cr_assert(!wire.flips_next);
+    for (uint32_t s = 0; s < 3 * MESH_SILENCE_MS / 1000; s++) {
+        /* The other way all is well, and nothing is owed. */
+        cr_assert_eq(mesh_send(host[1].mesh, host[0].info.id, MESH_NOW,
+                               (struct value){(const uint8_t *) "\x07", 1}),
+                     EG_OK);
+        stepper_run_ms(st, 1000);
+    }
+    assert_all_arrived(0, 1);
+}
+
 /* ---- storms
  * -------------------------------------------------------------------------------------- */
 
@@ -574,6 +590,7 @@ static void storm(uint64_t seed, bool without_memory) {
         know(i, (i + 1) % 3);
     wire.piece_bytes = 1 + rng_below(&rng, 5000);
     wire.reset_in_100000 = (uint32_t) rng_below(&rng, 5000);
+    wire.flip_in_100000 = rng_one_in(&rng, 2) ? (uint32_t) rng_below(&rng, 5000) : 0;
     for (uint32_t step = 0; step < 300; step++) {
         if (scarce && (memory.left < 0 || memory.left == INT_MAX)) {
             memory.once = true;
@@ -593,7 +610,7 @@ static void storm(uint64_t seed, bool without_memory) {
         if (rng_one_in(&rng, 20))
             wire_reset_all(&wire);
     }
-    wire.reset_in_100000 = 0;
+    wire.reset_in_100000 = wire.flip_in_100000 = 0;
     memory.left = INT_MAX;
     scarce = false;
     stepper_run_ms(st, 20000);
