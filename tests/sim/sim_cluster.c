@@ -16,8 +16,7 @@ enum {
     AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
     RECORD_BYTES_MAX = 20000,
-    REPLICATES =
-        0, /* until replicas are part of a cluster, several nodes agree on views and schema */
+    REPLICATES = 1, /* until replicas are part of a cluster, several nodes agree on views and schema */
 };
 
 static const char *const node_names[CLUSTER_NODES_MAX] = {"a", "b", "c", "d", "e", "f", "g"};

@@ -10,9 +10,19 @@ enum { READERS_MAX = 64, CLIENT_PORT = 7340, PEER_PORT = 7341 };
 
 /* ---- the machine ----------------------------------------------------------------- */
 
+/* A disc's thread needs no memory of its node's to begin. */
+static void wake_disc(void *ctx) {
+    struct sim_node *n = ctx;
+    uint32_t refuse_one_in = n->heap.refuse_one_in;
+
+    n->heap.refuse_one_in = 0;
+    disc_pump_wake(&n->pump);
+    n->heap.refuse_one_in = refuse_one_in;
+}
+
 static void open_disc(struct sim_node *n) {
     struct disc_twin_opts o = {
-        .alloc = &n->disc_heap.base, .seed = n->o.seed, .wake = disc_pump_wake, .ctx = &n->pump};
+        .alloc = &n->disc_heap.base, .seed = n->o.seed, .wake = wake_disc, .ctx = n};
 
     n->pump = (struct disc_pump){.delay_ms = n->o.disc_delay_ms};
     EG_ASSERT(disc_twin_open(&n->pump.twin, &o) == EG_OK);

@@ -22,8 +22,10 @@ static void pump_receive(struct actor *self, void *state, struct message *m) {
         return;
     }
     later = message_new(p->rt, MESSAGE_INFO, 0);
-    EG_ASSERT(later != NULL);
-    EG_ASSERT(actor_start_timer(self, p->delay_ms, later, &timer) == EG_OK);
+    if (later != NULL && actor_start_timer(self, p->delay_ms, later, &timer) == EG_OK)
+        return;
+    if (!p->still)
+        disc_twin_run(p->twin); /* no memory to wait with */
 }
 
 static eg_err pump_init(struct actor *self, void *state, const void *arg) {
