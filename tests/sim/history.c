@@ -102,13 +102,27 @@ static bool deleted_since(const struct history *h, const struct final *f, const 
     return false;
 }
 
+/* Had `old` ended before `young` began, both in this view? */
+static bool before(const struct op *old, const struct op *young, uint64_t view) {
+    return old->end == OP_OK && old->view == view && young->view == view &&
+           old->end_ns < young->begin_ns;
+}
+
+/* Is a write's record what this took away?  A delete that found nothing says nothing of what others
+ * wrote meanwhile where it could not see. */
+static bool removed(const struct op *op, const struct op *write) {
+    return op->kind == OP_WRITE || op->seen == write->number ||
+           (op->view != 0 && before(write, op, op->view));
+}
+
 static bool check_one(const struct history *h, const struct final *f, const struct op *op,
                       char text[HISTORY_TEXT_BYTES]) {
     const struct op *winner = f->number == OP_NONE ? NULL : &h->ops[f->number - 1];
 
     if (op->end != OP_OK || op->kind == OP_READ || op == winner)
         return true;
-    if (winner != NULL && winner->begin_ns < op->end_ns && (int64_t) (f->hlc >> 16) < op->least_ms)
+    if (winner != NULL && winner->begin_ns < op->end_ns && removed(op, winner) &&
+        (int64_t) (f->hlc >> 16) < op->least_ms)
         return wrong(text, op->kind == OP_WRITE ? "lost" : "came back", op, winner);
     if (winner == NULL && op->kind == OP_WRITE && !deleted_since(h, f, op))
         return wrong(text, "lost", op, NULL);
@@ -148,12 +162,6 @@ bool history_check_finals(const struct history *h, const struct final *finals, u
 
 static bool same_key(const struct op *a, const struct op *b) {
     return a->table == b->table && a->key == b->key;
-}
-
-/* Had `old` ended before `young` began, both in this view? */
-static bool before(const struct op *old, const struct op *young, uint64_t view) {
-    return old->end == OP_OK && old->view == view && young->view == view &&
-           old->end_ns < young->begin_ns;
 }
 
 /* Might the key have been empty at that time? */

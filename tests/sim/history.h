@@ -34,7 +34,7 @@ struct op {
     int64_t least_ms; /* its stamp is not below this                          */
     int64_t most_ms;  /* nor above this, where it is OK                       */
     uint64_t view;    /* of its node, from begin to end; 0: it changed, or none */
-    uint32_t seen;    /* of a read: the write it saw, or OP_NONE              */
+    uint32_t seen;    /* of a read or a delete: the write it found, or OP_NONE              */
     char text[40];    /* of a refusal                                         */
 };
 

@@ -16,7 +16,8 @@ enum {
     AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
     RECORD_BYTES_MAX = 20000,
-    REPLICATES = 1, /* until replicas are part of a cluster, several nodes agree on views and schema */
+    REPLICATES =
+        1, /* until replicas are part of a cluster, several nodes agree on views and schema */
 };
 
 static const char *const node_names[CLUSTER_NODES_MAX] = {"a", "b", "c", "d", "e", "f", "g"};
@@ -109,7 +110,7 @@ static void on_answer(struct sim_client *client, const struct sim_answer *a) {
     snprintf(op->text, sizeof op->text, "%.*s", (int) sizeof op->text - 1, a->text);
     if (op->view != sim_node_view(&c->node[op->node]))
         op->view = 0;
-    if (op->kind == OP_READ && op->end == OP_OK)
+    if (op->kind != OP_WRITE && op->end == OP_OK)
         op->seen = seen_in(a->result);
     sim_note(c->sim, (uint64_t) op->number << 8 | op->end);
     sim_note(c->sim, op->seen);
@@ -132,7 +133,7 @@ static void put_record(struct sim_cluster *c, struct value_writer *v, const stru
 }
 
 static void ask(struct sim_event *e) {
-    static const char *const methods[] = {"write", "delete", "read"};
+    static const char *const methods[] = {"write", "take", "read"};
     struct cluster_client *me = EG_CONTAINER_OF(e, struct cluster_client, think);
     struct sim_cluster *c = me->cluster;
     uint64_t dice = rng_below(&me->rng, 10);

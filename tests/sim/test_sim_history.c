@@ -87,6 +87,10 @@ static bool deletes(void) {
     add(&h, OP_DELETE, 30, 40, OP_OK);
     good = ends(&h, 0, 0, true);
     good &= !ends(&h, 1, 15, true); /* came back */
+    history_op(&h, 2)->view = 2;
+    good &= ends(&h, 1, 15, true); /* on the other side of a cut, where it found nothing */
+    history_op(&h, 2)->seen = 1;
+    good &= !ends(&h, 1, 15, true); /* but it did find it */
     add(&h, OP_WRITE, 50, 60, OP_OK);
     good &= !ends(&h, 0, 0, true); /* the delete was before it */
     good &= ends(&h, 3, 55, true);
