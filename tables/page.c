@@ -127,6 +127,10 @@ static bool get_shards(struct value_iter *it, struct shard_set *out) {
     return true;
 }
 
+static bool needs_question(enum page_kind kind) {
+    return kind == PAGE_MATCH || kind == PAGE_SELECT || kind == PAGE_INDEX || kind == PAGE_READ;
+}
+
 eg_err page_get_request(struct value v, struct page_request *q) {
     struct value_iter it;
     uint64_t kind, leg;
@@ -142,7 +146,7 @@ eg_err page_get_request(struct value v, struct page_request *q) {
         return EG_BAD_REQUEST;
     q->kind = (enum page_kind) kind;
     q->leg = (uint32_t) leg;
-    return EG_OK;
+    return q->question.size_bytes != 0 || !needs_question(q->kind) ? EG_OK : EG_BAD_REQUEST;
 }
 
 eg_err page_get_answer(struct value v, struct page_answer *a) {

@@ -352,6 +352,44 @@ Test(far, dirty_is_what_is_here) {
     free(f);
 }
 
+/* What another node says is looked at as what a stranger says. */
+Test(far, payloads_that_make_no_sense_do_no_harm) {
+    static const char *const texts[] = {
+        "[2]",
+        "[2, 1, 1, 1, 't', 0, [0,false,false,0,0,[0,0,0,0],b'',b'']]",
+        "[2, 1, 1, 1, 't', %llu, 7]",
+        "[2, 1, 1, 1, 't', %llu, [0,false,false,0,0,[0,0,0],b'',b'']]",
+        "[2, 1, 1, 1, 't', %llu, [1,false,false,0,0,[255,0,0,0],b'',b'']]",
+        "[2, 1, 1, 1, 't', %llu, [2,false,false,0,0,[255,0,0,0],b'x',b'']]",
+        "[2, 1, 1, 1, 't', %llu, [3,false,false,0,0,[255,1,1,1],b'x',b'']]",
+        "[2, 1, 1, 1, 't', %llu, [0,true,true,9,1,[255,255,255,255],b'',b'x']]",
+        "[2, 1, 1, 1, 't', %llu, [0,false,false,0,0,[255,255,255,255],b'',b'x']]",
+        "[2, 1, 1, 1, 't', %llu, [5,false,true,0,0,[255,255,255,255],b'',b'x']]",
+        "[2, 1, 1, 1, 't', %llu, [6,false,true,0,0,[255,255,255,255],b'x',b'']]",
+        "[2, 1, 1, 1, 't', %llu, [99,false,true,0,0,[255,255,255,255],b'x',b'']]",
+        "[3, 7, 0, 1]",
+        "[3, 7, -99999, 'x']",
+        "[3]",
+    };
+    struct far_world *f = calloc(1, sizeof *f);
+    char text[256];
+    uint8_t b[512];
+
+    far_open(f, "{'shards': 8, 'type': 'ordered_set', 'attributes': ['k','a','b']}", 14);
+    fill(f);
+    for (uint32_t i = 0; i < 8; i++)
+        far_move(f, i, 2);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        snprintf(text, sizeof text, texts[i],
+                 (unsigned long long) table_schema(f->site[2].table)->id);
+        far_read_receive(f->site[2].reads, 1, v(b, text));
+        stepper_run(f->site[2].w.st);
+    }
+    call_is(f, 1, PAGE_SIZE, NULL, false, "400");
+    far_close(f);
+    free(f);
+}
+
 Test(far, a_wrong_question_is_refused_at_once) {
     struct far_world *f = calloc(1, sizeof *f);
     uint8_t b[512];
