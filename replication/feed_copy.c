@@ -24,7 +24,7 @@ void feed_acknowledge(struct actor *self, struct shard *s) {
 
     if (!st->ended)
         return;
-    covered = shard_clock_base(&s->copy->clock, st->slot);
+    covered = shard_clock_reach(&s->copy->clock, st->slot, st->began);
     if (s->log.sync && !shard_log_is_written(&s->log)) {
         if (!feed_sync_notice(self, s, covered))
             feed_follow_anew(self, s);
@@ -120,10 +120,12 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
     err = shard_clock_get(&of, st->world->origins, clock);
     if (err == EG_OK)
         err = shard_copy_cover(s, &of);
+    if (err == EG_OK && feed_follows(st, from))
+        err = origins_slot(st->world->origins, origin, &st->slot);
+    if (err == EG_OK && feed_follows(st, from))
+        st->began = shard_clock_last(&of, st->slot);
     shard_clock_fini(&of);
     if (feed_follows(st, from)) {
-        if (err == EG_OK)
-            err = origins_slot(st->world->origins, origin, &st->slot);
         st->ended = err == EG_OK;
         if (st->ended)
             feed_acknowledge(self, s);

@@ -60,12 +60,13 @@ struct feed {
     struct replica_plan plan;
     uint64_t table;
     bool was_full, acks_one;
-    bool serving;       /* the master: role granted                     */
-    bool ended;         /* a copy: the master's END has come          */
-    bool quiet;         /* a copy: nothing was heard since the last tick */
-    uint16_t slot;      /* of the master's origin, once ended           */
-    uint64_t acked;     /* of the master's changes, last said           */
-    uint64_t session;   /* of the last FOLLOW    */
+    bool serving;     /* the master: role granted                     */
+    bool ended;       /* a copy: the master's END has come          */
+    bool quiet;       /* a copy: nothing was heard since the last tick */
+    uint16_t slot;    /* of the master's origin, once ended           */
+    uint64_t began;   /* the master's last change when we followed: what was before may have gaps */
+    uint64_t acked;   /* of the master's changes, last said           */
+    uint64_t session; /* of the last FOLLOW    */
     uint64_t following; /* of that to the master */
     bool ticking, stepping;
     uint32_t ticks;

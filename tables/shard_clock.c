@@ -178,6 +178,16 @@ uint64_t shard_clock_base(const struct shard_clock *c, uint16_t slot) {
     return e == NULL ? 0 : e->base;
 }
 
+uint64_t shard_clock_reach(const struct shard_clock *c, uint16_t slot, uint64_t sequence) {
+    const struct clock_entry *e = entry_of(c, slot);
+    uint32_t at;
+
+    if (e == NULL || sequence <= e->base)
+        return e == NULL ? 0 : e->base;
+    at = island_place(e, sequence);
+    return at < e->island_count && e->island[at].from <= sequence ? e->island[at].to : e->base;
+}
+
 uint64_t shard_clock_last(const struct shard_clock *c, uint16_t slot) {
     const struct clock_entry *e = entry_of(c, slot);
 

@@ -49,6 +49,9 @@ bool shard_clock_covers(const struct shard_clock *c, uint64_t dot);
 /* Up to where all of an origin is covered. */
 uint64_t shard_clock_base(const struct shard_clock *c, uint16_t slot);
 
+/* From `sequence` on (0: from the first), up to where all of an origin is covered; less than it
+ * where it is not itself. */
+uint64_t shard_clock_reach(const struct shard_clock *c, uint16_t slot, uint64_t sequence);
 /* The last of an origin that is covered. */
 uint64_t shard_clock_last(const struct shard_clock *c, uint16_t slot);
 
