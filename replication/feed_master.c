@@ -89,7 +89,11 @@ void feed_tell_stable(struct shard *s) {
 
 void feed_release(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
+#ifndef EG_PLANT_ANSWERED_BEFORE_COPIES /* a defect for the simulator to find */
     uint64_t covered = feed_covered_by_all(s, st);
+#else
+    uint64_t covered = UINT64_MAX;
+#endif
     size_t count, done = 0;
     struct held *h = feed_held(st, &count);
 
