@@ -160,7 +160,7 @@ class Cluster:
     def __init__(self, test, count, discs=True, proxied=False, lan=None, flags=()):
         self.test, self.count, self.discs, self.lan, self.flags = test, count, discs, lan, flags
         self.names = [f"n{number + 1}" for number in range(count)]
-        self.cookie = test.file("cookie", "a secret of this test\n")
+        self.cookie = test.file("cookie", test.secret())
         self.cookie.chmod(0o600)
         self.proxies = [self.proxy(number) for number in range(count)] if proxied else []
         self.nodes, self.peers = [None] * count, [None] * count
@@ -252,6 +252,10 @@ class ClusterTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
         self.nodes = []
         self.addCleanup(self.end_nodes)
+
+    def secret(self):
+        """Of this test's clusters: a port that another's node had before may be ours now."""
+        return f"a secret of {self.dir}\n"
 
     def node(self, *flags, **options):
         node = Node(*flags, **options)

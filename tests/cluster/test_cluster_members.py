@@ -11,9 +11,9 @@ class Members(ClusterTest):
         cluster.wait_for_view()
         return cluster
 
-    def alone(self, name, *flags, cookie="a secret of this test\n", **options):
+    def alone(self, name, *flags, cookie=None, **options):
         """A node that knows nobody."""
-        path = self.file(f"cookie-{name}", cookie)
+        path = self.file(f"cookie-{name}", cookie or self.secret())
         path.chmod(0o600)
         return self.node("--name", name, "--peer-listen", "127.0.0.1:0", "--cookie-file", path, *flags, **options)
 
