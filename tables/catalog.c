@@ -166,6 +166,8 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
     list_init(&c->jobs);
     list_init(&c->waiting);
     list_init(&c->dying);
+    list_init(&c->asking);
+    atomic_flag_clear(&c->asking_lock);
     epoch_bin_init(&c->bin, o->epoch, o->alloc);
     names_init(&c->names, o->alloc, &c->bin, env_random(o->env));
     err = watch_hub_open(&c->world.watch, o->alloc, o->epoch);

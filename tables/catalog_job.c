@@ -115,8 +115,8 @@ static void job_free(struct job *j) {
     struct alloc *a = alloc_of(j->catalog);
 
     EG_ASSERT(j->loans == 0);
-    if (j->request.op == CATALOG_MOMENT)
-        moment_unref(job_moment(j));
+    if (j->moment != NULL)
+        moment_unref(j->moment);
     if (j->schema != NULL) {
         schema_fini(j->schema);
         alloc_put(a, j->schema, sizeof *j->schema);

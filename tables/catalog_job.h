@@ -51,6 +51,7 @@ struct job {
     eg_err cause;                  /* why, where it was only being made */
     bool undead;                   /* its actors may still be there     */
     uint64_t deadline_ns;          /* of a moment or a write_many */
+    struct moment *moment;         /* NULL: nobody waits for it any more */
     uint64_t loans;                /* a moment's: the number under which shards are held, or 0 */
     uint32_t part;                 /* the next of them       */
     uint32_t hold_ms;              /* for how long at most   */
@@ -104,7 +105,6 @@ bool job_discard_step(struct actor *self, struct job *j);
 /* catalog_moment.c: SYNC and MOMENT */
 bool job_sync_step(struct actor *self, struct job *j);
 bool job_moment_step(struct actor *self, struct job *j);
-struct moment *job_moment(const struct job *j); /* a MOMENT's */
 /* Give the shards back that are held for it, and be given no more. */
 void job_moment_let_go(struct job *j);
 /* CATALOG_LET_GO has come. */

@@ -9,13 +9,6 @@
 
 #include <string.h>
 
-struct moment *job_moment(const struct job *j) {
-    struct moment *m;
-
-    memcpy(&m, j->request.value.at, sizeof m);
-    return m;
-}
-
 bool job_sync_step(struct actor *self, struct job *j) {
     if (j->step++ == 0) {
         job_ask_shards(self, j, SHARD_FSYNC);
@@ -62,7 +55,7 @@ void job_moment_let_go(struct job *j) {
 
     if (j->loans == 0)
         return;
-    m = job_moment(j);
+    m = j->moment;
     for (uint32_t i = 0; i < moment_parts(m); i++) {
         struct actor *lent = loan_end(&moment_shard(m, i)->loan);
         if (lent != NULL)
@@ -121,7 +114,7 @@ static void ask_part(struct actor *self, struct job *j, struct shard *s, uint32_
 
 /* True: these were the last. */
 static bool ask_some(struct actor *self, struct job *j, uint32_t tag) {
-    struct moment *m = job_moment(j);
+    struct moment *m = j->moment;
     uint32_t end = EG_MIN(moment_parts(m), j->part + PARTS_A_STEP);
 
     for (; j->part < end; j->part++) {
@@ -144,12 +137,17 @@ static void wait_step(struct actor *self, struct job *j) {
     if (j->deadline_ns == 0) {
         j->deadline_ns = now_ns + (uint64_t) MOMENT_PATIENCE_MS * 1000000;
         j->hold_ms = MOMENT_HOLD_MS_MIN;
+        j->moment = moment_claim(c, j->request.value);
+    }
+    if (j->moment == NULL) {
+        job_failed(j, err_note(&j->note, EG_BUSY, "nobody waits for the moment any more"));
+        return;
     }
     if (!alone && now_ns < j->deadline_ns) {
         job_step_later(self, j, 1);
         return;
     }
-    job_failed(j, alone ? moment_follow(job_moment(j), &j->note)
+    job_failed(j, alone ? moment_follow(j->moment, &j->note)
                         : err_note(&j->note, EG_BUSY, "the tables do not come to rest"));
     j->step = MOMENT_PREPARE;
     j->part = 0;
@@ -172,7 +170,7 @@ static void begin_loans(struct actor *self, struct job *j) {
 }
 
 static bool all_given(const struct job *j) {
-    const struct moment *m = job_moment(j);
+    const struct moment *m = j->moment;
 
     for (uint32_t i = 0; i < moment_parts(m); i++)
         if (!loan_given(&moment_shard(m, i)->loan, j->loans))
@@ -181,7 +179,7 @@ static bool all_given(const struct job *j) {
 }
 
 static void open_some(struct actor *self, struct job *j) {
-    struct moment *m = job_moment(j);
+    struct moment *m = j->moment;
     uint32_t end = EG_MIN(moment_parts(m), j->part + PARTS_A_STEP);
     eg_err err = EG_OK;
 

@@ -21,8 +21,11 @@ struct catalog {
     struct list_node waiting;  /* changes of the schema that must take turns */
     uint32_t waiting_count;
     uint64_t last_job;
-    uint64_t last_loan;     /* under which shards were asked for a moment */
-    struct cleanup let_go;  /* when the actor ends: shards that it holds  */
+    uint64_t last_loan;      /* under which shards were asked for a moment */
+    struct cleanup let_go;   /* when the actor ends: shards that it holds  */
+    atomic_flag asking_lock; /* held for a few instructions: the next two */
+    struct list_node asking; /* moments (moment.c) that were asked for    */
+    uint64_t last_asked;
     struct list_node dying; /* dropped tables that somebody still holds */
     bool ticking;           /* a tick is on its way                     */
 };

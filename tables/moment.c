@@ -25,7 +25,9 @@ struct moment_table {
 
 struct moment {
     struct alloc *alloc;
-    struct runtime *runtime;
+    struct catalog *catalog;
+    struct list_node node; /* among those asked for, under the catalog's lock */
+    uint64_t number;       /* in the request; 0: not asked for                */
     _Atomic uint32_t refs;
     _Atomic bool taken;
     uint64_t wall_ms;
@@ -125,7 +127,7 @@ eg_err moment_new(struct moment **out, struct catalog *c, struct value names,
         return EG_MEMORY;
     m->alloc = a;
     m->size_bytes = moment_bytes(count, parts);
-    m->runtime = c->world.o.runtime;
+    m->catalog = c;
     atomic_init(&m->refs, 1);
     buffer_init(&m->options, a, OPTIONS_BYTES_MAX);
     m->part = (struct part *) (void *) &m->table[count];
@@ -142,9 +144,71 @@ static void give_up_part(struct part *p) {
     p->snapshot = NULL;
 }
 
+/* ---- those that are asked for ------------------------------------------------------ */
+
+static void lock(struct catalog *c) {
+    while (atomic_flag_test_and_set_explicit(&c->asking_lock, memory_order_acquire))
+        EG_CPU_RELAX();
+}
+
+static void unlock(struct catalog *c) {
+    atomic_flag_clear_explicit(&c->asking_lock, memory_order_release);
+}
+
+static void add_asking(struct moment *m) {
+    struct catalog *c = m->catalog;
+
+    EG_ASSERT(m->number == 0);
+    lock(c);
+    m->number = ++c->last_asked;
+    list_push_back(&c->asking, &m->node);
+    unlock(c);
+}
+
+static void remove_asking(struct moment *m) {
+    struct catalog *c = m->catalog;
+
+    lock(c);
+    if (m->number != 0)
+        list_remove(&m->node);
+    m->number = 0;
+    unlock(c);
+}
+
+/* False: the last has just been given back. */
+static bool try_ref(struct moment *m) {
+    uint32_t refs = atomic_load(&m->refs);
+
+    do {
+        if (refs == 0)
+            return false;
+    } while (!atomic_compare_exchange_weak(&m->refs, &refs, refs + 1));
+    return true;
+}
+
+struct moment *moment_claim(struct catalog *c, struct value number) {
+    struct moment *found = NULL;
+    uint64_t wanted;
+
+    memcpy(&wanted, number.at, sizeof wanted);
+    lock(c);
+    for (struct list_node *n = c->asking.next; n != &c->asking && found == NULL; n = n->next) {
+        struct moment *m = EG_CONTAINER_OF(n, struct moment, node);
+        if (m->number == wanted && try_ref(m))
+            found = m;
+    }
+    if (found != NULL) {
+        list_remove(&found->node);
+        found->number = 0;
+    }
+    unlock(c);
+    return found;
+}
+
 void moment_unref(struct moment *m) {
     if (atomic_fetch_sub(&m->refs, 1) != 1)
         return;
+    remove_asking(m);
     for (uint32_t i = 0; i < m->part_count; i++)
         give_up_part(&m->part[i]);
     for (uint32_t i = 0; i < m->table_count; i++)
@@ -156,11 +220,14 @@ void moment_unref(struct moment *m) {
 /* ---- asking ---------------------------------------------------------------------- */
 
 eg_err moment_message(struct moment *m, struct catalog *c, eg_pid *to, struct message **out) {
-    struct catalog_request q = {.op = CATALOG_MOMENT, .value = {(const uint8_t *) &m, sizeof m}};
-    eg_err err = catalog_message(c, &q, to, out);
+    struct catalog_request q = {.op = CATALOG_MOMENT,
+                                .value = {(const uint8_t *) &m->number, sizeof m->number}};
+    eg_err err;
 
-    if (err == EG_OK)
-        atomic_fetch_add(&m->refs, 1); /* the request's, until the catalog has answered */
+    add_asking(m);
+    err = catalog_message(c, &q, to, out);
+    if (err != EG_OK)
+        remove_asking(m);
     return err;
 }
 
@@ -172,9 +239,9 @@ eg_err moment_send(struct moment *m, struct catalog *c, eg_pid from, uint64_t re
     if (err != EG_OK)
         return err;
     message->ref = ref;
-    err = runtime_send(m->runtime, from, to, message);
+    err = runtime_send(c->world.o.runtime, from, to, message);
     if (err != EG_OK)
-        atomic_fetch_sub(&m->refs, 1);
+        remove_asking(m); /* it may be asked for again */
     return err;
 }
 

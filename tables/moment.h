@@ -16,8 +16,10 @@
  * let go, writers get as much time again, and the next try waits twice as long.  Then the
  * snapshots keep what is replaced.
  *
- * Ownership  Counted: the maker has one, the request under way another.  It holds its
- *            tables (table_ref), so that also a table that is dropped meanwhile is read whole.
+ * Ownership  Counted: the maker has one, the catalog that takes it another.  The request on
+ *            its way has none, only a number, so that it may be lost with its mailbox.  A
+ *            moment holds its tables (table_ref), so that also a table that is dropped
+ *            meanwhile is read whole.
  * Memory     A snapshot keeps every record that is replaced or removed while it is open.
  *            Those of a shard go when it has been read.
  * Threads    One at a time reads and gives up, any; taking is the catalog's.
@@ -53,6 +55,8 @@ EG_MUST_USE eg_err moment_message(struct moment *m, struct catalog *c, eg_pid *t
 
 /* ---- the catalog's, which takes it (catalog_moment.c) -------------------------------- */
 
+/* The moment whose number a request brings, with a reference; NULL: its maker gave it up. */
+struct moment *moment_claim(struct catalog *c, struct value number);
 /* Go on with the tables that have taken the names of these.  EG_BUSY: there is none. */
 EG_MUST_USE eg_err moment_follow(struct moment *m, struct err_note *note);
 uint32_t moment_parts(const struct moment *m);

@@ -232,3 +232,38 @@ Test(moment, goes_on_when_a_shard_was_killed) {
         cr_assert_eq(free_shards(), t->shard_count);
     }
 }
+
+/* ---- requests that come to nothing -------------------------------------------------------- */
+
+static uint32_t holders(void) {
+    return atomic_load(&t->refs);
+}
+
+Test(moment, whose_request_is_lost_with_the_catalogs_mailbox_holds_no_table) {
+    eg_exit why = exit_reason(EG_EXIT_KILL);
+    uint32_t before;
+
+    stepper_run(w.st);
+    before = holders();
+    actor_exit_send(w.st->rt, EG_PID_NONE, catalog_pid(w.catalog), &why);
+    cr_assert_eq(end_moment(begin_moment()), EG_NOPROC);
+    cr_assert_eq(holders(), before);
+    cr_assert_eq(end_moment(begin_moment()), EG_OK); /* of its successor */
+    cr_assert_eq(holders(), before);
+}
+
+Test(moment, that_is_given_up_before_its_turn_holds_no_table) {
+    uint32_t before;
+    struct moment *m;
+
+    stepper_run(w.st);
+    before = holders();
+    m = begin_moment();
+    cr_assert_gt(holders(), before);
+    moment_unref(m);
+    cr_assert_eq(holders(), before);
+    stepper_run(w.st);
+    cr_assert_eq(answers, 1);
+    cr_assert_eq(answered, EG_BUSY);
+    cr_assert_eq(free_shards(), t->shard_count);
+}
