@@ -170,7 +170,7 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
     atomic_flag_clear(&c->asking_lock);
     epoch_bin_init(&c->bin, o->epoch, o->alloc);
     names_init(&c->names, o->alloc, &c->bin, env_random(o->env));
-    err = watch_hub_open(&c->world.watch, o->alloc, o->epoch);
+    err = watch_hub_open(&c->world.watch, o->alloc, o->epoch, o->budget);
     if (err != EG_OK) {
         alloc_put(o->alloc, c, sizeof *c);
         return err;

@@ -1,6 +1,7 @@
 /* memory.h -- how much the tables may take, and how much they do.
  *
- * One budget a node, one account a table.  Shards book what they hold in steps,
+ * One budget a node, one account a table.  Events that wait for their readers are booked
+ * in it as well.  Shards book what they hold in steps,
  * so that the shared counters are touched rarely; a figure
  * may therefore lag by one step a shard.  Above the soft limit whatever would
  * grow a table is refused with EG_MEMORY; reads, deletes and replacements that do
@@ -38,6 +39,11 @@ static inline void memory_open(struct memory_account *a, struct memory_budget *b
 static inline bool memory_over_limit(const struct memory_budget *b) {
     int64_t limit = atomic_load_explicit(&b->limit_bytes, memory_order_relaxed);
     return limit != 0 && atomic_load_explicit(&b->used_bytes, memory_order_relaxed) > limit;
+}
+
+/* For those that have no account: what they hold has changed by so much. */
+static inline void memory_add(struct memory_budget *b, int64_t change_bytes) {
+    atomic_fetch_add_explicit(&b->used_bytes, change_bytes, memory_order_relaxed);
 }
 
 /* Tell the account what its shard holds now. */

@@ -25,12 +25,14 @@ static void unlock(struct watch_hub *h) {
     atomic_flag_clear_explicit(&h->lock, memory_order_release);
 }
 
-eg_err watch_hub_open(struct watch_hub **out, struct alloc *a, struct epoch *epoch) {
+eg_err watch_hub_open(struct watch_hub **out, struct alloc *a, struct epoch *epoch,
+                      struct memory_budget *budget) {
     struct watch_hub *h = alloc_zero(a, sizeof *h);
 
     if (h == NULL)
         return EG_MEMORY;
     h->alloc = a;
+    h->budget = budget;
     atomic_flag_clear(&h->lock);
     epoch_bin_init(&h->bin, epoch, a);
     h->fence = fence_kind_here();

@@ -15,6 +15,7 @@
 #include "engine/buffer.h"
 #include "engine/epoch.h"
 #include "engine/fence.h"
+#include "tables/memory.h"
 #include "tables/schema.h"
 #include "tables/watch.h"
 
@@ -102,10 +103,12 @@ struct watch_hub {
     struct epoch_bin bin; /* lists and watchers that publishers may still see */
     _Atomic(struct watch_list *) system;
     _Atomic uint64_t held_bytes;   /* of all chunks */
+    struct memory_budget *budget;  /* of the node, in which they are booked */
     bool disc_failed, memory_full; /* as last told by the catalog's actor */
 };
 
-EG_MUST_USE eg_err watch_hub_open(struct watch_hub **out, struct alloc *a, struct epoch *epoch);
+EG_MUST_USE eg_err watch_hub_open(struct watch_hub **out, struct alloc *a, struct epoch *epoch,
+                                  struct memory_budget *budget);
 void watch_hub_close(struct watch_hub *h); /* nobody publishes any more */
 /* Free what can be: once in a while. */
 void watch_hub_tick(struct watch_hub *h);

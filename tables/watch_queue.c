@@ -24,6 +24,12 @@ static size_t chunk_bytes(uint32_t links, uint32_t note_bytes) {
     return sizeof(struct watch_chunk) + links * sizeof(struct watch_link) + note_bytes;
 }
 
+/* Chunks are few and large beside what is written: each is booked at once. */
+static void book(struct watch_hub *h, int64_t change_bytes) {
+    atomic_fetch_add_explicit(&h->held_bytes, (uint64_t) change_bytes, memory_order_relaxed);
+    memory_add(h->budget, change_bytes);
+}
+
 /* NULL: all chunks of the node together have filled their bound, or no memory. */
 static struct watch_chunk *chunk_new(struct watch_hub *h, uint32_t links, uint32_t note_bytes) {
     size_t size_bytes = chunk_bytes(links, note_bytes);
@@ -33,7 +39,7 @@ static struct watch_chunk *chunk_new(struct watch_hub *h, uint32_t links, uint32
         c = alloc_get(h->alloc, size_bytes);
     if (c == NULL)
         return NULL;
-    atomic_fetch_add_explicit(&h->held_bytes, size_bytes, memory_order_relaxed);
+    book(h, (int64_t) size_bytes);
     *c = (struct watch_chunk){.hub = h, .links = links, .note_bytes = note_bytes};
     return c;
 }
@@ -45,7 +51,7 @@ static void chunk_unref(struct watch_chunk *c, uint32_t count) {
     if (atomic_fetch_sub_explicit(&c->refs, count, memory_order_acq_rel) != count)
         return;
     alloc_put(h->alloc, c, size_bytes);
-    atomic_fetch_sub_explicit(&h->held_bytes, size_bytes, memory_order_relaxed);
+    book(h, -(int64_t) size_bytes);
 }
 
 /* ---- pushing --------------------------------------------------------------------- */

@@ -144,6 +144,21 @@ Test(watch, all_watchers_share_what_a_turn_has_changed) {
     watcher_close(w[2]);
 }
 
+Test(watch, what_waits_is_booked_in_the_nodes_memory) {
+    struct watch_hub *hub = catalog_watch(world.catalog);
+    struct table *t = create(1);
+    struct watcher *w = watch(t, 0);
+    int64_t before = atomic_load(&world.budget.used_bytes);
+
+    cr_assert_eq(write_pair(t, 1, 1), EG_OK); /* less than a shard would tell */
+    cr_assert_gt(watch_held_bytes(hub), 0u);
+    cr_assert_eq(atomic_load(&world.budget.used_bytes), before + (int64_t) watch_held_bytes(hub));
+    write_comes(w, 1, 1);
+    nothing_comes(w);
+    cr_assert_eq(atomic_load(&world.budget.used_bytes), before);
+    watcher_close(w);
+}
+
 Test(watch, what_does_not_fit_is_a_gap_and_the_stream_goes_on) {
     struct table *t = create(1);
     struct watcher *w = watch(t, 4);
