@@ -336,34 +336,54 @@ eg_err table_next(struct table *t, struct reader *r, const struct key *k, bool p
 
 /* ---- size and description -------------------------------------------------------------- */
 
-/* Expired records go before they are counted; a shard that is busy sheds its own. */
-static void purge(struct table *t, struct reader *r, struct shard *s) {
+/* Expired records go before they are counted.  False: the shard is busy, and sheds its own. */
+static bool purge(struct table *t, struct reader *r, struct shard *s) {
     struct actor *owner;
 
     if (EG_LIKELY(atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) == RANK_NEVER))
-        return;
+        return true;
     if (atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) > now_ms(t))
-        return;
+        return true;
     owner = actor_claim(t->world->o.runtime, shard_pid(s));
     if (owner == NULL)
-        return;
+        return false;
     if (t->storage == STORAGE_DISC_ONLY)
         (void) shard_purge_rows(s, r, now_ms(t), true); /* how many is read below */
     else
         (void) shard_purge(s, r, now_ms(t), UINT64_MAX);
     shard_turn_end(s);
     actor_release(owner);
+    return true;
+}
+
+static uint64_t count_of(struct store *store) {
+    return store->ops->stats(store).count;
+}
+
+/* The rows that have not expired, of a disc_only shard that others work on: it sheds in its ticks
+ * alone, and slowly, while the pass over the rows that purge() would have made can be made here. */
+static uint64_t live_rows(struct table *t, struct reader *r, struct store *store) {
+    uint64_t now = now_ms(t), count = 0;
+    const struct record *rec;
+    struct store_cursor c;
+
+    store->ops->seek(store, r, &c, NULL, false, false);
+    while ((rec = store->ops->next(store, r, &c)) != NULL)
+        count += !shard_expired(rec, now);
+    return reader_take_fault(r) == EG_OK ? count : count_of(store);
 }
 
 static uint64_t size_of(struct table *t, struct reader *r, const struct shard_set *only) {
     uint64_t size = 0;
 
     for (uint32_t i = 0; i < t->shard_count; i++) {
-        struct store *store = t->shard[i].store;
+        struct shard *s = &t->shard[i];
         if (only != NULL && !shard_set_has(only, i))
             continue;
-        purge(t, r, &t->shard[i]);
-        size += store->ops->stats(store).count;
+        if (purge(t, r, s) || t->storage != STORAGE_DISC_ONLY)
+            size += count_of(s->store);
+        else
+            size += live_rows(t, r, s->store);
     }
     return size;
 }

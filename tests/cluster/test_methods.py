@@ -5,7 +5,7 @@ import random
 import signal
 import time
 
-from harness import KINDS, QUICK, ClusterTest, Refused, eventually, main
+from harness import KINDS, QUICK, ClusterTest, Refused, eventually, main, msgpack
 
 SETS = tuple(kind for kind in KINDS if kind[1] != "bag")
 BAGS = tuple(kind for kind in KINDS if kind[1] == "bag")
@@ -330,6 +330,23 @@ class Methods(ClusterTest):
             if not table.endswith("bag"):
                 self.refused("not_found", "update", table, "goes3", {"value": 1})
                 self.assertEqual(self.call("update_counter", table, "goes5", "value", 1), 1)
+
+    def test_the_size_is_right_while_others_write(self):
+        self.call("create_table", "t", {"storage": "disc_only", "shards": 1})
+        self.call("write_many", "t", [[n, n] for n in range(300)])
+        others = [self.served.client() for _ in range(4)]
+        for _ in range(12):
+            self.call("write_many", "t", [[n, n] for n in range(1000, 1400)], {"ttl": 0.001})
+            while self.call("read", "t", 1399):
+                pass
+            for other in others:
+                other.socket.sendall(msgpack.packb([0, 1, "write", ["t", [7, 7]]]) * 200)
+            sizes = [self.call("size", "t") for _ in range(8)]
+            for other in others:
+                self.assertEqual([other.receive()[1] for _ in range(200)], [None] * 200)
+            self.assertEqual(sizes, [300] * 8)
+        for other in others:
+            other.close()
 
     def test_a_table_may_give_all_its_records_a_time(self):
         for table in self.each_kind(ttl=0.3):
