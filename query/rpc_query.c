@@ -19,6 +19,7 @@ enum { ARRAY32_BYTES = 5, CLOSE_UP_BYTES_MAX = 4096, NUMBER_BYTES = 9, TEXT_SHOW
 struct queried {
     struct task task;
     struct cursor cursor;
+    struct leaving leaving;
     struct alloc *alloc;
     struct text_answer answer;
     bool later;       /* a page of select_next            */
@@ -30,9 +31,19 @@ static struct queried *queried_of(struct task *t) {
     return EG_CONTAINER_OF(t, struct queried, task);
 }
 
-static void queried_free(struct queried *q) {
-    text_answer_close(&q->answer);
+/* Many groups take longer to free than a turn may last. */
+static bool leave_some(struct leaving *l) {
+    struct queried *q = EG_CONTAINER_OF(l, struct queried, leaving);
+
+    if (!text_answer_close_some(&q->answer))
+        return false;
     alloc_put(q->alloc, q, sizeof *q);
+    return true;
+}
+
+static void queried_free(struct queried *q) {
+    q->leaving.step = leave_some;
+    worker_leave(q->task.worker, &q->leaving);
 }
 
 static struct catalog *catalog_of(const struct task *t) {

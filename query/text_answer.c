@@ -62,6 +62,13 @@ void text_answer_close(struct text_answer *a) {
     *a = (struct text_answer){0};
 }
 
+bool text_answer_close_some(struct text_answer *a) {
+    if (a->run != NULL && a->run->groups.plan != NULL && !text_groups_free_some(&a->run->groups))
+        return false;
+    text_answer_close(a);
+    return true;
+}
+
 struct value text_answer_columns(const struct text_answer *a) {
     return a->run != NULL ? a->run->plan->names : a->plan->names;
 }

@@ -32,6 +32,8 @@ EG_MUST_USE eg_err text_answer_open(struct text_answer *a, const struct text_wor
                                     const char *text, size_t text_bytes, struct value arguments,
                                     uint64_t page_most, struct err_note *note);
 void text_answer_close(struct text_answer *a);
+/* Free a piece of it; true: that was all, and it is closed. */
+bool text_answer_close_some(struct text_answer *a);
 
 struct value text_answer_columns(const struct text_answer *a);
 /* Does it change records? */

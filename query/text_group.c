@@ -284,12 +284,20 @@ eg_err text_groups_init(struct text_groups *g, const struct text_plan *plan,
     return new_group(g, 0, NULL, &g->all);
 }
 
-void text_groups_fini(struct text_groups *g) {
-    for (uint32_t i = 0; i < g->count; i++) {
+bool text_groups_free_some(struct text_groups *g) {
+    for (uint32_t n = 0; n < TEXT_GROUPS_PIECE && g->count > 0; n++) {
+        struct text_group *group = g->group[--g->count];
+
         for (uint32_t k = 0; k < g->plan->aggregate_count; k++)
-            text_memory_put(g->memory, g->group[i]->tally[k].best, g->group[i]->tally[k].best_room);
-        text_memory_put(g->memory, g->group[i], group_bytes(g));
+            text_memory_put(g->memory, group->tally[k].best, group->tally[k].best_room);
+        text_memory_put(g->memory, group, group_bytes(g));
     }
+    return g->count == 0;
+}
+
+void text_groups_fini(struct text_groups *g) {
+    while (!text_groups_free_some(g))
+        continue;
     text_store_clear(&g->store);
     text_memory_put(g->memory, g->group, g->room * sizeof(struct text_group *));
     text_memory_put(g->memory, g->slot, g->slots * sizeof *g->slot);

@@ -36,6 +36,8 @@ static inline void text_tally_add_integer(struct text_tally *t, uint64_t low, bo
 EG_MUST_USE eg_err text_tally_add(struct text_tally *t, enum text_aggregate kind, struct value v,
                                   struct text_memory *m);
 
+enum { TEXT_GROUPS_PIECE = 2048 }; /* freed in one go: some 100 us */
+
 struct text_group {
     uint64_t hash;
     const uint8_t *values; /* those of the group, one after the other */
@@ -56,6 +58,8 @@ struct text_groups {
 EG_MUST_USE eg_err text_groups_init(struct text_groups *g, const struct text_plan *plan,
                                     struct text_memory *memory);
 void text_groups_fini(struct text_groups *g);
+/* Before that: free up to TEXT_GROUPS_PIECE groups.  True: there are no more. */
+bool text_groups_free_some(struct text_groups *g);
 
 /* Count a row in whose values are these.  EG_TOO_LARGE, EG_MEMORY. */
 EG_MUST_USE eg_err text_groups_add(struct text_groups *g, const struct value *values);

@@ -334,6 +334,21 @@ static void serve_ready(struct worker *w) {
     }
 }
 
+void worker_leave(struct worker *w, struct leaving *l) {
+    if (!l->step(l))
+        list_push_back(&w->leavings, &l->node);
+}
+
+static void leave_some(struct worker *w) {
+    struct leaving *l;
+
+    if (list_is_empty(&w->leavings))
+        return;
+    l = EG_CONTAINER_OF(w->leavings.next, struct leaving, node);
+    list_remove(&l->node);
+    worker_leave(w, l);
+}
+
 static bool on_turn(struct turn_hook *hook) {
     struct worker *w = EG_CONTAINER_OF(hook, struct worker, hook);
     uint64_t began_ns = scheduler_now_ns(w->scheduler);
@@ -341,6 +356,7 @@ static bool on_turn(struct turn_hook *hook) {
     bool more;
 
     w->tasks_deadline_ns = 0;
+    leave_some(w);
     if (!list_is_empty(&w->ready))
         serve_ready(w);
     more = task_run_all(w);
@@ -353,7 +369,8 @@ static bool on_turn(struct turn_hook *hook) {
     }
     if (served)
         count_turn(w, began_ns);
-    return more || !list_is_empty(&w->ready) || !list_is_empty(&w->eventful);
+    return more || !list_is_empty(&w->ready) || !list_is_empty(&w->eventful) ||
+           !list_is_empty(&w->leavings);
 }
 
 static void on_tick(struct timer *t) {
@@ -386,6 +403,7 @@ eg_err worker_open(struct worker *w, struct server *server, struct scheduler *s)
     list_init(&w->dirty);
     list_init(&w->tasks);
     list_init(&w->eventful);
+    list_init(&w->leavings);
     err = server->opts.net_open(&w->net, server->opts.alloc, s);
     if (err != EG_OK)
         return err;
@@ -402,6 +420,8 @@ void worker_close(struct worker *w) {
     EG_ASSERT(w->session_count == 0);
     scheduler_remove_hook(w->scheduler, &w->hook);
     scheduler_timer_stop(w->scheduler, &w->tick);
+    while (!list_is_empty(&w->leavings))
+        leave_some(w);
     while (w->spare_count > 0)
         buffer_fini(&w->spare[--w->spare_count]);
     reader_close(&w->reader);

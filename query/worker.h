@@ -61,6 +61,12 @@ struct worker_counters {
     struct counter turn_ns[WORKER_LATENCY_SLOTS]; /* how long those took: slot i below 2^(i+8) ns */
 };
 
+/* What is freed piece by piece, one a turn. */
+struct leaving {
+    struct list_node node;
+    bool (*step)(struct leaving *l); /* true: all is freed, the leaving too */
+};
+
 struct worker {
     struct server *server;
     struct scheduler *scheduler;
@@ -73,6 +79,7 @@ struct worker {
     struct list_node dirty;     /* have something to write            */
     struct list_node eventful;  /* subscriptions that have something to send */
     struct list_node tasks;     /* the ring of those with more to do  */
+    struct list_node leavings;  /* what is left to be freed           */
     uint64_t tasks_deadline_ns; /* of this turn's steps; 0: none yet */
     uint32_t session_count;
     uint32_t unwelcome_count; /* of these, past the bound: to be told so */
@@ -100,6 +107,9 @@ void worker_cut(struct worker *w);
 
 /* Something waits that must not wait for ever: look every WORKER_TICK_MS. */
 void worker_watch(struct worker *w);
+
+/* Free it: the first piece now, the rest in the turns to come. */
+void worker_leave(struct worker *w, struct leaving *l);
 
 /* An empty output buffer, and back. */
 struct buffer worker_buffer_get(struct worker *w);

@@ -217,3 +217,26 @@ Test(task, answers_that_come_after_its_end_find_nobody) {
     hand_node_run(&node);
     cr_assert_eq(answers_seen, 0);
 }
+
+/* ---- what is freed piece by piece ------------------------------------------------------ */
+
+static uint32_t pieces_left;
+
+static bool leaving_step(struct leaving *l) {
+    (void) l;
+    return --pieces_left == 0;
+}
+
+Test(task, what_is_left_behind_is_freed_a_piece_a_turn) {
+    struct leaving l = {.step = leaving_step};
+    struct worker *w = ((const struct session *) memory_user(client))->worker;
+
+    pieces_left = 5;
+    worker_leave(w, &l);
+    cr_assert_eq(pieces_left, 4);
+    (void) w->hook.run(&w->hook);
+    cr_assert_eq(pieces_left, 3);
+    hand_node_run(&node);
+    cr_assert_eq(pieces_left, 0);
+    cr_assert(list_is_empty(&w->leavings));
+}

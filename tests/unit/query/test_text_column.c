@@ -134,3 +134,25 @@ Test(text_column, a_record_of_another_arity_counts_nothing) {
     cr_assert_eq(g.all->tally[0].count, 0);
     text_groups_fini(&g);
 }
+
+Test(text_column, many_groups_are_freed_in_pieces) {
+    enum text_aggregate kind = TEXT_COUNT;
+    uint32_t value = UINT32_MAX, pieces = 1;
+    const struct text_plan plan = {
+        .group_count = 1, .aggregate_count = 1, .aggregates = &kind, .aggregate_values = &value};
+    struct text_memory m = {alloc_system(), 0};
+    struct text_groups g;
+
+    cr_assert_eq(text_groups_init(&g, &plan, &m), EG_OK);
+    for (uint32_t i = 0; i < 3 * TEXT_GROUPS_PIECE + 1; i++) {
+        uint8_t bytes[9];
+        struct value_writer w = value_writer_init(bytes, sizeof bytes);
+        value_put_u64(&w, i);
+        cr_assert_eq(text_groups_add(&g, &(struct value){bytes, (uint32_t) w.need_bytes}), EG_OK);
+    }
+    for (uint32_t before = g.count; !text_groups_free_some(&g); before = g.count, pieces++)
+        cr_assert_leq(before - g.count, (uint32_t) TEXT_GROUPS_PIECE);
+    cr_assert_eq(pieces, 4);
+    text_groups_fini(&g);
+    cr_assert_eq(m.used_bytes, 0);
+}
