@@ -211,7 +211,7 @@ struct schema_asked *schema_change_new(struct schema_sync *s, const struct catal
     }
     c->request = *q;
     c->request.name.at = c->bytes.at;
-    c->request.value.at = c->bytes.at + q->name.size_bytes;
+    c->request.value.at = q->value.size_bytes == 0 ? NULL : c->bytes.at + q->name.size_bytes;
     c->since_ns = env_now_ns(s->o.env);
     list_init(&c->node);
     return c;
