@@ -101,7 +101,7 @@ static void member_changed(void *user, const struct swim_member *m, enum swim_st
     }
     if (m->state == SWIM_LEFT || m->state == SWIM_REMOVED)
         mesh_forget(c->mesh, m->info.id);
-    else
+    else if (c->parting_ms == 0)
         mesh_know(c->mesh, &m->info);
     if (m->state == before)
         return;
@@ -307,6 +307,8 @@ static eg_err may_link(void *user, const struct node_info *who, struct err_note 
         return err_note(note, EG_BUSY, "the node is only starting");
     if (c->stale)
         return err_note(note, EG_DENIED, "%s was removed from the cluster", c->self.name);
+    if (c->parting_ms != 0) /* whoever links it now would know it, and dial it when it is alone */
+        return err_note(note, EG_BUSY, "%s is leaving the cluster", c->self.name);
     return swim_may_link(c->swim, who, note);
 }
 

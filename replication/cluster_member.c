@@ -114,9 +114,13 @@ static void joins_tick(struct cluster *c) {
 
 /* ---- leave, remove -------------------------------------------------------- */
 
+/* Those who hear it end their links.  Were they dialled then, they would know this node again,
+ * and dial it when it is alone: it would be back at once. */
 static void part(struct cluster *c) {
     swim_say(c->swim, SWIM_LEFT, cluster_now_ms(c));
     c->parting_ms = cluster_now_ms(c) + PARTING_MS;
+    for (uint32_t i = 0; i < swim_count(c->swim); i++)
+        mesh_release(c->mesh, swim_at(c->swim, i)->info.id);
 }
 
 void cluster_leave(struct cluster *c, const struct message *m) {

@@ -361,6 +361,15 @@ void mesh_join(struct mesh *m, const char *address) {
     dialler_start(&j->dialler, 1);
 }
 
+void mesh_release(struct mesh *m, uint64_t id) {
+    struct peer *p = peer_find(m, id);
+
+    if (p != NULL) {
+        p->known = false;
+        dialler_stop(&p->dialler);
+    }
+}
+
 void mesh_forget(struct mesh *m, uint64_t id) {
     struct peer *p = peer_find(m, id);
 

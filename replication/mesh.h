@@ -89,6 +89,8 @@ const char *mesh_listens(const struct mesh *m, uint32_t number); /* as bound; NU
 void mesh_know(struct mesh *m, const struct node_info *who);
 /* Dial an address whose node is not known yet, until it is. */
 void mesh_join(struct mesh *m, const char *address);
+/* Dial it no more; a link that there is stays until the other side, or mesh_forget(), ends it. */
+void mesh_release(struct mesh *m, uint64_t id);
 /* Forget a node: its link is closed and it is not dialled any more. */
 void mesh_forget(struct mesh *m, uint64_t id);
 /* End the link now; it is dialled again. */
