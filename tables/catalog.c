@@ -243,7 +243,7 @@ eg_err catalog_names(struct catalog *c, struct buffer *result) {
 
 void catalog_set_copies(struct catalog *c, const struct shard_copy_ops *ops, void *user) {
     c->world.copy_user = user;
-    c->world.copy_ops = ops;
+    atomic_store(&c->world.copy_ops, ops); /* read by the shards, which have started already */
 }
 
 struct origins *catalog_origins(struct catalog *c) {

@@ -17,11 +17,12 @@ struct watch_list;
 /* What all tables of a node share; the catalog's, outlives every table. */
 struct world {
     struct catalog_opts o;
-    struct unique_gates gates;             /* of the values of all tables' unique indexes */
-    struct watch_hub *watch;               /* who wants to know what changes        */
-    struct origins *origins;               /* who changes are from                    */
-    const struct shard_copy_ops *copy_ops; /* NULL: nobody listens to changes          */
-    void *copy_user;
+    struct unique_gates gates; /* of the values of all tables' unique indexes */
+    struct watch_hub *watch;   /* who wants to know what changes        */
+    struct origins *origins;   /* who changes are from                    */
+    /* NULL: nobody listens to changes.  Set while shards that were recovered start. */
+    _Atomic(const struct shard_copy_ops *) copy_ops;
+    void *copy_user;                     /* set before */
     _Atomic(struct table_route *) route; /* NULL: this node is all there is */
     _Atomic(struct table_far *) far;     /* likewise, for reading           */
     struct reader *readers;              /* one a scheduler, for its shard actors    */
