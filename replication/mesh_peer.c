@@ -182,6 +182,8 @@ static void settle(struct conn *c) {
         peer_down(p);
         if (p->known && c->state == CONN_SHAKING)
             begin(p, c);
+        else if (c->state == CONN_SHAKING)
+            conn_close(c); /* it is forgotten, or released: nothing more may come of it */
     }
 }
 
