@@ -198,6 +198,7 @@ void schema_change_applied(struct schema_sync *s, uint64_t from, uint64_t number
 /* ---- asking ----------------------------------------------------------------------------- */
 
 struct schema_asked *schema_change_new(struct schema_sync *s, const struct catalog_request *q) {
+    static const uint8_t no_name[1]; /* refused later on; to be copied until then */
     struct schema_asked *c = alloc_zero(s->o.alloc, sizeof *c);
 
     if (c == NULL)
@@ -210,7 +211,7 @@ struct schema_asked *schema_change_new(struct schema_sync *s, const struct catal
         return NULL;
     }
     c->request = *q;
-    c->request.name.at = c->bytes.at;
+    c->request.name.at = q->name.size_bytes == 0 ? no_name : c->bytes.at;
     c->request.value.at = q->value.size_bytes == 0 ? NULL : c->bytes.at + q->name.size_bytes;
     c->since_ns = env_now_ns(s->o.env);
     list_init(&c->node);
