@@ -7,6 +7,7 @@ enum {
     BYTES_BETWEEN_LOOKS = 16 * 1024, /* copied, before the clock is looked at */
     LOOK_BYTES = 64,                 /* looking at a record is as much        */
     GROWTH = 3,                      /* room for so much more at a time       */
+    GROWTH_BYTES_MIN = 12 << 10,     /* a hundred usual records: one allocation, no copies */
     GROWTH_BYTES_MAX = 64 * 1024,    /* while the answer is small             */
 };
 
@@ -28,7 +29,8 @@ static inline bool has_key(const struct select_copy *c, const struct record *rec
 
 /* Room for `bytes` more, and some of what will come. */
 static bool make_room(struct buffer *b, size_t bytes) {
-    size_t more = EG_MIN(GROWTH * b->size_bytes, (size_t) GROWTH_BYTES_MAX);
+    size_t more = EG_MIN(EG_MAX(GROWTH * b->size_bytes, (size_t) GROWTH_BYTES_MIN),
+                         (size_t) GROWTH_BYTES_MAX);
 
     if (EG_LIKELY(b->room_bytes - b->size_bytes >= bytes))
         return true;
