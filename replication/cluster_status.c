@@ -17,7 +17,7 @@ static const char *state_of(const struct cluster *c, const struct swim_member *m
     return m->state == SWIM_UP ? swim_state_name(SWIM_JOINING) : swim_state_name(m->state);
 }
 
-static void put_member(const struct cluster *c, const struct swim_member *m,
+static void put_member(const struct cluster *c, const struct swim_member *m, uint64_t now_ms,
                        struct value_writer *w) {
     value_put_map(w, MEMBER_FIELDS);
     value_put_text(w, "name");
@@ -31,7 +31,7 @@ static void put_member(const struct cluster *c, const struct swim_member *m,
     value_put_text(w, "weight");
     value_put_u64(w, m->info.weight);
     value_put_text(w, "since_ms");
-    value_put_u64(w, cluster_now_ms(c) - m->since_ms);
+    value_put_u64(w, now_ms - m->since_ms);
     value_put_text(w, "round_trip_ms");
     value_put_u64(w, m->round_trip_ms);
     value_put_text(w, "skew_ms"); /* of its clock to ours */
@@ -40,7 +40,7 @@ static void put_member(const struct cluster *c, const struct swim_member *m,
     value_put_bool(w, m->skew_ms > SWIM_CLOCK_SKEW_MS || m->skew_ms < -SWIM_CLOCK_SKEW_MS);
 }
 
-static void put_status(const struct cluster *c, struct value_writer *w) {
+static void put_status(const struct cluster *c, uint64_t now_ms, struct value_writer *w) {
     char view[CLUSTER_VIEW_TEXT_BYTES];
     uint32_t count = swim_count(c->swim);
 
@@ -59,21 +59,22 @@ static void put_status(const struct cluster *c, struct value_writer *w) {
     value_put_text(w, "members");
     value_put_array(w, count);
     for (uint32_t i = 0; i < count; i++)
-        put_member(c, swim_at(c->swim, i), w);
+        put_member(c, swim_at(c->swim, i), now_ms, w);
 }
 
 eg_err cluster_put_status(const struct cluster *c, struct buffer *out) {
+    uint64_t now_ms = cluster_now_ms(c); /* once: the two passes must be of one length */
     struct value_writer w = value_writer_init(NULL, 0);
     size_t need_bytes;
     uint8_t *room;
 
-    put_status(c, &w);
+    put_status(c, now_ms, &w);
     need_bytes = w.need_bytes;
     room = buffer_room(out, need_bytes);
     if (room == NULL)
         return EG_MEMORY;
     w = value_writer_init(room, need_bytes);
-    put_status(c, &w);
+    put_status(c, now_ms, &w);
     EG_ASSERT(!w.overflow);
     out->size_bytes += need_bytes;
     return EG_OK;

@@ -36,8 +36,8 @@ class Members(ClusterTest):
         everybody = {"n1": "up", "n2": "up", "n3": "up"}
         for node in (*cluster.nodes, third):
             self.await_states(node, **everybody)
-        views = [node.client().call("cluster_status")["view"] for node in (*cluster.nodes, third)]
-        self.assertEqual(len(set(views)), 1)
+        nodes = (*cluster.nodes, third)
+        eventually(lambda: len({node.client().call("cluster_status")["view"] for node in nodes}) == 1, "one view")
         self.assertIs(client.call("join", cluster.peers[0]), True)  # once more is no harm
 
     def test_what_cannot_be_joined_is_said(self):
