@@ -67,6 +67,18 @@ eg_err api_far_call(eg_table *table, struct node_thread *t, enum page_kind kind,
     return err;
 }
 
+uint64_t api_far_size(eg_table *table, struct node_thread *t) {
+    struct buffer b;
+    uint64_t size = 0;
+
+    buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
+    if (api_far_call(table, t, PAGE_SIZE, (struct value){0}, false, &b) != EG_OK ||
+        !value_get_u64(bytes_of(&b), &size))
+        size = 0;
+    buffer_fini(&b);
+    return size;
+}
+
 /* ---- record after record ---------------------------------------------------------------- */
 
 static eg_err ask_for_pages(eg_table *table, struct node_thread *t, struct gather *g,

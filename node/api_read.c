@@ -1,0 +1,147 @@
+/* api_read.c -- records by their keys, in place and copied. */
+#include "node/api_private.h"
+
+#include "tables/far.h"
+#include "tables/table.h"
+
+eg_err eg_read_begin(eg_node *node) {
+    struct node_thread *t;
+    eg_err err;
+
+    if (node == NULL)
+        return EG_BAD_REQUEST;
+    t = node_thread(node, &err);
+    if (t == NULL)
+        return err;
+    reader_enter(&t->reader);
+    return EG_OK;
+}
+
+void eg_read_end(eg_node *node) {
+    eg_err err;
+    struct node_thread *t = node == NULL ? NULL : node_thread(node, &err);
+
+    if (t != NULL && t->reader.slot->depth > 0)
+        reader_exit(&t->reader);
+}
+
+eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
+    struct node_thread *t;
+    const struct record *rec;
+    struct table *now;
+    struct value v;
+    struct key k;
+    eg_err err = table == NULL || record == NULL ? EG_BAD_REQUEST : api_value_of_span(key, &v);
+
+    if (err != EG_OK)
+        return err;
+    t = node_thread(table->node, &err);
+    if (t == NULL)
+        return err;
+    now = api_table(table);
+    if (EG_UNLIKELY(table_dropped(now)))
+        return EG_NO_TABLE;
+    err = table_key(now, &k, v);
+    if (err != EG_OK)
+        return err;
+    if (EG_UNLIKELY(!table_reads_here(now, &k))) {
+        key_release(&k);
+        return EG_NO_REPLICA;
+    }
+    rec = table_get(now, &t->reader, &k);
+    key_release(&k);
+    if (rec == NULL) {
+        err = reader_take_fault(&t->reader);
+        return err != EG_OK ? err : EG_NOT_FOUND;
+    }
+    *record = api_span_of_record(rec);
+    return EG_OK;
+}
+
+int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *records) {
+    enum { WINDOW = 16 };
+    struct key k[WINDOW];
+    const struct key *pointer[WINDOW];
+    const struct record *rec[WINDOW];
+    struct node_thread *t;
+    struct table *now = NULL;
+    int64_t found = 0;
+    eg_err err = EG_OK;
+
+    if (table == NULL || keys == NULL || records == NULL)
+        return EG_BAD_REQUEST;
+    t = node_thread(table->node, &err);
+    if (t != NULL)
+        now = api_table(table);
+    if (now != NULL && table_dropped(now))
+        return EG_NO_TABLE;
+    for (size_t from = 0; err == EG_OK && from < n; from += WINDOW) {
+        size_t count = EG_MIN(n - from, (size_t) WINDOW), made = 0;
+
+        for (; made < count && err == EG_OK; made += err == EG_OK) {
+            struct value v;
+            err = api_value_of_span(keys[from + made], &v);
+            if (err == EG_OK)
+                err = table_key(now, &k[made], v);
+            if (err == EG_OK && EG_UNLIKELY(!table_reads_here(now, &k[made]))) {
+                key_release(&k[made]);
+                err = EG_NO_REPLICA;
+            }
+            pointer[made] = &k[made];
+        }
+        if (err == EG_OK)
+            table_get_many(now, &t->reader, pointer, count, rec);
+        if (err == EG_OK)
+            err = reader_take_fault(&t->reader);
+        for (size_t i = 0; i < made; i++) {
+            if (err == EG_OK) {
+                records[from + i] = api_span_of_record(rec[i]);
+                found += rec[i] != NULL;
+            }
+            key_release(&k[i]);
+        }
+    }
+    return err == EG_OK ? found : (int64_t) err;
+}
+
+/* By the shard's own node. */
+static eg_err read_far(struct api_reading *c, eg_table *table, struct value key, eg_result *out) {
+    struct shard_request q = {.op = SHARD_READ, .attribute = SHARD_NO_ATTRIBUTE, .key = key};
+    struct message *m;
+    eg_pid to;
+    eg_err err = table_message(c->table, &q, &to, &m, NULL);
+
+    reader_exit(&c->thread->reader);
+    if (err == EG_OK)
+        err = api_call(table->node, to, m, NODE_CALL_MS, &c->buffer, NULL);
+    return api_result_of(&c->buffer, err, out);
+}
+
+eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
+    struct api_reading c;
+    struct value v;
+    struct key k;
+    bool here = true;
+    size_t before_bytes;
+    eg_err err = api_value_of_span(key, &v);
+
+    if (err == EG_OK)
+        err = api_reading_begin(&c, table);
+    if (err != EG_OK)
+        return err;
+    err = table_key(c.table, &k, v);
+    if (err == EG_OK) {
+        here = table_reads_here(c.table, &k);
+        before_bytes = c.buffer.size_bytes;
+        if (here)
+            err = table_read(c.table, &c.thread->reader, &k, &c.buffer);
+        if (here && err == EG_OK && !table_read_stands(c.table, &c.thread->reader, &k)) {
+            here = false; /* not on all copies yet: its master says when */
+            c.buffer.size_bytes = before_bytes;
+        }
+        key_release(&k);
+    }
+    if (err == EG_OK && !here)
+        return read_far(&c, table, v, out);
+    return api_reading_end(&c, err, out);
+}
