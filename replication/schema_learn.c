@@ -7,7 +7,9 @@
 
 #include "engine/env.h"
 #include "tables/disc.h"
+#include "tables/origin.h"
 #include "tables/route.h"
+#include "tables/shard_copy.h"
 
 #include <string.h>
 
@@ -238,7 +240,11 @@ eg_err schema_learn(struct schema_sync *s, struct schema_entry *theirs,
         schema_entry_free(theirs);
         return EG_OK;
     }
-    err = plan(s, &p, advice, mine, theirs);
+    /* Before the table is there: its shards must not serve before a view says which part they have.
+     */
+    err = theirs->live ? origins_meet(catalog_origins(s->o.catalog)) : EG_OK;
+    if (err == EG_OK)
+        err = plan(s, &p, advice, mine, theirs);
     if (err != EG_OK) {
         while (p.count > 0)
             schema_step_free(s, p.step[--p.count]);

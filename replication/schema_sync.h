@@ -20,6 +20,9 @@
  * keeps it on all nodes; who has the other keeps that aside from replication and says so in an
  * event (`schema_conflict`).
  *
+ * A node that learns a table has met others (tables/origin.h) before it makes it: so its shards
+ * serve nobody until replicas give them their roles.
+ *
  * Threads    The mesh's scheduler, in a reader section.
  */
 #ifndef REPLICATION_SCHEMA_SYNC_H

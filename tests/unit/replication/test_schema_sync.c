@@ -1,6 +1,7 @@
 /* Every node of a view knows the same tables, whoever made them, and whoever was away. */
 #include "replication/schema_sync.h"
 #include "tables/route.h"
+#include "tables/shard_copy.h"
 #include "tests/support/table_world.h"
 #include "tests/support/text_value.h"
 
@@ -318,6 +319,41 @@ Test(schema_sync, nothing_is_taken_away_while_somebody_is_away) {
     cr_assert_eq(ask(&h, 1, CATALOG_ALTER, "t", "['rename_attribute', 'value', 'v']"),
                  EG_NO_REPLICA);
     cr_assert_neq(id_of(&h, 1, "t"), 0);
+    close_hall(&h);
+}
+
+static void hear_nothing(void *user, struct shard *s) {
+    (void) user, (void) s;
+}
+static void take_nothing(void *user, struct actor *self, struct shard *s, struct message *m) {
+    (void) user, (void) self, (void) s, (void) m;
+}
+static void resume_nothing(void *user, struct actor *self, struct shard *s) {
+    (void) user, (void) self, (void) s;
+}
+
+/* Who has never known another serves alone what it makes; what it learns is of others too. */
+Test(schema_sync, a_table_that_is_learnt_serves_nobody_before_it_is_planned) {
+    static const struct shard_copy_ops ops = {.changed = hear_nothing,
+                                              .receive = take_nothing,
+                                              .resume = resume_nothing,
+                                              .close = hear_nothing};
+    struct hall h;
+
+    open_hall(&h);
+    for (uint64_t id = 1; id <= NODES; id++)
+        catalog_set_copies(h.site[id].w.catalog, &ops, NULL);
+    install(&h, 0x2);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", NULL), EG_OK);
+    install(&h, 0xe);
+    for (uint64_t id = 1; id <= NODES; id++) {
+        struct reader *r = &h.site[id].w.reader;
+
+        reader_enter(r);
+        cr_assert_eq(table_role(catalog_find(h.site[id].w.catalog, "t", 1), 0),
+                     id == 1 ? SHARD_ALONE : SHARD_STOPPED);
+        reader_exit(r);
+    }
     close_hall(&h);
 }
 
