@@ -1,0 +1,135 @@
+/* merge.c -- the policies that need no state, and the way to those that do. */
+#include "tables/merge_private.h"
+
+#include "tables/record.h"
+
+/* ---- what policies share --------------------------------------------------------------- */
+
+bool merge_is_later(const struct merge_version *a, const struct merge_version *b) {
+    if (a->hlc != b->hlc)
+        return a->hlc > b->hlc;
+    return a->origin != b->origin ? a->origin > b->origin : a->sequence > b->sequence;
+}
+
+eg_err merge_append(struct buffer *out, merge_put_fn *put, const void *context) {
+    struct value_writer w = value_writer_init(NULL, 0);
+    size_t need_bytes;
+    uint8_t *room;
+
+    put(context, &w);
+    need_bytes = w.need_bytes;
+    room = buffer_room(out, need_bytes);
+    if (room == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(room, need_bytes);
+    put(context, &w);
+    EG_ASSERT(!w.overflow);
+    out->size_bytes += need_bytes;
+    return EG_OK;
+}
+
+struct value merge_field(struct value record, uint32_t i) {
+    struct value field;
+
+    EG_ASSERT(array_element(record, i + 1, &field));
+    return field;
+}
+
+bool merge_get_pair(struct value v, struct merge_pair *out) {
+    struct value first, second;
+
+    return value_kind_of(v) == VALUE_ARRAY && value_count(v) == 2 && array_element(v, 0, &first) &&
+           array_element(v, 1, &second) && value_is_integer(first) && value_is_integer(second) &&
+           value_get_u64(first, &out->first) && value_get_u64(second, &out->second);
+}
+
+void merge_put_pair(struct value_writer *w, struct merge_pair p) {
+    value_put_array(w, 2);
+    value_put_u64(w, p.first);
+    value_put_u64(w, p.second);
+}
+
+/* ---- without state ---------------------------------------------------------------------- */
+
+static eg_err join_later(const struct merge_rule *rule, const struct merge_side *here,
+                         const struct merge_side *there, enum merge_outcome *outcome,
+                         struct buffer *record, struct buffer *state) {
+    (void) rule, (void) record, (void) state;
+    *outcome = merge_later(here, there);
+    return EG_OK;
+}
+
+static eg_err join_first(const struct merge_rule *rule, const struct merge_side *here,
+                         const struct merge_side *there, enum merge_outcome *outcome,
+                         struct buffer *record, struct buffer *state) {
+    (void) rule, (void) record, (void) state;
+    *outcome = merge_later(here, there) == MERGE_TAKES_HERE ? MERGE_TAKES_THERE : MERGE_TAKES_HERE;
+    return EG_OK;
+}
+
+/* Their keys are equal, so the records compare as what is behind them.  A removal has no
+ * size: then, as where both are equal, the later. */
+static eg_err join_extreme(const struct merge_rule *rule, const struct merge_side *here,
+                           const struct merge_side *there, enum merge_outcome *outcome,
+                           struct buffer *record, struct buffer *state) {
+    const struct merge_version *a = here->version, *b = there->version;
+    int order =
+        merge_is_removed(a) || merge_is_removed(b) ? 0 : value_compare(a->record, b->record);
+
+    (void) record, (void) state;
+    if (order == 0)
+        *outcome = merge_later(here, there);
+    else
+        *outcome =
+            (order > 0) == (rule->policy == MERGE_MAX) ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
+    return EG_OK;
+}
+
+static eg_err join_call(const struct merge_rule *rule, const struct merge_side *here,
+                        const struct merge_side *there, enum merge_outcome *outcome,
+                        struct buffer *record, struct buffer *state) {
+    bool is_here = merge_later(here, there) == MERGE_TAKES_HERE;
+    const struct merge_side *newer = is_here ? here : there, *older = is_here ? there : here;
+
+    (void) state;
+    *outcome = MERGE_MAKES;
+    return rule->call(rule->context, newer->version->record, older->version->record, record);
+}
+
+/* ---- the way ---------------------------------------------------------------------------- */
+
+static const struct {
+    merge_join_fn *join;
+    merge_write_fn *write; /* NULL: no state */
+    merge_sound_fn *sound;
+} policies[] = {
+    [MERGE_LWW] = {join_later, NULL, NULL},
+    [MERGE_LWW_BY_ATTRIBUTE] = {merge_join_attributes, merge_write_attributes,
+                                merge_sound_attributes},
+    [MERGE_FIRST] = {join_first, NULL, NULL},
+    [MERGE_MAX] = {join_extreme, NULL, NULL},
+    [MERGE_MIN] = {join_extreme, NULL, NULL},
+    [MERGE_SIBLINGS] = {merge_join_siblings, merge_write_siblings, merge_sound_siblings},
+    [MERGE_COUNTER] = {merge_join_counters, merge_write_counter, merge_sound_counter},
+    [MERGE_SET] = {merge_join_sets, merge_write_set, merge_sound_set},
+    [MERGE_CALLBACK] = {join_call, NULL, NULL},
+};
+
+eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
+                  const struct merge_side *there, enum merge_outcome *outcome,
+                  struct buffer *record, struct buffer *state) {
+    return policies[rule->policy].join(rule, here, there, outcome, record, state);
+}
+
+eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write *w,
+                         struct buffer *state) {
+    merge_write_fn *write = policies[rule->policy].write;
+
+    return write == NULL ? EG_OK : write(rule, w, state);
+}
+
+bool merge_state_is_sound(const struct merge_rule *rule, struct value record, struct value state) {
+    merge_sound_fn *sound = policies[rule->policy].sound;
+
+    return state.size_bytes == 0 || (sound != NULL && sound(rule, record, state));
+}

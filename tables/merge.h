@@ -1,0 +1,96 @@
+/* merge.h -- what becomes of two versions of a record whose writers did not know of each other.
+ *
+ *     here:   record, state, version   -.
+ *                                        >-- merge_join() --> one of them, or a new one
+ *     there:  record, state, version   -'
+ *
+ * It happens once, at the master that meets both (replication/feed.h), and what comes out is a
+ * write like any other; so a policy need not be a lattice, but none loses what it promises.
+ *
+ *     lww               the later, by hybrid clock and then by origin
+ *     lww_by_attribute  of each attribute the later
+ *     first, max, min   the earlier; the greater or smaller in the order of values, key aside
+ *     counter           what was added on both sides, to the last value that was written
+ *     set               of fields that are arrays: all elements that neither side has removed
+ *     siblings          all that neither side has replaced
+ *     callback          what the table's own function makes of both
+ *
+ * Some need more than the records: a *state* beside each, which no reader sees. It is empty where
+ * a record was written as a whole at its own version, and then costs nothing.
+ *
+ *     lww_by_attribute  [nil | [hlc, origin], ...]                of each attribute behind the key
+ *     counter           [hlc, origin, [value, ...], [[origin, sequence, [sum, ...]], ...]]
+ *                       the last plain write, and what each origin has added since
+ *     set               [nil | [[[origin, sequence], ...], ...], ...]  of each attribute's elements
+ *     siblings          [[hlc, origin, sequence, record | nil], ...]   newest first; nil: the
+ * record
+ *
+ * An element or a sibling that one side lacks was removed there, or has not come yet: which,
+ * that side's clock of the shard knows. So no record carries a context of its own (as in
+ * Almeida, Goncalves et al., "Concise Server-Wide Causality Management").
+ *
+ * Ownership  Results are appended to the caller's buffers.
+ * Threads    Pure functions.
+ */
+#ifndef TABLES_MERGE_H
+#define TABLES_MERGE_H
+
+#include "engine/buffer.h"
+#include "engine/err.h"
+#include "tables/schema.h"
+#include "tables/value.h"
+
+struct merge_version {
+    struct value record; /* size 0: it was removed */
+    struct value state;  /* size 0: none */
+    uint64_t hlc, origin, sequence;
+};
+
+/* What a side has heard of. */
+struct merge_side {
+    const struct merge_version *version;
+    bool (*knows)(const void *context, uint64_t origin, uint64_t sequence);
+    const void *context;
+};
+
+struct merge_rule {
+    enum table_merge policy;
+    uint32_t attribute_count;
+    /* callback: append the record to `out`; nothing appended: it is removed. */
+    eg_err (*call)(void *context, struct value newer, struct value older, struct buffer *out);
+    void *context;
+};
+
+enum merge_outcome { MERGE_TAKES_HERE, MERGE_TAKES_THERE, MERGE_MAKES };
+
+/* Is a the later?  The same on every node. */
+bool merge_is_later(const struct merge_version *a, const struct merge_version *b);
+
+/* MERGE_MAKES: `record` and `state` hold what was made (an empty record: it is removed).
+ * EG_MEMORY; what `call` says; EG_CORRUPT: a state is not what is said above. */
+EG_MUST_USE eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
+                              const struct merge_side *there, enum merge_outcome *outcome,
+                              struct buffer *record, struct buffer *state);
+
+/* How a write came about. */
+struct merge_write {
+    const struct merge_version *old; /* NULL: there was none */
+    struct value record;
+    uint64_t hlc, origin, sequence;
+    bool adds;             /* update_counter: the difference counts, not the value        */
+    struct value replaces; /* siblings: [[origin, sequence], ...]; size 0: all there are */
+};
+
+/* Append the state that belongs beside what is written; nothing: none.  EG_MEMORY; EG_CORRUPT. */
+EG_MUST_USE eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write *w,
+                                     struct buffer *state);
+
+/* A state from outside: is it one of this policy? */
+bool merge_state_is_sound(const struct merge_rule *rule, struct value record, struct value state);
+
+/* Siblings, newest first; `count` at least 1 where the record is there. */
+uint32_t merge_sibling_count(const struct merge_version *v);
+struct value merge_sibling(const struct merge_version *v, uint32_t i, uint64_t *origin,
+                           uint64_t *sequence);
+
+#endif /* TABLES_MERGE_H */

@@ -1,0 +1,336 @@
+/* merge_counter.c -- counters: the last plain write, and what each origin has added since.
+ *
+ *     value = base + sum of every origin's part
+ *
+ * An origin's part only grows by its own additions, so of two parts of one origin the later
+ * holds the earlier, and nothing is counted twice however often copies meet (a PN-counter: Shapiro
+ * et al., "A comprehensive study of convergent and commutative replicated data types").  A
+ * record that was made by adding has the base that nobody wrote: stamp 0, zeros.  Sums that
+ * leave 64 bits stay at their end. */
+#include "tables/merge_private.h"
+
+#include "tables/record.h"
+
+enum { STATE_FIELDS = 4, PART_FIELDS = 3 };
+
+/* What a version consists of; a plain write is its own base. */
+struct counted {
+    struct merge_pair base; /* hlc, origin */
+    struct value values;    /* behind the key; size 0: those of the record */
+    struct value parts;     /* size 0: none */
+    const struct merge_version *version;
+};
+
+static bool read_state(struct value state, struct counted *c) {
+    struct value hlc, origin;
+
+    return value_kind_of(state) == VALUE_ARRAY && value_count(state) == STATE_FIELDS &&
+           array_element(state, 0, &hlc) && array_element(state, 1, &origin) &&
+           value_is_integer(hlc) && value_is_integer(origin) &&
+           value_get_u64(hlc, &c->base.first) && value_get_u64(origin, &c->base.second) &&
+           array_element(state, 2, &c->values) && array_element(state, 3, &c->parts);
+}
+
+static struct counted counted_of(const struct merge_version *v) {
+    struct counted c = {.base = {v->hlc, v->origin}, .version = v};
+
+    if (v->state.size_bytes != 0)
+        EG_ASSERT(read_state(v->state, &c));
+    return c;
+}
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+static bool number(struct value v, int64_t *n) {
+    return value_is_integer(v) && value_get_i64(v, n);
+}
+
+static int64_t add(int64_t a, int64_t b) {
+    if (b > 0)
+        return a > INT64_MAX - b ? INT64_MAX : a + b;
+    return a < INT64_MIN - b ? INT64_MIN : a + b;
+}
+
+static int64_t subtract(int64_t a, int64_t b) {
+    if (b == INT64_MIN)
+        return a >= 0 ? INT64_MAX : a - b;
+    return add(a, -b);
+}
+
+/* ---- parts --------------------------------------------------------------------------------- */
+
+struct part {
+    uint64_t origin, sequence;
+    struct value sums;
+};
+
+static bool read_part(struct value v, struct part *p) {
+    struct value origin, sequence;
+
+    return value_kind_of(v) == VALUE_ARRAY && value_count(v) == PART_FIELDS &&
+           array_element(v, 0, &origin) && array_element(v, 1, &sequence) &&
+           value_is_integer(origin) && value_is_integer(sequence) &&
+           value_get_u64(origin, &p->origin) && value_get_u64(sequence, &p->sequence) &&
+           array_element(v, 2, &p->sums);
+}
+
+static bool next_part(struct value_iter *it, struct part *p) {
+    struct value v;
+
+    if (!value_iter_next(it, &v))
+        return false;
+    EG_ASSERT(read_part(v, p));
+    return true;
+}
+
+static struct value_iter parts_of(const struct counted *c) {
+    return c->parts.size_bytes == 0 ? (struct value_iter){NULL, 0} : value_iter_of(c->parts);
+}
+
+static bool find_part(const struct counted *c, uint64_t origin, struct part *p) {
+    struct value_iter it = parts_of(c);
+
+    while (next_part(&it, p))
+        if (p->origin == origin)
+            return true;
+    return false;
+}
+
+static int64_t sum_at(const struct part *p, uint32_t i) {
+    struct value v;
+    int64_t n;
+
+    EG_ASSERT(array_element(p->sums, i, &v));
+    EG_ASSERT(number(v, &n));
+    return n;
+}
+
+/* The value of the base at attribute i. */
+static struct value base_at(const struct counted *c, uint32_t i) {
+    struct value v;
+
+    if (c->values.size_bytes == 0)
+        return merge_field(c->version->record, i);
+    EG_ASSERT(array_element(c->values, i, &v));
+    return v;
+}
+
+static void put_base(const struct counted *c, uint32_t count, struct value_writer *w) {
+    value_put_u64(w, c->base.first);
+    value_put_u64(w, c->base.second);
+    value_put_array(w, count);
+    for (uint32_t i = 0; i < count; i++)
+        value_put_raw(w, base_at(c, i));
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+struct adding {
+    uint32_t count; /* of attributes behind the key */
+    const struct merge_write *write;
+    bool is_new; /* nobody has written it: the base is zeros */
+    struct counted old;
+};
+
+/* What the write adds at attribute i; 0 where there is no number. */
+static int64_t difference(const struct adding *a, uint32_t i) {
+    int64_t now, before = 0;
+
+    if (!number(merge_field(a->write->record, i), &now))
+        return 0;
+    if (!a->is_new && !number(merge_field(a->write->old->record, i), &before))
+        return 0;
+    return subtract(now, before);
+}
+
+static void put_own_part(const struct adding *a, const struct part *before,
+                         struct value_writer *w) {
+    value_put_array(w, PART_FIELDS);
+    value_put_u64(w, a->write->origin);
+    value_put_u64(w, a->write->sequence);
+    value_put_array(w, a->count);
+    for (uint32_t i = 0; i < a->count; i++)
+        value_put_i64(w, add(before == NULL ? 0 : sum_at(before, i), difference(a, i)));
+}
+
+static void put_zero_base(const struct adding *a, struct value_writer *w) {
+    int64_t n;
+
+    value_put_u64(w, 0);
+    value_put_u64(w, 0);
+    value_put_array(w, a->count);
+    for (uint32_t i = 0; i < a->count; i++)
+        if (number(merge_field(a->write->record, i), &n))
+            value_put_i64(w, 0);
+        else
+            value_put_raw(w, merge_field(a->write->record, i));
+}
+
+static void put_added(const void *context, struct value_writer *w) {
+    const struct adding *a = context;
+    struct value_iter it = parts_of(&a->old);
+    struct part own, p;
+    bool has_own = find_part(&a->old, a->write->origin, &own);
+
+    value_put_array(w, STATE_FIELDS);
+    if (a->is_new)
+        put_zero_base(a, w);
+    else
+        put_base(&a->old, a->count, w);
+    value_put_array(w, it.left + !has_own);
+    while (next_part(&it, &p))
+        if (p.origin == a->write->origin) {
+            put_own_part(a, &p, w);
+        } else {
+            value_put_array(w, PART_FIELDS);
+            value_put_u64(w, p.origin);
+            value_put_u64(w, p.sequence);
+            value_put_raw(w, p.sums);
+        }
+    if (!has_own)
+        put_own_part(a, NULL, w);
+}
+
+eg_err merge_write_counter(const struct merge_rule *rule, const struct merge_write *w,
+                           struct buffer *state) {
+    struct adding a = {.count = rule->attribute_count - 1, .write = w};
+
+    if (!w->adds)
+        return EG_OK;
+    a.is_new = w->old == NULL || merge_is_removed(w->old);
+    if (!a.is_new)
+        a.old = counted_of(w->old);
+    return merge_append(state, put_added, &a);
+}
+
+/* ---- joining ----------------------------------------------------------------------------------
+ */
+
+struct joining {
+    uint32_t count;
+    struct counted here, there;
+};
+
+/* The later of both sides' parts of an origin that `here` has; then what only `there` has. */
+static bool next_joined(const struct joining *j, struct value_iter *here, struct value_iter *there,
+                        struct part *p) {
+    struct part other;
+
+    if (next_part(here, p)) {
+        if (find_part(&j->there, p->origin, &other) && other.sequence > p->sequence)
+            *p = other;
+        return true;
+    }
+    while (next_part(there, p))
+        if (!find_part(&j->here, p->origin, &other))
+            return true;
+    return false;
+}
+
+static void put_joined_parts(const struct joining *j, struct value_writer *w) {
+    struct value_iter here = parts_of(&j->here), there = parts_of(&j->there);
+    struct part p;
+    uint32_t count = 0;
+
+    while (next_joined(j, &here, &there, &p))
+        count++;
+    value_put_array(w, count);
+    here = parts_of(&j->here);
+    there = parts_of(&j->there);
+    while (next_joined(j, &here, &there, &p)) {
+        value_put_array(w, PART_FIELDS);
+        value_put_u64(w, p.origin);
+        value_put_u64(w, p.sequence);
+        value_put_raw(w, p.sums);
+    }
+}
+
+static void put_state(const void *context, struct value_writer *w) {
+    const struct joining *j = context;
+
+    value_put_array(w, STATE_FIELDS);
+    put_base(&j->here, j->count, w);
+    put_joined_parts(j, w);
+}
+
+static void put_value(const struct joining *j, uint32_t i, struct value_writer *w) {
+    struct value_iter here = parts_of(&j->here), there = parts_of(&j->there);
+    struct part p;
+    int64_t n;
+
+    if (!number(base_at(&j->here, i), &n)) {
+        value_put_raw(w, base_at(&j->here, i));
+        return;
+    }
+    while (next_joined(j, &here, &there, &p))
+        n = add(n, sum_at(&p, i));
+    value_put_i64(w, n);
+}
+
+static void put_record(const void *context, struct value_writer *w) {
+    const struct joining *j = context;
+    struct value key;
+
+    EG_ASSERT(array_element(j->here.version->record, 0, &key));
+    value_put_array(w, j->count + 1);
+    value_put_raw(w, key);
+    for (uint32_t i = 0; i < j->count; i++)
+        put_value(j, i, w);
+}
+
+eg_err merge_join_counters(const struct merge_rule *rule, const struct merge_side *here,
+                           const struct merge_side *there, enum merge_outcome *outcome,
+                           struct buffer *record, struct buffer *state) {
+    struct joining j = {.count = rule->attribute_count - 1};
+    eg_err err;
+
+    if (merge_is_removed(here->version) || merge_is_removed(there->version)) {
+        *outcome = merge_later(here, there);
+        return EG_OK;
+    }
+    j.here = counted_of(here->version);
+    j.there = counted_of(there->version);
+    if (!merge_pair_is(j.here.base, j.there.base)) {
+        *outcome =
+            merge_pair_is_less(j.here.base, j.there.base) ? MERGE_TAKES_THERE : MERGE_TAKES_HERE;
+        return EG_OK;
+    }
+    *outcome = MERGE_MAKES;
+    err = merge_append(record, put_record, &j);
+    return err != EG_OK ? err : merge_append(state, put_state, &j);
+}
+
+/* ---- from outside
+ * -------------------------------------------------------------------------------- */
+
+static bool are_numbers(struct value v, uint32_t count) {
+    struct value_iter it;
+    struct value element;
+    int64_t n;
+
+    if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != count)
+        return false;
+    it = value_iter_of(v);
+    while (value_iter_next(&it, &element))
+        if (!number(element, &n))
+            return false;
+    return true;
+}
+
+bool merge_sound_counter(const struct merge_rule *rule, struct value record, struct value state) {
+    uint32_t count = rule->attribute_count - 1;
+    struct counted c = {.version = NULL};
+    struct value_iter it;
+    struct value v;
+    struct part p;
+
+    (void) record;
+    if (!read_state(state, &c) || value_kind_of(c.values) != VALUE_ARRAY ||
+        value_count(c.values) != count || value_kind_of(c.parts) != VALUE_ARRAY)
+        return false;
+    it = value_iter_of(c.parts);
+    while (value_iter_next(&it, &v))
+        if (!read_part(v, &p) || !are_numbers(p.sums, count))
+            return false;
+    return true;
+}

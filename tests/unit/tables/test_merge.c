@@ -1,0 +1,142 @@
+/* merge: policies by example; the model test has the histories. */
+#include "tables/merge.h"
+
+#include "tests/support/text_value.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+static uint8_t bytes[8][512];
+static int used;
+
+static struct value text(const char *t) {
+    return t == NULL ? (struct value){NULL, 0} : text_value(bytes[used++ % 8], sizeof bytes[0], t);
+}
+
+static struct merge_version version(const char *record, uint64_t hlc) {
+    return (struct merge_version){
+        .record = text(record), .state = {NULL, 0}, .hlc = hlc, .origin = 1, .sequence = hlc};
+}
+
+static bool knows_nothing(const void *context, uint64_t origin, uint64_t sequence) {
+    (void) context, (void) origin, (void) sequence;
+    return false;
+}
+
+static bool knows_all(const void *context, uint64_t origin, uint64_t sequence) {
+    (void) context, (void) origin, (void) sequence;
+    return true;
+}
+
+/* What comes of two: 'h' here, 't' there, or the record that was made. */
+static const char *joined(enum table_merge policy, struct merge_version here,
+                          struct merge_version there, bool knows) {
+    static char shown[512];
+    struct merge_rule rule = {.policy = policy, .attribute_count = 2};
+    struct merge_side a = {&here, knows ? knows_all : knows_nothing, NULL};
+    struct merge_side b = {&there, knows ? knows_all : knows_nothing, NULL};
+    struct buffer record, state;
+    enum merge_outcome outcome;
+
+    buffer_init(&record, alloc_system(), 4096);
+    buffer_init(&state, alloc_system(), 4096);
+    cr_assert(merge_join(&rule, &a, &b, &outcome, &record, &state) == EG_OK);
+    if (outcome != MERGE_MAKES)
+        (void) snprintf(shown, sizeof shown, "%s", outcome == MERGE_TAKES_HERE ? "here" : "there");
+    else if (record.size_bytes == 0)
+        (void) snprintf(shown, sizeof shown, "removed");
+    else
+        (void) value_text(value_of(record.at), shown, sizeof shown);
+    buffer_fini(&record);
+    buffer_fini(&state);
+    return shown;
+}
+
+Test(merge, the_last_the_first_the_greatest_and_the_smallest_win_whole) {
+    struct merge_version early = version("['k', 9]", 1), late = version("['k', 2]", 2);
+
+    cr_assert_str_eq(joined(MERGE_LWW, early, late, false), "there");
+    cr_assert_str_eq(joined(MERGE_LWW, late, early, false), "here");
+    cr_assert_str_eq(joined(MERGE_FIRST, early, late, false), "here");
+    cr_assert_str_eq(joined(MERGE_FIRST, late, early, false), "there");
+    cr_assert_str_eq(joined(MERGE_MAX, early, late, false), "here");
+    cr_assert_str_eq(joined(MERGE_MIN, early, late, false), "there");
+    cr_assert_str_eq(joined(MERGE_MAX, early, version("['k', 9.0]", 2), false), "there");
+}
+
+Test(merge, a_removal_wins_where_it_is_later) {
+    struct merge_version removed = version(NULL, 3), record = version("['k', 1]", 2);
+
+    cr_assert_str_eq(joined(MERGE_LWW, record, removed, false), "there");
+    cr_assert_str_eq(joined(MERGE_MAX, record, removed, false), "there");
+    cr_assert_str_eq(joined(MERGE_COUNTER, removed, record, false), "here");
+    cr_assert_str_eq(joined(MERGE_LWW_BY_ATTRIBUTE, removed, record, false), "here");
+}
+
+Test(merge, what_was_added_outlives_a_removal_that_did_not_know_of_it) {
+    struct merge_version removed = version(NULL, 3), record = version("['k', ['a']]", 2);
+
+    cr_assert_str_eq(joined(MERGE_SET, removed, record, false), "['k', ['a']]");
+    cr_assert_str_eq(joined(MERGE_SET, removed, record, true), "here");
+    cr_assert_str_eq(joined(MERGE_SIBLINGS, removed, record, false), "['k', ['a']]");
+    cr_assert_str_eq(joined(MERGE_SIBLINGS, removed, record, true), "removed");
+}
+
+Test(merge, a_plain_write_of_a_counter_is_a_new_beginning) {
+    struct merge_version a = version("['k', 9]", 1), b = version("['k', 2]", 2);
+
+    cr_assert_str_eq(joined(MERGE_COUNTER, a, b, false), "there");
+}
+
+static eg_err sum(void *context, struct value newer, struct value older, struct buffer *out) {
+    (void) context;
+    cr_assert(newer.size_bytes != 0);
+    return older.size_bytes == 0 || buffer_append(out, older.at, older.size_bytes) ? EG_OK
+                                                                                   : EG_MEMORY;
+}
+
+Test(merge, a_callback_has_the_last_word) {
+    struct merge_rule rule = {.policy = MERGE_CALLBACK, .attribute_count = 2, .call = sum};
+    struct merge_version early = version("['k', 9]", 1), late = version("['k', 2]", 2);
+    struct merge_side a = {&early, knows_nothing, NULL}, b = {&late, knows_nothing, NULL};
+    struct buffer record, state;
+    enum merge_outcome outcome;
+
+    buffer_init(&record, alloc_system(), 4096);
+    buffer_init(&state, alloc_system(), 4096);
+    cr_assert(merge_join(&rule, &a, &b, &outcome, &record, &state) == EG_OK);
+    cr_assert_eq(outcome, MERGE_MAKES);
+    cr_assert(value_equal(value_of(record.at), early.record));
+    buffer_fini(&record);
+    buffer_fini(&state);
+}
+
+Test(merge, a_state_that_is_none_is_refused) {
+    static const struct {
+        enum table_merge policy;
+        const char *state;
+    } bad[] = {
+        {MERGE_LWW, "[]"},
+        {MERGE_LWW_BY_ATTRIBUTE, "7"},
+        {MERGE_LWW_BY_ATTRIBUTE, "[]"},
+        {MERGE_LWW_BY_ATTRIBUTE, "[[1]]"},
+        {MERGE_LWW_BY_ATTRIBUTE, "[[1, -1]]"},
+        {MERGE_COUNTER, "[1, 2, [1]]"},
+        {MERGE_COUNTER, "[1, 2, [1], [[1, 2]]]"},
+        {MERGE_COUNTER, "[1, 2, [1], [[1, 2, ['a']]]]"},
+        {MERGE_COUNTER, "[1, 2, [], []]"},
+        {MERGE_SET, "[[[]]]"},
+        {MERGE_SET, "[[[[1, 2]]]]"}, /* of two elements */
+        {MERGE_SIBLINGS, "[]"},
+        {MERGE_SIBLINGS, "[[1, 2, 3, ['k', 1]]]"},
+        {MERGE_SIBLINGS, "[[1, 2, 3, nil], [1, 2, 3, nil]]"},
+        {MERGE_SIBLINGS, "[[1, 2, 3, nil], [1, 2, 3, [1]]]"},
+    };
+
+    for (size_t i = 0; i < EG_COUNTOF(bad); i++) {
+        struct merge_rule rule = {.policy = bad[i].policy, .attribute_count = 2};
+
+        cr_assert_not(merge_state_is_sound(&rule, text("['k', ['a', 'b']]"), text(bad[i].state)),
+                      "case %zu", i);
+    }
+}
