@@ -144,18 +144,24 @@ uint32_t copies_shards(struct sim_node *n, const char *name) {
     return count;
 }
 
+uint32_t copies_expected(struct sim_node *const *nodes, uint32_t count,
+                         const struct copies_table *t) {
+    uint32_t able = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        able += !t->on_disc || nodes[i]->o.has_disc;
+    return t->copies == 0 ? able : EG_MIN(able, t->copies);
+}
+
 bool copies_agree(struct sim_node *const *nodes, uint32_t count, const struct copies_table *t,
                   uint32_t table, struct final *finals, char text[HISTORY_TEXT_BYTES]) {
-    uint32_t expected = 0, shards = copies_shards(nodes[0], t->name);
+    uint32_t expected = copies_expected(nodes, count, t);
+    uint32_t shards = copies_shards(nodes[0], t->name);
     struct copy *copy;
     bool agree = shards > 0;
 
     if (!agree)
         snprintf(text, HISTORY_TEXT_BYTES, "%s: %s has no such table", t->name, nodes[0]->name);
-    for (uint32_t i = 0; i < count; i++)
-        expected += !t->on_disc || nodes[i]->o.has_disc;
-    if (t->copies != 0)
-        expected = EG_MIN(expected, t->copies);
     for (uint32_t key = 0; key < t->keys; key++)
         finals[key] = (struct final){.table = table, .key = key};
     copy = alloc_get(alloc_system(), NODES * sizeof *copy);

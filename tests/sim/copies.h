@@ -18,6 +18,10 @@ struct copies_table {
     uint32_t keys;   /* 0 .. keys-1 */
 };
 
+/* How many of these nodes should have a copy. */
+uint32_t copies_expected(struct sim_node *const *nodes, uint32_t count,
+                         const struct copies_table *t);
+
 /* Every shard has as many whole copies as it should among the `count` nodes, all up, one of them
  * is its master, and all have the same records.  True: finals[key] says which, for each key.
  * False: `text` says what differs. */
