@@ -24,6 +24,7 @@ enum {
     NEW_SEEDS = 0,         /* until a cluster survives thousands of them */
     SEED_SECONDS_MAX = 40, /* of CPU: then it is stuck */
     TWICE_ONE_IN = 8,
+    OLD_SEEDS_MAX = 1000,
 };
 
 struct sum {
@@ -145,19 +146,30 @@ static bool try_seed(struct sum *sum, const struct cluster_opts *o) {
 
 /* ---- many seeds ---------------------------------------------------------------------------- */
 
-/* Each line of each file begins with a seed that once failed. */
-static void try_old_seeds(struct sum *sum, struct cluster_opts o) {
+/* Each line of the file begins with a seed that once failed.  It is closed before any is tried:
+ * what a child does to an open file at its exit, it does to ours. */
+static uint32_t read_old_seeds(uint64_t *seeds) {
     FILE *file = fopen(EG_SOURCE_DIR "/tests/sim/seeds/cluster.txt", "r");
+    uint32_t count = 0;
     char line[400];
 
     if (file == NULL)
-        return;
-    while (fgets(line, sizeof line, file) != NULL)
-        if (line[0] >= '0' && line[0] <= '9') {
-            o.seed = strtoull(line, NULL, 10);
-            try_seed(sum, &o);
-        }
+        return 0;
+    while (count < OLD_SEEDS_MAX && fgets(line, sizeof line, file) != NULL)
+        if (line[0] >= '0' && line[0] <= '9')
+            seeds[count++] = strtoull(line, NULL, 10);
     fclose(file);
+    return count;
+}
+
+static void try_old_seeds(struct sum *sum, struct cluster_opts o) {
+    uint64_t seeds[OLD_SEEDS_MAX];
+    uint32_t count = read_old_seeds(seeds);
+
+    for (uint32_t i = 0; i < count; i++) {
+        o.seed = seeds[i];
+        try_seed(sum, &o);
+    }
 }
 
 static uint64_t new_seed(void) {
