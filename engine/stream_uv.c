@@ -492,7 +492,7 @@ static void net_close(struct stream_net *n) {
     struct net *net = net_of(n);
 
     EG_ASSERT(net->handle_count == 0);
-    alloc_put(net->alloc, net, sizeof *net);
+    alloc_unmap(net->alloc, net, sizeof *net);
 }
 
 eg_err stream_net_uv_open(struct stream_net **out, struct alloc *a, uv_loop_t *loop) {
@@ -511,7 +511,7 @@ eg_err stream_net_uv_open(struct stream_net **out, struct alloc *a, uv_loop_t *l
         .net_turn = net_turn,
         .net_close = net_close,
     };
-    struct net *net = alloc_zero(a, sizeof *net);
+    struct net *net = alloc_map(a, sizeof *net); /* memory only where it is read into */
 
     if (net == NULL)
         return EG_MEMORY;

@@ -165,7 +165,7 @@ static enum handshake_step hear_mac(struct handshake *h, struct value message, c
         !get_binary(field[1], &mac, PROOF_BYTES))
         return fail(h, HANDSHAKE_IS_OTHER_PROTOCOL, note, "it says something else than its proof");
     if (!make_mac(h, !h->dials, field[2], expected))
-        return fail(h, HANDSHAKE_IS_TOO_MUCH, note, "out of memory");
+        return fail(h, HANDSHAKE_IS_TOO_MUCH, note, HANDSHAKE_NO_PROOF);
     if (!proof_equal(mac, expected))
         return fail(h, HANDSHAKE_IS_OTHER_COOKIE, note, "the cookies differ");
     if (!get_attach(field[2], &h->attach) || (h->dials ? h->attach.session : h->attach.fresh) == 0)

@@ -40,6 +40,9 @@ enum {
 /* What this node can do besides; a link uses what both can. */
 #define HANDSHAKE_FEATURES UINT64_C(0)
 
+/* What the other side is told where no proof could be made. */
+#define HANDSHAKE_NO_PROOF "out of memory, or OpenSSL's libcrypto is not installed"
+
 /* Why there is no link.  On the wire: add at the end. */
 enum handshake_refusal {
     HANDSHAKE_IS_OTHER_PROTOCOL = 1, /* what came is no handshake              */

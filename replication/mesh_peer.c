@@ -335,7 +335,7 @@ void peer_met(struct conn *c) {
     }
     c->session = attach.fresh;
     if (handshake_prove(&c->shake, &attach, &w) != EG_OK) {
-        refuse(c, HANDSHAKE_IS_TOO_MUCH, "out of memory");
+        refuse(c, HANDSHAKE_IS_TOO_MUCH, HANDSHAKE_NO_PROOF);
         return;
     }
     conn_say(c, &w, room);
@@ -398,7 +398,7 @@ void peer_asked(struct conn *c) {
     dialler_stop(&p->dialler);
     p->welcomed = c;
     if (handshake_welcome(&c->shake, &ours, &w) != EG_OK)
-        refuse(c, HANDSHAKE_IS_TOO_MUCH, "out of memory");
+        refuse(c, HANDSHAKE_IS_TOO_MUCH, HANDSHAKE_NO_PROOF);
     else
         conn_say(c, &w, room);
 }

@@ -12,7 +12,7 @@
 
 enum { PROOF_BYTES = 32 };
 
-/* False: the library has no memory. */
+/* False: OpenSSL's libcrypto is not installed, or has no memory. */
 EG_MUST_USE bool proof_make(uint8_t out[PROOF_BYTES], const void *secret, size_t secret_bytes,
                             const void *said, size_t said_bytes);
 

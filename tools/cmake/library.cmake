@@ -8,7 +8,7 @@ foreach(layer engine tables replication query node)
   endif()
 endforeach()
 set(here ${PROJECT_SOURCE_DIR}/tools/cmake)
-set(dependencies PkgConfig::UV PkgConfig::XXHASH PkgConfig::ROCKSDB PkgConfig::CRYPTO Threads::Threads m)
+set(dependencies PkgConfig::UV PkgConfig::XXHASH PkgConfig::ROCKSDB Threads::Threads m ${CMAKE_DL_LIBS})
 
 add_library(engram SHARED ${objects})
 target_link_libraries(engram PRIVATE ${dependencies})

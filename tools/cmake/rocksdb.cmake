@@ -17,6 +17,7 @@ foreach(name rocksdb snappy bz2 z lz4 zstd)
   endif()
 endforeach()
 target_link_libraries(eg_rocksdb_static INTERFACE -l:libstdc++.a -static-libgcc m)
+target_link_options(eg_rocksdb_static INTERFACE -Wl,--gc-sections) # its C calls name all of it
 
 add_library(eg_rocksdb INTERFACE)
 if(complete AND NOT EG_SANITIZE)
