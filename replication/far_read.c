@@ -30,7 +30,7 @@ enum far_read_tag {
 
 struct asking {
     uint64_t node;
-    uint64_t table; /* its id, in case another takes its name */
+    uint64_t table; /* its records' id: another may take its name, or they another layout */
     uint32_t name_bytes;
 };
 
@@ -71,7 +71,7 @@ static eg_err far_ask(struct table_far *f, struct table *t, uint64_t node, struc
                       eg_pid *to, struct message **out) {
     struct far_read *r = far_read_of(f);
     const struct schema_name *name = table_name(t);
-    struct asking head = {node, table_schema(t)->id, name->size_bytes};
+    struct asking head = {node, schema_records_id(table_schema(t)), name->size_bytes};
     struct message *m =
         message_new(r->o.runtime, MESSAGE_CALL, sizeof head + head.name_bytes + request.size_bytes);
 
@@ -265,10 +265,7 @@ static void receive_answer(struct far_read *r, struct actor *self, uint64_t from
 /* ---- serving ------------------------------------------------------------------------------- */
 
 static struct table *find_table(const struct far_read *r, const struct far_read_request *q) {
-    struct table *t =
-        catalog_find(r->o.catalog, (const char *) q->table_name.at, q->table_name.size_bytes);
-
-    return t != NULL && table_schema(t)->id == q->table_id ? t : NULL;
+    return catalog_find(r->o.catalog, (const char *) q->table_name.at, q->table_name.size_bytes);
 }
 
 static bool may_serve(struct far_read *r, struct table *t, const struct far_read_request *q,
@@ -288,6 +285,8 @@ static eg_err serve_page(struct far_read *r, const struct far_read_request *q,
         return EG_NO_REPLICA;
     if (t == NULL)
         return EG_NO_TABLE;
+    if (schema_records_id(table_schema(t)) != q->table_id)
+        return EG_NO_REPLICA; /* one of us is about to change it, too */
     if (!may_serve(r, t, q, &page))
         return EG_NO_REPLICA;
     err = page_serve(t, &r->reader, &page, &r->page, note);

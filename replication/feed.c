@@ -117,7 +117,6 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
         feed_follower_drop(st, 0);
     feed_set_telling(s);
     st->plan = order->plan;
-    st->table = order->table;
     st->was_full = order->was_full;
     st->acks_one = order->acks_one;
     st->serving = st->ended = false;

@@ -35,7 +35,6 @@ enum { FEED_WORTH = 3, FEED_ANY = 4 };
 
 struct feed_order {
     struct replica_plan plan;
-    uint64_t table;
     bool was_full;  /* this copy is FULL in the master's lineage */
     bool never_met; /* there is no other node, and never was      */
     bool acks_one;

@@ -212,8 +212,8 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         return;
     memcpy(&from, m->payload, sizeof from);
     if (replica_wire_open(&h, &it, value_of(m->payload + sizeof from)) != EG_OK ||
-        !view_id_equal(h.view, st->plan.view))
-        return;
+        !view_id_equal(h.view, st->plan.view) || h.table != feed_records_id(s))
+        return; /* of another layout: whoever changes later follows anew, or is told to */
     st->quiet = false;
     switch (h.kind) {
     case REPLICA_FOLLOW:

@@ -4,7 +4,7 @@
 /* Begin a message in `out`; room for its clocks and changes is asked for later. */
 bool feed_out_begin(struct shard *s, enum replica_kind kind, uint32_t more, size_t rest_bytes) {
     struct feed *st = feed_of(s);
-    struct replica_head h = {kind, st->plan.view, st->table, s->number};
+    struct replica_head h = {kind, st->plan.view, feed_records_id(s), s->number};
     struct value_writer w;
     uint8_t *room;
 

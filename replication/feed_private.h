@@ -58,7 +58,6 @@ struct held {
 struct feed {
     struct feed_world *world;
     struct replica_plan plan;
-    uint64_t table;
     bool was_full, acks_one;
     bool serving;     /* the master: role granted                     */
     bool ended;       /* a copy: the master's END has come          */
@@ -85,6 +84,10 @@ struct feed {
 
 static inline struct feed *feed_of(const struct shard *s) {
     return s->copy == NULL ? NULL : s->copy->feed;
+}
+/* A shard that has taken on another layout is told of as another, with the same feed. */
+static inline uint64_t feed_records_id(const struct shard *s) {
+    return schema_records_id(table_schema(s->table));
 }
 static inline bool feed_is_master(const struct feed *st) {
     return st->plan.master == st->world->self;

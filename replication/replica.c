@@ -325,8 +325,7 @@ static void plan_table(struct replicas *r, struct table *t) {
         node[i].eligible |= schema->storage == STORAGE_RAM;
     for (o.shard = 0; o.shard < o.shards; o.shard++) {
         struct shard *s = table_shard(t, o.shard);
-        struct feed_order so = {.table = schema->id,
-                                .never_met = !origins_met(r->world.origins),
+        struct feed_order so = {.never_met = !origins_met(r->world.origins),
                                 .acks_one = schema->acks_one};
 
         replica_plan_make(&so.plan, &o);
@@ -353,7 +352,8 @@ static void deliver(struct replicas *r, uint64_t from, const struct replica_head
     struct message *m;
 
     for (uint32_t i = 0; i < count; i++) {
-        if (table_schema(tables[i])->id != h->table || h->shard >= table_shards(tables[i]))
+        if (schema_records_id(table_schema(tables[i])) != h->table ||
+            h->shard >= table_shards(tables[i]))
             continue;
         m = message_new(r->o.runtime, MESSAGE_REPLY, sizeof from + size_bytes);
         if (m == NULL)

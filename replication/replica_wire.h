@@ -14,6 +14,9 @@
  *     ANEW                       something is lost: follow again
  *     FORGET   clock             all copies have this: its graves are not needed any more
  *
+ * `table` is schema_records_id(): nodes of which one has changed a table's layout and the other has
+ * not yet do not understand each other until both have.
+ *
  * Who follows anew says another session: an END is good only where every MISSING before it came.
  */
 #ifndef REPLICATION_REPLICA_WIRE_H

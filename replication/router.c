@@ -39,7 +39,8 @@ enum router_tag {
 };
 
 struct routed {
-    uint64_t table; /* its id, in case another takes its name */
+    uint64_t table;   /* its id, in case another takes its name            */
+    uint64_t records; /* its records' id, in case they get another layout */
     uint32_t shard;
     uint32_t name_bytes;
 };
@@ -80,7 +81,8 @@ static eg_err make_request(struct table_route *route, struct table *t, uint32_t 
                            const struct shard_request *q, eg_pid *to, struct message **out) {
     struct router *r = router_of(route);
     const struct schema_name *name = table_name(t);
-    struct routed head = {table_schema(t)->id, shard, name->size_bytes};
+    const struct schema *schema = table_schema(t);
+    struct routed head = {schema->id, schema_records_id(schema), shard, name->size_bytes};
     size_t request_bytes = shard_request_size(q);
     struct message *m =
         message_new(r->o.runtime, MESSAGE_CALL, sizeof head + request_bytes + head.name_bytes);
@@ -269,6 +271,27 @@ static struct table *find_table(const struct router *r, const char *name, uint32
     return t != NULL && table_schema(t)->id == id ? t : NULL;
 }
 
+/* Does it mean the same whatever fields records have? */
+static bool is_of_any_layout(enum shard_op op) {
+    return op == SHARD_READ || op == SHARD_DELETE || op == SHARD_TAKE || op == SHARD_UPDATE ||
+           op == SHARD_CLEAR || op == SHARD_PURGE || op == SHARD_SYNC;
+}
+
+/* The table that the request is about, which may have changed since it was made.  EG_NO_TABLE;
+ * EG_BUSY: what it says means something else by now. */
+static eg_err follow_table(const struct router *r, struct errand_view *v, struct table **out) {
+    struct table *t = find_table(r, v->name, v->head.name_bytes, v->head.table);
+    uint64_t records = t == NULL ? 0 : schema_records_id(table_schema(t));
+
+    if (t == NULL || v->head.shard >= table_shards(t))
+        return EG_NO_TABLE;
+    if (records != v->head.records && !is_of_any_layout(v->q.op))
+        return EG_BUSY;
+    v->head.records = records;
+    *out = t;
+    return EG_OK;
+}
+
 /* The shard that does it for this errand answers with the errand's number. */
 static eg_err ask_shard(struct actor *self, const struct errand *d, struct table *t, uint32_t shard,
                         const struct shard_request *q) {
@@ -287,7 +310,7 @@ static eg_err ask_node(struct router *r, const struct errand *d, const struct er
     struct router_request q = {.id = d->number,
                                .view = view,
                                .table_name = {(const uint8_t *) v->name, v->head.name_bytes},
-                               .table_id = v->head.table,
+                               .records_id = v->head.records,
                                .shard = v->head.shard,
                                .what = v->q};
     eg_err err;
@@ -311,12 +334,14 @@ static bool may_here(struct table *t, uint32_t shard, bool read) {
 static void dispatch(struct router *r, struct actor *self, struct errand *d) {
     struct errand_view v = look_at(d);
     struct view_id view = r->o.view(r->o.user); /* before the master: a later one refuses */
-    struct table *t = find_table(r, v.name, v.head.name_bytes, v.head.table);
+    struct table *t = NULL;
     uint64_t master;
-    eg_err err;
+    eg_err err = follow_table(r, &v, &t);
 
-    if (t == NULL || v.head.shard >= table_shards(t)) {
-        answer_text(r, self, d, EG_NO_TABLE, "the table has just been dropped or changed");
+    if (err != EG_OK) {
+        answer_text(r, self, d, err,
+                    err == EG_BUSY ? "the table's attributes have just been changed: ask again"
+                                   : "the table has just been dropped");
         return;
     }
     master =
@@ -499,12 +524,16 @@ static void receive_request(struct router *r, struct actor *self, uint64_t from,
     struct err_note note = {""};
     uint32_t shard = q->shard;
     struct table *t =
-        find_table(r, (const char *) q->table_name.at, q->table_name.size_bytes, q->table_id);
+        catalog_find(r->o.catalog, (const char *) q->table_name.at, q->table_name.size_bytes);
     struct errand *d;
     eg_err err;
 
     if (!view_id_equal(q->view, r->o.view(r->o.user))) {
         refuse_visit(r, from, q, EG_NO_REPLICA, "sent in another view");
+        return;
+    }
+    if (t != NULL && schema_records_id(table_schema(t)) != q->records_id) {
+        refuse_visit(r, from, q, EG_NO_REPLICA, "one of us is about to change the table, too");
         return;
     }
     err = t == NULL ? EG_NO_TABLE : table_check_request(t, &q->what, &shard, &note);

@@ -22,7 +22,7 @@ static void write_request(struct value_writer *w, const struct router_request *q
     value_put_u64(w, q->view.epoch);
     value_put_u64(w, q->view.hash);
     value_put_string(w, (const char *) q->table_name.at, q->table_name.size_bytes);
-    value_put_u64(w, q->table_id);
+    value_put_u64(w, q->records_id);
     value_put_u64(w, q->shard);
     value_put_u64(w, q->what.op);
     value_put_u64(w, q->what.attribute);
@@ -150,7 +150,7 @@ static bool get_request(struct value_iter *it, struct router_request *q) {
     *q = (struct router_request){0};
     if (!next_u64(it, UINT64_MAX, &q->id) || !next_u64(it, UINT64_MAX, &q->view.epoch) ||
         !next_u64(it, UINT64_MAX, &q->view.hash) || !next_text(it, &q->table_name) ||
-        !next_u64(it, UINT64_MAX, &q->table_id) || !next_u64(it, SCHEMA_SHARDS_MAX - 1, &shard) ||
+        !next_u64(it, UINT64_MAX, &q->records_id) || !next_u64(it, SCHEMA_SHARDS_MAX - 1, &shard) ||
         !next_u64(it, SHARD_OP_COUNT - 1, &op) || !next_u64(it, SHARD_NO_ATTRIBUTE, &attribute) ||
         !next_u64(it, UINT64_MAX, &q->what.ttl_ms) || !next_span(it, &q->what.key) ||
         !next_span(it, &q->what.value) || !next_u64(it, UINT64_MAX, &q->what.seen.hlc))

@@ -1,6 +1,6 @@
 /* router_wire.h -- requests and answers between two routers.
  *
- *     [0, id, epoch, hash, table's name, table's id, shard, op, attribute, ttl_ms, key, value,
+ *     [0, id, epoch, hash, table's name, its records' id, shard, op, attribute, ttl_ms, key, value,
  * seen] [1, id, outcome, result or text]
  *
  * `id` is the asker's.  `epoch` and `hash` name the view that it was sent in.  `key` and `value`
@@ -19,8 +19,8 @@ struct router_request {
     uint64_t id;
     struct view_id view;
     struct value table_name; /* a string */
-    uint64_t table_id;
-    uint32_t shard; /* of the operations without a key */
+    uint64_t records_id;     /* schema_records_id() */
+    uint32_t shard;          /* of the operations without a key */
     struct shard_request what;
 };
 

@@ -248,13 +248,14 @@ static eg_err transform_table(const struct change *c, struct alter *x) {
 struct verb {
     const char *name;
     uint32_t words;
+    bool lays_out; /* records have other fields then */
     eg_err (*make)(const struct change *c, struct alter *x);
 };
 
 static const struct verb verbs[] = {
-    {"add_attribute", 2, add_attribute},       {"drop_attribute", 1, drop_attribute},
-    {"rename_attribute", 2, rename_attribute}, {"change_storage", 1, change_storage},
-    {"transform_table", 2, transform_table},
+    {"add_attribute", 2, true, add_attribute},        {"drop_attribute", 1, true, drop_attribute},
+    {"rename_attribute", 2, false, rename_attribute}, {"change_storage", 1, false, change_storage},
+    {"transform_table", 2, true, transform_table},
 };
 
 static eg_err read_change(struct change *c, struct value change, const struct verb **verb) {
@@ -299,6 +300,8 @@ eg_err alter_open(struct alter *out, struct alloc *a, const struct schema *old, 
     }
     err = verb->make(&c, out);
     out->schema->version++;
+    if (verb->lays_out)
+        out->schema->layout = schema_next_layout(old, change);
     if (err != EG_OK)
         alter_close(out);
     return err;

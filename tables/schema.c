@@ -6,6 +6,7 @@
 #include "tables/schema.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 enum { SCHEMA_COPIES_BOUND = 64 };
 
@@ -156,6 +157,14 @@ static eg_err take_version(struct schema *s, struct value v, struct err_note *no
     return value_get_u64(v, &s->version) ? EG_OK : bad_option(note, "version", "a number");
 }
 
+static eg_err take_layout(struct schema *s, struct value v, struct err_note *note) {
+    return value_get_u64(v, &s->layout) ? EG_OK : bad_option(note, "layout", "a number");
+}
+
+uint64_t schema_next_layout(const struct schema *s, struct value change) {
+    return XXH3_64bits_withSeed(change.at, change.size_bytes, s->layout);
+}
+
 eg_err schema_set_attributes(struct schema *s, struct value v, struct err_note *note) {
     struct value_iter it;
     struct value element;
@@ -228,12 +237,13 @@ struct option {
 
 /* In the order they are applied: what others depend on comes first. */
 static const struct option options_known[] = {
-    {"type", take_type},   {"storage", take_storage},     {"attributes", schema_set_attributes},
-    {"index", take_index}, {"copies", take_copies},       {"shards", take_shards},
-    {"merge", take_merge}, {"majority", take_majority},   {"durability", take_durability},
-    {"ttl", take_ttl},     {"cache", take_cache},         {"max_bytes", take_max_bytes},
-    {"id", take_id},       {"seed", take_seed},           {"version", take_version},
-    {"table", take_table}, {"index_ids", take_index_ids}, {"acks", take_acks},
+    {"type", take_type},     {"storage", take_storage},     {"attributes", schema_set_attributes},
+    {"index", take_index},   {"copies", take_copies},       {"shards", take_shards},
+    {"merge", take_merge},   {"majority", take_majority},   {"durability", take_durability},
+    {"ttl", take_ttl},       {"cache", take_cache},         {"max_bytes", take_max_bytes},
+    {"id", take_id},         {"seed", take_seed},           {"version", take_version},
+    {"table", take_table},   {"index_ids", take_index_ids}, {"acks", take_acks},
+    {"layout", take_layout},
 };
 
 static eg_err refuse_unknown(struct value options, struct err_note *note) {
@@ -407,7 +417,7 @@ void schema_put_options(const struct schema *s, struct value_writer *w) {
 static void encode_into(const struct schema *s, struct value_writer *w) {
     bool renamed = strcmp(s->name.text, s->stored_name.text) != 0;
 
-    value_put_map(w, SCHEMA_OPTIONS + 4u + renamed);
+    value_put_map(w, SCHEMA_OPTIONS + 4u + renamed + (s->layout != 0));
     schema_put_options(s, w);
     value_put_text(w, "id");
     value_put_u64(w, s->id);
@@ -415,6 +425,10 @@ static void encode_into(const struct schema *s, struct value_writer *w) {
     value_put_u64(w, s->seed);
     value_put_text(w, "version");
     value_put_u64(w, s->version);
+    if (s->layout != 0) {
+        value_put_text(w, "layout");
+        value_put_u64(w, s->layout);
+    }
     value_put_text(w, "index_ids");
     value_put_array(w, s->index_count);
     for (uint32_t i = 0; i < s->index_count; i++)

@@ -52,6 +52,7 @@ struct schema {
     uint64_t id;                    /* random at creation; tells a table from its namesake later  */
     uint64_t seed;                  /* of key hashes                                              */
     uint64_t version;               /* grows with every change                                    */
+    uint64_t layout;                /* of its records: see schema_records_id(); 0: as created     */
     enum table_type type;
     enum table_storage storage;
     enum table_durability durability;
@@ -100,6 +101,15 @@ EG_MUST_USE bool schema_storage(struct value v, enum table_storage *out);
  * EG_MEMORY. */
 EG_MUST_USE eg_err schema_set_attributes(struct schema *s, struct value names,
                                          struct err_note *note);
+
+/* What names this table's records where nodes tell each other of them: equal where it is the same
+ * table, and its records have the same fields for the same reasons.  A node that has not
+ * made a change yet, or has made one already, must not take others' records for its own. */
+static inline uint64_t schema_records_id(const struct schema *s) {
+    return s->id ^ s->layout;
+}
+/* Records are changed so: the layout that they have then. */
+uint64_t schema_next_layout(const struct schema *s, struct value change);
 
 /* Position of an attribute, or -1. */
 int schema_attribute(const struct schema *s, const char *name, size_t name_bytes);

@@ -788,6 +788,11 @@ eg_err shard_copy_move(struct shard *from, struct shard *to) {
     if (err == EG_OK) {
         from->copy = NULL;
         shard_set_role(to, role_of(from));
+        atomic_store(&to->master, atomic_load(&from->master));
+        atomic_store(&to->worth, atomic_load(&from->worth));
+        atomic_store(&to->newest, atomic_load(&from->newest));
+        atomic_store(&to->removed, atomic_load(&from->removed));
+        shard_set_stable(to, atomic_load(&from->stable));
     } else {
         to->copy = NULL;
         if (to->table->storage == STORAGE_DISC_ONLY)
