@@ -120,7 +120,7 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->was_full = order->was_full;
     st->acks_one = order->acks_one;
     st->serving = st->ended = false;
-    st->forget_sequence = 0;
+    st->forget_sequence = st->kept = 0;
     buffer_clear(&st->relay);
     buffer_clear(&st->marks);
     st->told_stable = 0;
@@ -171,29 +171,6 @@ static void take_plan(struct feed_world *w, struct actor *self, struct shard *s,
 
 /* ---- time -------------------------------------------------------------------------------- */
 
-/* Graves that everybody has covered: taken note of now, forgotten when all have said so. */
-static void tend_graves(struct shard *s) {
-    struct feed *st = feed_of(s);
-
-    if (!st->serving || !st->plan.settled || s->copy->graves.count == 0)
-        return;
-    for (uint32_t i = 0; i < st->plan.count; i++) {
-        const struct follower *f = feed_follower(st, st->plan.holder[i].node);
-        if (f == NULL || !f->full)
-            return;
-    }
-    if (st->forget_sequence != 0 && feed_covered_by_all(s, st) >= st->forget_sequence) {
-        for (uint32_t i = 0; i < st->follower_count; i++)
-            if (feed_out_begin(s, REPLICA_FORGET, 1, 0) && feed_out_clock(st, &st->forget))
-                (void) feed_out_send(st, st->follower[i]->node); /* they may keep them longer */
-        (void) shard_copy_forget(s, &st->forget);
-        st->forget_sequence = 0;
-    }
-    if (st->forget_sequence == 0 && s->copy->graves.count != 0 &&
-        shard_clock_copy(&st->forget, shard_copy_clock(s)) == EG_OK)
-        st->forget_sequence = EG_MAX(dot_sequence(s->sequence), (uint64_t) 1);
-}
-
 static bool master_waits(struct shard *s) {
     struct feed *st = feed_of(s);
     bool waits = !st->serving || st->held.size_bytes != 0 || s->copy->graves.count != 0;
@@ -219,7 +196,7 @@ static void tick(struct actor *self, struct shard *s) {
                 feed_ask_once(s, f);
         }
         if (st->ticks++ % FORGET_TICKS == 0)
-            tend_graves(s);
+            feed_tend_graves(self, s);
         feed_try_serve(self, s);
         feed_release(self, s);
         feed_step(self, s);
@@ -301,6 +278,9 @@ static void feed_receive(void *user, struct actor *self, struct shard *s, struct
         break;
     case FEED_SYNCED:
         synced(self, s, m);
+        break;
+    case FEED_KEPT:
+        feed_kept(s, m);
         break;
     }
 }

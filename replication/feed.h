@@ -28,6 +28,7 @@ enum feed_tag {
     FEED_STEP,                    /* the next part of a walk         */
     FEED_TICK,
     FEED_SYNCED, /* a sequence: the disc has all up to it */
+    FEED_KEPT,   /* the same, for good (feed_graves.c)    */
 };
 
 /* Of a shard's `worth`: enum replica_worth, and whether there has ever been a change. */

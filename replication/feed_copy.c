@@ -244,6 +244,12 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
     case REPLICA_STABLE:
         hear_stable(s, from, &it);
         break;
+    case REPLICA_SYNC:
+        feed_hear_sync(self, s, from, &it);
+        break;
+    case REPLICA_SYNCED:
+        feed_hear_synced(s, from, &it);
+        break;
     case REPLICA_KINDS:
         break;
     }

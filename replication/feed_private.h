@@ -4,6 +4,7 @@
  *     feed_master.c  who follows, who is full, answers that wait, changes told
  *     feed_walk.c    what a follower lacks
  *     feed_copy.c    following: what is heard, applied, said
+ *     feed_graves.c  deletes that need not be remembered
  *     feed_out.c     messages put together */
 #ifndef REPLICATION_FEED_PRIVATE_H
 #define REPLICATION_FEED_PRIVATE_H
@@ -34,6 +35,7 @@ struct follower {
     uint64_t session;            /* its FOLLOW's */
     uint64_t asked_session;      /* and that of ours to it */
     uint64_t covered;            /* of our own changes, as it says */
+    uint64_t kept;               /* likewise, and its disc has them for good */
     uint64_t end_sequence;       /* ours at the END */
     struct shard_clock has;      /* as it said when it followed */
     struct shard_clock snapshot; /* ours at that moment */
@@ -80,6 +82,7 @@ struct feed {
     uint64_t relay_from;       /* who has them already */
     struct shard_clock forget; /* to be forgotten when all have covered forget_sequence */
     uint64_t forget_sequence;  /* 0: nothing */
+    uint64_t kept;             /* our own changes that our disc has for good */
 };
 
 static inline struct feed *feed_of(const struct shard *s) {
@@ -152,6 +155,14 @@ void feed_follow_anew(struct actor *self, struct shard *s);
 /* Say what we have of the master's changes, as soon as our disc has it where it must. */
 void feed_acknowledge(struct actor *self, struct shard *s);
 void feed_hear(struct actor *self, struct shard *s, const struct message *m);
+
+/* ---- feed_graves.c --------------------------------------------------------------------------- */
+
+/* The master's, now and then: graves that nobody needs any more are forgotten. */
+void feed_tend_graves(struct actor *self, struct shard *s);
+void feed_hear_sync(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+void feed_hear_synced(struct shard *s, uint64_t from, struct value_iter *it);
+void feed_kept(struct shard *s, const struct message *m);
 
 /* ---- time ------------------------------------------------------------------------------------ */
 

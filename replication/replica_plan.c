@@ -193,6 +193,14 @@ static bool may_drop(const struct replica_plan_opts *o, const struct figures *f,
            f->worth[m] == REPLICA_FULL && same_lineage(o->view, m, master);
 }
 
+/* Who has been placed elsewhere since it went may still have a copy. */
+static bool all_there(const struct replica_plan_opts *o) {
+    for (uint32_t i = 0; i < o->node_count; i++)
+        if (o->nodes[i].eligible && view_find(o->view, o->nodes[i].id) == NULL)
+            return false;
+    return true;
+}
+
 void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o) {
     const struct view *v = o->view;
     struct figures f;
@@ -203,7 +211,7 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     f.placed_in_view = f.wanted = 0;
     memset(f.placed, 0, sizeof f.placed);
     place(o, &f);
-    p->settled = f.wanted != 0 && f.placed_in_view == f.wanted;
+    p->settled = f.wanted != 0 && all_there(o);
     for (uint32_t i = 0; i < v->count; i++)
         if (is_holder(&f, i) && (master < 0 || is_better(o, &f, i, (uint32_t) master)))
             master = (int) i;

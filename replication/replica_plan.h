@@ -44,7 +44,7 @@ struct replica_plan {
     uint64_t master; /* 0: nobody can be                            */
     bool here;       /* this node has a copy                        */
     bool drop;       /* and lets it go: others have all of it       */
-    bool settled;    /* all copies there should be are in the view  */
+    bool settled;    /* all who may have a copy are in the view      */
     uint32_t count;  /* of other holders                            */
     struct replica_holder holder[NODES_MAX];
 };

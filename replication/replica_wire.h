@@ -12,6 +12,8 @@
  *     SERVE    stable            you are counted among the full copies: answer reads
  *     STABLE   stable            the same stamp by itself, where there are no more changes
  *     ANEW                       something is lost: follow again
+ *     SYNC     sequence          you have all of ours up to there: say when your disc has it too
+ *     SYNCED   sequence          it has, for good
  *     FORGET   clock             all copies have this: its graves are not needed any more
  *
  * `table` is schema_records_id(): nodes of which one has changed a table's layout and the other has
@@ -35,6 +37,8 @@ enum replica_kind {
     REPLICA_ANEW,
     REPLICA_FORGET,
     REPLICA_STABLE,
+    REPLICA_SYNC,
+    REPLICA_SYNCED,
     REPLICA_KINDS,
 };
 

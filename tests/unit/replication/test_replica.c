@@ -38,6 +38,7 @@ static struct net {
     uint64_t epoch;
     uint32_t frozen; /* what is sent to these waits */
     bool lying;      /* some bytes change on the way */
+    bool dull;       /* who loses power keeps nothing but what was synced */
     struct rng rng;
     uint64_t seed;
     bool acked[1 << 14]; /* by key */
@@ -265,7 +266,9 @@ static void restart(struct node *n, bool power) {
         disc_twin_fail_write(n->w.pump.twin, 1);
     AGREE(table_world_stop(&n->w) == EG_OK || power);
     replicas_close(n->r);
-    if (power)
+    if (power && net.dull)
+        disc_twin_crash_keeping(n->w.pump.twin, 0);
+    else if (power)
         disc_twin_crash(n->w.pump.twin);
     else
         disc_twin_restart(n->w.pump.twin);
@@ -601,6 +604,41 @@ Test(replica, deletes_reach_one_that_was_away_and_graves_go) {
     for (uint32_t i = 0; i < 3; i++)
         for (uint32_t s = 0; s < SHARDS; s++)
             cr_assert_eq(table_of(&net.node[i])->shard[s].copy->graves.count, 0, "node %u", i);
+    close_net();
+}
+
+static uint64_t graves_of(struct node *n) {
+    uint64_t graves = 0;
+
+    for (uint32_t s = 0; s < SHARDS; s++)
+        graves += table_of(n)->shard[s].copy->graves.count;
+    return graves;
+}
+
+Test(replica, what_is_deleted_stays_so_where_power_takes_the_last_writes) {
+    enum { ALL = 40 };
+
+    open_net(3, 0, "disc", 31);
+    net.dull = true;
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    AGREE(table_world_ask(&net.node[2].w, CATALOG_SYNC, "t", (struct value){0}) == EG_OK);
+    for (uint64_t k = 0; k < ALL; k += 2)
+        AGREE(ask(&net.node[0], SHARD_DELETE, k, 0));
+    run_ms(100);
+    cr_assert_eq(graves_of(&net.node[0]), ALL / 2);
+    run_ms(5000);
+    cr_assert_eq(graves_of(&net.node[0]) + graves_of(&net.node[1]) + graves_of(&net.node[2]), 0);
+    for (uint32_t i = 0; i < 2; i++)
+        cut(i, 2);
+    restart(&net.node[2], true);
+    for (uint32_t i = 0; i < 2; i++)
+        net.cut[i][2] = net.cut[2][i] = false;
+    install(7, 7);
+    settle(7);
+    cr_assert_eq(size_of(&net.node[2]), ALL / 2);
+    equal_copies(7, ALL);
     close_net();
 }
 
