@@ -148,7 +148,10 @@ EG_API void eg_table_close(eg_table *table);
 EG_API eg_err eg_read_begin(eg_node *node);
 EG_API void eg_read_end(eg_node *node);
 
-/* Inside a section: the record under `key`, in place.  EG_NOT_FOUND: absent. */
+/* Inside a section: the record under `key`, in place.  EG_NOT_FOUND: absent.  Of a table with
+ * copies on other nodes, a change that is on its way to them is waited for, so that nobody who
+ * reads afterwards anywhere finds less (about one round trip; EG_BUSY on a scheduler, which must
+ * not wait; EG_TIMEOUT, EG_NO_REPLICA where the copies cannot be reached). */
 EG_API eg_err eg_get(eg_table *table, eg_span key, eg_span *record);
 
 /* Inside a section: n look-ups at once, their cache misses overlapped.  An absent

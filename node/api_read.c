@@ -25,6 +25,28 @@ void eg_read_end(eg_node *node) {
         reader_exit(&t->reader);
 }
 
+/* What was found is not on all copies yet: its master says when it is, and until then the section
+ * goes on, so that the record stays where it is.  (A reader in a section waits for nobody, but for
+ * this: where it were told at once, a reader of another copy could find less afterwards.) */
+static eg_err settle(eg_table *table, struct table *now, uint32_t shard) {
+    struct message *m;
+    eg_pid to;
+    eg_err err;
+
+    if (table_is_settled(now, shard))
+        return EG_OK;
+    err = table_settle_message(now, shard, &to, &m);
+    if (err == EG_OK)
+        err = api_call(table->node, to, m, NODE_CALL_MS, NULL, NULL);
+    return err == EG_NOPROC ? EG_BUSY : err;
+}
+
+static eg_err settle_key(eg_table *table, struct table *now, const struct key *k) {
+    eg_err err = settle(table, now, table_shard_of_hash(now, k->hash));
+
+    return err == EG_OK && !table_reads_here(now, k) ? EG_NO_REPLICA : err;
+}
+
 eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
     struct node_thread *t;
     const struct record *rec;
@@ -49,13 +71,26 @@ eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
         return EG_NO_REPLICA;
     }
     rec = table_get(now, &t->reader, &k);
+    if (EG_UNLIKELY(!table_got_stands(now, &t->reader, &k, rec)))
+        err = settle_key(table, now, &k);
     key_release(&k);
-    if (rec == NULL) {
+    if (rec == NULL && err == EG_OK) {
         err = reader_take_fault(&t->reader);
         return err != EG_OK ? err : EG_NOT_FOUND;
     }
+    if (EG_UNLIKELY(err != EG_OK))
+        return err;
     *record = api_span_of_record(rec);
     return EG_OK;
+}
+
+static eg_err settle_all(eg_table *table, struct table *now, const struct shard_set *fresh) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = shard_set_next(fresh, 0); err == EG_OK && i < table_shards(now);
+         i = shard_set_next(fresh, i + 1))
+        err = settle(table, now, i);
+    return err == EG_OK && !table_reads_set_here(now, fresh) ? EG_NO_REPLICA : err;
 }
 
 int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *records) {
@@ -63,6 +98,8 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
     struct key k[WINDOW];
     const struct key *pointer[WINDOW];
     const struct record *rec[WINDOW];
+    struct shard_set fresh = {{0}};
+    bool settled = true;
     struct node_thread *t;
     struct table *now = NULL;
     int64_t found = 0;
@@ -97,10 +134,16 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
             if (err == EG_OK) {
                 records[from + i] = api_span_of_record(rec[i]);
                 found += rec[i] != NULL;
+                if (EG_UNLIKELY(!table_got_stands(now, &t->reader, &k[i], rec[i]))) {
+                    shard_set_add(&fresh, table_shard_of_hash(now, k[i].hash));
+                    settled = false;
+                }
             }
             key_release(&k[i]);
         }
     }
+    if (err == EG_OK && EG_UNLIKELY(!settled))
+        err = settle_all(table, now, &fresh);
     return err == EG_OK ? found : (int64_t) err;
 }
 

@@ -1,7 +1,10 @@
 /* far_call.c -- one answer put together of those of several nodes.
  *
  *     left    the shards that have not answered, or not for all their keys
- *     legs    the nodes that are asked for them, in one request at a time each */
+ *     legs    the nodes that are asked for them, in one request at a time each
+ *     fresh   shards of which keys were read that not all full copies have as they are: when all
+ *             have answered, their masters are asked to say when they do, and only then is told
+ *             what was read.  So nobody who reads afterwards, anywhere, finds less. */
 #include "query/far_call.h"
 
 #include "engine/err.h"
@@ -39,6 +42,7 @@ struct far_call {
     uint64_t table_id;
     struct buffer question, keys, request;
     struct shard_set left;
+    struct shard_set fresh, settling; /* to be asked of masters, and under way */
     uint32_t leg_count;
     struct leg leg[LEGS_MAX];
 
@@ -51,6 +55,7 @@ struct far_call {
 
     uint32_t unanswered;
     bool scattered, refused, to_wait; /* as in gather.c */
+    bool unsettled;                   /* a master could not be asked, or not say */
     uint64_t patient_ns;
     eg_err failed;
     struct err_note why;
@@ -325,7 +330,7 @@ static eg_err hear_next(struct far_call *f, struct leg *l, struct value body) {
     return buffer_append(&f->best, key.at, key.size_bytes) ? EG_OK : EG_MEMORY;
 }
 
-static eg_err hear_read(struct far_call *f, struct leg *l, struct value body) {
+static eg_err hear_read(struct far_call *f, struct leg *l, struct value body, bool settled) {
     uint32_t i = next_wanted(f, l, 0);
     struct value v;
     size_t at = 0;
@@ -336,6 +341,8 @@ static eg_err hear_read(struct far_call *f, struct leg *l, struct value body) {
         f->wanted[i].at = f->found.size_bytes;
         f->wanted[i].size_bytes = v.size_bytes;
         f->wanted[i].done = true;
+        if (!settled && !f->dirty)
+            shard_set_add(&f->fresh, f->wanted[i].shard);
         if (f->found.size_bytes + v.size_bytes > UINT32_MAX / 2)
             return EG_TOO_LARGE;
         if (!buffer_append(&f->found, v.at, v.size_bytes))
@@ -360,7 +367,7 @@ static eg_err take_answer(struct far_call *f, struct value answer) {
     f->patient_ns = 0;
     if (f->kind == PAGE_SIZE)
         return hear_size(f, l, a.body);
-    return f->kind == PAGE_NEXT ? hear_next(f, l, a.body) : hear_read(f, l, a.body);
+    return f->kind == PAGE_NEXT ? hear_next(f, l, a.body) : hear_read(f, l, a.body, a.settled);
 }
 
 static eg_err serve_here(struct far_call *f, struct table *t, struct reader *r, struct leg *l,
@@ -394,12 +401,19 @@ static eg_err finish_read(const struct far_call *f, struct buffer *result) {
     return err;
 }
 
-static eg_err finish(const struct far_call *f, struct buffer *result) {
+static eg_err finish(struct far_call *f, struct buffer *result) {
     static const uint8_t nil = 0xc0;
     struct value v = f->best.size_bytes != 0 ? bytes_of(&f->best) : (struct value){&nil, 1};
     uint8_t room[HEADER_BYTES];
     struct value_writer w = value_writer_init(room, sizeof room);
 
+    f->settling = (struct shard_set){{0}};
+    if (!shard_set_is_empty(&f->fresh)) { /* once their masters have said so */
+        f->scattered = false;
+        f->to_wait = f->unsettled;
+        f->unsettled = false;
+        return EG_AGAIN;
+    }
     if (f->kind == PAGE_READ)
         return finish_read(f, result);
     if (f->kind == PAGE_SIZE) {
@@ -452,6 +466,26 @@ eg_err far_call_step(struct far_call *f, struct table *t, struct reader *r, stru
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
+/* Of the masters of what is fresh, one after the other. */
+static eg_err ask_to_settle(struct far_call *f, struct table *t, eg_pid *to, struct message **out) {
+    uint32_t shard = shard_set_next(&f->fresh, 0);
+    eg_err err;
+
+    while (shard < table_shards(t) && table_is_settled(t, shard)) {
+        shard_set_remove(&f->fresh, shard); /* by itself, meanwhile */
+        shard = shard_set_next(&f->fresh, shard + 1);
+    }
+    if (shard >= table_shards(t))
+        return EG_NOT_FOUND;
+    err = table_settle_message(t, shard, to, out);
+    if (err != EG_OK)
+        return err;
+    shard_set_remove(&f->fresh, shard);
+    shard_set_add(&f->settling, shard);
+    f->unanswered++;
+    return EG_OK;
+}
+
 eg_err far_call_ask(struct far_call *f, struct table *t, eg_pid *to, struct message **out) {
     struct table_far *far = table_far(t);
     struct page_request q;
@@ -466,6 +500,8 @@ eg_err far_call_ask(struct far_call *f, struct table *t, eg_pid *to, struct mess
         f->scattered = true;
         return err;
     }
+    if (shard_set_is_empty(&f->left))
+        return f->scattered ? EG_NOT_FOUND : ask_to_settle(f, t, to, out);
     for (uint32_t i = 0; i < f->leg_count && !f->scattered; i++) {
         struct leg *l = &f->leg[i];
         if (l->asked || l->done || l->node == HERE)
@@ -487,10 +523,21 @@ static bool is_refusal(eg_err err) {
     return err == EG_AGAIN || err == EG_BUSY || err == EG_NOPROC || err == EG_NO_REPLICA;
 }
 
+/* Which of them it was does not matter: where one could not say it all are asked again. */
+static void settle_answered(struct far_call *f, eg_err err) {
+    if (err == EG_OK)
+        return;
+    f->unsettled = true;
+    for (size_t i = 0; i < EG_COUNTOF(f->fresh.word); i++)
+        f->fresh.word[i] |= f->settling.word[i];
+}
+
 void far_call_answered(struct far_call *f, eg_err err, struct value result) {
     EG_ASSERT(f->unanswered > 0);
     f->unanswered--;
-    if (err == EG_OK && result.size_bytes != 0)
+    if (!shard_set_is_empty(&f->settling))
+        settle_answered(f, err);
+    else if (err == EG_OK && result.size_bytes != 0)
         err = take_answer(f, result);
     if (err == EG_OK || f->failed != EG_OK)
         return;

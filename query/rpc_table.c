@@ -163,12 +163,21 @@ eg_err rpc_size(struct rpc_call *c) {
 
 /* ---- many keys, keys in order ------------------------------------------------------ */
 
-/* [record] or []; in a bag [record, ...]. */
+/* Is it on all copies?  Else its master says when (far_call.h). */
+static bool stands(struct rpc_call *c, const struct key *k, const struct record *found) {
+    return c->options.dirty || table_got_stands(c->table, &c->worker->reader, k, found);
+}
+
+/* [record] or []; in a bag [record, ...].  EG_AGAIN: not to be told yet. */
 static eg_err put_found(struct rpc_call *c, const struct key *k, const struct record *found) {
     eg_err err;
 
-    if (table_schema(c->table)->type == TABLE_BAG)
-        return table_read(c->table, &c->worker->reader, k, c->result);
+    if (table_schema(c->table)->type == TABLE_BAG) {
+        err = table_read(c->table, &c->worker->reader, k, c->result);
+        return err == EG_OK && !stands(c, k, found) ? EG_AGAIN : err;
+    }
+    if (!stands(c, k, found))
+        return EG_AGAIN;
     err = put_header(c->result, found != NULL);
     if (err == EG_OK && found != NULL &&
         !buffer_append(c->result, record_array(found), record_array_bytes(found)))
@@ -204,6 +213,7 @@ static eg_err read_chunk(struct rpc_call *c, struct value_iter *it) {
 }
 
 eg_err rpc_read_many(struct rpc_call *c) {
+    size_t before_bytes = c->result->size_bytes;
     struct value_iter it;
     eg_err err;
 
@@ -214,7 +224,10 @@ eg_err rpc_read_many(struct rpc_call *c) {
     err = put_header(c->result, value_count(c->param[1]));
     for (it = value_iter_of(c->param[1]); err == EG_OK && it.left > 0;)
         err = read_chunk(c, &it);
-    return err;
+    if (EG_LIKELY(err != EG_AGAIN))
+        return err;
+    c->result->size_bytes = before_bytes;
+    return rpc_far(c, PAGE_READ, c->param[1], false);
 }
 
 static eg_err first(struct rpc_call *c, bool last) {

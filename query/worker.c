@@ -274,7 +274,7 @@ static void run_reads(struct worker *w, uint32_t from, uint32_t count) {
         keys[i] = &w->batch[from + i].key;
     table_get_many(w->batch[from].table, &w->reader, keys, count, found);
     for (uint32_t i = 0; i < count; i++) {
-        if (EG_LIKELY(table_read_stands(w->batch[from].table, &w->reader, keys[i])))
+        if (EG_LIKELY(table_got_stands(w->batch[from].table, &w->reader, keys[i], found[i])))
             answer_found(&w->batch[from + i], found[i]);
         else
             run(&w->batch[from + i]);

@@ -360,6 +360,11 @@ static void dispatch(struct router *r, struct actor *self, struct errand *d) {
         wait(r, d); /* no link, no room, no memory: in a moment */
 }
 
+/* It may be asked twice. */
+static bool is_read(enum shard_op op) {
+    return op == SHARD_READ || op == SHARD_SETTLE;
+}
+
 static void begin(struct router *r, struct actor *self, struct message *m,
                   struct errand_group *group) {
     struct errand *d;
@@ -377,7 +382,7 @@ static void begin(struct router *r, struct actor *self, struct message *m,
     d->ref = m->ref;
     d->request = m;
     d->group = group;
-    d->read = look_at(d).q.op == SHARD_READ;
+    d->read = is_read(look_at(d).q.op);
     d->deadline_ns = now_ns(r) + (uint64_t) ROUTER_WAIT_MS * 1000000;
     dispatch(r, self, d);
 }

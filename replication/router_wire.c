@@ -116,6 +116,7 @@ static bool is_for_others(uint64_t op) {
         [SHARD_WRITE_MANY] = true, [SHARD_DELETE] = true,       [SHARD_DELETE_OBJECT] = true,
         [SHARD_TAKE] = true,       [SHARD_UPDATE] = true,       [SHARD_COUNTER] = true,
         [SHARD_CLEAR] = true,      [SHARD_REPLACE_SEEN] = true, [SHARD_REMOVE_SEEN] = true,
+        [SHARD_SETTLE] = true,
     };
 
     return op < SHARD_OP_COUNT && list[op];
@@ -127,6 +128,7 @@ static bool is_complete(const struct shard_request *q) {
 
     switch (q->op) {
     case SHARD_CLEAR:
+    case SHARD_SETTLE:
         return true;
     case SHARD_WRITE_MANY:
         return q->value.size_bytes != 0 && value_kind_of(q->value) == VALUE_ARRAY;

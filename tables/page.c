@@ -1,7 +1,7 @@
 /* page.c -- serving a piece of a table, and its form on the wire.
  *
  *     request  [kind, merged, reverse, leg, limit, shards, question, place]
- *     answer   [leg, ended, shard, place, body]
+ *     answer   [leg, ended, settled, shard, place, body]
  *
  * What comes from a program goes as a binary: it may be as deeply nested as a message may be by
  * itself.  A place shard by shard is [index or nil, the scan's]. */
@@ -17,7 +17,7 @@
 
 enum {
     REQUEST_FIELDS = 8,
-    ANSWER_FIELDS = 5,
+    ANSWER_FIELDS = 6,
     WORK_BETWEEN_LOOKS = 32, /* records, before the clock is looked at */
     NUMBER_BYTES = 9,
 };
@@ -63,6 +63,7 @@ static void write_answer(struct value_writer *w, const struct page_answer *a) {
     value_put_array(w, ANSWER_FIELDS);
     value_put_u64(w, a->leg);
     value_put_bool(w, a->ended);
+    value_put_bool(w, a->settled);
     value_put_u64(w, a->shard);
     value_put_binary(w, a->place.at, a->place.size_bytes);
     value_put_binary(w, a->body.at, a->body.size_bytes);
@@ -158,8 +159,8 @@ eg_err page_get_answer(struct value v, struct page_answer *a) {
         return EG_BAD_REQUEST;
     it = value_iter_of(v);
     if (!next_u64(&it, UINT32_MAX, &leg) || !next_bool(&it, &a->ended) ||
-        !next_u64(&it, SCHEMA_SHARDS_MAX - 1, &shard) || !next_inner(&it, &a->place) ||
-        !next_bytes(&it, &a->body))
+        !next_bool(&it, &a->settled) || !next_u64(&it, SCHEMA_SHARDS_MAX - 1, &shard) ||
+        !next_inner(&it, &a->place) || !next_bytes(&it, &a->body))
         return EG_BAD_REQUEST;
     a->leg = (uint32_t) leg;
     a->shard = (uint32_t) shard;
@@ -367,7 +368,7 @@ static eg_err serve_in_row(struct serving *s, struct buffer *wrapped, struct pag
 }
 
 static eg_err serve_records(struct serving *s, struct buffer *out, struct err_note *note) {
-    struct page_answer a = {.leg = s->q->leg};
+    struct page_answer a = {.leg = s->q->leg, .settled = true};
     struct buffer wrapped;
     eg_err err = open_question(s, note);
 
@@ -412,7 +413,8 @@ static eg_err serve_next(struct serving *s) {
     return EG_OK;
 }
 
-static eg_err serve_read(struct serving *s) {
+/* What is newer than all copies have may be told when they have it: who asks sees to that. */
+static eg_err serve_read(struct serving *s, bool *settled) {
     struct value_iter it;
     struct value v;
     struct key key;
@@ -429,19 +431,20 @@ static eg_err serve_read(struct serving *s) {
             err = table_read(s->table, s->reader, &key, &s->body);
         else
             err = EG_BAD_REQUEST;
+        *settled &= err == EG_OK && table_read_stands(s->table, s->reader, &key);
         key_release(&key);
     }
     return err;
 }
 
 static eg_err serve_other(struct serving *s, struct buffer *out) {
-    struct page_answer a = {.leg = s->q->leg, .ended = true};
+    struct page_answer a = {.leg = s->q->leg, .ended = true, .settled = true};
     eg_err err = EG_OK;
 
     if (s->q->kind == PAGE_NEXT)
         err = serve_next(s);
     else if (s->q->kind == PAGE_READ)
-        err = serve_read(s);
+        err = serve_read(s, &a.settled);
     else if (!put_number(&s->body, table_size_of(s->table, s->reader, &s->q->shards)))
         err = EG_MEMORY;
     a.body = (struct value){s->body.at, (uint32_t) s->body.size_bytes};

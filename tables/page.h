@@ -59,6 +59,7 @@ struct page_request {
 struct page_answer {
     uint32_t leg;
     bool ended;     /* nothing comes behind it                                           */
+    bool settled;   /* READ: no record is newer than what all full copies have */
     uint32_t shard; /* of one that has not: those before it are done, this one goes on */
     struct value place;
     struct value body; /* of records: page_next(); else the value(s) above */

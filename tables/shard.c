@@ -366,6 +366,7 @@ static bool is_granted(const struct shard *s, enum shard_op op) {
 
     switch (op) {
     case SHARD_READ:
+    case SHARD_SETTLE:
         return role <= SHARD_MASTER || (role == SHARD_FULL && shard_is_stable(s));
     case SHARD_INDEX_BUILD: /* each node's own affair */
     case SHARD_INDEX_DROP:
@@ -406,7 +407,7 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
     if (EG_UNLIKELY(s->noted)) /* who asks what became of it after the answer finds it told */
         shard_watch_publish(s);
     if (err == EG_OK)
-        answer(self, s, m, q.op != SHARD_READ, result);
+        answer(self, s, m, q.op != SHARD_READ && q.op != SHARD_SETTLE, result);
     else
         refuse(self, m, err, note.text);
     reader_reset(t.reader);

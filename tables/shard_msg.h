@@ -32,7 +32,8 @@ enum shard_op {                      /* key      value                       res
                  * of its time, or remove it. */
                 SHARD_REPLACE_SEEN, /*          record                      true or false   */
                 SHARD_REMOVE_SEEN,  /*          record                      true or false   */
-                SHARD_SYNC, /* nothing; a sync table answers when all before is on disc: true */
+                SHARD_SYNC,   /* nothing; a sync table answers when all before is on disc: true */
+                SHARD_SETTLE, /* nothing; answered when all full copies have all before: true */
                 SHARD_OP_COUNT,
 };
 
@@ -51,7 +52,7 @@ struct shard_request {
 };
 
 /* The key that a request is about: its own, or that of the record it carries; false
- * where it has none (CLEAR, PURGE, INDEX_*, WRITE_MANY, SYNC). */
+ * where it has none (CLEAR, PURGE, INDEX_*, WRITE_MANY, SYNC, SETTLE). */
 bool shard_request_key(const struct shard_request *q, struct value *key);
 
 /* The flattened form: a header and the bytes of key and value. */

@@ -146,7 +146,7 @@ static bool frees(const struct shard_turn *t) {
     static const bool list[SHARD_OP_COUNT] = {
         [SHARD_DELETE] = true,      [SHARD_DELETE_OBJECT] = true, [SHARD_TAKE] = true,
         [SHARD_REMOVE_SEEN] = true, [SHARD_CLEAR] = true,         [SHARD_PURGE] = true,
-        [SHARD_SYNC] = true,
+        [SHARD_SYNC] = true,        [SHARD_SETTLE] = true,
     };
 
     return t->request != NULL && list[t->request->op];
@@ -780,6 +780,7 @@ static eg_err (*const ops[SHARD_OP_COUNT])(struct shard_turn *t) = {
     [SHARD_REPLACE_SEEN] = op_replace_seen,
     [SHARD_REMOVE_SEEN] = op_remove_seen,
     [SHARD_SYNC] = op_sync,
+    [SHARD_SETTLE] = op_sync,
 };
 
 eg_err shard_run(struct shard_turn *t) {
@@ -790,6 +791,8 @@ eg_err shard_run(struct shard_turn *t) {
         return EG_MEMORY;
     if (op == SHARD_READ)
         return op_read(t);
+    if (op == SHARD_SETTLE) /* the answer waits, see shard.c */
+        return op_sync(t);
     if (op == SHARD_INDEX_DROP) /* the schema has forgotten it already: whatever the disc says */
         return op_index_drop(t);
     err = shard_ready(t);

@@ -83,12 +83,12 @@ static bool is_stable(struct shard *s, struct reader *r, const struct key *k) {
     const struct record *rec;
     struct store_cursor c;
 
+    if (!store->bag && (rec = store->ops->get(store, r, k)) != NULL)
+        return rec->hlc <= stable;
     if (atomic_load_explicit(&s->removed, memory_order_acquire) > stable)
         return false; /* an absence, of some of a bag's records too */
-    if (!store->bag) {
-        rec = store->ops->get(store, r, k);
-        return r->fault == EG_OK && (rec == NULL || rec->hlc <= stable);
-    }
+    if (!store->bag)
+        return r->fault == EG_OK;
     store->ops->seek(store, r, &c, k, false, false);
     while ((rec = store->ops->next(store, r, &c)) != NULL && value_equal(record_key(rec), k->value))
         if (rec->hlc > stable)
@@ -103,6 +103,20 @@ bool table_read_stands(struct table *t, struct reader *r, const struct key *k) {
     if (EG_LIKELY(role == SHARD_ALONE) || (role <= SHARD_FULL && shard_is_stable(s)))
         return true;
     return role <= SHARD_FULL && is_stable(s, r, k);
+}
+
+bool table_got_stands(struct table *t, struct reader *r, const struct key *k,
+                      const struct record *rec) {
+    struct shard *s = shard_of(t, k->hash);
+    enum shard_role role = role_of(s);
+
+    if (EG_LIKELY(role == SHARD_ALONE))
+        return true;
+    if (role > SHARD_FULL)
+        return false;
+    if (rec != NULL && !s->store->bag)
+        return rec->hlc <= atomic_load_explicit(&s->stable, memory_order_acquire);
+    return shard_is_stable(s) || is_stable(s, r, k);
 }
 
 bool table_reads_all_here(struct table *t) {
@@ -393,6 +407,20 @@ eg_err table_sync_message(struct table *t, uint32_t shard, eg_pid *to, struct me
     const struct shard_request q = {.op = SHARD_SYNC};
 
     return table_message_here(t, shard, &q, to, out);
+}
+
+bool table_is_settled(struct table *t, uint32_t shard) {
+    struct shard *s = &t->shard[shard];
+    enum shard_role role = role_of(s);
+
+    return role == SHARD_ALONE || (role <= SHARD_FULL && shard_is_stable(s));
+}
+
+eg_err table_settle_message(struct table *t, uint32_t shard, eg_pid *to, struct message **out) {
+    const struct shard_request q = {.op = SHARD_SETTLE, .attribute = SHARD_NO_ATTRIBUTE};
+
+    EG_ASSERT(shard < t->shard_count);
+    return message_for(&t->shard[shard], &q, to, out);
 }
 
 eg_err table_send(struct table *t, eg_pid from, uint64_t ref, const struct shard_request *q,

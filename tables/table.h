@@ -57,6 +57,9 @@ bool table_has_copy(struct table *t, const struct key *k);
 /* After a read of this key in place, in the same section: may it be answered?  Else what was seen
  * is not on all copies yet, and a later reader of another could miss it: table_send() it. */
 bool table_read_stands(struct table *t, struct reader *r, const struct key *k);
+/* The same for who has what table_get() gave: costs a comparison where there is a record. */
+bool table_got_stands(struct table *t, struct reader *r, const struct key *k,
+                      const struct record *rec);
 
 /* ---- direct reads, inside a reader section ------------------------------ */
 
@@ -155,6 +158,13 @@ EG_MUST_USE eg_err table_message(struct table *t, const struct shard_request *q,
 uint32_t table_shards(const struct table *t);
 EG_MUST_USE eg_err table_sync_message(struct table *t, uint32_t shard, eg_pid *to,
                                       struct message **out);
+
+/* Have all full copies what is here of this shard?  (So they have where it has never had any.) */
+bool table_is_settled(struct table *t, uint32_t shard);
+/* A SHARD_SETTLE for one of them, to its master, wherever that is: its REPLY comes when all full
+ * copies have what any of them had before, so what was read in place may then be told. */
+EG_MUST_USE eg_err table_settle_message(struct table *t, uint32_t shard, eg_pid *to,
+                                        struct message **out);
 
 /* What to tell a caller whose shard was not there (EG_NOPROC): the table is gone, or
  * the shard's actor has just been replaced. */

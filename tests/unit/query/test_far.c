@@ -155,6 +155,54 @@ Test(far, sizes_keys_and_neighbours_are_those_of_all) {
     free(f);
 }
 
+/* Of the first node's shards: full, and with a change that others have not got. */
+static void unsettle(struct far_world *f, uint64_t stable) {
+    for (uint32_t i = 0; i < 8; i++)
+        if (f->owner[i] == 1) {
+            struct shard *s = &f->site[1].table->shard[i];
+            atomic_store(&s->newest, UINT64_MAX);
+            atomic_store(&s->stable, stable);
+            atomic_store(&s->role, SHARD_FULL);
+            atomic_store(&f->site[2].table->shard[i].role, SHARD_AWAY);
+        }
+}
+
+/* There is no router here: for others than the first node its word is as good as the master's. */
+static void all_have_it(struct far_world *f) {
+    if (f->moments != 20)
+        return;
+    unsettle(f, UINT64_MAX);
+    for (uint32_t i = 0; i < 8; i++)
+        if (f->owner[i] == 1)
+            atomic_store(&f->site[2].table->shard[i].role, SHARD_ALONE);
+}
+
+/* Whether it is read here or asked for: what is newer than all copies have waits for them. */
+Test(far, many_keys_are_told_when_all_copies_have_what_was_read) {
+    struct far_world *f = calloc(1, sizeof *f);
+    uint8_t b[512];
+    struct far_call_opts o = {.kind = PAGE_READ, .question = v(b, "[5,6,7,8,9,10,11,12,13,14]")};
+
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b']}", 15);
+    fill(f);
+    for (uint64_t id = 1; id <= 2; id++) {
+        unsettle(f, 0);
+        f->moments = 0;
+        f->moment = all_have_it;
+        cr_assert_eq(far_ask(f, id, &o), EG_OK, "%s", f->site[id].note.text);
+        cr_assert_eq(value_count(bytes_of(&f->site[id].result)), 10);
+        cr_assert_geq(f->moments, 20);
+    }
+    f->moment = NULL;
+    unsettle(f, 0);
+    cr_assert_eq(far_ask(f, 1, &o), EG_NO_REPLICA); /* and not for ever */
+    o.dirty = true;
+    o.question = v(b, "[]");
+    cr_assert_eq(far_ask(f, 1, &o), EG_OK);
+    far_close(f);
+    free(f);
+}
+
 Test(far, next_of_a_set_meets_every_key_once) {
     struct far_world *f = calloc(1, sizeof *f);
     bool met[RECORDS] = {false};
