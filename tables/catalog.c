@@ -83,7 +83,10 @@ static void root_child(const void *children, uint32_t index, struct child_spec *
                                .kind = CHILD_SUPERVISOR,
                                .restart = PERMANENT,
                                .shutdown_ms = SHUTDOWN_INFINITY,
-                               .supervisor = {.label = "tables", .strategy = ONE_FOR_ONE},
+                               .supervisor = {.label = "tables",
+                                              .strategy = ONE_FOR_ONE,
+                                              .intensity = CHILDREN_INTENSITY_MAX,
+                                              .period_ms = ROOT_RESTARTS_MS},
                                .changed = families_changed,
                                .changed_context = c};
 }

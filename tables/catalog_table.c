@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TABLE_RESTARTS = 16, TABLE_RESTARTS_MS = 10 * 1000 }; /* of shards: then it gives up */
+/* Of shards: then all of the table's begin again.  Their data outlives them. */
+enum { TABLE_RESTARTS = 16, TABLE_RESTARTS_MS = 10 * 1000 };
 
 static void close_shards(struct table *t, uint32_t count) {
     while (count-- > 0)
@@ -68,7 +69,7 @@ static void shard_at(const void *children, uint32_t index, struct child_spec *ou
 
 void table_child(struct table *t, struct child_spec *out) {
     *out = (struct child_spec){.kind = CHILD_SUPERVISOR,
-                               .restart = TRANSIENT,
+                               .restart = PERMANENT, /* it gives up as shutdown does */
                                .shutdown_ms = SHUTDOWN_INFINITY,
                                .supervisor = {.label = t->name.text,
                                               .strategy = ONE_FOR_ONE,
