@@ -435,6 +435,9 @@ static void tick(struct cluster *c, struct actor *self) {
 
     start_tick(self);
     cluster_member_tick(c);
+    reader_enter(&c->reader);
+    replica_tick(c->replicas);
+    reader_exit(&c->reader);
     if (now_ms - c->schema_ticked_ms < SCHEMA_SYNC_TICK_MS)
         return;
     c->schema_ticked_ms = now_ms;

@@ -72,16 +72,11 @@ void feed_close(struct feed_world *w, struct shard *s) {
 
 /* ---- views ------------------------------------------------------------------------------- */
 
-static bool any_change(struct shard *s) {
-    return dot_sequence(s->sequence) != 0 ||
-           (s->copy != NULL && !shard_clock_is_empty(shard_copy_clock(s)));
-}
-
 /* What this copy is worth when the view ends now. */
 static uint8_t worth_now(struct shard *s) {
     const struct feed *st = feed_of(s);
     enum shard_role role = shard_role(s);
-    bool any = any_change(s);
+    bool any = shard_copy_any(s);
     enum replica_worth worth = any ? REPLICA_SOME : REPLICA_NONE;
 
     if (role <= SHARD_FULL || (st != NULL && st->was_full && role != SHARD_AWAY))
@@ -93,6 +88,8 @@ static void stop(struct feed_world *w, struct shard *s) {
     if (shard_role(s) != SHARD_STOPPED || atomic_load(&s->worth) == 0)
         atomic_store(&s->worth, worth_now(s));
     shard_set_role(s, SHARD_STOPPED);
+    if (feed_of(s) != NULL)
+        feed_of(s)->stopped = true;
     w->stopped(w);
 }
 
@@ -119,7 +116,8 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->plan = order->plan;
     st->was_full = order->was_full;
     st->acks_one = order->acks_one;
-    st->serving = st->ended = false;
+    st->stopped = st->serving = st->ended = st->counted = false;
+    st->failures = 0;
     st->forget_sequence = st->kept = 0;
     buffer_clear(&st->relay);
     buffer_clear(&st->marks);
@@ -175,8 +173,10 @@ static bool master_waits(struct shard *s) {
     struct feed *st = feed_of(s);
     bool waits = !st->serving || st->held.size_bytes != 0 || s->copy->graves.count != 0;
 
-    for (uint32_t i = 0; i < st->follower_count; i++)
-        waits |= !st->follower[i]->full;
+    for (uint32_t i = 0; i < st->follower_count; i++) {
+        const struct follower *f = st->follower[i];
+        waits |= !f->full || f->end_sequence == UINT64_MAX || (!f->heard && !f->once);
+    }
     return waits;
 }
 
@@ -184,7 +184,7 @@ static void tick(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
 
     st->ticking = false;
-    if (!st->plan.here || shard_role(s) == SHARD_AWAY)
+    if (!st->plan.here || st->stopped || shard_role(s) == SHARD_AWAY)
         return;
     if (feed_is_master(st)) {
         for (uint32_t i = 0; i < st->follower_count; i++) {
@@ -192,11 +192,13 @@ static void tick(struct actor *self, struct shard *s) {
 
             if (f->end_sequence == UINT64_MAX)
                 (void) feed_say(s, f->node, REPLICA_ANEW, 0);
-            else if (!f->heard && !f->asked && !f->once)
-                feed_ask_once(s, f);
+            else if (!f->heard && !f->once)
+                feed_ask_again(s, f);
         }
         if (st->ticks++ % FORGET_TICKS == 0)
             feed_tend_graves(self, s);
+        if (s->log.sync && shard_log_is_written(&s->log)) /* a notice may have failed */
+            st->synced = dot_sequence(s->sequence);
         feed_try_serve(self, s);
         feed_release(self, s);
         feed_step(self, s);
@@ -205,14 +207,7 @@ static void tick(struct actor *self, struct shard *s) {
         return;
     }
     feed_step(self, s); /* the master may follow us once */
-    if (shard_role(s) == SHARD_FULL)
-        return;
-    if (st->quiet && !st->ended)
-        feed_follow_anew(self, s);
-    else if (st->quiet)
-        feed_acknowledge(self, s);
-    st->quiet = true;
-    feed_tick_soon(self, s);
+    feed_copy_tick(self, s);
 }
 
 static void node_down(struct actor *self, struct shard *s, const struct message *m) {
@@ -220,8 +215,8 @@ static void node_down(struct actor *self, struct shard *s, const struct message 
     uint64_t node;
 
     memcpy(&node, m->payload, sizeof node);
-    if (st == NULL)
-        return;
+    if (st == NULL || st->stopped)
+        return; /* the next view is without its link, or made over it */
     for (uint32_t i = 0; i < st->follower_count; i++)
         if (st->follower[i]->node == node && !st->follower[i]->full) {
             feed_drop_node(self, s, node);
@@ -244,8 +239,46 @@ static void synced(struct actor *self, struct shard *s, const struct message *m)
         st->synced = EG_MAX(st->synced, sequence);
         feed_release(self, s);
     } else if (st->ended) {
-        (void) feed_say(s, st->plan.master, REPLICA_COVERED, sequence);
+        feed_say_covered(s, sequence);
     }
+}
+
+/* What others have said is lost, and nobody knows what it was. */
+static void missed(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+
+    if (!st->plan.here)
+        return;
+    if (!feed_is_master(st)) {
+        feed_follow_anew(self, s);
+        return;
+    }
+    for (uint32_t i = 0; i < st->follower_count; i++) {
+        struct follower *f = st->follower[i];
+
+        if (f->once)
+            continue;
+        feed_lose(s, f);
+        f->asked = false; /* an END that comes still would stand for what is lost */
+    }
+}
+
+void feed_need(struct feed_world *w, struct shard *s, enum feed_need need) {
+    atomic_fetch_or(&s->needs, (uint8_t) need);
+    atomic_store(&w->needed, true);
+}
+
+/* Before anything that others have said is heard: it was said after what is missed. */
+static void look_at_needs(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+    uint8_t needs = atomic_load(&s->needs) == 0 ? 0 : atomic_exchange(&s->needs, 0);
+
+    if (st == NULL || needs == 0)
+        return;
+    if (needs & FEED_MISSED)
+        missed(self, s);
+    if (!st->ticking)
+        tick(self, s);
 }
 
 static void feed_receive(void *user, struct actor *self, struct shard *s, struct message *m) {
@@ -260,6 +293,7 @@ static void feed_receive(void *user, struct actor *self, struct shard *s, struct
         take_plan(w, self, s, m);
         break;
     case FEED_HEAR:
+        look_at_needs(self, s);
         feed_hear(self, s, m);
         break;
     case FEED_DOWN:
@@ -282,6 +316,9 @@ static void feed_receive(void *user, struct actor *self, struct shard *s, struct
     case FEED_KEPT:
         feed_kept(s, m);
         break;
+    case FEED_NEEDED:
+        look_at_needs(self, s);
+        break;
     }
 }
 
@@ -294,15 +331,7 @@ static void feed_resume(void *user, struct actor *self, struct shard *s) {
     if (st == NULL)
         return;
     st->ticking = st->stepping = false;
-    if (!st->plan.here)
-        return;
-    if (feed_is_master(st)) {
-        for (uint32_t i = 0; i < st->follower_count; i++)
-            if (!st->follower[i]->once)
-                feed_lose(s, st->follower[i]);
-    } else {
-        feed_follow_anew(self, s);
-    }
+    missed(self, s);
     feed_tick_soon(self, s);
 }
 

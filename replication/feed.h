@@ -29,6 +29,14 @@ enum feed_tag {
     FEED_TICK,
     FEED_SYNCED, /* a sequence: the disc has all up to it */
     FEED_KEPT,   /* the same, for good (feed_graves.c)    */
+    FEED_NEEDED, /* shard.needs is not 0             */
+};
+
+/* What a shard's copy has to look after: bits of shard.needs.  They are set where there is no
+ * memory for a message, and so by anybody. */
+enum feed_need {
+    FEED_NEEDS_TICK = 1, /* something is to be said again                */
+    FEED_MISSED = 2,     /* what another node said has not reached it   */
 };
 
 /* Of a shard's `worth`: enum replica_worth, and whether there has ever been a change. */
@@ -55,10 +63,13 @@ struct feed_world {
     void (*stopped)(struct feed_world *w);
     void (*became_full)(struct feed_world *w, struct shard *s);
     void (*resumed)(struct feed_world *w); /* an order may have been lost with an actor */
+    _Atomic bool needed; /* some shard needs something: who moves the feeds sends FEED_NEEDED */
 };
 
 /* What the catalog calls; the user is the feed_world. */
 const struct shard_copy_ops *feed_ops(void);
+/* From any thread; it cannot fail. */
+void feed_need(struct feed_world *w, struct shard *s, enum feed_need need);
 /* At the end, when nobody calls any more. */
 void feed_close(struct feed_world *w, struct shard *s);
 

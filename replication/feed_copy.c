@@ -4,18 +4,62 @@
 
 #include <string.h>
 
-void feed_follow_anew(struct actor *self, struct shard *s) {
+enum {
+    AGAIN_TICKS = 16,    /* the longest between two times that something is asked for */
+    FAILURES_COUNTED = 6 /* 2^6 ticks are long enough for a disc to be looked after    */
+};
+
+bool feed_is_time(uint32_t ticks) {
+    return (ticks & (ticks - 1)) == 0 || ticks % AGAIN_TICKS == 0;
+}
+
+/* Nothing that was said before counts for it any more. */
+static void be_filling(struct shard *s) {
     struct feed *st = feed_of(s);
 
     shard_set_role(s, SHARD_FILLING); /* before the master knows: it counts us no more then */
     if (st->ended)
         st->was_full = false; /* it may have gone on without us */
-    st->ended = false;
-    st->quiet = false;
+    st->ended = st->counted = st->quiet = false;
     st->acked = 0;
-    (void) feed_send_follow(s, st->plan.master, false); /* the tick asks again */
-    st->following = st->session;
+    st->pause_ticks = st->quiet_ticks = 0;
+    st->following = ++st->session;
+}
+
+void feed_follow_anew(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+
+    if (st->stopped)
+        return; /* the next view says whom */
+    be_filling(s);
+    (void) feed_send_follow(s, st->plan.master, st->following, false); /* the tick asks again */
     feed_tick_soon(self, s);
+}
+
+/* A master that counts us is told at once, for its answers wait. */
+void feed_fall_behind(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+    uint32_t failures = st->failures;
+
+    if (st->stopped)
+        return;
+    st->failures = EG_MIN(failures + 1, (uint32_t) FAILURES_COUNTED);
+    if (failures == 0 || st->counted) {
+        feed_follow_anew(self, s);
+        return;
+    }
+    be_filling(s);
+    st->pause_ticks = 1u << failures;
+    feed_tick_soon(self, s);
+}
+
+void feed_say_covered(struct shard *s, uint64_t sequence) {
+    struct feed *st = feed_of(s);
+
+    st->acked = sequence;
+    st->counted = true;
+    if (feed_say(s, st->plan.master, REPLICA_COVERED, sequence) != EG_OK)
+        feed_need(st->world, s, FEED_MISSED); /* it would wait for ever */
 }
 
 void feed_acknowledge(struct actor *self, struct shard *s) {
@@ -27,11 +71,36 @@ void feed_acknowledge(struct actor *self, struct shard *s) {
     covered = shard_clock_reach(&s->copy->clock, st->slot, st->began);
     if (s->log.sync && !shard_log_is_written(&s->log)) {
         if (!feed_sync_notice(self, s, covered))
-            feed_follow_anew(self, s);
+            feed_fall_behind(self, s);
         return;
     }
-    st->acked = covered;
-    (void) feed_say(s, st->plan.master, REPLICA_COVERED, covered);
+    feed_say_covered(s, covered);
+}
+
+/* Is there something that the disc has by now, and the master does not know? */
+static bool owes_word(struct shard *s) {
+    const struct feed *st = feed_of(s);
+
+    return s->log.sync && shard_clock_reach(&s->copy->clock, st->slot, st->began) > st->acked;
+}
+
+void feed_copy_tick(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+    bool full = shard_role(s) == SHARD_FULL, written = shard_log_is_written(&s->log);
+
+    if (full && !owes_word(s))
+        return;
+    if (st->pause_ticks != 0) {
+        if (--st->pause_ticks == 0)
+            feed_follow_anew(self, s);
+    } else if (st->ended) {
+        if ((st->quiet || full) && (written || !s->log.sync)) /* else a notice is on its way */
+            feed_acknowledge(self, s);
+    } else if (st->quiet && feed_is_time(++st->quiet_ticks)) {
+        (void) feed_send_follow(s, st->plan.master, st->following, false); /* or the next time */
+    }
+    st->quiet = true;
+    feed_tick_soon(self, s);
 }
 
 static eg_err apply(struct actor *self, struct shard *s, struct value changes) {
@@ -87,6 +156,14 @@ static bool is_asked(const struct feed *st, uint64_t from, struct value_iter *it
     return f != NULL && f->asked && session == f->asked_session;
 }
 
+/* What it told could not be taken: another time, later and later. */
+static void give_up_asking(struct shard *s, struct follower *f, struct actor *self) {
+    f->asked = false;
+    f->asked_ticks = 0;
+    f->asked_failures = EG_MIN(f->asked_failures + 1, (uint32_t) FAILURES_COUNTED);
+    feed_tick_soon(self, s);
+}
+
 static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
                          struct value_iter *it) {
     struct feed *st = feed_of(s);
@@ -100,9 +177,11 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
     if (err == EG_OK && !feed_follows(st, from))
         relay(s, from, (struct value){NULL, 0});
     if (err != EG_OK && feed_follows(st, from))
-        feed_follow_anew(self, s);
+        feed_fall_behind(self, s);
     else if (err != EG_OK)
-        feed_ask_once(s, f);
+        give_up_asking(s, f, self);
+    else if (!feed_follows(st, from))
+        f->asked_ticks = 0;
 }
 
 static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
@@ -129,7 +208,11 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
         st->ended = err == EG_OK;
         if (st->ended)
             feed_acknowledge(self, s);
-    } else if (err == EG_OK) {
+        else
+            feed_fall_behind(self, s);
+    } else if (err != EG_OK) {
+        give_up_asking(s, f, self);
+    } else {
         f->asked = false;
         f->heard = true;
         relay(s, from, clock);
@@ -166,7 +249,9 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
     if (err == EG_OK)
         feed_acknowledge(self, s);
     else
-        feed_follow_anew(self, s);
+        feed_fall_behind(self, s);
+    if (owes_word(s))
+        feed_tick_soon(self, s); /* a notice of the disc may fail */
 }
 
 static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
@@ -177,6 +262,7 @@ static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
         return;
     shard_set_stable(s, stable);
     shard_set_role(s, SHARD_FULL);
+    st->failures = 0;
     if (!st->was_full)
         st->world->became_full(st->world, s);
 }
@@ -214,7 +300,10 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
     if (replica_wire_open(&h, &it, value_of(m->payload + sizeof from)) != EG_OK ||
         !view_id_equal(h.view, st->plan.view) || h.table != feed_records_id(s))
         return; /* of another layout: whoever changes later follows anew, or is told to */
-    st->quiet = false;
+    /* What was under way may still be had everywhere; nothing begins. */
+    if (st->stopped && h.kind != REPLICA_CHANGES && h.kind != REPLICA_COVERED)
+        return;
+    st->quiet &= !feed_follows(st, from);
     switch (h.kind) {
     case REPLICA_FOLLOW:
         feed_hear_follow(self, s, from, &it);

@@ -13,10 +13,12 @@ void feed_tick_soon(struct actor *self, struct shard *s) {
     if (st->ticking)
         return;
     m = message_new(actor_runtime(self), MESSAGE_INFO, 0);
-    if (m == NULL)
-        return; /* the next message asks again */
-    m->tag = FEED_TICK;
-    st->ticking = actor_start_timer(self, FEED_TICK_MS, m, &timer) == EG_OK;
+    if (m != NULL) {
+        m->tag = FEED_TICK;
+        st->ticking = actor_start_timer(self, FEED_TICK_MS, m, &timer) == EG_OK;
+    }
+    if (!st->ticking)
+        feed_need(st->world, s, FEED_NEEDS_TICK);
 }
 
 void feed_step_soon(struct actor *self, struct shard *s, bool wait) {
@@ -180,7 +182,7 @@ void feed_grant(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
     bool any = false;
 
-    if (!st->serving)
+    if (!st->serving || st->stopped)
         return;
     for (uint32_t i = 0; i < st->follower_count; i++)
         any |= st->follower[i]->full;
@@ -208,7 +210,7 @@ static void tell_full(struct shard *s, const struct follower *f) {
 void feed_try_serve(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
 
-    if (st->serving || !feed_is_master(st))
+    if (st->serving || st->stopped || !feed_is_master(st))
         return;
     for (uint32_t i = 0; i < st->plan.count; i++) {
         const struct follower *f = feed_follower(st, st->plan.holder[i].node);
@@ -256,8 +258,28 @@ void feed_drop_node(struct actor *self, struct shard *s, uint64_t node) {
 }
 
 void feed_ask_once(struct shard *s, struct follower *f) {
-    f->asked = feed_send_follow(s, f->node, true) == EG_OK; /* else the tick asks */
-    f->asked_session = feed_of(s)->session;
+    f->asked_session = ++feed_of(s)->session;
+    f->asked = feed_send_follow(s, f->node, f->asked_session, true) == EG_OK; /* or the tick does */
+    f->asked_ticks = 0;
+}
+
+void feed_ask_again(struct shard *s, struct follower *f) {
+    f->asked_ticks++;
+    if (!f->asked && f->asked_ticks >= 1u << f->asked_failures)
+        feed_ask_once(s, f);
+    else if (f->asked && feed_is_time(f->asked_ticks))
+        (void) feed_send_follow(s, f->node, f->asked_session, true); /* or the next time */
+}
+
+/* What it has; not `all`, where that is of origins that our disc cannot remember now. */
+static eg_err hear_clock(struct feed *st, struct follower *f, struct value clock, bool *all) {
+    eg_err err = shard_clock_get(&f->has, st->world->origins, clock);
+
+    *all = err == EG_OK;
+    if (err == EG_OK || err == EG_MEMORY || err == EG_BAD_REQUEST)
+        return err;
+    shard_clock_fini(&f->has);
+    return shard_clock_get_known(&f->has, st->world->origins, clock, all);
 }
 
 void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
@@ -265,13 +287,17 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     struct follower *f;
     struct value clock, once;
     uint64_t session;
-    bool heard = false;
+    bool heard = false, all;
     eg_err err;
 
     if (!is_holder(st, from) || !replica_wire_u64(it, &session) || !value_iter_next(it, &clock) ||
         !value_iter_next(it, &once))
         return;
     f = feed_follower(st, from);
+    if (f != NULL && f->session == session && f->end_sequence != UINT64_MAX) {
+        feed_step_soon(self, s, false);
+        return; /* it is being told */
+    }
     heard = f != NULL && f->heard;
     feed_drop_node(self, s, from);
     f = follower_make(st, from);
@@ -280,7 +306,7 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     f->session = session;
     f->once = value_kind_of(once) == VALUE_TRUE;
     f->heard = heard;
-    err = shard_clock_get(&f->has, st->world->origins, clock);
+    err = hear_clock(st, f, clock, &all);
     if (err == EG_OK)
         err = shard_clock_copy(&f->snapshot, shard_copy_clock(s));
     if (err != EG_OK) {
@@ -289,7 +315,7 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     }
     feed_set_telling(s);
     if (feed_is_master(st) && !f->once && !f->heard) {
-        f->heard = shard_clock_has(&f->snapshot, &f->has);
+        f->heard = all && shard_clock_has(&f->snapshot, &f->has);
         if (!f->heard)
             feed_ask_once(s, f);
     }
@@ -303,8 +329,11 @@ void feed_hear_covered(struct actor *self, struct shard *s, uint64_t from, struc
 
     if (f == NULL || f->once || !replica_wire_u64(it, &sequence))
         return;
-    f->covered = EG_MAX(f->covered, EG_MIN(sequence, dot_sequence(s->sequence)));
-    if (!f->full && f->stage == WALK_OVER && f->covered >= f->end_sequence) {
+    sequence = EG_MIN(sequence, dot_sequence(s->sequence));
+    if (f->full && sequence == f->covered && st->serving && !st->stopped)
+        tell_full(s, f); /* it would not say it again if it knew */
+    f->covered = EG_MAX(f->covered, sequence);
+    if (!f->full && !st->stopped && f->stage == WALK_OVER && f->covered >= f->end_sequence) {
         f->full = true;
         if (st->serving) {
             feed_grant(self, s);
@@ -348,6 +377,7 @@ void feed_lose(struct shard *s, struct follower *f) {
         feed_walk_ends(st, f);
     f->end_sequence =
         UINT64_MAX; /* it is not counted as it is, and if it was it stays waited for */
+    feed_need(st->world, s, FEED_NEEDS_TICK);
 }
 
 void feed_changed(void *user, struct shard *s) {

@@ -61,12 +61,11 @@ eg_err feed_say(struct shard *s, uint64_t to, enum replica_kind kind, uint64_t n
     return feed_out_send(st, to);
 }
 
-eg_err feed_send_follow(struct shard *s, uint64_t to, bool once) {
+eg_err feed_send_follow(struct shard *s, uint64_t to, uint64_t session, bool once) {
     struct feed *st = feed_of(s);
     uint8_t flag = once ? 0xc3 : 0xc2;
 
-    st->session++;
-    if (!feed_out_begin(s, REPLICA_FOLLOW, 3, 0) || !feed_out_u64(st, st->session) ||
+    if (!feed_out_begin(s, REPLICA_FOLLOW, 3, 0) || !feed_out_u64(st, session) ||
         !feed_out_clock(st, shard_copy_clock(s)) || !buffer_append(&st->out, &flag, 1))
         return EG_MEMORY;
     return feed_out_send(st, to);

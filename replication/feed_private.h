@@ -34,6 +34,8 @@ struct follower {
     bool full;                   /* counted: answers wait for it */
     uint64_t session;            /* its FOLLOW's */
     uint64_t asked_session;      /* and that of ours to it */
+    uint32_t asked_ticks;        /* since it was asked, or has told something       */
+    uint32_t asked_failures;     /* how often what it told could not be taken       */
     uint64_t covered;            /* of our own changes, as it says */
     uint64_t kept;               /* likewise, and its disc has them for good */
     uint64_t end_sequence;       /* ours at the END */
@@ -61,10 +63,15 @@ struct feed {
     struct feed_world *world;
     struct replica_plan plan;
     bool was_full, acks_one;
-    bool serving;     /* the master: role granted                     */
-    bool ended;       /* a copy: the master's END has come          */
-    bool quiet;       /* a copy: nothing was heard since the last tick */
-    uint16_t slot;    /* of the master's origin, once ended           */
+    bool stopped; /* between two views: nothing is granted, and nobody told anything new */
+    bool serving; /* the master: role granted                     */
+    bool ended;   /* a copy: the master's END has come          */
+    bool quiet;   /* a copy: nothing was heard since the last tick */
+    bool counted; /* a copy: the master may wait for us         */
+    uint32_t quiet_ticks;
+    uint32_t failures;    /* how often what was told could not be taken, since we were full */
+    uint32_t pause_ticks; /* before we follow anew; 0: none */
+    uint16_t slot;        /* of the master's origin, once ended           */
     uint64_t began;   /* the master's last change when we followed: what was before may have gaps */
     uint64_t acked;   /* of the master's changes, last said           */
     uint64_t session; /* of the last FOLLOW    */
@@ -105,8 +112,8 @@ bool feed_out_clock(struct feed *st, const struct shard_clock *c);
 eg_err feed_out_send(struct feed *st, uint64_t to);
 /* A whole message of one number, or (ANEW) of none. */
 eg_err feed_say(struct shard *s, uint64_t to, enum replica_kind kind, uint64_t n);
-/* Each says a session of its own. */
-eg_err feed_send_follow(struct shard *s, uint64_t to, bool once);
+/* Who hears a session twice need not do it twice. */
+eg_err feed_send_follow(struct shard *s, uint64_t to, uint64_t session, bool once);
 
 /* ---- feed_master.c --------------------------------------------------------------------------- */
 
@@ -128,6 +135,8 @@ void feed_drop_node(struct actor *self, struct shard *s, uint64_t node);
 void feed_set_telling(struct shard *s); /* after followers have come or gone */
 /* Let it tell us what it has and we have not. */
 void feed_ask_once(struct shard *s, struct follower *f);
+/* Time passes: where it was in vain, again. */
+void feed_ask_again(struct shard *s, struct follower *f);
 /* It has missed something: it must follow anew, and hears so. */
 void feed_lose(struct shard *s, struct follower *f);
 
@@ -152,8 +161,13 @@ void feed_walk_ends(struct feed *st, struct follower *f);
 
 bool feed_follows(const struct feed *st, uint64_t from); /* is that our master? */
 void feed_follow_anew(struct actor *self, struct shard *s);
+/* What was told could not be taken: the same, after a while that grows. */
+void feed_fall_behind(struct actor *self, struct shard *s);
+/* A copy's time passes. */
+void feed_copy_tick(struct actor *self, struct shard *s);
 /* Say what we have of the master's changes, as soon as our disc has it where it must. */
 void feed_acknowledge(struct actor *self, struct shard *s);
+void feed_say_covered(struct shard *s, uint64_t sequence);
 void feed_hear(struct actor *self, struct shard *s, const struct message *m);
 
 /* ---- feed_graves.c --------------------------------------------------------------------------- */
@@ -163,6 +177,9 @@ void feed_tend_graves(struct actor *self, struct shard *s);
 void feed_hear_sync(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
 void feed_hear_synced(struct shard *s, uint64_t from, struct value_iter *it);
 void feed_kept(struct shard *s, const struct message *m);
+
+/* Of what is repeated until it is answered: is it time, after so many ticks? */
+bool feed_is_time(uint32_t ticks);
 
 /* ---- time ------------------------------------------------------------------------------------ */
 

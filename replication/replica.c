@@ -8,9 +8,10 @@
 
 #include <string.h>
 
-enum { PARKED_BYTES_MAX = 8 << 20, STOP_AGAIN_MS = 50 };
+enum { PARKED_BYTES_MAX = 8 << 20, STOP_AGAIN_NS = 50 * 1000 * 1000 };
 
-enum replica_tag { REPLICA_STOPPED = 1, REPLICA_PROGRESS, REPLICA_STOP_AGAIN, REPLICA_PLAN_AGAIN };
+/* Look at what may have changed. */
+enum replica_tag { REPLICA_LOOK = 1 };
 
 /* A payload of a view that is not installed here yet. */
 struct parked {
@@ -33,8 +34,9 @@ struct replicas {
     bool seasoned; /* it has been in a view with others since its start */
     struct view_id proposed;
     _Atomic bool stopping;
+    uint64_t stop_asked_ns;
     bool between;         /* stopped, and not in the next view yet */
-    _Atomic int64_t left; /* shards that have not stopped yet */
+    _Atomic int64_t left; /* about how many shards have not stopped yet */
     _Atomic bool progressing;
     _Atomic bool planning; /* orders are to be given again */
     struct parked *parked; /* oldest first */
@@ -45,12 +47,13 @@ struct replicas {
 
 /* ---- speaking on the mesh's scheduler ------------------------------------------------------ */
 
-static void tell_self(struct replicas *r, enum replica_tag tag) {
+/* Soon; without memory at the next tick. */
+static void look_soon(struct replicas *r) {
     struct message *m = message_new(r->o.runtime, MESSAGE_REPLY, 0);
 
     if (m == NULL)
-        return; /* a stop is asked for again, and progress comes again */
-    m->tag = tag;
+        return;
+    m->tag = REPLICA_LOOK;
     (void) runtime_send(r->o.runtime, EG_PID_NONE, r->pid, m); /* gone: nobody listens */
 }
 
@@ -58,7 +61,7 @@ static void one_stopped(struct feed_world *w) {
     struct replicas *r = EG_CONTAINER_OF(w, struct replicas, world);
 
     if (atomic_fetch_sub(&r->left, 1) == 1)
-        tell_self(r, REPLICA_STOPPED);
+        look_soon(r);
 }
 
 static void became_full(struct feed_world *w, struct shard *s) {
@@ -66,41 +69,35 @@ static void became_full(struct feed_world *w, struct shard *s) {
 
     (void) s;
     if (!atomic_exchange(&r->progressing, true))
-        tell_self(r, REPLICA_PROGRESS);
+        look_soon(r);
 }
 
-static void say_stopped(struct replicas *r) {
-    if (!atomic_exchange(&r->stopping, false))
-        return;
-    r->o.stopped(r->o.user, r->proposed);
-}
-
-static void stop_again(struct replicas *r, struct actor *self);
+static void look_if_stopped(struct replicas *r);
 
 static void plan_again(struct replicas *r);
+
+static void look(struct replicas *r) {
+    if (atomic_load(&r->stopping))
+        look_if_stopped(r);
+    if (atomic_load(&r->planning))
+        plan_again(r);
+    if (atomic_exchange(&r->progressing, false))
+        r->o.progress(r->o.user);
+}
 
 static void resumed(struct feed_world *w) {
     struct replicas *r = EG_CONTAINER_OF(w, struct replicas, world);
 
     if (!atomic_exchange(&r->planning, true))
-        tell_self(r, REPLICA_PLAN_AGAIN);
+        look_soon(r);
 }
 
 static void replicas_receive(struct actor *self, void *state, struct message *m) {
     struct replicas *r = *(struct replicas **) state;
 
-    if (atomic_load(&r->ended))
-        return;
-    if (m->tag == REPLICA_STOPPED)
-        say_stopped(r);
-    if (m->tag == REPLICA_STOP_AGAIN)
-        stop_again(r, self);
-    if (m->tag == REPLICA_PLAN_AGAIN)
-        plan_again(r);
-    if (m->tag == REPLICA_PROGRESS) {
-        atomic_store(&r->progressing, false);
-        r->o.progress(r->o.user);
-    }
+    (void) self;
+    if (!atomic_load(&r->ended) && m->tag == REPLICA_LOOK)
+        look(r);
 }
 
 static eg_err replicas_init(struct actor *self, void *state, const void *arg) {
@@ -204,20 +201,17 @@ static void order_all(struct replicas *r, enum feed_tag tag, const void *at, siz
 
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t n = 0; n < table_shards(tables[i]); n++)
-            if (!order(r, table_shard(tables[i], n), tag, at, size_bytes) && tag == FEED_STOP)
-                one_stopped(&r->world); /* who is not there grants nothing */
+            if (!order(r, table_shard(tables[i], n), tag, at, size_bytes) && tag == FEED_DOWN)
+                feed_need(&r->world, table_shard(tables[i], n), FEED_MISSED);
 }
 
-/* An actor that was killed has lost what it was told: ask those that have not stopped. */
-static void stop_again(struct replicas *r, struct actor *self) {
+/* What each shard's role says is what readers and writers look at: no message stands for it.  One
+ * that has lost its actor, and what that was told, goes on with its successor. */
+static void look_if_stopped(struct replicas *r) {
+    bool ask = env_now_ns(r->o.env) - r->stop_asked_ns >= STOP_AGAIN_NS, all = true;
     struct table *const *tables;
     uint32_t count = catalog_tables(r->o.catalog, &tables);
-    struct message *m;
-    bool all = true;
-    eg_ref timer;
 
-    if (!atomic_load(&r->stopping))
-        return;
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t n = 0; n < table_shards(tables[i]); n++) {
             struct shard *s = table_shard(tables[i], n);
@@ -225,18 +219,15 @@ static void stop_again(struct replicas *r, struct actor *self) {
             if (shard_role(s) == SHARD_STOPPED)
                 continue;
             all = false;
-            (void) order(r, s, FEED_STOP, NULL, 0); /* in vain: then again */
+            if (ask)
+                (void) order(r, s, FEED_STOP, NULL, 0); /* in vain: then again */
         }
-    if (all) {
-        say_stopped(r);
+    if (ask)
+        r->stop_asked_ns = env_now_ns(r->o.env);
+    if (!all)
         return;
-    }
-    m = message_new(r->o.runtime, MESSAGE_INFO, 0);
-    if (m == NULL)
-        return;
-    m->tag = REPLICA_STOP_AGAIN;
-    if (actor_start_timer(self, STOP_AGAIN_MS, m, &timer) != EG_OK)
-        tell_self(r, REPLICA_STOP_AGAIN);
+    atomic_store(&r->stopping, false);
+    r->o.stopped(r->o.user, r->proposed);
 }
 
 void replica_stop(struct replicas *r, struct view_id proposed) {
@@ -250,9 +241,9 @@ void replica_stop(struct replicas *r, struct view_id proposed) {
     atomic_store(&r->stopping, true);
     r->between = true;
     atomic_store(&r->left, shards);
+    r->stop_asked_ns = env_now_ns(r->o.env);
     order_all(r, FEED_STOP, NULL, 0);
     one_stopped(&r->world);
-    tell_self(r, REPLICA_STOP_AGAIN);
 }
 
 /* ---- what there is
@@ -331,7 +322,8 @@ static void plan_table(struct replicas *r, struct table *t) {
         replica_plan_make(&so.plan, &o);
         so.was_full = so.plan.master != 0 && was_full(&so.plan, r, s);
         atomic_store(&s->master, so.plan.master);
-        (void) order(r, s, FEED_PLAN, &so, sizeof so); /* gone: STOPPED until the next view */
+        if (!order(r, s, FEED_PLAN, &so, sizeof so))
+            atomic_store(&r->planning, true); /* no memory, or no actor: at the next tick */
     }
 }
 
@@ -350,19 +342,23 @@ static void deliver(struct replicas *r, uint64_t from, const struct replica_head
     struct table *const *tables;
     uint32_t count = catalog_tables(r->o.catalog, &tables);
     struct message *m;
+    struct shard *s;
 
     for (uint32_t i = 0; i < count; i++) {
         if (schema_records_id(table_schema(tables[i])) != h->table ||
             h->shard >= table_shards(tables[i]))
             continue;
+        s = table_shard(tables[i], h->shard);
         m = message_new(r->o.runtime, MESSAGE_REPLY, sizeof from + size_bytes);
-        if (m == NULL)
-            return; /* a link without memory: what is missed is asked for again */
+        if (m == NULL) {
+            feed_need(&r->world, s, FEED_MISSED);
+            return;
+        }
         m->tag = FEED_HEAR;
         memcpy(m->payload, &from, sizeof from);
         memcpy(m->payload + sizeof from, at, size_bytes);
-        (void) runtime_send(r->o.runtime, EG_PID_NONE, shard_pid(table_shard(tables[i], h->shard)),
-                            m); /* its successor follows anew */
+        if (runtime_send(r->o.runtime, EG_PID_NONE, shard_pid(s), m) != EG_OK)
+            feed_need(&r->world, s, FEED_MISSED);
         return;
     }
 }
@@ -459,6 +455,26 @@ void replica_receive(struct replicas *r, uint64_t from, struct value payload) {
 void replica_node_down(struct replicas *r, uint64_t id) {
     if (origins_met(r->world.origins))
         order_all(r, FEED_DOWN, &id, sizeof id);
+}
+
+/* Each is asked until it has looked: it clears what it needs itself. */
+static void look_at_needs(struct replicas *r) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; n < table_shards(tables[i]); n++) {
+            struct shard *s = table_shard(tables[i], n);
+
+            if (atomic_load(&s->needs) != 0 && !order(r, s, FEED_NEEDED, NULL, 0))
+                atomic_store(&r->world.needed, true);
+        }
+}
+
+void replica_tick(struct replicas *r) {
+    look(r);
+    if (atomic_exchange(&r->world.needed, false))
+        look_at_needs(r);
 }
 
 uint64_t replica_master(struct replicas *r, const struct table *t, uint32_t shard) {

@@ -82,6 +82,8 @@ void replica_install(struct replicas *r, const struct view *v, const struct plac
 void replica_table_changed(struct replicas *r, struct table *t);
 void replica_receive(struct replicas *r, uint64_t from, struct value payload);
 void replica_node_down(struct replicas *r, uint64_t id);
+/* Now and then: what could not be said for want of memory is said again. */
+void replica_tick(struct replicas *r);
 
 /* What tables are placed by: tables of one group lie together. */
 uint64_t replica_group(const struct table *t);

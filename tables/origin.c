@@ -150,6 +150,12 @@ eg_err origins_meet(struct origins *o) {
     return err;
 }
 
+eg_err origins_known(const struct origins *o, uint64_t origin, uint16_t *slot) {
+    uint32_t place;
+
+    return origin != 0 && find(o, origin, &place, slot) ? EG_OK : EG_NOT_FOUND;
+}
+
 eg_err origins_slot(struct origins *o, uint64_t origin, uint16_t *slot) {
     uint32_t place;
     eg_err err = EG_OK;

@@ -51,6 +51,9 @@ static inline bool origins_met(const struct origins *o) {
 /* The slot of an origin; a new one is remembered before this returns.  EG_DISC, EG_TOO_LARGE. */
 EG_MUST_USE eg_err origins_slot(struct origins *o, uint64_t origin, uint16_t *slot);
 
+/* Only of one that has a slot already: EG_NOT_FOUND. */
+EG_MUST_USE eg_err origins_known(const struct origins *o, uint64_t origin, uint16_t *slot);
+
 static inline uint64_t origin_of(const struct origins *o, uint16_t slot) {
     return atomic_load_explicit(&o->origin[slot], memory_order_acquire);
 }

@@ -94,6 +94,7 @@ struct shard {
     _Atomic(struct store_snapshot *) unwanted; /* by anybody; the owner closes them */
     _Atomic uint64_t master; /* the node that orders its writes now; 0: none is known */
     _Atomic uint8_t worth;   /* what this copy is, for the next view (replication/feed.h) */
+    _Atomic uint8_t needs;   /* what its copy has to look after (likewise)                    */
     /* Of a shard that is not ALONE, stamps: */
     _Atomic uint64_t newest;  /* of what is there; set before it is                            */
     _Atomic uint64_t removed; /* of the last removal, likewise                                  */

@@ -285,7 +285,13 @@ static eg_err slot_of(struct origins *origins, uint64_t said, uint16_t *slot) {
     return EG_OK;
 }
 
-static eg_err entry_get(struct shard_clock *c, struct origins *origins, struct value v) {
+/* `known`: the slot that it has, or EG_NOT_FOUND. */
+static eg_err slot_to_add(struct origins *origins, bool known, uint64_t said, uint16_t *slot) {
+    return known ? origins_known(origins, said, slot) : slot_of(origins, said, slot);
+}
+
+static eg_err entry_get(struct shard_clock *c, struct origins *origins, bool known,
+                        struct value v) {
     struct value_iter it;
     uint64_t said, base, from, to;
     uint16_t slot;
@@ -296,7 +302,7 @@ static eg_err entry_get(struct shard_clock *c, struct origins *origins, struct v
     it = value_iter_of(v);
     if (!next_number(&it, &said) || !next_number(&it, &base) || base > DOT_SEQUENCE_MAX)
         return EG_BAD_REQUEST;
-    err = slot_of(origins, said, &slot);
+    err = slot_to_add(origins, known, said, &slot);
     if (err == EG_OK)
         err = shard_clock_add(c, slot, 1, base);
     for (uint32_t left = value_count(v) - 2; left > 0 && err == EG_OK; left -= 2) {
@@ -317,7 +323,26 @@ eg_err shard_clock_get(struct shard_clock *c, struct origins *origins, struct va
         return EG_BAD_REQUEST;
     it = value_iter_of(v);
     while (err == EG_OK && value_iter_next(&it, &entry))
-        err = entry_get(c, origins, entry);
+        err = entry_get(c, origins, false, entry);
+    return err;
+}
+
+eg_err shard_clock_get_known(struct shard_clock *c, const struct origins *origins, struct value v,
+                             bool *all) {
+    struct value_iter it;
+    struct value entry;
+    eg_err err = EG_OK;
+
+    if (value_kind_of(v) != VALUE_ARRAY)
+        return EG_BAD_REQUEST;
+    it = value_iter_of(v);
+    *all = true;
+    while (err == EG_OK && value_iter_next(&it, &entry)) {
+        err = entry_get(c, (struct origins *) origins, true, entry);
+        *all &= err == EG_OK;
+        if (err == EG_NOT_FOUND)
+            err = EG_OK;
+    }
     return err;
 }
 

@@ -76,6 +76,12 @@ void shard_clock_put(const struct shard_clock *c, const struct origins *origins,
 /* Add what `v` says; from outside.  EG_BAD_REQUEST, EG_MEMORY, EG_DISC: some of it is there. */
 EG_MUST_USE eg_err shard_clock_get(struct shard_clock *c, struct origins *origins, struct value v);
 
+/* The same, of the origins that have a slot here; are those all?  So a copy that cannot remember
+ * another origin (its disc is broken) can still tell others what they lack.  EG_BAD_REQUEST,
+ * EG_MEMORY. */
+EG_MUST_USE eg_err shard_clock_get_known(struct shard_clock *c, const struct origins *origins,
+                                         struct value v, bool *all);
+
 void shard_clock_check(const struct shard_clock *c);
 
 #endif /* TABLES_SHARD_CLOCK_H */

@@ -671,6 +671,21 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
     return err != EG_OK ? err : clock_to_disc(s);
 }
 
+bool shard_copy_any(struct shard *s) {
+    uint16_t own = origins_of(s)->own;
+    const struct shard_clock *c;
+
+    if (s->copy == NULL)
+        return dot_sequence(s->sequence) != 0;
+    c = shard_copy_clock(s);
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->entry[i].slot != own && (c->entry[i].base != 0 || c->entry[i].island_count != 0))
+            return true;
+    /* The first dot behind own_from is the wipe's own and stands for nothing. */
+    return s->copy->own_from == 0 ? dot_sequence(s->sequence) != 0
+                                  : dot_sequence(s->sequence) > s->copy->own_from + 1;
+}
+
 /* ---- disc
  * ------------------------------------------------------------------------------------------ */
 

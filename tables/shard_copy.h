@@ -148,6 +148,8 @@ void shard_copy_put_clear(const struct origins *o, struct record_version v, stru
 uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered);
 /* Drop everything that is here, as if there had never been a copy. */
 EG_MUST_USE eg_err shard_copy_wipe(struct shard_turn *t);
+/* Has there been a change, of ours or of others, since the beginning or since all was dropped? */
+bool shard_copy_any(struct shard *s);
 
 /* ---- disc ---------------------------------------------------------------------------------- */
 

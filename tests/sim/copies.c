@@ -194,6 +194,18 @@ bool copies_whole(struct sim_node *n, const char *name) {
     return whole;
 }
 
+bool copies_anywhere(struct sim_node *const *nodes, uint32_t count, const char *name) {
+    uint32_t shards = count == 0 ? 0 : copies_shards(nodes[0], name), masters;
+    struct copy *copy = alloc_get(alloc_system(), NODES * sizeof *copy);
+    bool all = shards > 0, settled;
+
+    EG_ASSERT(copy != NULL);
+    for (uint32_t i = 0; all && i < shards; i++)
+        all = take_copies(copy, nodes, count, name, i, &masters, &settled) > 0;
+    alloc_put(alloc_system(), copy, NODES * sizeof *copy);
+    return all;
+}
+
 static bool check_shard(struct sim_node *n, struct shard *s, struct reader *r) {
     struct actor *owner = actor_claim(n->runtime, shard_pid(s));
 

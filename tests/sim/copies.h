@@ -36,6 +36,8 @@ EG_MUST_USE bool copies_check(struct sim_node *n, const char *table);
 uint32_t copies_shards(struct sim_node *n, const char *table); /* 0: it knows no such table */
 
 /* Does the node have every shard of the table as a whole copy, now? */
+/* Does each shard of the table have a whole copy on one of these? */
+bool copies_anywhere(struct sim_node *const *nodes, uint32_t count, const char *name);
 bool copies_whole(struct sim_node *n, const char *table);
 
 #endif /* TESTS_SIM_COPIES_H */

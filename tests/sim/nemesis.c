@@ -137,7 +137,7 @@ static void undo(struct nemesis *n, const struct undo *u) {
     case FAULT_DISC_BROKEN:
         if (!node->up)
             break;
-        if (!may_go(n, u->node)) {
+        if (!may_go(n, u->node) && !sim_cluster_can_do_without(n->c, u->node)) {
             end_later(n, u->fault, u->node, 0, ASK_AGAIN_MS);
             return;
         }

@@ -388,6 +388,19 @@ bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node) {
     return others > 0;
 }
 
+bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
+    struct sim_node *others[CLUSTER_NODES_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (c->node[i].up && i != node)
+            others[count++] = &c->node[i];
+    for (uint32_t t = 0; t < c->shape.tables; t++)
+        if (!copies_anywhere(others, count, c->table[t].t.name))
+            return false;
+    return one_view(c) && count > 0;
+}
+
 struct look {
     struct sim_cluster *c;
     bool all_went; /* all nodes were down at once: RAM tables may be gone */

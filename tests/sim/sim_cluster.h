@@ -90,6 +90,8 @@ struct cluster_result sim_cluster_run(const struct cluster_opts *o);
 /* All nodes that are up are in one view and have all that they should: then one may go, and
  * nothing that was acknowledged goes with it. */
 bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node);
+/* The others have all that there is, whatever its own copies are: of a node that is broken. */
+bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node);
 void sim_cluster_tell(struct sim_cluster *c, const char *format, ...) EG_PRINTF(2, 3);
 /* The clocks of all nodes have been looked at. */
 void sim_cluster_look_at_clocks(struct sim_cluster *c);

@@ -146,28 +146,60 @@ static bool try_seed(struct sum *sum, const struct cluster_opts *o) {
 
 /* ---- many seeds ---------------------------------------------------------------------------- */
 
-/* Each line of the file begins with a seed that once failed.  It is closed before any is tried:
- * what a child does to an open file at its exit, it does to ours. */
-static uint32_t read_old_seeds(uint64_t *seeds) {
+static uint32_t read_faults(const char *text) {
+    uint32_t faults = 0;
+
+    for (const char *at = text; *at != '\0' && *at != ' ' && *at != '\n';) {
+        size_t size = strcspn(at, ", \n");
+        int f = 0;
+
+        while (f < FAULT_COUNT && (strlen(fault_name((enum fault) f)) != size ||
+                                   strncmp(fault_name((enum fault) f), at, size) != 0))
+            f++;
+        if (f == FAULT_COUNT) {
+            fprintf(stderr, "no such fault: %s\n", at);
+            exit(2);
+        }
+        faults |= UINT32_C(1) << f;
+        at += size + (at[size] == ',');
+    }
+    return faults;
+}
+
+struct old_seed {
+    uint64_t seed;
+    uint32_t faults;
+};
+
+/* Each line of the file begins with a seed that once failed, and with `--faults` where it needs
+ * them.  It is closed before any is tried: what a child does to an open file at its exit, it does
+ * to ours. */
+static uint32_t read_old_seeds(struct old_seed *seeds) {
+    static const char option[] = " --faults ";
     FILE *file = fopen(EG_SOURCE_DIR "/tests/sim/seeds/cluster.txt", "r");
     uint32_t count = 0;
-    char line[400];
+    char line[400], *end;
 
     if (file == NULL)
         return 0;
     while (count < OLD_SEEDS_MAX && fgets(line, sizeof line, file) != NULL)
-        if (line[0] >= '0' && line[0] <= '9')
-            seeds[count++] = strtoull(line, NULL, 10);
+        if (line[0] >= '0' && line[0] <= '9') {
+            seeds[count].seed = strtoull(line, &end, 10);
+            seeds[count++].faults = strncmp(end, option, sizeof option - 1) == 0
+                                        ? read_faults(end + sizeof option - 1)
+                                        : UINT32_MAX;
+        }
     fclose(file);
     return count;
 }
 
 static void try_old_seeds(struct sum *sum, struct cluster_opts o) {
-    uint64_t seeds[OLD_SEEDS_MAX];
+    struct old_seed seeds[OLD_SEEDS_MAX];
     uint32_t count = read_old_seeds(seeds);
 
     for (uint32_t i = 0; i < count; i++) {
-        o.seed = seeds[i];
+        o.seed = seeds[i].seed;
+        o.faults = seeds[i].faults;
         try_seed(sum, &o);
     }
 }
@@ -215,26 +247,6 @@ static void print_sum(const struct sum *s) {
 }
 
 /* ---- arguments ------------------------------------------------------------------------------ */
-
-static uint32_t read_faults(const char *text) {
-    uint32_t faults = 0;
-
-    for (const char *at = text; *at != '\0';) {
-        size_t size = strcspn(at, ",");
-        int f = 0;
-
-        while (f < FAULT_COUNT && (strlen(fault_name((enum fault) f)) != size ||
-                                   strncmp(fault_name((enum fault) f), at, size) != 0))
-            f++;
-        if (f == FAULT_COUNT) {
-            fprintf(stderr, "no such fault: %s\n", at);
-            exit(2);
-        }
-        faults |= UINT32_C(1) << f;
-        at += size + (at[size] == ',');
-    }
-    return faults;
-}
 
 static struct arguments read_arguments(int count, char **text) {
     struct arguments a = {.o = {.seed = 1, .faults = UINT32_MAX}};

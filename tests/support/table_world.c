@@ -8,18 +8,23 @@
 
 enum { WAIT_MS = 120 * 1000, READERS_MAX = 16, SCHEDULERS = 2, RESULT_BYTES_MAX = 64 << 20 };
 
-void table_world_prepare(struct table_world *w, struct alloc *tables, uint64_t seed) {
+void table_world_prepare_with(struct table_world *w, struct alloc *tables, struct alloc *messages,
+                              uint64_t seed) {
     struct disc_twin_opts twin = {
         .alloc = alloc_system(), .seed = seed, .wake = disc_pump_wake, .ctx = &w->pump};
 
     *w = (struct table_world){.alloc = tables, .pump = {.delay_ms = 2}};
     EG_ASSERT(epoch_open(&w->epoch, alloc_system(), READERS_MAX) == EG_OK);
-    w->st = stepper_open_in(alloc_system(), SCHEDULERS, seed, w->epoch, NULL);
+    w->st = stepper_open_in(messages, SCHEDULERS, seed, w->epoch, NULL);
     EG_ASSERT(w->st != NULL);
     EG_ASSERT(disc_twin_open(&w->pump.twin, &twin) == EG_OK);
     disc_pump_start(&w->pump, w->st->rt);
     EG_ASSERT(reader_open(&w->reader, w->epoch, alloc_system()) == EG_OK);
     buffer_init(&w->result, alloc_system(), RESULT_BYTES_MAX);
+}
+
+void table_world_prepare(struct table_world *w, struct alloc *tables, uint64_t seed) {
+    table_world_prepare_with(w, tables, alloc_system(), seed);
 }
 
 eg_err table_world_start(struct table_world *w) {

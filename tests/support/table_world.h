@@ -28,8 +28,10 @@ struct table_world {
     struct err_note note; /* likewise, where it failed  */
 };
 
-/* Everything but the catalog; then table_world_start(). */
+/* Everything but the catalog; then table_world_start().  Messages are of alloc_system(). */
 void table_world_prepare(struct table_world *w, struct alloc *tables, uint64_t seed);
+void table_world_prepare_with(struct table_world *w, struct alloc *tables, struct alloc *messages,
+                              uint64_t seed);
 eg_err table_world_start(struct table_world *w);
 eg_err table_world_stop(struct table_world *w); /* the catalog, if there is one */
 void table_world_close(struct table_world *w);

@@ -6,22 +6,32 @@
 #include "tables/route.h"
 #include "tables/shard_copy.h"
 #include "tables/table_private.h"
+#include "tests/support/fail_alloc.h"
 #include "tests/support/table_world.h"
 #include "tests/support/text_value.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-enum { NODES = 5, RECORD_BYTES = 256, SETTLE_MS = 20000, SHARDS = 4, REPORTS_MAX = 512 };
+enum {
+    NODES = 5,
+    RECORD_BYTES = 256,
+    SETTLE_MS = 20000,
+    TICK_MS = 25,
+    SHARDS = 4,
+    REPORTS_MAX = 512
+};
 
 struct packet {
     struct packet *next;
+    uint64_t due_ms;
     uint32_t size_bytes;
     uint8_t bytes[];
 };
 
 struct node {
     struct table_world w;
+    struct fail_alloc messages;
     struct replicas *r;
     uint64_t id;
     struct view_id stopped;
@@ -36,10 +46,12 @@ static struct net {
     struct node node[NODES];
     uint32_t count;
     bool cut[NODES][NODES];
-    uint64_t epoch;
+    uint64_t epoch, ms;
     uint32_t frozen; /* what is sent to these waits */
     bool lying;      /* some bytes change on the way */
     bool dull;       /* who loses power keeps nothing but what was synced */
+    uint64_t far_ms; /* how long a packet is on its way */
+    bool forgetful;  /* there is no memory for some of what arrives */
     struct rng rng;
     uint64_t seed;
     bool acked[1 << 14]; /* by key */
@@ -67,6 +79,7 @@ static eg_err send_packet(void *user, uint64_t to, struct value payload) {
         return EG_NO_REPLICA;
     p = malloc(sizeof *p + payload.size_bytes);
     p->next = NULL;
+    p->due_ms = net.ms + net.far_ms;
     p->size_bytes = payload.size_bytes;
     memcpy(p->bytes, payload.at, payload.size_bytes);
     while (*end != NULL)
@@ -112,7 +125,7 @@ static bool move_packets(void) {
         for (uint32_t to = 0; to < net.count; to++) {
             struct packet *p = net.node[from].out[to];
 
-            if (p == NULL || net.frozen & 1u << to)
+            if (p == NULL || net.frozen & 1u << to || p->due_ms > net.ms)
                 continue;
             any = true;
             net.node[from].out[to] = p->next;
@@ -120,10 +133,13 @@ static bool move_packets(void) {
                 free(p);
                 continue;
             }
+            if (net.forgetful && rng_one_in(&net.rng, 10))
+                net.node[to].messages.left = 0;
             reader_enter(&net.node[to].w.reader);
             replica_receive(net.node[to].r, net.node[from].id,
                             (struct value){p->bytes, p->size_bytes});
             reader_exit(&net.node[to].w.reader);
+            net.node[to].messages.left = INT_MAX;
             free(p);
         }
     return any;
@@ -146,10 +162,20 @@ static void cut(uint32_t a, uint32_t b) {
     }
 }
 
+static void tick(struct node *n) {
+    reader_enter(&n->w.reader);
+    replica_tick(n->r);
+    reader_exit(&n->w.reader);
+}
+
 static void run_ms(uint64_t ms) {
     for (uint64_t i = 0; i < ms; i++) {
-        for (uint32_t n = 0; n < net.count; n++)
+        for (uint32_t n = 0; n < net.count; n++) {
             stepper_run_ms(net.node[n].w.st, 1);
+            if (net.ms % TICK_MS == n)
+                tick(&net.node[n]);
+        }
+        net.ms++;
         for (int k = 0; k < 8 && move_packets(); k++)
             for (uint32_t n = 0; n < net.count; n++)
                 stepper_run(net.node[n].w.st);
@@ -226,7 +252,9 @@ static void open_net(uint32_t count, uint32_t copies, const char *storage, uint6
         struct node *n = &net.node[i];
 
         n->id = 1000 + i;
-        table_world_open(&n->w, alloc_system(), seed + i + 1);
+        n->messages = fail_alloc_after(INT_MAX);
+        table_world_prepare_with(&n->w, alloc_system(), &n->messages.base, seed + i + 1);
+        AGREE(table_world_start(&n->w) == EG_OK);
         n->w.st->rng = rng_of(seed); /* alike for once: one table */
         AGREE(table_world_ask(&n->w, CATALOG_CREATE, "t",
                               (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK);
@@ -293,9 +321,13 @@ static void install(uint32_t mask, uint32_t known) {
             reader_enter(&n->w.reader);
             replica_stop(n->r, proposed);
             reader_exit(&n->w.reader);
-            for (int k = 0; k < 100 && !view_id_equal(n->stopped, proposed); k++)
+            for (int k = 0; k < 200 && !view_id_equal(n->stopped, proposed); k++) {
                 stepper_run_ms(n->w.st, 1);
+                tick(n);
+            }
             AGREE(view_id_equal(n->stopped, proposed));
+            for (uint32_t s = 0; s < SHARDS; s++)
+                AGREE(table_role(table_of(n), s) == SHARD_STOPPED);
             count++;
         }
     }
@@ -725,6 +757,10 @@ Test(replica, copies_move_to_where_they_belong) {
         sum += size_of(&net.node[i]);
     }
     cr_assert_eq(sum, 2 * 2 * ALL);
+    install(15, 15); /* who let go has nothing, and wants nothing */
+    run_ms(200);
+    for (uint32_t i = 0; i < 4; i++)
+        AGREE(!net.node[i].progress);
     fill(&net.node[1], 0, ALL);
     close_net();
 }
@@ -783,6 +819,80 @@ Test(replica, records_are_changed_once_whoever_changes_the_table_first) {
     for (uint32_t first = 0; first < 3; first++)
         change_layout("ram", first);
     change_layout("disc", 1);
+}
+
+/* It takes longer than a copy waits before it asks again. */
+Test(replica, a_link_of_a_long_way_fills_too) {
+    enum { ALL = 2000 };
+    uint64_t bytes;
+
+    open_net(2, 0, "ram", 14);
+    install(1, 3);
+    settle(1);
+    fill(&net.node[0], 0, ALL);
+    net.far_ms = 400;
+    install(3, 3);
+    bytes = net.node[0].sent_bytes[1];
+    settle(3);
+    cr_assert(net.node[0].sent_bytes[1] - bytes < ALL * RECORD_BYTES * 3 / 2);
+    equal_copies(3, ALL);
+    close_net();
+}
+
+/* What another node said and there was no memory for is known to be missing. */
+Test(replica, what_there_is_no_memory_for_is_said_again) {
+    enum { ROUNDS = 10, EACH = 40, KEYS = ROUNDS * EACH };
+
+    open_net(3, 0, "ram", rng_test_seed(15));
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        net.forgetful = true;
+        install(7, 7);
+        for (uint64_t k = round * EACH; k < (round + 1) * EACH; k++) {
+            (void) ask(&net.node[k % 3], SHARD_WRITE, k, k);
+            run_ms(rng_below(&net.rng, 10));
+        }
+        net.forgetful = false;
+        settle(7);
+        for (uint64_t k = round * EACH; k < (round + 1) * EACH; k++)
+            AGREE(ask(&net.node[0], SHARD_WRITE, k, k));
+        run_ms(300);
+        equal_copies(7, (round + 1) * EACH);
+        for (uint64_t k = 0; k < (round + 1) * EACH; k++)
+            AGREE(net.acked[k]);
+    }
+    close_net();
+}
+
+/* A master that has stopped for the next view serves nobody, whoever comes and goes. */
+Test(replica, who_has_stopped_does_not_begin_again) {
+    const eg_exit kill = exit_reason(EG_EXIT_KILL);
+    struct view_id proposed = {1000, 1};
+
+    open_net(3, 0, "ram", 16);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, 40);
+    for (uint32_t i = 0; i < 3; i++) {
+        reader_enter(&net.node[i].w.reader);
+        replica_stop(net.node[i].r, proposed);
+        reader_exit(&net.node[i].w.reader);
+        run_ms(50); /* the others go on, and hear nothing of it */
+        AGREE(view_id_equal(net.node[i].stopped, proposed));
+        for (uint32_t s = 0; s < SHARDS; s++)
+            for (uint32_t k = 0; k < 3; k++)
+                actor_exit_send(net.node[k].w.st->rt, EG_PID_NONE,
+                                shard_pid(&table_of(&net.node[k])->shard[s]), &kill);
+        for (int ms = 0; ms < 1000; ms++) {
+            run_ms(1);
+            for (uint32_t s = 0; s < SHARDS; s++)
+                for (uint32_t k = 0; k <= i; k++)
+                    AGREE(table_role(table_of(&net.node[k]), s) == SHARD_STOPPED);
+        }
+    }
+    install(7, 7);
+    settle(7);
+    equal_copies(7, 40);
+    close_net();
 }
 
 Test(replica, a_disc_node_that_restarts_gets_what_it_missed) {
