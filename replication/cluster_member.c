@@ -172,6 +172,7 @@ static void renumber(struct cluster *c, uint64_t incarnation) {
     if (c->memory.born > incarnation || c->o.disc == NULL)
         c->memory.born = incarnation;
     views_renumber(c->views, incarnation, cluster_now_ms(c));
+    c->renumbered = true; /* links follow in the tick: not inside swim */
 }
 
 /* Were we removed since our data began? */
@@ -187,6 +188,10 @@ void cluster_self_changed(struct cluster *c, const struct swim_member *self) {
 
 void cluster_member_tick(struct cluster *c) {
     joins_tick(c);
+    if (c->renumbered) {
+        c->renumbered = false;
+        mesh_renumber(c->mesh, c->self.incarnation);
+    }
     if (c->parting_ms != 0 && cluster_now_ms(c) >= c->parting_ms) {
         if (c->stale && swim_find(c->swim, c->self.id)->state != SWIM_LEFT &&
             swim_find(c->swim, c->self.id)->state != SWIM_REMOVED)

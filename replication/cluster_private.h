@@ -50,6 +50,7 @@ struct cluster {
     bool reader_open;
 
     struct cluster_memory memory; /* as the disc is to have it */
+    bool renumbered;              /* the mesh is to say so                         */
     bool to_remember;             /* and does not */
     struct buffer remembered;     /* what it had at the start: `members` points into it */
     struct value members;

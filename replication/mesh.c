@@ -384,6 +384,20 @@ void mesh_drop(struct mesh *m, uint64_t id) {
         peer_down(p);
 }
 
+void mesh_renumber(struct mesh *m, uint64_t incarnation) {
+    m->self.incarnation = incarnation;
+    for (uint32_t i = 0; i < MESH_PEERS_MAX; i++) {
+        struct peer *p = atomic_load(&m->peer[i]);
+        if (p != NULL)
+            peer_down(p);
+    }
+    for (struct list_node *n = m->conns.next; n != &m->conns; n = n->next) {
+        struct conn *c = EG_CONTAINER_OF(n, struct conn, node);
+        if (c->state == CONN_SHAKING) /* it may have said the one before */
+            conn_break(c);
+    }
+}
+
 eg_err mesh_send(struct mesh *m, uint64_t to, enum mesh_channel channel, struct value payload) {
     struct peer *p = peer_find(m, to);
     eg_err err;

@@ -95,6 +95,8 @@ void mesh_release(struct mesh *m, uint64_t id);
 void mesh_forget(struct mesh *m, uint64_t id);
 /* End the link now; it is dialled again. */
 void mesh_drop(struct mesh *m, uint64_t id);
+/* This start has another number from now on: every link ends, and comes anew with that one. */
+void mesh_renumber(struct mesh *m, uint64_t incarnation);
 bool mesh_is_up(const struct mesh *m, uint64_t id);
 
 /* Send one value, nested at most VALUE_DEPTH_MAX - 1 deep: what somebody else made (a record) may

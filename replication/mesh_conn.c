@@ -354,7 +354,7 @@ bool conn_say(struct conn *c, const struct value_writer *w, const uint8_t *at) {
     return true;
 }
 
-static void broken(struct conn *c) {
+void conn_break(struct conn *c) {
     c->ended = true;
     c->end = EG_CLOSED;
     mark_ready(c);
@@ -367,7 +367,7 @@ static bool flush_out(struct conn *c) {
     if (c->out.size_bytes == 0)
         return true;
     if (stream_try_write(c->stream, c->out.at, c->out.size_bytes, &sent_bytes) != EG_OK) {
-        broken(c);
+        conn_break(c);
         return false;
     }
     mesh_count(&c->mesh->sent_bytes, sent_bytes);
@@ -379,7 +379,7 @@ static bool flush_out(struct conn *c) {
     c->writing =
         stream_write(c->stream, c->out.at + sent_bytes, c->out.size_bytes - sent_bytes) == EG_OK;
     if (!c->writing)
-        broken(c);
+        conn_break(c);
     return false;
 }
 
@@ -394,7 +394,7 @@ static bool flush_link(struct conn *c) {
         if (total_bytes >= MESH_FLUSH_BYTES)
             return true;
         if (stream_try_write(c->stream, at, left_bytes, &sent_bytes) != EG_OK) {
-            broken(c);
+            conn_break(c);
             return false;
         }
         link_wrote(l, chunk, sent_bytes);
@@ -404,7 +404,7 @@ static bool flush_link(struct conn *c) {
             continue;
         c->writing = stream_write(c->stream, at + sent_bytes, left_bytes - sent_bytes) == EG_OK;
         if (!c->writing) {
-            broken(c);
+            conn_break(c);
             return false;
         }
         link_chunk_ref(chunk);
@@ -449,7 +449,7 @@ static void on_written(struct stream *s, eg_err err) {
 
     c->writing = false;
     if (err != EG_OK) {
-        broken(c);
+        conn_break(c);
         return;
     }
     if (c->borrowed != NULL) {

@@ -178,6 +178,7 @@ void conn_close(struct conn *c);
 /* The handshake is over: frames from here on. */
 void conn_linked(struct conn *c);
 /* Append a message of the handshake; false: no memory, and it has been closed. */
+void conn_break(struct conn *c); /* as if the other side had ended it */
 bool conn_say(struct conn *c, const struct value_writer *w, const uint8_t *at);
 
 /* ---- mesh_peer.c ------------------------------------------------------------- */

@@ -48,7 +48,7 @@ struct sweep {
 
 struct remote {
     struct remote_opts opts;
-    uint64_t self, incarnation;
+    uint64_t self;
     struct route route;
     struct pubsub_hook hook;
     struct scheduler *scheduler;
@@ -472,7 +472,7 @@ void remote_receive(struct remote *r, uint64_t from, struct value payload) {
     eg_pid here, there = EG_PID_NONE;
 
     if (n == NULL || remote_message_get(&m, payload) != EG_OK ||
-        (!m.to_name && m.incarnation != r->incarnation) ||
+        (!m.to_name && m.incarnation != r->opts.self->incarnation) ||
         (m.to_name ? m.kind == REMOTE_LINK : m.kind == REMOTE_PUBLISH)) {
         count(&r->dropped);
         return;
@@ -680,7 +680,6 @@ eg_err remote_open(struct remote **out, const struct remote_opts *o) {
     }
     r->opts = *o;
     r->self = node_id_of(o->self->name);
-    r->incarnation = o->self->incarnation;
     r->scheduler = runtime_scheduler(o->runtime, o->scheduler);
     r->route.send = route_send;
     r->hook.published = published;

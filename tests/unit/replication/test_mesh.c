@@ -17,6 +17,7 @@ enum { HOSTS = 4 };
 struct view_of {
     bool up;
     uint32_t ups, downs;
+    uint64_t incarnation; /* as it said, when it came up                        */
     uint64_t epoch;       /* of what this host sends: drawn at on_up()         */
     uint64_t sent;        /* payloads, in this epoch                           */
     uint64_t heard_epoch; /* of what it hears                                  */
@@ -93,6 +94,7 @@ static void on_up(void *user, const struct node_info *who) {
     cr_assert(mesh_is_up(((struct host *) user)->mesh, who->id));
     v->up = true;
     v->ups++;
+    v->incarnation = who->incarnation;
     v->epoch = rng_u64(&rng) | 1;
     v->sent = v->heard_epoch = v->heard = 0;
 }
@@ -528,6 +530,21 @@ Test(mesh, a_dropped_link_comes_up_anew) {
     cr_assert(linked(0, 1));
     cr_assert_eq(host[0].of[1].ups, 2);
     cr_assert_eq(host[1].of[0].ups, 2);
+}
+
+/* Else who has heard of its new number takes it for another of the same name, for ever. */
+Test(mesh, a_node_whose_start_gets_another_number_says_that_one_to_all) {
+    two_linked();
+    open_host(2, "secret");
+    know(2, 1);
+    stepper_run_ms(st, 2); /* in the middle of its handshake */
+    mesh_renumber(host[1].mesh, 5000);
+    cr_assert(!host[1].of[0].up);
+    stepper_run_ms(st, 3000);
+    for (uint32_t i = 0; i < HOSTS - 1; i += 2) {
+        cr_assert(linked(i, 1));
+        cr_assert_eq(host[i].of[1].incarnation, 5000);
+    }
 }
 
 Test(mesh, a_link_may_be_dropped_by_what_comes_over_it) {
