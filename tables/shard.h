@@ -84,10 +84,13 @@ struct shard {
     struct table *table;
     _Atomic uint64_t pid; /* of the actor of now, slot << 32 | generation; 0: none */
     uint32_t number;
-    _Atomic uint8_t role;    /* enum shard_role: changed in the owner's turn                 */
-    _Atomic uint64_t stable; /* not ALONE: up to this stamp all full copies have all; beside the
-                              * role, for every read in place looks at it                    */
-    uint32_t unique_indexes; /* changed by the owner, when indexes come and go */
+    _Atomic uint8_t role; /* enum shard_role: changed in the owner's turn */
+    /* Of a shard that is not ALONE, stamps; beside the role, for every read in place looks at them.
+     */
+    _Atomic uint64_t stable;           /* up to here all full copies have all   */
+    _Atomic uint64_t newest;           /* of what is there; set before it is    */
+    _Atomic uint64_t removed;          /* of the last removal, likewise         */
+    uint32_t unique_indexes;           /* changed by the owner, when indexes come and go */
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
     _Atomic uint64_t build_seen;       /* records that the index under construction has met */
     struct shard_index index[SCHEMA_INDEXES_MAX];
@@ -95,9 +98,6 @@ struct shard {
     _Atomic uint64_t master; /* the node that orders its writes now; 0: none is known */
     _Atomic uint8_t worth;   /* what this copy is, for the next view (replication/feed.h) */
     _Atomic uint8_t needs;   /* what its copy has to look after (likewise)                    */
-    /* Of a shard that is not ALONE, stamps: */
-    _Atomic uint64_t newest;  /* of what is there; set before it is                            */
-    _Atomic uint64_t removed; /* of the last removal, likewise                                  */
 
     /* The owner's: first what each write changes, on two lines of its own. */
     _Alignas(2 * EG_CACHE_LINE) struct epoch_bin bin;

@@ -57,7 +57,7 @@ bool table_has_copy(struct table *t, const struct key *k);
 /* After a read of this key in place, in the same section: may it be answered?  Else what was seen
  * is not on all copies yet, and a later reader of another could miss it: table_send() it. */
 bool table_read_stands(struct table *t, struct reader *r, const struct key *k);
-/* The same for who has what table_get() gave: costs a comparison where there is a record. */
+/* The same for who has what table_get() gave: costs a comparison on the shard's line. */
 bool table_got_stands(struct table *t, struct reader *r, const struct key *k,
                       const struct record *rec);
 
