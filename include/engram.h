@@ -130,6 +130,13 @@ EG_API eg_err eg_tables(eg_node *node, eg_result *out);
 EG_API eg_err eg_table_info(eg_table *table, eg_result *out);
 
 EG_API eg_err eg_table_open(eg_node *node, const char *name, eg_table **out);
+
+/* A handle in the dirty context: what is read or written by key through it is so at this node's
+ * own copy, at once and without the others; those have it a moment later, and of two writes
+ * of a key the later one stays everywhere.  What was written and has not gone out yet is lost where
+ * the node is.  EG_NO_REPLICA: there is no copy here, or (writes) no whole one; EG_BUSY: the other
+ * copies do not keep up.  All other calls are as through a handle of eg_table_open(). */
+EG_API eg_err eg_table_open_dirty(eg_node *node, const char *name, eg_table **out);
 /* A handle of a table that is dropped stays valid until it is closed, and everything
  * asked of it is EG_NO_TABLE, also where another table has the name by now. */
 EG_API void eg_table_close(eg_table *table);

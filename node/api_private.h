@@ -15,6 +15,7 @@ struct table;
 struct eg_table {
     eg_node *node;
     _Atomic(struct table *) table; /* held; another one after a change of its shape */
+    bool dirty;                    /* by key it is read and written at this node's copy alone */
 };
 
 /* The handle's table of now, in a section.  The one it was before is let go. */

@@ -41,6 +41,10 @@ static eg_err settle(eg_table *table, struct table *now, uint32_t shard) {
     return err == EG_NOPROC ? EG_BUSY : err;
 }
 
+static bool may_read_here(const eg_table *table, struct table *now, const struct key *k) {
+    return table_reads_here(now, k) || (table->dirty && table_has_copy(now, k));
+}
+
 static eg_err settle_key(eg_table *table, struct table *now, const struct key *k) {
     eg_err err = settle(table, now, table_shard_of_hash(now, k->hash));
 
@@ -66,12 +70,12 @@ eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
     err = table_key(now, &k, v);
     if (err != EG_OK)
         return err;
-    if (EG_UNLIKELY(!table_reads_here(now, &k))) {
+    if (EG_UNLIKELY(!may_read_here(table, now, &k))) {
         key_release(&k);
         return EG_NO_REPLICA;
     }
     rec = table_get(now, &t->reader, &k);
-    if (EG_UNLIKELY(!table_got_stands(now, &t->reader, &k, rec)))
+    if (!table->dirty && EG_UNLIKELY(!table_got_stands(now, &t->reader, &k, rec)))
         err = settle_key(table, now, &k);
     key_release(&k);
     if (rec == NULL && err == EG_OK) {
@@ -120,7 +124,7 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
             err = api_value_of_span(keys[from + made], &v);
             if (err == EG_OK)
                 err = table_key(now, &k[made], v);
-            if (err == EG_OK && EG_UNLIKELY(!table_reads_here(now, &k[made]))) {
+            if (err == EG_OK && EG_UNLIKELY(!may_read_here(table, now, &k[made]))) {
                 key_release(&k[made]);
                 err = EG_NO_REPLICA;
             }
@@ -134,7 +138,8 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
             if (err == EG_OK) {
                 records[from + i] = api_span_of_record(rec[i]);
                 found += rec[i] != NULL;
-                if (EG_UNLIKELY(!table_got_stands(now, &t->reader, &k[i], rec[i]))) {
+                if (!table->dirty &&
+                    EG_UNLIKELY(!table_got_stands(now, &t->reader, &k[i], rec[i]))) {
                     shard_set_add(&fresh, table_shard_of_hash(now, k[i].hash));
                     settled = false;
                 }
@@ -174,16 +179,19 @@ eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
         return err;
     err = table_key(c.table, &k, v);
     if (err == EG_OK) {
-        here = table_reads_here(c.table, &k);
+        here = may_read_here(table, c.table, &k);
         before_bytes = c.buffer.size_bytes;
         if (here)
             err = table_read(c.table, &c.thread->reader, &k, &c.buffer);
-        if (here && err == EG_OK && !table_read_stands(c.table, &c.thread->reader, &k)) {
+        if (here && err == EG_OK && !table->dirty &&
+            !table_read_stands(c.table, &c.thread->reader, &k)) {
             here = false; /* not on all copies yet: its master says when */
             c.buffer.size_bytes = before_bytes;
         }
         key_release(&k);
     }
+    if (err == EG_OK && !here && table->dirty)
+        err = EG_NO_REPLICA;
     if (err == EG_OK && !here)
         return read_far(&c, table, v, out);
     return api_reading_end(&c, err, out);

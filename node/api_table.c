@@ -103,7 +103,7 @@ eg_err eg_alter_table(eg_node *node, const char *table, eg_span change_wanted, e
     return err != EG_OK ? err : api_change(node, &q, note);
 }
 
-eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
+static eg_err open_handle(eg_node *node, const char *name, bool dirty, eg_table **out) {
     struct node_thread *t;
     struct table *found;
     eg_table *handle;
@@ -118,6 +118,7 @@ eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
     if (handle == NULL)
         return EG_MEMORY;
     handle->node = node;
+    handle->dirty = dirty;
     reader_enter(&t->reader);
     found = catalog_find(node->catalog, name, strlen(name));
     if (found != NULL && !table_ref(found))
@@ -130,6 +131,14 @@ eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
     }
     *out = handle;
     return EG_OK;
+}
+
+eg_err eg_table_open(eg_node *node, const char *name, eg_table **out) {
+    return open_handle(node, name, false, out);
+}
+
+eg_err eg_table_open_dirty(eg_node *node, const char *name, eg_table **out) {
+    return open_handle(node, name, true, out);
 }
 
 void eg_table_close(eg_table *table) {

@@ -31,6 +31,7 @@ static eg_err run_on(eg_table *table, struct shard_request *q, const char *attri
     t = node_thread(table->node, &err);
     if (t == NULL)
         return err;
+    q->dirty = table->dirty;
     reader_enter(&t->reader);
     now = api_table(table);
     if (attribute != NULL) {
@@ -167,6 +168,7 @@ eg_err eg_write_many(eg_table *table, eg_span records, uint64_t *count) {
 }
 
 eg_err eg_write_many_ttl(eg_table *table, eg_span records, uint64_t ttl_ms, uint64_t *count) {
+    struct table_many how = {.ttl_ms = ttl_ms};
     struct schema_name name;
     struct node_thread *t;
     struct buffer b;
@@ -180,12 +182,14 @@ eg_err eg_write_many_ttl(eg_table *table, eg_span records, uint64_t ttl_ms, uint
         return err;
     buffer_init(&b, alloc_system(), 64);
     reader_enter(&t->reader);
-    err = table_try_many(api_table(table), &t->reader, v, ttl_ms, &b, NULL);
+    how.dirty = table->dirty;
+    err = table_try_many(api_table(table), &t->reader, v, &how, &b, NULL);
     name = *table_name(api_table(table));
     reader_exit(&t->reader);
     if (err == EG_AGAIN) {
         struct catalog_request q = {.op = CATALOG_WRITE_MANY,
                                     .ttl_ms = ttl_ms,
+                                    .dirty = table->dirty,
                                     .name = {(const uint8_t *) name.text, name.size_bytes},
                                     .value = v};
         err = api_change(table->node, &q, NULL);

@@ -28,7 +28,8 @@ static eg_err text_param(struct rpc_call *c, uint32_t number, const char *what, 
 /* ---- changes that the catalog makes ------------------------------------------ */
 
 static eg_err ask_catalog(struct rpc_call *c, enum catalog_op op, struct value value) {
-    struct catalog_request q = {.op = op, .value = value, .ttl_ms = c->options.ttl_ms};
+    struct catalog_request q = {
+        .op = op, .value = value, .ttl_ms = c->options.ttl_ms, .dirty = c->options.dirty};
     eg_err err;
     eg_ref ref;
 
@@ -109,12 +110,12 @@ eg_err rpc_transform_table(struct rpc_call *c) {
 }
 
 eg_err rpc_write_many(struct rpc_call *c) {
+    const struct table_many how = {c->options.ttl_ms, c->options.dirty};
     eg_err err;
 
     if (value_kind_of(c->param[1]) != VALUE_ARRAY)
         return err_note(c->note, EG_BAD_REQUEST, "the records are an array");
-    err = table_try_many(c->table, &c->worker->reader, c->param[1], c->options.ttl_ms, c->result,
-                         c->note);
+    err = table_try_many(c->table, &c->worker->reader, c->param[1], &how, c->result, c->note);
     return err == EG_AGAIN ? ask_catalog(c, CATALOG_WRITE_MANY, c->param[1]) : err;
 }
 

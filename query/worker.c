@@ -61,6 +61,7 @@ static eg_err run_keyed(struct rpc_call *c) {
     struct shard_request q = {
         .op = (enum shard_op) m->op,
         .attribute = c->attribute,
+        .dirty = c->options.dirty,
         .ttl_ms = c->options.ttl_ms,
         .key = m->key_at != 0 ? c->param[m->key_at] : (struct value){0},
         .value = m->value_at != 0 ? c->param[m->value_at] : (struct value){0},
@@ -127,9 +128,10 @@ static void end_answer(struct rpc_call *c, size_t mark, eg_err err) {
 
 /* Whether it is this call's turn; puts it back where it must wait. */
 static bool is_due(struct rpc_call *c) {
-    /* After a change of shape, what is under way for the key is on another way there. */
-    bool overtakes =
-        c->has_key && session_key_underway(c->session, &c->key) && table_settling(c->table);
+    /* After a change of shape, what is under way for the key is on another way there; so it is
+     * where that goes to the master, and this is done here. */
+    bool overtakes = c->has_key && session_key_underway(c->session, &c->key) &&
+                     (table_settling(c->table) || c->options.dirty);
 
     if (c->session->state == SESSION_CLOSED)
         return false;

@@ -21,7 +21,7 @@ static eg_err feed_open(struct feed_world *w, struct shard *s) {
     buffer_init(&st->held, w->alloc, FEED_HELD_BYTES_MAX);
     buffer_init(&st->marks, w->alloc, FEED_HELD_BYTES_MAX);
     buffer_init(&st->out, w->alloc, SHARD_COPY_GROUP_BYTES_MAX + REPLICA_HEAD_BYTES);
-    buffer_init(&st->relay, w->alloc, SIZE_MAX);
+    shard_clock_init(&st->relay, w->alloc);
     shard_clock_init(&st->forget, w->alloc);
     s->copy->feed = st;
     return EG_OK;
@@ -37,6 +37,7 @@ void feed_walk_ends(struct feed *st, struct follower *f) {
 void feed_follower_drop(struct feed *st, uint32_t i) {
     struct follower *f = st->follower[i];
 
+    st->ragged |= f->partial;
     feed_walk_ends(st, f);
     shard_clock_fini(&f->has);
     shard_clock_fini(&f->snapshot);
@@ -64,7 +65,7 @@ void feed_close(struct feed_world *w, struct shard *s) {
     buffer_fini(&st->held);
     buffer_fini(&st->marks);
     buffer_fini(&st->out);
-    buffer_fini(&st->relay);
+    shard_clock_fini(&st->relay);
     shard_clock_fini(&st->forget);
     alloc_put(w->alloc, st, sizeof *st);
     s->copy->feed = NULL;
@@ -119,7 +120,8 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->stopped = st->serving = st->ended = st->counted = false;
     st->failures = 0;
     st->forget_sequence = st->kept = 0;
-    buffer_clear(&st->relay);
+    feed_forget_group(s);
+    s->copy->patience.ever = false;
     buffer_clear(&st->marks);
     st->told_stable = 0;
     shard_set_stable(s, 0);
@@ -175,7 +177,8 @@ static bool master_waits(struct shard *s) {
 
     for (uint32_t i = 0; i < st->follower_count; i++) {
         const struct follower *f = st->follower[i];
-        waits |= !f->full || f->end_sequence == UINT64_MAX || (!f->heard && !f->once);
+        waits |=
+            !f->full || f->end_sequence == UINT64_MAX || ((!f->heard || f->lacked) && !f->once);
     }
     return waits;
 }
@@ -192,7 +195,7 @@ static void tick(struct actor *self, struct shard *s) {
 
             if (f->end_sequence == UINT64_MAX)
                 (void) feed_say(s, f->node, REPLICA_ANEW, 0);
-            else if (!f->heard && !f->once)
+            else if ((!f->heard || f->lacked) && !f->once)
                 feed_ask_again(s, f);
         }
         if (st->ticks++ % FORGET_TICKS == 0)
@@ -341,6 +344,7 @@ static void feed_closed(void *user, struct shard *s) {
 
 const struct shard_copy_ops *feed_ops(void) {
     static const struct shard_copy_ops ops = {.changed = feed_changed,
+                                              .room = feed_room,
                                               .receive = feed_receive,
                                               .resume = feed_resume,
                                               .hold = feed_hold,

@@ -24,6 +24,9 @@ static void be_filling(struct shard *s) {
     st->acked = 0;
     st->pause_ticks = st->quiet_ticks = 0;
     st->following = ++st->session;
+    st->up_sent = st->up_has = 0;
+    st->upset = false;
+    feed_forget_group(s); /* our clock has it */
 }
 
 void feed_follow_anew(struct actor *self, struct shard *s) {
@@ -103,7 +106,7 @@ void feed_copy_tick(struct actor *self, struct shard *s) {
     feed_tick_soon(self, s);
 }
 
-static eg_err apply(struct actor *self, struct shard *s, struct value changes) {
+eg_err feed_apply(struct actor *self, struct shard *s, struct value changes) {
     struct feed *st = feed_of(s);
     struct err_note note = {""};
     struct shard_turn t = {.shard = s,
@@ -116,28 +119,6 @@ static eg_err apply(struct actor *self, struct shard *s, struct value changes) {
         err = shard_copy_apply(&t, changes);
     reader_reset(t.reader);
     return err;
-}
-
-/* What came to the master from another goes on to those who follow: as a change of ours, so that
- * they can say that they have it. */
-static void relay(struct shard *s, uint64_t from, struct value clock) {
-    struct feed *st = feed_of(s);
-
-    for (uint32_t i = 0; i < st->follower_count && clock.size_bytes != 0; i++) {
-        struct follower *f = st->follower[i];
-
-        if (f->stage != WALK_OVER &&
-            shard_clock_get(&f->snapshot, st->world->origins, clock) != EG_OK)
-            feed_lose(s, f);
-    }
-
-    if (!s->copy->telling)
-        return;
-    s->sequence++;
-    s->copy->news = true;
-    st->relay_from = from;
-    if (clock.size_bytes != 0 && !buffer_append(&st->relay, clock.at, clock.size_bytes))
-        s->copy->lost = true;
 }
 
 bool feed_follows(const struct feed *st, uint64_t from) {
@@ -173,9 +154,17 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
 
     if (!is_asked(st, from, it) || !value_iter_next(it, &changes))
         return;
-    err = apply(self, s, changes);
-    if (err == EG_OK && !feed_follows(st, from))
-        relay(s, from, (struct value){NULL, 0});
+    if (feed_follows(st, from)) {
+        st->partial = true;
+        err = feed_apply(self, s, changes);
+    } else {
+        f->partial = st->hurry = true;
+        feed_part(s, 0);
+        err = feed_apply(self, s, changes);
+        feed_part(s, from);
+        if (err == EG_OK)
+            feed_relay(s, NULL);
+    }
     if (err != EG_OK && feed_follows(st, from))
         feed_fall_behind(self, s);
     else if (err != EG_OK)
@@ -203,9 +192,9 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
         err = origins_slot(st->world->origins, origin, &st->slot);
     if (err == EG_OK && feed_follows(st, from))
         st->began = shard_clock_last(&of, st->slot);
-    shard_clock_fini(&of);
     if (feed_follows(st, from)) {
         st->ended = err == EG_OK;
+        st->partial &= !st->ended;
         if (st->ended)
             feed_acknowledge(self, s);
         else
@@ -213,11 +202,37 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
     } else if (err != EG_OK) {
         give_up_asking(s, f, self);
     } else {
-        f->asked = false;
+        f->asked = f->lacked = f->partial = false;
         f->heard = true;
-        relay(s, from, clock);
+        st->hurry = true;
+        feed_relay(s, &of);
         feed_try_serve(self, s);
     }
+    shard_clock_fini(&of);
+}
+
+/* What a clock that came with changes says: what else they stand for, and what the master has of
+ * our own. */
+static eg_err hear_clock(struct shard *s, struct value clock) {
+    struct feed *st = feed_of(s);
+    struct shard_clock of;
+    eg_err err;
+
+    shard_clock_init(&of, st->world->alloc);
+    err = shard_clock_get(&of, st->world->origins, clock);
+    if (err == EG_OK)
+        err = shard_copy_cover(s, &of);
+    if (err == EG_OK)
+        st->up_has = EG_MAX(st->up_has, shard_clock_last(&of, st->world->origins->own));
+    shard_clock_fini(&of);
+    return err;
+}
+
+/* What we wrote before we heard this goes up before we say that we have it: the master may forget
+ * a grave then, which it is older than. */
+static eg_err flush_first(struct shard *s) {
+    feed_flush(s);
+    return feed_of(s)->upset ? EG_AGAIN : EG_OK;
 }
 
 static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
@@ -225,7 +240,6 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
     struct feed *st = feed_of(s);
     uint64_t origin, first, last, stable;
     struct value clock, changes;
-    struct shard_clock of;
     eg_err err;
 
     if (!feed_follows(st, from) || !replica_wire_u64(it, &origin) ||
@@ -233,17 +247,14 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
         !replica_wire_u64(it, &stable) || !value_iter_next(it, &clock) ||
         !value_iter_next(it, &changes))
         return;
-    err = apply(self, s, changes);
+    err = feed_apply(self, s, changes);
     if (err == EG_OK && first <= last)
         err = shard_copy_cover_range(s, origin, first, last);
     /* Before the END it stands for things too that are still on their way: the END has it. */
-    if (err == EG_OK && value_kind_of(clock) != VALUE_NIL && st->ended) {
-        shard_clock_init(&of, st->world->alloc);
-        err = shard_clock_get(&of, st->world->origins, clock);
-        if (err == EG_OK)
-            err = shard_copy_cover(s, &of);
-        shard_clock_fini(&of);
-    }
+    if (err == EG_OK && value_kind_of(clock) != VALUE_NIL && st->ended)
+        err = hear_clock(s, clock);
+    if (err == EG_OK)
+        err = flush_first(s);
     if (err == EG_OK && shard_role(s) == SHARD_FULL)
         shard_set_stable(s, stable);
     if (err == EG_OK)
@@ -338,6 +349,9 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         break;
     case REPLICA_SYNCED:
         feed_hear_synced(s, from, &it);
+        break;
+    case REPLICA_UP:
+        feed_hear_up(self, s, from, &it);
         break;
     case REPLICA_KINDS:
         break;

@@ -287,7 +287,7 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     struct follower *f;
     struct value clock, once;
     uint64_t session;
-    bool heard = false, all;
+    bool heard = false, partial = false, all;
     eg_err err;
 
     if (!is_holder(st, from) || !replica_wire_u64(it, &session) || !value_iter_next(it, &clock) ||
@@ -298,7 +298,11 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
         feed_step_soon(self, s, false);
         return; /* it is being told */
     }
-    heard = f != NULL && f->heard;
+    if (f != NULL) {
+        heard = f->heard;
+        partial = f->partial; /* it is asked again */
+        f->partial = false;
+    }
     feed_drop_node(self, s, from);
     f = follower_make(st, from);
     if (f == NULL)
@@ -306,6 +310,7 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     f->session = session;
     f->once = value_kind_of(once) == VALUE_TRUE;
     f->heard = heard;
+    f->partial = partial;
     err = hear_clock(st, f, clock, &all);
     if (err == EG_OK)
         err = shard_clock_copy(&f->snapshot, shard_copy_clock(s));
@@ -314,9 +319,10 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
         return;
     }
     feed_set_telling(s);
-    if (feed_is_master(st) && !f->once && !f->heard) {
-        f->heard = all && shard_clock_has(&f->snapshot, &f->has);
-        if (!f->heard)
+    if (feed_is_master(st) && !f->once) {
+        f->lacked = partial || !all || !shard_clock_has(&f->snapshot, &f->has);
+        f->heard |= !f->lacked;
+        if (f->lacked)
             feed_ask_once(s, f);
     }
     feed_step_soon(self, s, false);
@@ -347,25 +353,58 @@ void feed_hear_covered(struct actor *self, struct shard *s, uint64_t from, struc
 /* ---- the turn's end
  * ------------------------------------------------------------------------------- */
 
-/* [origin, first, last, clock or nil, changes] of what the turn did; `bare`: without the changes,
- * for whom they came from. */
-static bool out_changes(struct shard *s, bool bare) {
+/* Does the group have a stretch that came from there? */
+static bool has_part(const struct feed *st, uint64_t from) {
+    for (uint32_t i = 0; i < st->part_count; i++)
+        if (st->part[i].from == from)
+            return true;
+    return false;
+}
+
+/* The group without what came from `to`: how many changes, and how many bytes.  They are put at
+ * the end of `out` where `put` says so; false: no memory. */
+static bool group_for(struct shard *s, uint64_t to, bool put, uint32_t *count, size_t *bytes) {
+    struct feed *st = feed_of(s);
+    const struct shard_copy *c = s->copy;
+    struct feed_part before = {0}, rest = {0, c->group_count, c->group.size_bytes};
+    bool fits = true;
+
+    *count = 0;
+    *bytes = 0;
+    for (uint32_t i = 0; i <= st->part_count && fits; i++) {
+        const struct feed_part *p = i < st->part_count ? &st->part[i] : &rest;
+        size_t part_bytes = p->bytes - before.bytes;
+
+        if (p->from != to && part_bytes != 0) {
+            *count += p->count - before.count;
+            *bytes += part_bytes;
+            fits = !put || buffer_append(&st->out, c->group.at + before.bytes, part_bytes);
+        }
+        before = *p;
+    }
+    return fits;
+}
+
+/* [origin, first, last, stable, clock or nil, changes], but for what came from `to`. */
+static bool out_changes(struct shard *s, uint64_t to) {
+    static const uint8_t nil = 0xc0;
     struct feed *st = feed_of(s);
     const struct origins *o = st->world->origins;
-    const struct shard_copy *c = s->copy;
-    static const uint8_t nil = 0xc0;
-    uint32_t count = bare ? 0 : c->group_count;
-    size_t group_bytes = bare ? 0 : c->group.size_bytes;
+    uint32_t count;
+    size_t bytes;
+    bool fits = group_for(s, to, false, &count, &bytes);
     uint8_t header[FEED_ARRAY32_BYTES] = {0xdd, (uint8_t) (count >> 24), (uint8_t) (count >> 16),
                                           (uint8_t) (count >> 8), (uint8_t) count};
-    const void *clock = st->relay.size_bytes == 0 ? &nil : st->relay.at;
 
-    return feed_out_begin(s, REPLICA_CHANGES, 6, group_bytes + st->relay.size_bytes) &&
-           feed_out_u64(st, origin_of(o, o->own)) && feed_out_u64(st, c->told + 1) &&
-           feed_out_u64(st, dot_sequence(s->sequence)) && feed_out_u64(st, stable_for_others(s)) &&
-           buffer_append(&st->out, clock, EG_MAX(st->relay.size_bytes, (size_t) 1)) &&
-           buffer_append(&st->out, header, sizeof header) &&
-           (group_bytes == 0 || buffer_append(&st->out, c->group.at, group_bytes));
+    fits = fits && feed_out_begin(s, REPLICA_CHANGES, 6, bytes) &&
+           feed_out_u64(st, origin_of(o, o->own)) && feed_out_u64(st, s->copy->told + 1) &&
+           feed_out_u64(st, dot_sequence(s->sequence)) && feed_out_u64(st, stable_for_others(s));
+    if (shard_clock_is_empty(&st->relay))
+        fits = fits && buffer_append(&st->out, &nil, 1);
+    else
+        fits = fits && feed_out_clock(st, &st->relay);
+    return fits && buffer_append(&st->out, header, sizeof header) &&
+           group_for(s, to, true, &count, &bytes);
 }
 
 /* Nobody may miss a change and not know it. */
@@ -380,24 +419,21 @@ void feed_lose(struct shard *s, struct follower *f) {
     feed_need(st->world, s, FEED_NEEDS_TICK);
 }
 
-void feed_changed(void *user, struct shard *s) {
+/* To everybody who follows.  Those from whom nothing came hear the same. */
+static void tell_followers(struct shard *s) {
     struct feed *st = feed_of(s);
-    bool lost = s->copy->lost, made = false, made_bare = false;
+    bool made = false;
+    uint64_t made_for = 0;
 
-    (void) user;
-    if (st == NULL)
-        return;
-    feed_mark(s);
-    st->told_stable = atomic_load(&s->stable);
     for (uint32_t i = 0; i < st->follower_count; i++) {
         struct follower *f = st->follower[i];
-        bool bare = st->relay_from != 0 && f->node == st->relay_from;
+        uint64_t to = has_part(st, f->node) ? f->node : UINT64_MAX; /* that is nobody's id */
 
         if (f->once || f->end_sequence == UINT64_MAX)
             continue;
-        if (!made || bare != made_bare) {
-            made = !lost && out_changes(s, bare);
-            made_bare = bare;
+        if (!made || to != made_for) {
+            made = !s->copy->lost && out_changes(s, to);
+            made_for = to;
         }
         if (!made ||
             st->world->send(st->world->user, f->node,
@@ -406,10 +442,25 @@ void feed_changed(void *user, struct shard *s) {
             made = false; /* `out` was used for the word */
         }
     }
-    st->relay_from = 0;
-    buffer_clear(&st->relay);
+}
+
+bool feed_changed(void *user, struct shard *s) {
+    struct feed *st = feed_of(s);
+
+    (void) user;
+    if (st == NULL)
+        return true;
+    if (!feed_is_master(st))
+        return feed_tell_master(s);
+    if (feed_may_wait(s))
+        return false;
+    feed_mark(s);
+    st->told_stable = atomic_load(&s->stable);
+    tell_followers(s);
+    feed_forget_group(s);
     if (st->out.room_bytes > FEED_OUT_KEPT_BYTES) {
         buffer_fini(&st->out);
         buffer_init(&st->out, st->world->alloc, SHARD_COPY_GROUP_BYTES_MAX + REPLICA_HEAD_BYTES);
     }
+    return true;
 }

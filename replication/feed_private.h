@@ -5,6 +5,7 @@
  *     feed_walk.c    what a follower lacks
  *     feed_copy.c    following: what is heard, applied, said
  *     feed_graves.c  deletes that need not be remembered
+ *     feed_up.c      what was written dirty at a copy, up to the master and on to the others
  *     feed_out.c     messages put together */
 #ifndef REPLICATION_FEED_PRIVATE_H
 #define REPLICATION_FEED_PRIVATE_H
@@ -21,6 +22,8 @@ enum {
     FEED_ARRAY32_BYTES = 5,
     FEED_HELD_BYTES_MAX = 64 << 20,
     FEED_OUT_KEPT_BYTES = 1 << 20,
+    FEED_PARTS = 16,
+    FEED_AHEAD_BYTES = 4 << 20, /* on a link to a copy that fills, before dirty writes wait */
 };
 
 enum walk_stage { WALK_WAITS, WALK_CLEAR, WALK_RECORDS, WALK_GRAVES, WALK_END, WALK_OVER };
@@ -31,6 +34,8 @@ struct follower {
     bool once;                   /* only what is there now: it is the master, and we follow it */
     bool heard;                  /* we have all that it had */
     bool asked;                  /* we follow it, once */
+    bool lacked;                 /* it has something that we have not: it must be asked */
+    bool partial;                /* it has told some of that */
     bool full;                   /* counted: answers wait for it */
     uint64_t session;            /* its FOLLOW's */
     uint64_t asked_session;      /* and that of ours to it */
@@ -52,6 +57,13 @@ struct mark {
     uint64_t sequence, hlc;
 };
 
+/* A stretch of the group: it came from that copy, which need not hear it again. */
+struct feed_part {
+    uint64_t from;  /* 0: from here */
+    uint32_t count; /* where it ends, in changes */
+    size_t bytes;   /* and in bytes              */
+};
+
 struct held {
     uint64_t sequence;
     eg_pid to;
@@ -66,6 +78,8 @@ struct feed {
     bool stopped; /* between two views: nothing is granted, and nobody told anything new */
     bool serving; /* the master: role granted                     */
     bool ended;   /* a copy: the master's END has come          */
+    bool partial; /* a copy: it has heard some of what stands before an END */
+    bool ragged;  /* there may be more here than the clock says, for no END came */
     bool quiet;   /* a copy: nothing was heard since the last tick */
     bool counted; /* a copy: the master may wait for us         */
     uint32_t quiet_ticks;
@@ -81,12 +95,18 @@ struct feed {
     uint64_t synced; /* our own changes that our disc has */
     uint32_t follower_count;
     struct follower *follower[NODES_MAX];
-    struct buffer held;        /* struct held, by sequence */
-    struct buffer marks;       /* struct mark, by sequence: what is not stable yet */
-    uint64_t told_stable;      /* what the others were told last */
-    struct buffer out;         /* the message that is being put together */
-    struct buffer relay;       /* a clock that goes out with the next changes */
-    uint64_t relay_from;       /* who has them already */
+    struct buffer held;       /* struct held, by sequence */
+    struct buffer marks;      /* struct mark, by sequence: what is not stable yet */
+    uint64_t told_stable;     /* what the others were told last */
+    struct buffer out;        /* the message that is being put together */
+    struct shard_clock relay; /* goes out with the next changes: what they stand for besides */
+    bool hurry;               /* what is relayed is waited for                      */
+    bool forced;              /* the group is told now, whatever is on its way      */
+    bool parts_over;          /* what follows the last part may be from anybody     */
+    uint32_t part_count;
+    struct feed_part part[FEED_PARTS];
+    uint64_t up_sent, up_has;  /* a copy: of its own, told to the master; and what that has */
+    bool upset;                /* a copy: something of them is lost, it must follow anew    */
     struct shard_clock forget; /* to be forgotten when all have covered forget_sequence */
     uint64_t forget_sequence;  /* 0: nothing */
     uint64_t kept;             /* our own changes that our disc has for good */
@@ -150,7 +170,7 @@ void feed_grant(struct actor *self, struct shard *s);
 void feed_try_serve(struct actor *self, struct shard *s);
 void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
 void feed_hear_covered(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
-void feed_changed(void *user, struct shard *s);
+bool feed_changed(void *user, struct shard *s);
 
 /* ---- feed_walk.c ----------------------------------------------------------------------------- */
 
@@ -170,6 +190,8 @@ void feed_acknowledge(struct actor *self, struct shard *s);
 void feed_say_covered(struct shard *s, uint64_t sequence);
 void feed_hear(struct actor *self, struct shard *s, const struct message *m);
 
+eg_err feed_apply(struct actor *self, struct shard *s, struct value changes);
+
 /* ---- feed_graves.c --------------------------------------------------------------------------- */
 
 /* The master's, now and then: graves that nobody needs any more are forgotten. */
@@ -180,6 +202,25 @@ void feed_kept(struct shard *s, const struct message *m);
 
 /* Of what is repeated until it is answered: is it time, after so many ticks? */
 bool feed_is_time(uint32_t ticks);
+
+/* ---- feed_up.c ------------------------------------------------------------------------------- */
+
+/* What has been noted since the last part ends is from that copy; 0: from here. */
+void feed_part(struct shard *s, uint64_t from);
+/* What came to the master from another, and is in the group, goes on to those who follow, with a
+ * clock that it stands for (NULL: nothing); as a change of ours, so that they can say that they
+ * have it. */
+void feed_relay(struct shard *s, const struct shard_clock *of);
+/* Nothing of the group is to be told: who needs it begins anew. */
+void feed_forget_group(struct shard *s);
+/* Tell the group now. */
+void feed_flush(struct shard *s);
+/* May the group grow some more before it is told? */
+bool feed_may_wait(const struct shard *s);
+/* A copy's own changes to its master; false: not yet. */
+bool feed_tell_master(struct shard *s);
+void feed_hear_up(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+bool feed_room(void *user, struct shard *s);
 
 /* ---- time ------------------------------------------------------------------------------------ */
 

@@ -118,8 +118,12 @@ static eg_err walk_graves(struct parcel *p) {
 static eg_err send_end(struct shard *s, struct follower *f) {
     struct feed *st = feed_of(s);
     const struct origins *o = st->world->origins;
-    uint64_t sequence = dot_sequence(s->sequence);
+    uint64_t sequence;
 
+    feed_flush(s); /* what the clock stands for comes before it */
+    if (f->end_sequence == UINT64_MAX)
+        return EG_OK; /* it was lost on the way: it follows anew */
+    sequence = dot_sequence(s->sequence);
     if (!feed_out_begin(s, REPLICA_END, 4, 0) || !feed_out_u64(st, f->session) ||
         !feed_out_clock(st, &f->snapshot) || !feed_out_u64(st, origin_of(o, o->own)) ||
         !feed_out_u64(st, sequence))
@@ -137,12 +141,21 @@ static eg_err walk_again(struct follower *f, eg_err err) {
     return err;
 }
 
+/* Is there nothing here that its clock does not say? */
+static bool is_even(const struct feed *st) {
+    bool even = !st->ragged && !st->partial;
+
+    for (uint32_t i = 0; i < st->follower_count; i++)
+        even &= !st->follower[i]->partial;
+    return even;
+}
+
 /* May it begin?  EG_BUSY: others walk.  Where nothing is missing it is over at once. */
 static eg_err walk_begin(struct shard *s, struct follower *f) {
     struct feed_world *w = feed_of(s)->world;
     eg_err err;
 
-    if (shard_clock_has(&f->has, &f->snapshot)) {
+    if (is_even(feed_of(s)) && shard_clock_has(&f->has, &f->snapshot)) {
         err = send_end(s, f);
         f->stage = err == EG_OK ? WALK_OVER : WALK_WAITS;
         return err;

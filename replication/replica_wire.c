@@ -6,7 +6,7 @@ enum { HEAD_VALUES = 5 };
 static const uint32_t rest_of[REPLICA_KINDS] = {
     [REPLICA_FOLLOW] = 3,  [REPLICA_MISSING] = 2, [REPLICA_END] = 4,    [REPLICA_CHANGES] = 6,
     [REPLICA_COVERED] = 1, [REPLICA_SERVE] = 1,   [REPLICA_ANEW] = 0,   [REPLICA_FORGET] = 1,
-    [REPLICA_STABLE] = 1,  [REPLICA_SYNC] = 1,    [REPLICA_SYNCED] = 1,
+    [REPLICA_STABLE] = 1,  [REPLICA_SYNC] = 1,    [REPLICA_SYNCED] = 1, [REPLICA_UP] = 4,
 };
 
 void replica_wire_head(struct value_writer *w, const struct replica_head *h, uint32_t more) {

@@ -15,6 +15,7 @@
  *     SYNC     sequence          you have all of ours up to there: say when your disc has it too
  *     SYNCED   sequence          it has, for good
  *     FORGET   clock             all copies have this: its graves are not needed any more
+ *     UP       origin, first, last, changes   what was written dirty at a copy, for its master
  *
  * `table` is schema_records_id(): nodes of which one has changed a table's layout and the other has
  * not yet do not understand each other until both have.
@@ -39,6 +40,7 @@ enum replica_kind {
     REPLICA_STABLE,
     REPLICA_SYNC,
     REPLICA_SYNCED,
+    REPLICA_UP,
     REPLICA_KINDS,
 };
 

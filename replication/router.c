@@ -49,6 +49,7 @@ struct routed_many {
     uint64_t ttl_ms;
     uint32_t name_bytes;
     bool clear; /* every shard, without records */
+    bool dirty; /* at this node's copies        */
 };
 
 struct router {
@@ -107,7 +108,7 @@ static bool is_alone(struct table *t) {
 
 static eg_err make_many(struct router *r, const struct catalog_request *q, eg_pid *to,
                         struct message **out) {
-    struct routed_many head = {q->ttl_ms, q->name.size_bytes, q->op == CATALOG_CLEAR};
+    struct routed_many head = {q->ttl_ms, q->name.size_bytes, q->op == CATALOG_CLEAR, q->dirty};
     struct table *t = catalog_find(r->o.catalog, (const char *) q->name.at, q->name.size_bytes);
     size_t value_bytes = head.clear ? 0 : q->value.size_bytes;
     struct message *m;
@@ -330,6 +331,19 @@ static bool may_here(struct table *t, uint32_t shard, bool read) {
            (read && role == SHARD_FULL && shard_is_stable(table_shard(t, shard)));
 }
 
+/* At this node's copy, as soon as that is whole; nowhere else. */
+static void dispatch_dirty(struct router *r, struct actor *self, struct errand *d, struct table *t,
+                           const struct errand_view *v) {
+    enum shard_role role = table_role(t, v->head.shard);
+
+    if (role == SHARD_AWAY)
+        answer_text(r, self, d, EG_NO_REPLICA, "this node has no copy of the key's shard");
+    else if (role <= SHARD_FULL && ask_shard(self, d, t, v->head.shard, &v->q) == EG_OK)
+        asked(r, d, 0);
+    else
+        wait(r, d);
+}
+
 /* Ask who can do it now; wait where nobody can. */
 static void dispatch(struct router *r, struct actor *self, struct errand *d) {
     struct errand_view v = look_at(d);
@@ -342,6 +356,10 @@ static void dispatch(struct router *r, struct actor *self, struct errand *d) {
         answer_text(r, self, d, err,
                     err == EG_BUSY ? "the table's attributes have just been changed: ask again"
                                    : "the table has just been dropped");
+        return;
+    }
+    if (v.q.dirty) {
+        dispatch_dirty(r, self, d, t, &v);
         return;
     }
     master =
@@ -442,6 +460,7 @@ static eg_err split(struct router *r, const struct many *many, struct message **
                     uint32_t *count) {
     struct shard_request q = {.op = many->head.clear ? SHARD_CLEAR : SHARD_WRITE_MANY,
                               .attribute = SHARD_NO_ATTRIBUTE,
+                              .dirty = many->head.dirty,
                               .ttl_ms = many->head.ttl_ms};
 
     for (uint32_t i = 0; i < table_shards(many->table); i++) {

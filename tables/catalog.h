@@ -67,6 +67,7 @@ enum catalog_op {
 struct catalog_request {
     enum catalog_op op;
     uint64_t ttl_ms;   /* of WRITE_MANY */
+    bool dirty;        /* likewise: at this node's full copies */
     struct value name; /* its text, without a MessagePack header */
     struct value value;
 };

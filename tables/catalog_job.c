@@ -456,14 +456,14 @@ static bool write_many_step(struct actor *self, struct job *j) {
     uint8_t number[9];
 
     if (j->step++ == 0 && j->err == EG_OK) {
+        const struct table_many how = {j->request.ttl_ms, j->request.dirty};
         struct buffer result;
         eg_err err;
 
         buffer_init(&result, alloc_of(j->catalog), 64);
         err = follow_table(j);
         if (err == EG_OK)
-            err = table_many_here(j->table, r, j->request.value, j->request.ttl_ms, &result,
-                                  &j->note);
+            err = table_many_here(j->table, r, j->request.value, &how, &result, &j->note);
         reader_reset(r);
         buffer_fini(&result);
         write_all_or_none(self, j, err);

@@ -335,12 +335,13 @@ static void hold(struct actor *self, struct shard *s, const struct message *m,
 }
 
 /* The answer of a change to a sync table waits for the disc. */
-static void answer(struct actor *self, struct shard *s, const struct message *m, bool changed,
-                   const struct buffer *result) {
+static void answer(struct actor *self, struct shard *s, const struct message *m,
+                   const struct shard_request *q, const struct buffer *result) {
+    bool changed = q->op != SHARD_READ && q->op != SHARD_SETTLE;
     struct runtime *rt = actor_runtime(self);
     struct message *reply;
 
-    if (role_of(s) == SHARD_MASTER && (changed || !shard_is_stable(s))) {
+    if (role_of(s) == SHARD_MASTER && !q->dirty && (changed || !shard_is_stable(s))) {
         hold(self, s, m, result);
         return;
     }
@@ -361,10 +362,10 @@ static void answer(struct actor *self, struct shard *s, const struct message *m,
 
 /* May this copy do it in its present role?  What is refused did not happen, and whoever sent
  * it looks for the master anew. */
-static bool is_granted(const struct shard *s, enum shard_op op) {
+static bool is_granted(const struct shard *s, const struct shard_request *q) {
     enum shard_role role = role_of(s);
 
-    switch (op) {
+    switch (q->op) {
     case SHARD_READ:
     case SHARD_SETTLE:
         return role <= SHARD_MASTER || (role == SHARD_FULL && shard_is_stable(s));
@@ -374,7 +375,7 @@ static bool is_granted(const struct shard *s, enum shard_op op) {
     case SHARD_SYNC:
         return true;
     default:
-        return role <= SHARD_MASTER;
+        return role <= SHARD_MASTER || (q->dirty && role == SHARD_FULL);
     }
 }
 
@@ -400,14 +401,14 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
         t.key = &k;
     }
     if (err == EG_OK) {
-        err = is_granted(s, q.op) ? shard_run(&t) : EG_NO_REPLICA;
+        err = is_granted(s, &q) ? shard_run(&t) : EG_NO_REPLICA;
         if (t.key != NULL)
             key_release(&k);
     }
     if (EG_UNLIKELY(s->noted)) /* who asks what became of it after the answer finds it told */
         shard_watch_publish(s);
     if (err == EG_OK)
-        answer(self, s, m, q.op != SHARD_READ && q.op != SHARD_SETTLE, result);
+        answer(self, s, m, &q, result);
     else
         refuse(self, m, err, note.text);
     reader_reset(t.reader);

@@ -158,6 +158,13 @@ void shard_clock_set(struct shard_clock *c, uint16_t slot, uint64_t base) {
     e->base = base;
 }
 
+void shard_clock_clear(struct shard_clock *c) {
+    for (uint32_t i = 0; i < c->count; i++) {
+        c->entry[i].base = 0;
+        c->entry[i].island_count = 0;
+    }
+}
+
 /* ---- asking --------------------------------------------------------------------------------- */
 
 bool shard_clock_covers(const struct shard_clock *c, uint64_t dot) {

@@ -60,6 +60,8 @@ EG_MUST_USE eg_err shard_clock_add(struct shard_clock *c, uint16_t slot, uint64_
                                    uint64_t to);
 /* Of a slot that there is, without islands: exactly 1..base. */
 void shard_clock_set(struct shard_clock *c, uint16_t slot, uint64_t base);
+/* Cover nothing any more; the memory is kept for the next. */
+void shard_clock_clear(struct shard_clock *c);
 /* Cover what the other does.  EG_MEMORY: some of it. */
 EG_MUST_USE eg_err shard_clock_merge(struct shard_clock *c, const struct shard_clock *other);
 EG_MUST_USE eg_err shard_clock_copy(struct shard_clock *to, const struct shard_clock *from);

@@ -312,13 +312,19 @@ void shard_copy_cleared(struct shard_turn *t, struct record_version version) {
 }
 
 void shard_copy_tell(struct shard *s) {
+    struct world *w = s->table->world;
+
+    if (w->copy_ops == NULL || w->copy_ops->changed(w->copy_user, s))
+        shard_copy_drop_group(s);
+}
+
+void shard_copy_drop_group(struct shard *s) {
     struct shard_copy *c = s->copy;
     struct world *w = s->table->world;
 
-    if (w->copy_ops != NULL)
-        w->copy_ops->changed(w->copy_user, s);
     c->lost = c->news = false;
     c->group_count = 0;
+    c->patience.count = 0;
     c->told = dot_sequence(s->sequence);
     if (c->group.room_bytes > GROUP_KEPT_BYTES) {
         buffer_fini(&c->group);
@@ -795,6 +801,10 @@ eg_err shard_copy_move(struct shard *from, struct shard *to) {
 
     if (from->copy == NULL)
         return EG_OK;
+    if (from->copy->group_count != 0) { /* of another shape: nobody could read it */
+        shard_copy_drop_group(from);
+        from->copy->lost = true;
+    }
     shard_copy_close(to); /* of a shadow: nobody has seen it */
     to->sequence = EG_MAX(to->sequence, from->sequence);
     to->hlc = EG_MAX(to->hlc, from->hlc);

@@ -40,6 +40,7 @@
 #include "tables/grave.h"
 #include "tables/shard.h"
 #include "tables/shard_clock.h"
+#include "tables/shard_dirty.h"
 
 struct actor;
 struct catalog;
@@ -56,7 +57,8 @@ struct shard_copy {
     bool telling;                  /* somebody follows: changes are noted */
     bool lost;                     /* some could not be: who follows must begin anew */
     bool news;                     /* there is something to tell without a change */
-    uint32_t group_count;          /* of the turn's changes */
+    uint32_t group_count;          /* of the turn's changes, and of earlier patient ones */
+    struct patience patience;      /* of dirty changes (shard_dirty.h) */
     struct buffer group;           /* one behind the other */
     uint64_t told;                 /* the own sequence that others know of */
     uint64_t own_from;             /* of our own changes only those behind it are here */
@@ -65,8 +67,11 @@ struct shard_copy {
 
 /* What replication does with the shards' changes; the shard's owner calls. */
 struct shard_copy_ops {
-    /* A turn has changed something, or `lost` it.  The group is emptied afterwards. */
-    void (*changed)(void *user, struct shard *s);
+    /* A turn has changed something, or `lost` it.  The group is emptied afterwards.  False: it has
+     * only patient changes, and is told with those of a later turn. */
+    bool (*changed)(void *user, struct shard *s);
+    /* May a dirty change add to what is on its way to the others? */
+    bool (*room)(void *user, struct shard *s);
     /* A message whose tag is SHARD_COPY_FIRST or above. */
     void (*receive)(void *user, struct actor *self, struct shard *s, struct message *m);
     /* A successor has taken the shard over. */
@@ -123,6 +128,8 @@ void shard_copy_cleared(struct shard_turn *t, struct record_version version);
 
 /* The end of a turn. */
 void shard_copy_tell(struct shard *s);
+/* Forget what has not been told: who is to know of it begins anew, by our clock. */
+void shard_copy_drop_group(struct shard *s);
 static inline bool shard_copy_has_news(const struct shard *s) {
     return s->copy->group_count != 0 || s->copy->lost || s->copy->news;
 }

@@ -783,6 +783,16 @@ static eg_err (*const ops[SHARD_OP_COUNT])(struct shard_turn *t) = {
     [SHARD_SETTLE] = op_sync,
 };
 
+static eg_err run_dirty(struct shard_turn *t) {
+    eg_err err = shard_dirty_begin(t->shard, t->note);
+
+    if (err != EG_OK)
+        return err;
+    err = ops[t->request->op](t);
+    shard_dirty_end(t->shard);
+    return err;
+}
+
 eg_err shard_run(struct shard_turn *t) {
     enum shard_op op = t->request->op;
     eg_err err;
@@ -796,6 +806,8 @@ eg_err shard_run(struct shard_turn *t) {
     if (op == SHARD_INDEX_DROP) /* the schema has forgotten it already: whatever the disc says */
         return op_index_drop(t);
     err = shard_ready(t);
+    if (err == EG_OK && EG_UNLIKELY(t->request->dirty))
+        return run_dirty(t);
     if (err == EG_OK)
         err = ops[op](t);
     return err;

@@ -271,6 +271,13 @@ static struct actor *claim(const struct shard *s, uint32_t patience) {
     return owner;
 }
 
+/* May whoever claims the shard run it and answer at once? */
+static bool is_ours(const struct shard *s, bool dirty) {
+    enum shard_role role = role_of(s);
+
+    return EG_LIKELY(role == SHARD_ALONE) || (dirty && role <= SHARD_FULL);
+}
+
 eg_err table_try(struct table *t, struct reader *r, const struct shard_request *q,
                  uint32_t patience, struct buffer *result, struct err_note *note) {
     struct key k;
@@ -288,11 +295,14 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     s->store->ops->prefetch(s->store, r, &k);
     shard_expect(s);
     s->store->ops->prefetch_record(s->store, r, &k);
-    if (EG_UNLIKELY(role_of(s) != SHARD_ALONE) ||
-        (s->log.sync && !q->sync_later && q->op != SHARD_READ))
+    if (!is_ours(s, q->dirty) || (s->log.sync && !q->sync_later && q->op != SHARD_READ))
         owner = NULL;
     else
         owner = claim(s, patience);
+    if (owner != NULL && EG_UNLIKELY(!is_ours(s, q->dirty))) { /* since we looked */
+        actor_release(owner);
+        owner = NULL;
+    }
     if (owner == NULL) {
         err = EG_AGAIN;
     } else {
@@ -336,7 +346,7 @@ static eg_err message_for(struct shard *s, const struct shard_request *q, eg_pid
                           struct message **out) {
     struct table_route *route = atomic_load_explicit(&s->table->world->route, memory_order_acquire);
 
-    if (EG_UNLIKELY(role_of(s) != SHARD_ALONE) && route != NULL)
+    if (EG_UNLIKELY(!is_ours(s, q->dirty)) && route != NULL)
         return route->request(route, s->table, s->number, q, to, out);
     return table_message_here(s->table, s->number, q, to, out);
 }
@@ -519,14 +529,14 @@ static void release_all(struct table *t, struct actor *const owner[SCHEMA_SHARDS
 }
 
 /* In ascending order, though nobody waits for anybody: all or none. */
-static bool claim_all(struct table *t, const bool wanted[SCHEMA_SHARDS_MAX],
+static bool claim_all(struct table *t, const bool wanted[SCHEMA_SHARDS_MAX], bool dirty,
                       struct actor *owner[SCHEMA_SHARDS_MAX]) {
     for (uint32_t i = 0; i < t->shard_count; i++) {
         if (!wanted[i])
             continue;
-        if (role_of(&t->shard[i]) == SHARD_ALONE)
+        if (is_ours(&t->shard[i], dirty))
             owner[i] = actor_claim(t->world->o.runtime, shard_pid(&t->shard[i]));
-        if (owner[i] == NULL || reshape_holds(&t->shard[i])) {
+        if (owner[i] == NULL || !is_ours(&t->shard[i], dirty) || reshape_holds(&t->shard[i])) {
             release_all(t, owner, &(struct unique_set){{0}});
             return false;
         }
@@ -619,8 +629,34 @@ static eg_err store_all(struct table *t, struct reader *r, const struct aimed *a
     return err;
 }
 
-static eg_err many_here(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
-                        bool sync_too, struct buffer *result, struct err_note *note) {
+/* Say of all that what follows is dirty: EG_BUSY, of none. */
+static eg_err dirty_begin(struct table *t, struct actor *const owner[SCHEMA_SHARDS_MAX],
+                          struct err_note *note) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < t->shard_count; i++) {
+        if (owner[i] == NULL)
+            continue;
+        err = shard_dirty_begin(&t->shard[i], note);
+        if (err != EG_OK) {
+            while (i-- > 0)
+                if (owner[i] != NULL)
+                    shard_dirty_end(&t->shard[i]);
+            return err;
+        }
+    }
+    return EG_OK;
+}
+
+static void dirty_end(struct table *t, struct actor *const owner[SCHEMA_SHARDS_MAX]) {
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        if (owner[i] != NULL)
+            shard_dirty_end(&t->shard[i]);
+}
+
+static eg_err many_here(struct table *t, struct reader *r, struct value records,
+                        const struct table_many *how, bool sync_too, struct buffer *result,
+                        struct err_note *note) {
     struct unique_set gates = {{0}};
     struct actor *owner[SCHEMA_SHARDS_MAX] = {NULL};
     bool wanted[SCHEMA_SHARDS_MAX] = {false};
@@ -639,11 +675,19 @@ static eg_err many_here(struct table *t, struct reader *r, struct value records,
     err = aim_all(t, records, aimed, wanted, note);
     if (err != EG_OK)
         return err;
-    if ((schema_of(t)->durability == DURABILITY_SYNC && !sync_too) || !claim_all(t, wanted, owner))
+    if ((schema_of(t)->durability == DURABILITY_SYNC && !sync_too) ||
+        !claim_all(t, wanted, how->dirty, owner))
         return EG_AGAIN;
+    err = how->dirty ? dirty_begin(t, owner, note) : EG_OK;
+    if (err != EG_OK) {
+        release_all(t, owner, &gates);
+        return err;
+    }
     err = enter_gates(t, r, aimed, count, &gates);
     if (err == EG_OK)
-        err = store_all(t, r, aimed, count, ttl_ms, owner, !unique_set_is_empty(&gates), note);
+        err = store_all(t, r, aimed, count, how->ttl_ms, owner, !unique_set_is_empty(&gates), note);
+    if (how->dirty)
+        dirty_end(t, owner);
     release_all(t, owner, &gates);
     if (err != EG_OK)
         return err;
@@ -653,12 +697,12 @@ static eg_err many_here(struct table *t, struct reader *r, struct value records,
     return EG_OK;
 }
 
-eg_err table_try_many(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
-                      struct buffer *result, struct err_note *note) {
-    return many_here(t, r, records, ttl_ms, false, result, note);
+eg_err table_try_many(struct table *t, struct reader *r, struct value records,
+                      const struct table_many *how, struct buffer *result, struct err_note *note) {
+    return many_here(t, r, records, how, false, result, note);
 }
 
-eg_err table_many_here(struct table *t, struct reader *r, struct value records, uint64_t ttl_ms,
-                       struct buffer *result, struct err_note *note) {
-    return many_here(t, r, records, ttl_ms, true, result, note);
+eg_err table_many_here(struct table *t, struct reader *r, struct value records,
+                       const struct table_many *how, struct buffer *result, struct err_note *note) {
+    return many_here(t, r, records, how, true, result, note);
 }

@@ -139,8 +139,13 @@ enum { TABLE_PATIENCE = 512 };
 /* write_many: all of `records` (an array of records) or none.  Claims every shard
  * it needs at once; EG_AGAIN: one is busy or answers must wait for the disc:
  * catalog_send(CATALOG_WRITE_MANY) it.  On EG_OK the count was appended. */
+struct table_many {
+    uint64_t ttl_ms; /* of these writes; 0: as the table says */
+    bool dirty;      /* at this node's full copies           */
+};
 EG_MUST_USE eg_err table_try_many(struct table *t, struct reader *r, struct value records,
-                                  uint64_t ttl_ms, struct buffer *result, struct err_note *note);
+                                  const struct table_many *how, struct buffer *result,
+                                  struct err_note *note);
 
 /* Check a request and send it to its shard's actor as a MESSAGE_CALL with this
  * `ref`.  The REPLY's tag is the eg_err; its payload the result value on EG_OK, else

@@ -61,7 +61,8 @@ static inline const struct schema *schema_of(const struct table *t) {
 
 /* write_many in place, also into a sync table: the answer then waits for SHARD_SYNC. */
 EG_MUST_USE eg_err table_many_here(struct table *t, struct reader *r, struct value records,
-                                   uint64_t ttl_ms, struct buffer *result, struct err_note *note);
+                                   const struct table_many *how, struct buffer *result,
+                                   struct err_note *note);
 
 static inline enum shard_role role_of(const struct shard *s) {
     return (enum shard_role) atomic_load_explicit(&s->role, memory_order_acquire);

@@ -80,6 +80,48 @@ class AnyNodeTest(ClusterTest):
         self.assertEqual(one.call("query", "delete from t where a = 6")["rows"], [[3 * RECORDS // 10]])
         self.assertEqual(one.call("size", "t"), RECORDS // 2 + RECORDS // 10)
 
+    def change_dirty(self, client, n):
+        """All changes that one copy can make by itself, on keys of this client's own."""
+        dirty = {"context": "dirty"}
+        key = [f"{n}-{word}" for word in "abcdef"]
+        self.assertIs(client.call("write", "d", [key[0], 1], dirty), True)
+        self.assertEqual(client.call("write_many", "d", [[k, 2] for k in key[1:]], dirty), 5)
+        self.assertIs(client.call("insert_new", "d", [key[0], 3], dirty), False)
+        self.assertIs(client.call("update", "d", key[0], {"n": 4}, dirty), True)
+        self.assertEqual(client.call("update_counter", "d", key[1], "n", 5, dirty), 7)
+        self.assertIs(client.call("delete", "d", key[2], dirty), True)
+        self.assertIs(client.call("delete_object", "d", [key[3], 2], dirty), True)
+        self.assertEqual(client.call("take", "d", key[4], dirty), [[key[4], 2]])
+        self.assertIs(client.call("write", "d", ["shared", n], dirty), True)
+        there = {key[0]: 4, key[1]: 7, key[5]: 2}
+        self.assertEqual(client.call("read_many", "d", key, dirty), [[[k, there[k]]] if k in there else [] for k in key])
+        return there
+
+    def test_one_copy_is_written_and_all_have_it_a_moment_later(self):
+        self.clients[0].call("create_table", "d", {"attributes": ["k", "n"], "shards": 16})
+        there = {}
+        for n, client in enumerate(self.clients):
+            there |= self.change_dirty(client, n)
+
+        def copies():
+            return [sorted(client.call("match", "d", ["_", "_"], {"context": "dirty"})) for client in self.clients]
+
+        eventually(lambda: copies() == [copies()[0]] * 3 and len(copies()[0]) == len(there) + 1, "equal copies")
+        self.assertEqual([record for record in copies()[0] if record[0] != "shared"], sorted(map(list, there.items())))
+
+    def test_a_copy_that_is_not_there_is_not_written(self):
+        self.fill("t")
+        written = 0
+        for key in range(RECORDS, RECORDS + 20):
+            for client in self.clients:
+                try:
+                    self.assertIs(client.call("write", "t", [key, 0, ""], {"context": "dirty"}), True)
+                    written += 1
+                except Refused as refused:
+                    self.assertEqual(refused.code, "no_replica")
+        self.assertEqual(written, 20)
+        self.assertEqual(self.clients[0].call("size", "t"), RECORDS + 20)
+
     def test_a_disc_table_is_served_by_a_node_without_a_disc(self):
         self.cluster = harness.Cluster(self, 2)
         self.cluster.wait_for_view()

@@ -107,7 +107,8 @@ eg_err table_world_write_many(struct table_world *w, struct table *t, const char
     eg_err err;
 
     buffer_clear(&w->result);
-    err = table_try_many(t, &w->reader, records, ttl_ms, &w->result, &w->note);
+    err = table_try_many(t, &w->reader, records, &(struct table_many){.ttl_ms = ttl_ms}, &w->result,
+                         &w->note);
     if (err != EG_AGAIN)
         return err;
     EG_ASSERT(catalog_message(w->catalog, &q, &to, &m) == EG_OK);

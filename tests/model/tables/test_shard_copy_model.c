@@ -51,7 +51,7 @@ static struct origins *origins_of(struct node *n) {
 
 /* ---- what is told ------------------------------------------------------------------------ */
 
-static void changed(void *user, struct shard *s) {
+static bool changed(void *user, struct shard *s) {
     struct node *n = user;
     struct trial *m = n->trial;
     struct told *g = &m->told[m->count++];
@@ -69,6 +69,7 @@ static void changed(void *user, struct shard *s) {
     buffer_init(&g->changes, alloc_system(), SIZE_MAX);
     AGREE(buffer_append(&g->changes, header, sizeof header));
     AGREE(buffer_append(&g->changes, s->copy->group.at, s->copy->group.size_bytes));
+    return true;
 }
 
 static void nothing(void *user, struct shard *s) {
@@ -81,8 +82,14 @@ static void not_resumed(void *user, struct actor *self, struct shard *s) {
     nothing(user, s);
 }
 
+static bool always(void *user, struct shard *s) {
+    (void) user;
+    (void) s;
+    return true;
+}
+
 static const struct shard_copy_ops ops = {
-    .changed = changed, .resume = not_resumed, .close = nothing};
+    .changed = changed, .room = always, .resume = not_resumed, .close = nothing};
 
 static struct actor *claim(struct node *n, struct shard *s) {
     struct actor *owner;

@@ -409,18 +409,15 @@ static struct node *master_of(struct node *n, uint64_t key) {
     return node_by_id(replica_master(n->r, table_of(n), shard));
 }
 
-/* Send a change to the master as `n` knows it; its REPLY has the key as its ref. */
-static bool ask(struct node *n, enum shard_op op, uint64_t key, uint64_t number) {
+/* Send a change to a node; its REPLY has the key as its ref. */
+static bool ask_at(struct node *m, enum shard_op op, uint64_t key, uint64_t number, bool dirty) {
     uint8_t bytes[RECORD_BYTES + 32];
     struct value v = record_of(bytes, sizeof bytes, key, number);
-    struct shard_request q = {.op = op, .attribute = SHARD_NO_ATTRIBUTE};
-    struct node *m = master_of(n, key);
+    struct shard_request q = {.op = op, .attribute = SHARD_NO_ATTRIBUTE, .dirty = dirty};
     struct message *msg;
     struct err_note note;
     eg_pid to;
 
-    if (m == NULL)
-        return false;
     if (op == SHARD_DELETE)
         AGREE(array_element(v, 0, &q.key));
     else
@@ -430,6 +427,12 @@ static bool ask(struct node *n, enum shard_op op, uint64_t key, uint64_t number)
     reader_exit(&m->w.reader);
     msg->ref = key;
     return runtime_send(m->w.st->rt, m->client, to, msg) == EG_OK;
+}
+
+/* To the master as `n` knows it. */
+static bool ask(struct node *n, enum shard_op op, uint64_t key, uint64_t number) {
+    struct node *m = master_of(n, key);
+    return m != NULL && ask_at(m, op, key, number, false);
 }
 
 static const struct record *get(struct node *n, uint64_t key) {
@@ -973,8 +976,9 @@ static uint32_t holders(uint64_t key, uint32_t *full) {
     return has;
 }
 
-/* Nothing that was acknowledged is lost, whatever views and deaths of actors come between. */
-static void storm(const char *storage, uint32_t copies, uint64_t seed) {
+/* Nothing that was acknowledged is lost, whatever views and deaths of actors come between; also
+ * where one copy alone has acknowledged it (some of them `dirty`). */
+static void storm_of(const char *storage, uint32_t copies, bool dirty, uint64_t seed) {
     enum { ROUNDS = 25, A_ROUND = 40, KEYS = ROUNDS * A_ROUND };
     uint32_t mask = 7;
 
@@ -983,7 +987,10 @@ static void storm(const char *storage, uint32_t copies, uint64_t seed) {
     for (uint64_t k = 0; k < KEYS; k++) {
         struct node *n = &net.node[rng_below(&net.rng, 3)];
 
-        (void) ask(n, SHARD_WRITE, k, k);
+        if (dirty && rng_one_in(&net.rng, 2))
+            (void) ask_at(n, SHARD_WRITE, k, k, true);
+        else
+            (void) ask(n, SHARD_WRITE, k, k);
         if (rng_one_in(&net.rng, 3))
             run_ms(rng_below(&net.rng, 4));
         if (rng_one_in(&net.rng, 50)) {
@@ -1020,6 +1027,10 @@ static void storm(const char *storage, uint32_t copies, uint64_t seed) {
     close_net();
 }
 
+static void storm(const char *storage, uint32_t copies, uint64_t seed) {
+    storm_of(storage, copies, false, seed);
+}
+
 Test(replica, storm_of_views_ram) {
     uint64_t seed = rng_test_seed(11);
     storm("ram", 0, seed);
@@ -1039,6 +1050,106 @@ Test(replica, storm_of_views_two_copies) {
         storm("ram", 2, 54); /* a master that had let its copy go before */
 }
 
+/* ---- dirty writes -----------------------------------------------------------------------------
+ */
+
+Test(replica, a_dirty_write_is_answered_by_its_own_copy) {
+    open_net(3, 0, "ram", 14);
+    install(7, 7);
+    settle(7);
+    for (uint64_t k = 0; k < 60; k++) {
+        AGREE(ask_at(&net.node[k % 3], SHARD_WRITE, k, k, true));
+        for (uint32_t i = 0; i < 3; i++)
+            stepper_run(net.node[i].w.st); /* no packet has moved */
+        AGREE(net.acked[k]);
+        reader_enter(&net.node[k % 3].w.reader);
+        cr_assert_not_null(get(&net.node[k % 3], k));
+        reader_exit(&net.node[k % 3].w.reader);
+    }
+    run_ms(100);
+    equal_copies(7, 60);
+    cr_assert_eq(size_of(&net.node[1]), 60);
+    for (uint64_t k = 0; k < 60; k++)
+        AGREE(stands(&net.node[k % 3], k));
+    close_net();
+}
+
+/* Where the others hear nothing, what waits for them ends; and goes on when they hear again. */
+Test(replica, dirty_writes_are_refused_before_they_fill_memory) {
+    enum { MOST = SHARDS * (SHARD_DIRTY_BYTES_MAX / RECORD_BYTES + 3) };
+    uint64_t written = 0, made = 0;
+
+    open_net(3, 0, "ram", 15);
+    install(7, 7);
+    settle(7);
+    for (uint32_t writer = 0; writer < 3; writer++) {
+        net.frozen = 7 & ~(1u << writer);
+        memset(net.acked, 0, sizeof net.acked);
+        for (uint64_t k = 0; k < 2 * MOST; k++) {
+            AGREE(ask_at(&net.node[writer], SHARD_WRITE, k, writer, true));
+            stepper_run(net.node[writer].w.st);
+        }
+        for (uint64_t k = written = 0; k < 2 * MOST; k++)
+            written += net.acked[k];
+        cr_assert(written > MOST / 2 && written <= MOST, "%llu", (unsigned long long) written);
+        made = EG_MAX(made, written);
+        net.frozen = 0;
+        run_ms(200);
+        equal_copies(7, 2 * MOST);
+    }
+    cr_assert_geq(size_of(&net.node[0]), made);
+    close_net();
+}
+
+/* The same few keys, from everywhere at once, with and without the others. */
+static void quarrel(const char *storage, uint64_t seed) {
+    enum { ROUNDS = 400, KEYS = 12 };
+
+    open_net(3, 0, storage, seed);
+    install(7, 7);
+    settle(7);
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        uint64_t k = rng_below(&net.rng, KEYS);
+        struct node *n = &net.node[rng_below(&net.rng, 3)];
+        enum shard_op op = rng_one_in(&net.rng, 3) ? SHARD_DELETE : SHARD_WRITE;
+
+        if (rng_one_in(&net.rng, 4))
+            (void) ask(n, op, k, i);
+        else
+            (void) ask_at(n, op, k, i, true);
+        if (rng_one_in(&net.rng, 3))
+            net.frozen = (uint32_t) rng_below(&net.rng, 8);
+        if (rng_one_in(&net.rng, 3))
+            run_ms(rng_below(&net.rng, 4));
+        if (rng_one_in(&net.rng, 40)) {
+            net.frozen = 0;
+            run_ms(3000); /* graves go */
+        }
+        if (rng_one_in(&net.rng, 60))
+            install(7, 7);
+    }
+    net.frozen = 0;
+    settle(7);
+    run_ms(500);
+    equal_copies(7, KEYS);
+    close_net();
+}
+
+Test(replica, copies_that_are_written_at_once_become_equal) {
+    uint64_t seed = rng_test_seed(51);
+
+    for (uint64_t i = 0; i < (rng_is_replay() ? 1 : 4); i++)
+        quarrel(i % 4 == 3 ? "disc" : "ram", seed + i);
+}
+
+Test(replica, storm_of_views_with_dirty_writes) {
+    uint64_t seed = rng_test_seed(61);
+
+    storm_of("ram", 0, true, seed);
+    if (!rng_is_replay())
+        storm_of("ram", 2, true, seed + 1);
+}
+
 /* Nodes that say anything: nobody falls over it, and each goes on in the next view. */
 Test(replica, what_liars_say_breaks_nothing) {
     enum { ROUNDS = 40 };
@@ -1050,6 +1161,7 @@ Test(replica, what_liars_say_breaks_nothing) {
             install(7, 7);
         net.lying = true;
         (void) ask(&net.node[k % 3], k % 7 == 6 ? SHARD_DELETE : SHARD_WRITE, k % 100, k);
+        (void) ask_at(&net.node[k % 3], SHARD_WRITE, k % 90, k, true);
         run_ms(rng_below(&net.rng, 5));
         net.lying = false;
     }

@@ -220,7 +220,7 @@ Test(catalog, an_index_added_to_a_live_table_finds_what_was_there_and_what_comes
 
 /* In place, or through the catalog where a shard is busy. */
 static eg_err write_many(struct table *t, const char *name, struct value records) {
-    eg_err err = table_try_many(t, &reader, records, 0, &result, NULL);
+    eg_err err = table_try_many(t, &reader, records, &(struct table_many){0}, &result, NULL);
 
     if (err != EG_AGAIN)
         return err;
