@@ -123,7 +123,7 @@ static void send_view(void *user, uint64_t to, struct value payload) {
 static void stop_serving(void *user, struct view_id proposed) {
     struct cluster *c = user;
 
-    c->to_install = false; /* a view that is over before its tables were known */
+    c->to_install = c->install_again = false; /* a view that is over before its tables were known */
     replica_stop(c->replicas, proposed);
 }
 
@@ -161,8 +161,14 @@ static uint32_t placement_nodes(const struct cluster *c, struct placement_node o
 static void install_copies(struct cluster *c) {
     struct placement_node nodes[NODES_MAX];
 
-    c->to_install = false;
-    replica_install(c->replicas, c->view, nodes, placement_nodes(c, nodes));
+    eg_err err = replica_install(c->replicas, c->view, nodes, placement_nodes(c, nodes));
+
+    if (err != EG_OK && !c->install_again)
+        env_log(c->o.env, ENV_LOG_ERROR, "cluster", "no %s for a view: none is served meanwhile",
+                err == EG_MEMORY ? "memory" : "disc");
+    c->to_install = c->install_again = err != EG_OK;
+    if (err != EG_OK)
+        return; /* the tick tries again */
     router_view_changed(c->router);
     far_read_view_changed(c->reads);
 }
@@ -181,6 +187,7 @@ static void install(void *user, const struct view *v) {
     cluster_remember(c);
     cluster_tell_view(c, v);
     c->to_install = true;
+    c->install_again = false;
     schema_sync_view(c->schema, v); /* says when it is whole, at once perhaps */
 }
 
@@ -436,6 +443,8 @@ static void tick(struct cluster *c, struct actor *self) {
     start_tick(self);
     cluster_member_tick(c);
     reader_enter(&c->reader);
+    if (c->install_again)
+        install_copies(c);
     replica_tick(c->replicas);
     reader_exit(&c->reader);
     if (now_ms - c->schema_ticked_ms < SCHEMA_SYNC_TICK_MS)

@@ -39,6 +39,7 @@ struct cluster {
     struct remote *remote;
     const struct view *view; /* installed last */
     bool to_install;         /* its copies have no roles yet: tables are still being learnt */
+    bool install_again;      /* or there was no memory, or no disc, for it */
     bool reach_changed;      /* links or members have, since the views were told */
     bool running;            /* inside cluster_run() */
     _Atomic bool open;       /* the machines are */

@@ -385,17 +385,22 @@ static void publish_view(struct replicas *r, struct view_id id) {
     atomic_fetch_add(&r->turn, 1);
 }
 
-void replica_install(struct replicas *r, const struct view *v, const struct placement_node *nodes,
-                     uint32_t count) {
+eg_err replica_install(struct replicas *r, const struct view *v, const struct placement_node *nodes,
+                       uint32_t count) {
     struct table *const *tables;
     uint32_t table_count = catalog_tables(r->o.catalog, &tables);
     struct replica_reports *reports;
+    eg_err err;
 
     EG_ASSERT(count <= NODES_MAX);
-    if (replica_reports_open(&reports, r->o.alloc, v) != EG_OK ||
-        ((count > 1 || v->count > 1) && origins_meet(r->world.origins) != EG_OK)) {
-        env_log(r->o.env, ENV_LOG_ERROR, "replica", "no memory or disc for a view: none is served");
-        return; /* all stays STOPPED until the next one */
+    err = replica_reports_open(&reports, r->o.alloc, v);
+    if (err != EG_OK)
+        return err;
+    if (count > 1 || v->count > 1)
+        err = origins_meet(r->world.origins);
+    if (err != EG_OK) {
+        replica_reports_close(reports);
+        return err;
     }
     replica_reports_close(r->reports);
     r->reports = reports;
@@ -411,6 +416,7 @@ void replica_install(struct replicas *r, const struct view *v, const struct plac
         plan_table(r, tables[i]);
     publish_view(r, v->id);
     hear_parked(r);
+    return EG_OK;
 }
 
 void replica_table_changed(struct replicas *r, struct table *t) {

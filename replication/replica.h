@@ -74,10 +74,11 @@ void replicas_close(struct replicas *r);
 void replica_stop(struct replicas *r, struct view_id proposed);
 /* Append what this node's copies are: tables whose shards are not all full, by table id. */
 EG_MUST_USE eg_err replica_report(struct replicas *r, struct buffer *out);
-/* Roles from here on.  `nodes` are all members that are not removed; `eligible`: they have a disc.
+/* EG_MEMORY, EG_DISC: all stay STOPPED; it may be called again.
+ * Roles from here on.  `nodes` are all members that are not removed; `eligible`: they have a disc.
  */
-void replica_install(struct replicas *r, const struct view *v, const struct placement_node *nodes,
-                     uint32_t count);
+EG_MUST_USE eg_err replica_install(struct replicas *r, const struct view *v,
+                                   const struct placement_node *nodes, uint32_t count);
 /* A table has come or gone or changed its copies: its roles in the present view. */
 void replica_table_changed(struct replicas *r, struct table *t);
 void replica_receive(struct replicas *r, uint64_t from, struct value payload);

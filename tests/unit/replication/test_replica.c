@@ -358,7 +358,7 @@ static void install(uint32_t mask, uint32_t known) {
     for (uint32_t i = 0; i < net.count; i++)
         if (mask & 1u << i) {
             reader_enter(&net.node[i].w.reader);
-            replica_install(net.node[i].r, v, nodes, known_count);
+            AGREE(replica_install(net.node[i].r, v, nodes, known_count) == EG_OK);
             reader_exit(&net.node[i].w.reader);
             net.node[i].lineage = proposed;
             net.node[i].progress = false;
