@@ -97,14 +97,14 @@ static eg_err look_at(struct shard_turn *t, const struct index_spec *x, struct v
     return other ? taken(t->shard, x, t->note) : EG_OK;
 }
 
-static eg_err look_in_memory(struct shard_turn *t, const struct index_spec *x,
+static eg_err look_in_memory(struct shard_turn *t, const struct index_spec *x, uint32_t first,
                              const struct value *part, struct value array) {
     struct table *table = t->shard->table;
     const struct record *rec;
     struct index_runs runs;
     eg_err err = EG_OK;
 
-    for (uint32_t from = 0; from < table->shard_count && err == EG_OK; from += BTREE_MANY_MAX) {
+    for (uint32_t from = first; from < table->shard_count && err == EG_OK; from += BTREE_MANY_MAX) {
         uint32_t most = EG_MIN(table->shard_count - from, (uint32_t) BTREE_MANY_MAX);
         uint32_t found = shard_index_find_many(&runs, &table->shard[from], most, x->id, part,
                                                x->part_count); /* else it is being dropped */
@@ -115,14 +115,14 @@ static eg_err look_in_memory(struct shard_turn *t, const struct index_spec *x,
     return err;
 }
 
-static eg_err look_in_rows(struct shard_turn *t, const struct index_spec *x,
+static eg_err look_in_rows(struct shard_turn *t, const struct index_spec *x, uint32_t first,
                            const struct value *part, struct value array) {
     struct table *table = t->shard->table;
     const struct index_bounds bounds = {.equal = part, .equal_count = x->part_count};
     const struct record *rec;
     eg_err err = EG_OK;
 
-    for (uint32_t i = 0; i < table->shard_count && err == EG_OK; i++) {
+    for (uint32_t i = first; i < table->shard_count && err == EG_OK; i++) {
         struct shard_index_scan scan;
 
         if (shard_index_seek(&scan, &table->shard[i], t->reader, x->id, &bounds,
@@ -136,11 +136,11 @@ static eg_err look_in_rows(struct shard_turn *t, const struct index_spec *x,
     return err;
 }
 
-/* Look in all shards for another live record with these values. */
-static eg_err look(struct shard_turn *t, const struct index_spec *x, const struct value *part,
-                   struct value array) {
-    return t->shard->table->storage == STORAGE_DISC_ONLY ? look_in_rows(t, x, part, array)
-                                                         : look_in_memory(t, x, part, array);
+/* Look in the shards from the `first` on for another live record with these values. */
+static eg_err look(struct shard_turn *t, const struct index_spec *x, uint32_t first,
+                   const struct value *part, struct value array) {
+    return t->shard->table->storage == STORAGE_DISC_ONLY ? look_in_rows(t, x, first, part, array)
+                                                         : look_in_memory(t, x, first, part, array);
 }
 
 static eg_err look_for_all(struct shard_turn *t, struct value array) {
@@ -150,7 +150,7 @@ static eg_err look_for_all(struct shard_turn *t, struct value array) {
     for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX && err == EG_OK; i++) {
         const struct index_spec *x = enforced(t->shard, i);
         if (x != NULL && values_of(x, array, part))
-            err = look(t, x, part, array);
+            err = look(t, x, 0, part, array);
     }
     return err;
 }
@@ -189,7 +189,8 @@ void shard_unique_enforce(struct shard *s, uint32_t id) {
     shard_unique_count(s);
 }
 
-/* Look for another record with the values of each of the next. */
+/* Look for another record with the values of each of the next.  In those shards that come behind
+ * this one: of two records one looks for the other, and what came since was checked itself. */
 eg_err shard_unique_verify_step(struct shard *s, struct reader *r, uint64_t now_ms, bool *done,
                                 struct err_note *note) {
     struct shard_turn t = {.shard = s, .reader = r, .now_ms = now_ms, .note = note};
@@ -207,7 +208,7 @@ eg_err shard_unique_verify_step(struct shard *s, struct reader *r, uint64_t now_
            (rec = shard_index_next(&scan)) != NULL) {
         records++;
         if (!shard_expired(rec, now_ms) && values_of(scan.spec, record_value(rec), part))
-            err = look(&t, scan.spec, part, record_value(rec));
+            err = look(&t, scan.spec, s->number, part, record_value(rec));
     }
     if (err == EG_OK)
         err = reader_take_fault(r);
