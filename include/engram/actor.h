@@ -31,6 +31,7 @@
 #ifndef ENGRAM_ACTOR_H
 #define ENGRAM_ACTOR_H
 
+#include "engram.h"
 #include "engram/error.h"
 #include "engram/types.h"
 
@@ -171,6 +172,27 @@ EG_API eg_err eg_call(eg_actor *self, eg_pid to, uint32_t tag, const void *data,
 EG_API eg_err eg_call_wait(eg_node *node, eg_pid to, uint32_t tag, const void *data,
                            size_t size_bytes, uint64_t timeout_ms, void *answer, size_t room_bytes,
                            size_t *answer_bytes);
+
+/* ---- tables, from an actor -------------------------------------------------------- */
+
+/* As the calls of engram.h without _then, which wait and so are not for actors: these return at
+ * once, and `done` is called once in a later turn, with the answer of the wire method of the
+ * same name as MessagePack.  Changes of one key that one actor asked for are made in that order.
+ * EG_TIMEOUT and EG_IN_DOUBT: it may have been made, or be made still.  An error: `done` is never
+ * called, nothing changed. */
+EG_API eg_err eg_write_then(eg_actor *self, eg_table *table, eg_span record, eg_done_fn done,
+                            void *context);
+EG_API eg_err eg_insert_new_then(eg_actor *self, eg_table *table, eg_span record, eg_done_fn done,
+                                 void *context);
+EG_API eg_err eg_update_then(eg_actor *self, eg_table *table, eg_span key, eg_span changes,
+                             eg_done_fn done, void *context);
+EG_API eg_err eg_update_counter_then(eg_actor *self, eg_table *table, eg_span key,
+                                     const char *attribute, int64_t delta, eg_done_fn done,
+                                     void *context);
+EG_API eg_err eg_delete_then(eg_actor *self, eg_table *table, eg_span key, eg_done_fn done,
+                             void *context);
+EG_API eg_err eg_take_then(eg_actor *self, eg_table *table, eg_span key, eg_done_fn done,
+                           void *context);
 
 /* ---- names and topics ------------------------------------------------------------ */
 
