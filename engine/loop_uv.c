@@ -12,11 +12,17 @@
 #include "engine/actor_private.h"
 #include "engine/epoch.h"
 
+#include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { POLL_EVERY_NS = 50 * 1000 };
+enum {
+    POLL_EVERY_NS = 50 * 1000,
+    VAIN_MAX = 16,         /* looks in a row that saw nothing come: then seldom */
+    VAIN_TRIES_EVERY = 32, /* of those that are left out, one is made           */
+};
 
 struct loop {
     uv_loop_t uv;
@@ -26,6 +32,7 @@ struct loop {
     uv_thread_t thread;
     struct scheduler *scheduler;
     uint64_t polled_ns;
+    uint32_t vain; /* looks for what is expected, in a row, that saw nothing come */
     _Atomic bool stopping;
 };
 
@@ -123,6 +130,33 @@ static void wait_for_io(struct loop *l) {
     l->polled_ns = scheduler_now_ns(l->scheduler);
 }
 
+/* Does it often come while we look?  Not over a network that takes longer than we look. */
+static bool is_worth_looking(struct loop *l) {
+    return l->vain < VAIN_MAX || l->vain++ % VAIN_TRIES_EVERY == 0;
+}
+
+/* What is expected within microseconds is waited for awake: to be woken, on another core at that,
+ * takes both sides longer than all else that a message costs.  Whoever else wants this core gets
+ * it meanwhile.  True: something came. */
+static bool look_for_expected(struct loop *l) {
+    struct scheduler *s = l->scheduler;
+    struct epoll_event event;
+
+    if (!scheduler_expects(s) || !is_worth_looking(l))
+        return false;
+    do { /* what libuv has not asked for yet it asks for when we sleep, a moment later */
+        if (epoll_wait(uv_backend_fd(&l->uv), &event, 1, 0) > 0) {
+            l->polled_ns = scheduler_now_ns(s);
+            uv_run(&l->uv, UV_RUN_NOWAIT);
+            l->vain = 0;
+            return true;
+        }
+        sched_yield();
+    } while (scheduler_expects(s));
+    l->vain++;
+    return false;
+}
+
 /* Writing to a connection that the other side has closed is an error for whoever wrote, and no
  * signal that ends a program which never heard of our connections. */
 static void block_broken_pipes(void) {
@@ -143,7 +177,7 @@ static void loop_run(void *arg) {
     while (!atomic_load(&l->stopping)) {
         if (scheduler_turn(s, TURN_DISPATCHES, DISPATCH_MSGS) == TURN_BUSY) {
             look_at_io(l);
-        } else if (scheduler_linger(s)) {
+        } else if (scheduler_linger(s) || look_for_expected(l)) {
             continue;
         } else if (scheduler_sleep(s)) {
             wait_for_io(l);

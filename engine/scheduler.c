@@ -128,11 +128,11 @@ void scheduler_flush(struct scheduler *s) {
 
 static void take_inbox(struct scheduler *s) {
     struct message *m = inbox_take(&s->inbox);
-    s->visited = s->visited || m != NULL;
     while (m != NULL) {
         struct message *next = m->next;
         if (next != NULL)
             EG_PREFETCH(next);
+        s->visited |= m->kind != MESSAGE_POST; /* which it often sends itself */
         deliver(s, m);
         m = next;
     }
@@ -140,7 +140,9 @@ static void take_inbox(struct scheduler *s) {
 
 /* ---- a turn -------------------------------------------------------------------------- */
 
+/* Another turn is wanted: a hook says so, or has made an actor runnable. */
 static bool run_hooks(struct scheduler *s) {
+    uint32_t runnable = s->run_count;
     bool again = false;
     struct list_node *n = s->hooks.next;
 
@@ -150,7 +152,7 @@ static bool run_hooks(struct scheduler *s) {
         again |= h->run(h);
         n = s->next_hook;
     }
-    return again;
+    return again || s->run_count > runnable;
 }
 
 static void quiescent(struct scheduler *s) {
@@ -223,6 +225,15 @@ bool scheduler_linger(struct scheduler *s) {
     }
     s->visited = false;
     return false;
+}
+
+void scheduler_expect(struct scheduler *s) {
+    s->expects_until_ns = s->now_ns + EXPECT_NS;
+}
+
+bool scheduler_expects(struct scheduler *s) {
+    return s->expects_until_ns > s->now_ns && inbox_is_empty(&s->inbox) &&
+           env_now_ns(s->rt->env) < s->expects_until_ns;
 }
 
 bool scheduler_sleep(struct scheduler *s) {

@@ -398,6 +398,7 @@ static bool flush_link(struct conn *c) {
             return false;
         }
         link_wrote(l, chunk, sent_bytes);
+        scheduler_expect(c->mesh->scheduler); /* an answer, mostly */
         mesh_count(&c->mesh->sent_bytes, sent_bytes);
         total_bytes += sent_bytes;
         if (sent_bytes == left_bytes)

@@ -247,7 +247,8 @@ void peer_frame(struct conn *c, struct value v) {
     if (err == EG_OK && f.sequence > 0) {
         err = link_receive(&p->link, f.sequence, v.size_bytes);
         if (err == EG_EXISTS)
-            return; /* sent again, and handled before */
+            return;                     /* sent again, and handled before */
+        scheduler_expect(m->scheduler); /* what follows from it */
         if (!timer_is_started(&p->tell))
             scheduler_timer_start(m->scheduler, &p->tell, MESH_ACKNOWLEDGE_MS, on_tell);
     }
