@@ -120,6 +120,10 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->stopped = st->serving = st->ended = st->counted = false;
     st->failures = 0;
     st->forget_sequence = st->kept = 0;
+    if (s->copy->loose) { /* those ENDs were of the view before, or of a start before */
+        shard_copy_claim(s);
+        st->ragged = st->partial = false;
+    }
     feed_forget_group(s);
     s->copy->patience.ever = false;
     buffer_clear(&st->marks);

@@ -154,6 +154,7 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
 
     if (!is_asked(st, from, it) || !value_iter_next(it, &changes))
         return;
+    s->copy->loose = true;
     if (feed_follows(st, from)) {
         st->partial = true;
         err = feed_apply(self, s, changes);
@@ -186,8 +187,10 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
         return;
     shard_clock_init(&of, st->world->alloc);
     err = shard_clock_get(&of, st->world->origins, clock);
+    s->copy->loose &= st->ragged || !feed_follows(st, from);
     if (err == EG_OK)
         err = shard_copy_cover(s, &of);
+    s->copy->loose |= err != EG_OK;
     if (err == EG_OK && feed_follows(st, from))
         err = origins_slot(st->world->origins, origin, &st->slot);
     if (err == EG_OK && feed_follows(st, from))
@@ -204,6 +207,7 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
     } else {
         f->asked = f->lacked = f->partial = false;
         f->heard = true;
+        s->copy->loose = !feed_is_even(st);
         st->hurry = true;
         feed_relay(s, &of);
         feed_try_serve(self, s);

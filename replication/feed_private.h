@@ -176,6 +176,8 @@ bool feed_changed(void *user, struct shard *s);
 
 void feed_step(struct actor *self, struct shard *s); /* of all walks under way */
 void feed_walk_ends(struct feed *st, struct follower *f);
+/* Is there nothing here that no clock says? */
+bool feed_is_even(const struct feed *st);
 
 /* ---- feed_copy.c ----------------------------------------------------------------------------- */
 

@@ -141,8 +141,7 @@ static eg_err walk_again(struct follower *f, eg_err err) {
     return err;
 }
 
-/* Is there nothing here that its clock does not say? */
-static bool is_even(const struct feed *st) {
+bool feed_is_even(const struct feed *st) {
     bool even = !st->ragged && !st->partial;
 
     for (uint32_t i = 0; i < st->follower_count; i++)
@@ -155,7 +154,7 @@ static eg_err walk_begin(struct shard *s, struct follower *f) {
     struct feed_world *w = feed_of(s)->world;
     eg_err err;
 
-    if (is_even(feed_of(s)) && shard_clock_has(&f->has, &f->snapshot)) {
+    if (feed_is_even(feed_of(s)) && shard_clock_has(&f->has, &f->snapshot)) {
         err = send_end(s, f);
         f->stage = err == EG_OK ? WALK_OVER : WALK_WAITS;
         return err;

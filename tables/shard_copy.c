@@ -657,6 +657,12 @@ uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered) {
     return dropped;
 }
 
+void shard_copy_claim(struct shard *s) {
+    s->sequence++;
+    s->copy->loose = false;
+    s->copy->loose = clock_to_disc(s) != EG_OK; /* then it is claimed once more */
+}
+
 eg_err shard_copy_wipe(struct shard_turn *t) {
     struct shard *s = t->shard;
     eg_err err;
@@ -669,6 +675,7 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
     if (err != EG_OK)
         return err;
     s->copy->cleared = (struct record_version){0, 0};
+    s->copy->loose = false;
     s->copy->own_from = dot_sequence(s->sequence);
     s->sequence++;
     shard_clock_fini(&s->copy->clock);
@@ -702,14 +709,15 @@ struct disc_bytes shard_copy_pack(struct shard *s) {
 
     shard_clock_put(shard_copy_clock(s), NULL, &w);
     buffer_clear(b);
-    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 2 * 9 + 2);
+    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 2 * 9 + 3);
     if (room == NULL)
         return (struct disc_bytes){NULL, 0};
     w = value_writer_init(room + SHARD_CLOCK_BYTES, b->room_bytes - SHARD_CLOCK_BYTES);
-    value_put_array(&w, 3);
+    value_put_array(&w, 4);
     shard_clock_put(&s->copy->clock, NULL, &w);
     value_put_u64(&w, s->copy->cleared.hlc);
     value_put_u64(&w, s->copy->cleared.dot);
+    value_put_bool(&w, s->copy->loose);
     EG_ASSERT(!w.overflow);
     b->size_bytes = SHARD_CLOCK_BYTES + w.need_bytes;
     return (struct disc_bytes){b->at, b->size_bytes};
@@ -718,7 +726,7 @@ struct disc_bytes shard_copy_pack(struct shard *s) {
 eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
     struct value all = {packed.at, (uint32_t) packed.size_bytes};
     struct value_iter it;
-    struct value clock;
+    struct value clock, loose;
     size_t used_bytes;
     eg_err err = shard_copy_open(s);
 
@@ -726,13 +734,15 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
         return err;
     if (value_scan(packed.at, packed.size_bytes, &used_bytes) != EG_OK ||
         used_bytes != packed.size_bytes || value_kind_of(all) != VALUE_ARRAY ||
-        value_count(all) != 3)
+        value_count(all) < 3 || value_count(all) > 4)
         return EG_CORRUPT;
     it = value_iter_of(all);
     EG_ASSERT(value_iter_next(&it, &clock));
     err = shard_clock_get(&s->copy->clock, NULL, clock);
     if (err == EG_OK &&
         (!next_u64(&it, &s->copy->cleared.hlc) || !next_u64(&it, &s->copy->cleared.dot)))
+        err = EG_CORRUPT;
+    if (err == EG_OK && value_iter_next(&it, &loose) && !value_get_bool(loose, &s->copy->loose))
         err = EG_CORRUPT;
     return err == EG_BAD_REQUEST ? EG_CORRUPT : err;
 }

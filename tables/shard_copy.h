@@ -30,7 +30,8 @@
  * Invariants (shard_copy_check)
  *   (1) a key has a record or a grave, not both.
  *   (2) nothing is older than the last clear.
- *   A record's dot is covered by the clock, but for those that came before their END (replica.h).
+ *   A record's dot is covered by the clock, but for those that came before their END (replica.h):
+ *   they are `loose` until it has come, or until they are claimed.
  *
  * Threads    The shard's owner.
  */
@@ -54,6 +55,7 @@ struct shard_copy {
     struct record_version cleared; /* hlc 0: never */
     struct grave *digging;         /* of the removal under way */
     struct buffer packed;          /* the clock as it goes to the disc */
+    bool loose;                    /* there may be more here than the clock says; on disc too */
     bool telling;                  /* somebody follows: changes are noted */
     bool lost;                     /* some could not be: who follows must begin anew */
     bool news;                     /* there is something to tell without a change */
@@ -153,6 +155,9 @@ void shard_copy_put_clear(const struct origins *o, struct record_version v, stru
 
 /* Drop the graves that all copies have covered.  Returns how many. */
 uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered);
+/* No clock will come for what is `loose`: it becomes a change of our own, so that whose clock has
+ * that has it too. */
+void shard_copy_claim(struct shard *s);
 /* Drop everything that is here, as if there had never been a copy. */
 EG_MUST_USE eg_err shard_copy_wipe(struct shard_turn *t);
 /* Has there been a change, of ours or of others, since the beginning or since all was dropped? */

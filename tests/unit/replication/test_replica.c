@@ -703,6 +703,33 @@ Test(replica, what_is_deleted_stays_so_where_power_takes_the_last_writes) {
     close_net();
 }
 
+/* Its clock says nothing of them yet, and must not be taken for equal by who has none of them. */
+Test(replica, what_came_without_an_end_is_told_to_others_also_after_a_restart) {
+    enum { ALL = 200 };
+
+    open_net(3, 0, "disc", 33);
+    install(1, 7);
+    settle(1);
+    fill(&net.node[0], 0, ALL);
+    install(5, 7);
+    for (int ms = 0; ms < SETTLE_MS && size_of(&net.node[2]) == 0; ms++) {
+        move_packets();
+        for (uint32_t n = 0; n < net.count; n++)
+            stepper_run_ms(net.node[n].w.st, 1);
+    }
+    cut(0, 2);
+    restart(&net.node[2], false);
+    install(6, 7);
+    settle(6);
+    cr_assert_gt(size_of(&net.node[1]), 0);
+    cr_assert_eq(size_of(&net.node[1]), size_of(&net.node[2]));
+    net.cut[0][2] = net.cut[2][0] = false;
+    install(7, 7);
+    settle(7);
+    equal_copies(7, ALL);
+    close_net();
+}
+
 Test(replica, an_empty_one_fills_while_writes_go_on) {
     enum { ALL = 3000, MORE = 500 };
 
