@@ -20,7 +20,7 @@
 
 struct shard;
 
-enum { SHARD_DIRTY_BYTES_MAX = 256 << 10 }; /* of a group to which more may be added */
+enum { SHARD_DIRTY_BYTES_MAX = 64 << 10 }; /* of a group to which more may be added */
 
 struct patience {
     uint32_t count;   /* of the group's changes, nobody waits for these            */
