@@ -10,7 +10,9 @@ enum {
 /* Put a change at the end of `out`; false: no memory. */
 static bool out_change(struct feed *st, const struct record *rec, const struct grave *g,
                        const struct record_version *clear) {
-    size_t body_bytes = rec != NULL ? record_array_bytes(rec) : g != NULL ? g->size_bytes : 0;
+    size_t body_bytes = rec != NULL ? record_array_bytes(rec) + record_state(rec).size_bytes
+                        : g != NULL ? g->size_bytes
+                                    : 0;
     uint8_t *room = buffer_room(&st->out, body_bytes + REPLICA_HEAD_BYTES);
     struct value_writer w =
         value_writer_init(room, room == NULL ? 0 : body_bytes + REPLICA_HEAD_BYTES);

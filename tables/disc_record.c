@@ -185,23 +185,25 @@ static uint64_t get_le64(const uint8_t *at) {
 
 eg_err disc_record_put(struct disc_batch *b, struct disc_table *t, uint32_t shard,
                        const struct record *rec, bool bag) {
-    uint32_t array_bytes = record_array_bytes(rec);
+    struct value state = record_state(rec);
+    uint32_t body_bytes = record_array_bytes(rec) + state.size_bytes; /* one behind the other */
     uint64_t expiry_ms = record_expiry_ms(rec);
     size_t header_bytes = VALUE_HEADER_BYTES + (expiry_ms != 0 ? VALUE_EXPIRY_BYTES : 0);
     size_t key_bytes;
     uint8_t *at = batch_row(b, (struct row){shard, DISC_ROW_RECORD, NULL, bag}, rec,
-                            header_bytes + array_bytes, &key_bytes);
+                            header_bytes + body_bytes, &key_bytes);
 
     if (at == NULL)
         return EG_MEMORY;
     at += key_bytes;
-    *at++ = (uint8_t) (DISC_RECORD_FORMAT | (expiry_ms != 0 ? DISC_RECORD_EXPIRES : 0));
+    *at++ = (uint8_t) (DISC_RECORD_FORMAT | (expiry_ms != 0 ? DISC_RECORD_EXPIRES : 0) |
+                       (state.size_bytes != 0 ? DISC_RECORD_STATE : 0));
     at = put_le64(at, rec->hlc);
     at = put_le64(at, rec->dot);
     if (expiry_ms != 0)
         at = put_le64(at, expiry_ms);
-    memcpy(at, record_array(rec), array_bytes);
-    disc_batch_commit(b, DISC_PUT, t, key_bytes, header_bytes + array_bytes);
+    memcpy(at, record_array(rec), body_bytes);
+    disc_batch_commit(b, DISC_PUT, t, key_bytes, header_bytes + body_bytes);
     return EG_OK;
 }
 
@@ -309,26 +311,38 @@ eg_err disc_record_drop_index(struct disc_batch *b, struct disc_table *t, uint32
 
 /* ---- reading back ------------------------------------------------------- */
 
+/* One whole value at the beginning of what is left. */
+static bool take_value(struct disc_bytes *left, struct value *out) {
+    size_t used_bytes;
+
+    if (value_scan(left->at, left->size_bytes, &used_bytes) != EG_OK ||
+        used_bytes > RECORD_SIZE_MAX)
+        return false;
+    *out = (struct value){left->at, (uint32_t) used_bytes};
+    left->at += used_bytes;
+    left->size_bytes -= used_bytes;
+    return true;
+}
+
 eg_err disc_record_read(struct disc_record *out, struct disc_bytes value, uint32_t arity) {
+    enum { FLAGS = DISC_RECORD_EXPIRES | DISC_RECORD_STATE };
     const uint8_t *at = value.at;
-    size_t header_bytes = VALUE_HEADER_BYTES, array_bytes, used_bytes;
-    struct value array;
+    size_t header_bytes = VALUE_HEADER_BYTES;
+    struct value array, state = {NULL, 0};
+    struct disc_bytes left;
 
     if (value.size_bytes < VALUE_HEADER_BYTES)
         return EG_CORRUPT;
-    if ((at[0] & ~DISC_RECORD_EXPIRES) != DISC_RECORD_FORMAT)
+    if ((at[0] & ~FLAGS) != DISC_RECORD_FORMAT)
         return EG_CORRUPT;
     if (at[0] & DISC_RECORD_EXPIRES)
         header_bytes += VALUE_EXPIRY_BYTES;
     if (value.size_bytes <= header_bytes)
         return EG_CORRUPT;
-    array_bytes = value.size_bytes - header_bytes;
-    if (array_bytes > RECORD_SIZE_MAX)
+    left = (struct disc_bytes){at + header_bytes, value.size_bytes - header_bytes};
+    if (!take_value(&left, &array) || ((at[0] & DISC_RECORD_STATE) && !take_value(&left, &state)) ||
+        left.size_bytes != 0)
         return EG_CORRUPT;
-    if (value_scan(at + header_bytes, array_bytes, &used_bytes) != EG_OK ||
-        used_bytes != array_bytes)
-        return EG_CORRUPT;
-    array = (struct value){at + header_bytes, (uint32_t) array_bytes};
     if (value_kind_of(array) != VALUE_ARRAY || value_count(array) == 0)
         return EG_CORRUPT;
     if (arity != 0 && value_count(array) != arity)
@@ -336,6 +350,7 @@ eg_err disc_record_read(struct disc_record *out, struct disc_bytes value, uint32
     out->version = (struct record_version){get_le64(at + 1), get_le64(at + 9)};
     out->expiry_ms = at[0] & DISC_RECORD_EXPIRES ? get_le64(at + VALUE_HEADER_BYTES) : 0;
     out->array = array;
+    out->state = state;
     return EG_OK;
 }
 

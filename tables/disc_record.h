@@ -6,7 +6,7 @@
  *       index     kind 3, its id 2, sortable(part) ..., record's own row key after kind
  *       grave     kind 4, as the record's that it stands for (shard_copy.h)
  *
- *     record    | format 1 | hlc 8 | dot 8 | [expiry 8] | MessagePack array |
+ *     record    | format 1 | hlc 8 | dot 8 | [expiry 8] | MessagePack array | [state] |
  *     index     the value is empty
  *     grave     | format 1 | hlc 8 | dot 8 | key, of a bag the record |
  *
@@ -18,8 +18,9 @@
  * The tail of a bag's row key is cut at DISC_TAIL_BYTES and ends in a 128-bit
  * hash of all of it, so that large records do not make large keys.
  *
- * `format` is DISC_RECORD_FORMAT in the low six bits, and DISC_RECORD_EXPIRES.
- * Everything read back is checked: format, one whole well-formed array, arity.
+ * `format` is DISC_RECORD_FORMAT in the low six bits, DISC_RECORD_EXPIRES and DISC_RECORD_STATE.
+ * Everything read back is checked: format, one whole well-formed array, arity; that a state is one
+ * of the table's policy is for who knows the table.
  */
 #ifndef TABLES_DISC_RECORD_H
 #define TABLES_DISC_RECORD_H
@@ -39,6 +40,7 @@ enum disc_row_kind {
 enum {
     DISC_RECORD_FORMAT = 1,
     DISC_RECORD_EXPIRES = 0x80,
+    DISC_RECORD_STATE = 0x40,
     DISC_PREFIX_BYTES = 3, /* shard and kind */
     DISC_TAIL_BYTES = 512, /* of a bag's row key, after the key */
 };
@@ -98,6 +100,7 @@ struct disc_record {
     struct record_version version;
     uint64_t expiry_ms; /* 0: never */
     struct value array;
+    struct value state; /* size 0: none */
 };
 
 /* EG_CORRUPT: not a record of a table with `arity` attributes (0: any). */

@@ -128,6 +128,10 @@ eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write
     return write == NULL ? EG_OK : write(rule, w, state);
 }
 
+bool merge_keeps_state(enum table_merge policy) {
+    return policies[policy].write != NULL;
+}
+
 bool merge_state_is_sound(const struct merge_rule *rule, struct value record, struct value state) {
     merge_sound_fn *sound = policies[rule->policy].sound;
 

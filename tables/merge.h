@@ -85,6 +85,8 @@ struct merge_write {
 EG_MUST_USE eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write *w,
                                      struct buffer *state);
 
+/* Does the policy keep one at all? */
+bool merge_keeps_state(enum table_merge policy);
 /* A state from outside: is it one of this policy? */
 bool merge_state_is_sound(const struct merge_rule *rule, struct value record, struct value state);
 

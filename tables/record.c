@@ -30,6 +30,17 @@ struct record *record_init(void *memory, struct value array, struct record_versi
     return r;
 }
 
+void record_keep_state(struct record *r, struct value state) {
+    if (state.size_bytes == 0)
+        return;
+    memcpy((uint8_t *) record_array(r) + record_array_bytes(r), state.at, state.size_bytes);
+    r->size_and_flags |= RECORD_STATE;
+}
+
+struct value record_kept_state(const struct record *r) {
+    return value_of(record_array(r) + record_array_bytes(r));
+}
+
 uint64_t record_expiry_ms(const struct record *r) {
     uint64_t expiry_ms = 0;
 

@@ -115,14 +115,18 @@ static eg_err convert(struct reshape_part *p, uint32_t room, struct value old, s
     return conversion_run(&p->whole->conversion, &p->room[room], old, fresh, note);
 }
 
+/* The state goes along where the record stays as it is; of another shape it begins anew. */
 static eg_err store(const struct shard_turn *t, const struct key *k, struct value array,
-                    struct record_version version, uint64_t expiry_ms, struct err_note *note) {
+                    struct value state, struct record_version version, uint64_t expiry_ms,
+                    struct err_note *note) {
     struct reshape_part *p = t->shard->reshape;
     struct shard_turn other = turn_of(t, k, note);
     struct value fresh;
     eg_err err = convert(p, 0, array, &fresh, note);
 
     other.version = version;
+    if (p->whole->conversion.same)
+        other.state = state;
     return err != EG_OK ? err : shard_store(&other, fresh, expiry_ms, NULL);
 }
 
@@ -200,8 +204,9 @@ void reshape_removed(const struct shard_turn *t, const struct key *k, const stru
         fail(t->shard->reshape, err, &note);
 }
 
-void reshape_stored(const struct shard_turn *t, struct value array, struct record_version version,
-                    uint64_t expiry_ms, const struct record *replaced) {
+void reshape_stored(const struct shard_turn *t, struct value array, struct value state,
+                    struct record_version version, uint64_t expiry_ms,
+                    const struct record *replaced) {
     struct err_note note = {""};
     eg_err err = EG_OK;
 
@@ -210,7 +215,7 @@ void reshape_stored(const struct shard_turn *t, struct value array, struct recor
     if (replaced != NULL && t->shard->store->bag) /* equal, and yet maybe of other bytes */
         err = removed(t, t->key, replaced, &note);
     if (err == EG_OK)
-        err = store(t, t->key, array, version, expiry_ms, &note);
+        err = store(t, t->key, array, state, version, expiry_ms, &note);
     err = with_fault(t, err);
     if (err != EG_OK)
         fail(t->shard->reshape, err, &note);
@@ -267,7 +272,7 @@ static eg_err copy(const struct shard_turn *t, const struct record *rec, struct 
     err = key_prepare(&k, record_key(rec), t->shard->table->seed, t->shard->table->world->o.alloc);
     if (err != EG_OK)
         return err;
-    err = store(t, &k, record_value(rec), version, record_expiry_ms(rec), note);
+    err = store(t, &k, record_value(rec), record_state(rec), version, record_expiry_ms(rec), note);
     key_release(&k);
     return err;
 }

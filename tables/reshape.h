@@ -80,8 +80,9 @@ EG_MUST_USE eg_err reshape_ready(struct shard *s, struct err_note *note);
 bool reshape_holds(const struct shard *s); /* no request may be run here */
 
 /* What has just been changed; cannot fail, but may end the reshaping. */
-void reshape_stored(const struct shard_turn *t, struct value array, struct record_version version,
-                    uint64_t expiry_ms, const struct record *replaced);
+void reshape_stored(const struct shard_turn *t, struct value array, struct value state,
+                    struct record_version version, uint64_t expiry_ms,
+                    const struct record *replaced);
 void reshape_removed(const struct shard_turn *t, const struct key *k, const struct record *rec);
 void reshape_cleared(const struct shard_turn *t);
 void reshape_turn_end(struct shard *s);

@@ -211,7 +211,7 @@ static eg_err recover_record(void *ctx, const struct disc_record *row) {
 
     if (s->table->storage == STORAGE_DISC_ONLY)
         return EG_OK;
-    return shard_take_back(s, row->array, row->version, row->expiry_ms);
+    return shard_take_back(s, row);
 }
 
 eg_err shard_recover(struct shard *s, void (*progress)(void *context, uint64_t records),

@@ -36,6 +36,7 @@
 #include <stddef.h>
 
 struct child_spec;
+struct disc_record;
 struct index;
 struct reshape_part;
 struct shard_copy;
@@ -154,6 +155,7 @@ struct shard_turn {
     bool leaving;     /* what is removed goes by itself: its time is over, or its room */
     bool remote;      /* a change of elsewhere: it keeps its version and nothing refuses it */
     struct record_version version; /* of a record that is only copied; 0: the next one */
+    struct value state;            /* and what stands beside it (merge.h)              */
 };
 
 /* Make the shard's parts; shard_child() says how a supervisor gives it its actor.
@@ -201,8 +203,7 @@ uint64_t shard_purge(struct shard *s, struct reader *r, uint64_t now_ms, uint64_
 uint64_t shard_purge_rows(struct shard *s, struct reader *r, uint64_t now_ms, bool all);
 
 /* Make a record of what was read back from disc, before the shard serves. */
-EG_MUST_USE eg_err shard_take_back(struct shard *s, struct value array,
-                                   struct record_version version, uint64_t expiry_ms);
+EG_MUST_USE eg_err shard_take_back(struct shard *s, const struct disc_record *row);
 
 /* A cache gives up its oldest records until it fits; the newest stays, whatever its size. */
 void shard_evict(struct shard *s);

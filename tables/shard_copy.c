@@ -3,6 +3,7 @@
 
 #include "engine/env.h"
 #include "engine/scheduler.h"
+#include "tables/shard_merge.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
@@ -14,6 +15,7 @@ enum change_kind { CHANGE_STORE, CHANGE_REMOVE, CHANGE_CLEAR, CHANGE_KINDS };
 
 enum {
     CHANGE_HEAD_BYTES = 48,        /* kind, origin, sequence, hlc, expiry and their array     */
+    STORE_FIELDS = 6,              /* without a state */
     GROUP_KEPT_BYTES = 256 * 1024, /* of room between turns */
 };
 
@@ -39,6 +41,7 @@ eg_err shard_copy_open(struct shard *s) {
     shard_clock_init(&c->clock, a);
     graves_init(&c->graves, a);
     buffer_init(&c->packed, a, SIZE_MAX);
+    buffer_init(&c->state, a, RECORD_SIZE_MAX);
     buffer_init(&c->group, a, SHARD_COPY_GROUP_BYTES_MAX);
     /* Room for our own changes: later they cannot fail. */
     if (shard_clock_add(&c->clock, origins_of(s)->own, 1, 1) != EG_OK) {
@@ -62,6 +65,7 @@ void shard_copy_close(struct shard *s) {
     shard_clock_fini(&c->clock);
     graves_fini(&c->graves);
     buffer_fini(&c->packed);
+    buffer_fini(&c->state);
     buffer_fini(&c->group);
     alloc_put(w->o.alloc, c, sizeof *c);
     s->copy = NULL;
@@ -128,16 +132,18 @@ static void put_head(const struct origins *o, enum change_kind kind, uint32_t co
     value_put_u64(w, v.hlc);
 }
 
-static void put_store(const struct origins *o, struct value array, struct record_version v,
-                      uint64_t expiry_ms, struct value_writer *w) {
-    put_head(o, CHANGE_STORE, 6, v, w);
+static void put_store(const struct origins *o, struct value array, struct value state,
+                      struct record_version v, uint64_t expiry_ms, struct value_writer *w) {
+    put_head(o, CHANGE_STORE, STORE_FIELDS + (state.size_bytes != 0), v, w);
     value_put_u64(w, expiry_ms == RANK_NEVER ? 0 : expiry_ms);
     value_put_raw(w, array);
+    if (state.size_bytes != 0)
+        value_put_raw(w, state);
 }
 
 void shard_copy_put_record(const struct origins *o, const struct record *rec,
                            struct value_writer *w) {
-    put_store(o, record_value(rec), version_of(rec), record_expiry_ms(rec), w);
+    put_store(o, record_value(rec), record_state(rec), version_of(rec), record_expiry_ms(rec), w);
 }
 
 void shard_copy_put_grave(const struct origins *o, const struct grave *g, struct value_writer *w) {
@@ -214,15 +220,15 @@ eg_err shard_copy_storing(struct shard_turn *t, struct value array) {
     return graves_find(&s->copy->graves, t->key->hash, v) == NULL ? EG_OK : forget_row(s, v);
 }
 
-void shard_copy_stored(struct shard_turn *t, struct value array, struct record_version version,
-                       uint64_t expiry_ms) {
+void shard_copy_stored(struct shard_turn *t, struct value array, struct value state,
+                       struct record_version version, uint64_t expiry_ms) {
     struct shard *s = t->shard;
     struct value_writer w;
 
     graves_remove(&s->copy->graves, t->key->hash, identity(s, t->key, array));
-    if (!note_begin(s, array.size_bytes, &w))
+    if (!note_begin(s, array.size_bytes + state.size_bytes, &w))
         return;
-    put_store(origins_of(s), array, version, expiry_ms, &w);
+    put_store(origins_of(s), array, state, version, expiry_ms, &w);
     note_end(s, &w);
 }
 
@@ -340,6 +346,7 @@ struct change {
     struct record_version version;
     uint64_t expiry_ms;
     struct value value; /* record, or key */
+    struct value state; /* of a record; size 0: none */
 };
 
 static bool next_u64(struct value_iter *it, uint64_t *n) {
@@ -356,13 +363,13 @@ static eg_err check_value(struct shard *s, const struct change *c) {
     if (value_kind_of(c->value) != VALUE_ARRAY || c->value.size_bytes > RECORD_SIZE_MAX ||
         value_count(c->value) != schema_of(s->table)->attribute_count)
         return EG_BAD_REQUEST;
-    return EG_OK;
+    return shard_state_is_sound(s, c->value, c->state) ? EG_OK : EG_BAD_REQUEST;
 }
 
 static eg_err read_change(struct shard *s, struct value v, struct change *c) {
-    static const uint32_t counts[CHANGE_KINDS] = {6, 5, 4};
+    static const uint32_t counts[CHANGE_KINDS] = {STORE_FIELDS, 5, 4};
     struct value_iter it;
-    uint64_t kind, origin, sequence;
+    uint64_t kind, origin, sequence, more;
     uint16_t slot;
     eg_err err;
 
@@ -370,7 +377,8 @@ static eg_err read_change(struct shard *s, struct value v, struct change *c) {
     if (value_kind_of(v) != VALUE_ARRAY)
         return EG_BAD_REQUEST;
     it = value_iter_of(v);
-    if (!next_u64(&it, &kind) || kind >= CHANGE_KINDS || value_count(v) != counts[kind] ||
+    if (!next_u64(&it, &kind) || kind >= CHANGE_KINDS || value_count(v) < counts[kind] ||
+        (more = value_count(v) - counts[kind]) > (kind == CHANGE_STORE) ||
         !next_u64(&it, &origin) || !next_u64(&it, &sequence) || sequence == 0 ||
         sequence > DOT_SEQUENCE_MAX || !next_u64(&it, &c->version.hlc) || c->version.hlc == 0)
         return EG_BAD_REQUEST;
@@ -378,6 +386,8 @@ static eg_err read_change(struct shard *s, struct value v, struct change *c) {
     if (kind == CHANGE_STORE && (!next_u64(&it, &c->expiry_ms) || c->expiry_ms == RANK_NEVER))
         return EG_BAD_REQUEST;
     if (kind != CHANGE_CLEAR && !value_iter_next(&it, &c->value))
+        return EG_BAD_REQUEST;
+    if (more != 0 && (!value_iter_next(&it, &c->state) || c->state.size_bytes > RECORD_SIZE_MAX))
         return EG_BAD_REQUEST;
     err = origins_slot(origins_of(s), origin, &slot);
     if (err != EG_OK)
@@ -457,6 +467,7 @@ static eg_err apply_keyed(struct shard_turn *t, const struct change *c) {
     (void) g;
 #endif
     t->version = c->version;
+    t->state = c->state;
     if (c->kind == CHANGE_STORE)
         return shard_store(t, c->value, c->expiry_ms, NULL);
     return there != NULL ? shard_remove(t, t->key, there) : bury_unseen(t, c);
@@ -588,6 +599,7 @@ eg_err shard_copy_apply(struct shard_turn *t, struct value changes) {
     while (err == EG_OK && value_iter_next(&it, &v))
         err = apply_one(t, v);
     t->version = (struct record_version){0, 0};
+    t->state = (struct value){NULL, 0};
     t->remote = false;
     return err;
 }

@@ -23,7 +23,8 @@
  *
  * A change on its way, in a group: an array
  *
- *     [0, origin, sequence, hlc, expiry, record]     stored; expiry 0: never
+ *     [0, origin, sequence, hlc, expiry, record, state]  stored; expiry 0: never; state: where
+ *                                                    there is one
  *     [1, origin, sequence, hlc, key]                removed; of a bag the record
  *     [2, origin, sequence, hlc]                     all that is older is removed
  *
@@ -56,6 +57,7 @@ struct shard_copy {
     struct grave *digging;         /* of the removal under way */
     struct buffer packed;          /* the clock as it goes to the disc */
     bool loose;                    /* there may be more here than the clock says; on disc too */
+    struct buffer state;           /* of the record that is being written (shard_merge.h) */
     bool telling;                  /* somebody follows: changes are noted */
     bool lost;                     /* some could not be: who follows must begin anew */
     bool news;                     /* there is something to tell without a change */
@@ -117,8 +119,8 @@ const struct shard_clock *shard_copy_clock(struct shard *s);
 /* A later stamp than anything that is known of the key. */
 /* Before a record is stored: what the disc must forget.  EG_MEMORY. */
 EG_MUST_USE eg_err shard_copy_storing(struct shard_turn *t, struct value array);
-void shard_copy_stored(struct shard_turn *t, struct value array, struct record_version version,
-                       uint64_t expiry_ms);
+void shard_copy_stored(struct shard_turn *t, struct value array, struct value state,
+                       struct record_version version, uint64_t expiry_ms);
 /* Before a record is removed; then either of the others. */
 EG_MUST_USE eg_err shard_copy_removing(struct shard_turn *t, const struct key *k,
                                        const struct record *rec, struct record_version version);

@@ -148,8 +148,10 @@ static eg_err undo(struct shard_turn *t, const struct shard_change *c) {
     struct store_cursor cursor;
     const struct record *rec;
 
-    if (c->old != NULL)
+    if (c->old != NULL) {
+        t->state = record_state(c->old);
         return shard_store(t, record_value(c->old), record_expiry_ms(c->old), NULL);
+    }
     store->ops->seek(store, t->reader, &cursor, t->key, false, false);
     do
         rec = store->ops->next(store, t->reader, &cursor);

@@ -11,6 +11,7 @@
 #include "tables/shard_copy.h"
 #include "tables/shard_edit.h"
 #include "tables/shard_index.h"
+#include "tables/shard_merge.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
@@ -286,6 +287,16 @@ static void bytes_leave(struct shard *s, const struct record *rec) {
         s->record_bytes -= record_bytes(rec);
 }
 
+/* What stands beside the record: as it came, or as the table's policy has it. */
+static eg_err state_of(const struct shard_turn *t, const struct record *old, struct value array,
+                       struct record_version version, struct value *state) {
+    *state = t->state;
+    if (EG_LIKELY(t->shard->copy == NULL) || t->version.hlc != 0 || t->taking_back ||
+        !merge_keeps_state(schema_of(t->shard->table)->merge))
+        return EG_OK;
+    return shard_merge_write(t, old, array, version, state);
+}
+
 eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
                    const struct record **old_out) {
     struct shard *s = t->shard;
@@ -293,6 +304,7 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     const struct record *old = NULL, *replaced = NULL;
     struct record_version version;
     struct record *rec;
+    struct value state;
     size_t size_bytes;
     eg_err err;
 
@@ -313,11 +325,16 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         err = shard_unique_prepare(t, old, array);
     if (err != EG_OK)
         return err;
+    version = t->version.hlc != 0 ? t->version : next_version(s, old, t->now_ms);
+    err = state_of(t, old, array, version, &state);
+    if (err != EG_OK)
+        return err;
+    size_bytes += state.size_bytes;
     rec = slab_get(s->slab, size_bytes);
     if (rec == NULL)
         return EG_MEMORY;
-    version = t->version.hlc != 0 ? t->version : next_version(s, old, t->now_ms);
     record_init(rec, array, version, expiry_ms);
+    record_keep_state(rec, state);
     err = install(t, old, rec, &replaced);
     if (err != EG_OK) { /* an index may have shown it to a reader: not freed at once */
         epoch_retire(&s->bin, slab_free, s->slab, rec, size_bytes);
@@ -333,9 +350,9 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     if (shard_is_watched(s))
         shard_watch_stored(t, array, expiry_ms, replaced);
     if (EG_UNLIKELY(s->copy != NULL))
-        shard_copy_stored(t, array, version, expiry_ms);
+        shard_copy_stored(t, array, state, version, expiry_ms);
     if (EG_UNLIKELY(s->reshape != NULL))
-        reshape_stored(t, array, version, expiry_ms, replaced);
+        reshape_stored(t, array, state, version, expiry_ms, replaced);
     if (old_out != NULL)
         *old_out = replaced;
     return EG_OK;
@@ -398,27 +415,29 @@ static eg_err remove_ranked(struct shard_turn *t, const struct record *rec) {
     return err;
 }
 
-eg_err shard_take_back(struct shard *s, struct value array, struct record_version version,
-                       uint64_t expiry_ms) {
-    size_t size_bytes = record_bytes_for(array.size_bytes, expiry_ms != 0);
+eg_err shard_take_back(struct shard *s, const struct disc_record *row) {
+    size_t size_bytes =
+        record_bytes_for(row->array.size_bytes, row->expiry_ms != 0) + row->state.size_bytes;
     const struct record *replaced = NULL;
     struct value key_value;
     struct record *rec;
     struct key k;
     eg_err err;
 
-    if (!array_element(array, 0, &key_value))
+    if (!array_element(row->array, 0, &key_value) ||
+        !shard_state_is_sound(s, row->array, row->state))
         return EG_CORRUPT;
     err = key_prepare(&k, key_value, s->table->seed, s->table->world->o.alloc);
     if (err != EG_OK)
         return err;
-    err = rank_room(s, expiry_ms);
+    err = rank_room(s, row->expiry_ms);
     rec = err == EG_OK ? slab_get(s->slab, size_bytes) : NULL;
     if (rec == NULL) {
         err = EG_MEMORY;
         goto release_key;
     }
-    record_init(rec, array, version, expiry_ms);
+    record_init(rec, row->array, row->version, row->expiry_ms);
+    record_keep_state(rec, row->state);
     err = shard_index_update(s, NULL, rec);
     if (err != EG_OK)
         goto release_key;
@@ -426,7 +445,7 @@ eg_err shard_take_back(struct shard *s, struct value array, struct record_versio
     if (err == EG_OK && replaced != NULL)
         err = EG_CORRUPT; /* rows are unique on disc */
     if (err == EG_OK) {
-        s->hlc = EG_MAX(s->hlc, version.hlc);
+        s->hlc = EG_MAX(s->hlc, row->version.hlc);
         bytes_enter(s, rec);
         rank_enter(s, rec);
     }

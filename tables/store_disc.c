@@ -83,11 +83,14 @@ static struct store_disc *disc_of(struct store *s) {
 /* ---- one record --------------------------------------------------------- */
 
 static struct record *record_in(void *memory, const struct disc_record *row) {
-    return record_init(memory, row->array, row->version, row->expiry_ms);
+    struct record *rec = record_init(memory, row->array, row->version, row->expiry_ms);
+
+    record_keep_state(rec, row->state);
+    return rec;
 }
 
 static size_t record_in_bytes(const struct disc_record *row) {
-    return record_bytes_for(row->array.size_bytes, row->expiry_ms != 0);
+    return record_bytes_for(row->array.size_bytes, row->expiry_ms != 0) + row->state.size_bytes;
 }
 
 /* A row's record in scratch memory.  NULL: a fault. */

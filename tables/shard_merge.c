@@ -1,0 +1,50 @@
+/* shard_merge.c -- states beside a shard's records, as its turns write them. */
+#include "tables/shard_merge.h"
+
+#include "tables/shard_copy.h"
+#include "tables/table_private.h"
+
+struct merge_rule shard_merge_rule(const struct schema *schema) {
+    return (struct merge_rule){.policy = schema->merge, .attribute_count = schema->attribute_count};
+}
+
+struct merge_version shard_merge_version(const struct origins *o, const struct record *rec) {
+    return (struct merge_version){.record = record_value(rec),
+                                  .state = record_state(rec),
+                                  .hlc = rec->hlc,
+                                  .origin = origin_of(o, dot_slot(rec->dot)),
+                                  .sequence = dot_sequence(rec->dot)};
+}
+
+eg_err shard_merge_write(const struct shard_turn *t, const struct record *old, struct value array,
+                         struct record_version version, struct value *state) {
+    struct shard *s = t->shard;
+    const struct schema *schema = schema_of(s->table);
+    const struct origins *o = s->table->world->origins;
+    struct merge_rule rule = shard_merge_rule(schema);
+    struct merge_version before;
+    struct merge_write w = {
+        .record = array,
+        .hlc = version.hlc,
+        .origin = origin_of(o, dot_slot(version.dot)),
+        .sequence = dot_sequence(version.dot),
+        .adds = t->request != NULL && t->request->op == SHARD_COUNTER,
+    };
+    eg_err err;
+
+    if (old != NULL && !shard_expired(old, t->now_ms)) {
+        before = shard_merge_version(o, old);
+        w.old = &before;
+    }
+    buffer_clear(&s->copy->state);
+    err = merge_write_state(&rule, &w, &s->copy->state);
+    if (err == EG_OK)
+        *state = (struct value){s->copy->state.at, (uint32_t) s->copy->state.size_bytes};
+    return err;
+}
+
+bool shard_state_is_sound(const struct shard *s, struct value array, struct value state) {
+    struct merge_rule rule = shard_merge_rule(schema_of(s->table));
+
+    return merge_state_is_sound(&rule, array, state);
+}

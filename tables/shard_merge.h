@@ -1,0 +1,29 @@
+/* shard_merge.h -- what a table's merge policy keeps beside the records of a shard.
+ *
+ * Only where other nodes can have the shard: alone, every write is known to all, and a
+ * record's own version says enough.
+ *
+ * Threads    The shard's owner.
+ */
+#ifndef TABLES_SHARD_MERGE_H
+#define TABLES_SHARD_MERGE_H
+
+#include "tables/merge.h"
+#include "tables/shard.h"
+
+struct origins;
+
+struct merge_rule shard_merge_rule(const struct schema *schema);
+/* A record as one of the versions that a policy compares. */
+struct merge_version shard_merge_version(const struct origins *o, const struct record *rec);
+
+/* The state of what the turn is about to write over `old` (NULL: nothing), in memory of the
+ * shard's until the next call; size 0: none.  EG_MEMORY; EG_CORRUPT. */
+EG_MUST_USE eg_err shard_merge_write(const struct shard_turn *t, const struct record *old,
+                                     struct value array, struct record_version version,
+                                     struct value *state);
+
+/* Does the state, from disc or from another node, belong beside such a record? */
+bool shard_state_is_sound(const struct shard *s, struct value array, struct value state);
+
+#endif /* TABLES_SHARD_MERGE_H */
