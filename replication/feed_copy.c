@@ -106,12 +106,15 @@ void feed_copy_tick(struct actor *self, struct shard *s) {
     feed_tick_soon(self, s);
 }
 
-eg_err feed_apply(struct actor *self, struct shard *s, struct value changes) {
+eg_err feed_apply(struct actor *self, struct shard *s, const struct follower *teller,
+                  struct value changes) {
     struct feed *st = feed_of(s);
     struct err_note note = {""};
     struct shard_turn t = {.shard = s,
                            .reader = shard_reader(s, self),
                            .note = &note,
+                           .teller = teller == NULL ? NULL : &teller->has,
+                           .teller_node = teller == NULL ? 0 : teller->node,
                            .now_ms = (uint64_t) env_wall_ms(st->world->env)};
     eg_err err = shard_ready(&t);
 
@@ -157,11 +160,11 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
     s->copy->loose = true;
     if (feed_follows(st, from)) {
         st->partial = true;
-        err = feed_apply(self, s, changes);
+        err = feed_apply(self, s, NULL, changes);
     } else {
         f->partial = st->hurry = true;
         feed_part(s, 0);
-        err = feed_apply(self, s, changes);
+        err = feed_apply(self, s, f, changes);
         feed_part(s, from);
         if (err == EG_OK)
             feed_relay(s, NULL);
@@ -206,11 +209,10 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
         give_up_asking(s, f, self);
     } else {
         f->asked = f->lacked = f->partial = false;
-        f->heard = true;
         s->copy->loose = !feed_is_even(st);
         st->hurry = true;
         feed_relay(s, &of);
-        feed_try_serve(self, s);
+        feed_heard(self, s, f);
     }
     shard_clock_fini(&of);
 }
@@ -251,7 +253,7 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
         !replica_wire_u64(it, &stable) || !value_iter_next(it, &clock) ||
         !value_iter_next(it, &changes))
         return;
-    err = feed_apply(self, s, changes);
+    err = feed_apply(self, s, NULL, changes);
     if (err == EG_OK && first <= last)
         err = shard_copy_cover_range(s, origin, first, last);
     /* Before the END it stands for things too that are still on their way: the END has it. */

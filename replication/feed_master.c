@@ -171,7 +171,7 @@ void feed_set_telling(struct shard *s) {
     bool telling = false;
 
     for (uint32_t i = 0; i < st->follower_count; i++)
-        telling |= !st->follower[i]->once;
+        telling |= !st->follower[i]->once && st->follower[i]->heard;
     if (telling && !s->copy->telling)
         s->copy->told = dot_sequence(s->sequence);
     s->copy->telling = telling;
@@ -282,6 +282,17 @@ static eg_err hear_clock(struct feed *st, struct follower *f, struct value clock
     return shard_clock_get_known(&f->has, st->world->origins, clock, all);
 }
 
+void feed_heard(struct actor *self, struct shard *s, struct follower *f) {
+    if (!f->heard && shard_clock_copy(&f->snapshot, shard_copy_clock(s)) != EG_OK) {
+        feed_drop_node(self, s, f->node); /* it follows anew */
+        return;
+    }
+    f->heard = true;
+    feed_set_telling(s);
+    feed_step_soon(self, s, false);
+    feed_try_serve(self, s);
+}
+
 void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
     struct feed *st = feed_of(s);
     struct follower *f;
@@ -318,13 +329,13 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
         feed_drop_node(self, s, from);
         return;
     }
-    feed_set_telling(s);
     if (feed_is_master(st) && !f->once) {
         f->lacked = partial || !all || !shard_clock_has(&f->snapshot, &f->has);
         f->heard |= !f->lacked;
         if (f->lacked)
             feed_ask_once(s, f);
     }
+    feed_set_telling(s);
     feed_step_soon(self, s, false);
 }
 
@@ -429,7 +440,7 @@ static void tell_followers(struct shard *s) {
         struct follower *f = st->follower[i];
         uint64_t to = has_part(st, f->node) ? f->node : UINT64_MAX; /* that is nobody's id */
 
-        if (f->once || f->end_sequence == UINT64_MAX)
+        if (f->once || !f->heard || f->end_sequence == UINT64_MAX)
             continue;
         if (!made || to != made_for) {
             made = !s->copy->lost && out_changes(s, to);

@@ -32,7 +32,7 @@ enum walk_stage { WALK_WAITS, WALK_CLEAR, WALK_RECORDS, WALK_GRAVES, WALK_END, W
 struct follower {
     uint64_t node;
     bool once;                   /* only what is there now: it is the master, and we follow it */
-    bool heard;                  /* we have all that it had */
+    bool heard;                  /* we have all that it had; only then is it told anything */
     bool asked;                  /* we follow it, once */
     bool lacked;                 /* it has something that we have not: it must be asked */
     bool partial;                /* it has told some of that */
@@ -157,6 +157,12 @@ void feed_set_telling(struct shard *s); /* after followers have come or gone */
 void feed_ask_once(struct shard *s, struct follower *f);
 /* Time passes: where it was in vain, again. */
 void feed_ask_again(struct shard *s, struct follower *f);
+/* It has, and is covered: now it hears what it lacks. */
+void feed_heard(struct actor *self, struct shard *s, struct follower *f);
+/* Is it being told?  What it has and we have not must not be overwritten before we know it. */
+static inline bool feed_is_told(const struct follower *f) {
+    return f->once || f->heard;
+}
 /* It has missed something: it must follow anew, and hears so. */
 void feed_lose(struct shard *s, struct follower *f);
 
@@ -192,7 +198,9 @@ void feed_acknowledge(struct actor *self, struct shard *s);
 void feed_say_covered(struct shard *s, uint64_t sequence);
 void feed_hear(struct actor *self, struct shard *s, const struct message *m);
 
-eg_err feed_apply(struct actor *self, struct shard *s, struct value changes);
+/* `teller`: who may have been on another side, as it said what it knew; NULL: newer wins. */
+eg_err feed_apply(struct actor *self, struct shard *s, const struct follower *teller,
+                  struct value changes);
 
 /* ---- feed_graves.c --------------------------------------------------------------------------- */
 

@@ -171,7 +171,7 @@ void feed_hear_up(struct actor *self, struct shard *s, uint64_t from, struct val
         return;
     feed_part(s, 0);
     before = s->copy->group_count;
-    err = feed_apply(self, s, changes);
+    err = feed_apply(self, s, NULL, changes);
     s->copy->patience.count += s->copy->group_count - before;
     feed_part(s, from);
     if (err == EG_OK)

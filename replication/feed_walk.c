@@ -238,7 +238,7 @@ void feed_step(struct actor *self, struct shard *s) {
         struct follower *f = st->follower[i];
         eg_err err;
 
-        if (f->stage == WALK_OVER)
+        if (f->stage == WALK_OVER || !feed_is_told(f))
             continue;
         err = walk_step(self, s, f);
         reader_reset(shard_reader(s, self));

@@ -39,6 +39,7 @@ struct child_spec;
 struct disc_record;
 struct index;
 struct reshape_part;
+struct shard_clock;
 struct shard_copy;
 struct table;
 
@@ -154,8 +155,10 @@ struct shard_turn {
     bool taking_back; /* a change that was refused in the middle: limits do not apply */
     bool leaving;     /* what is removed goes by itself: its time is over, or its room */
     bool remote;      /* a change of elsewhere: it keeps its version and nothing refuses it */
-    struct record_version version; /* of a record that is only copied; 0: the next one */
-    struct value state;            /* and what stands beside it (merge.h)              */
+    struct record_version version;    /* of a record that is only copied; 0: the next one */
+    struct value state;               /* and what stands beside it (merge.h)              */
+    const struct shard_clock *teller; /* who tells of a change knew this; NULL: newer wins   */
+    uint64_t teller_node;
 };
 
 /* Make the shard's parts; shard_child() says how a supervisor gives it its actor.

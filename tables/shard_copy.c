@@ -3,6 +3,7 @@
 
 #include "engine/env.h"
 #include "engine/scheduler.h"
+#include "tables/shard_conflict.h"
 #include "tables/shard_merge.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
@@ -42,6 +43,7 @@ eg_err shard_copy_open(struct shard *s) {
     graves_init(&c->graves, a);
     buffer_init(&c->packed, a, SIZE_MAX);
     buffer_init(&c->state, a, RECORD_SIZE_MAX);
+    buffer_init(&c->merged, a, RECORD_SIZE_MAX);
     buffer_init(&c->group, a, SHARD_COPY_GROUP_BYTES_MAX);
     /* Room for our own changes: later they cannot fail. */
     if (shard_clock_add(&c->clock, origins_of(s)->own, 1, 1) != EG_OK) {
@@ -66,6 +68,7 @@ void shard_copy_close(struct shard *s) {
     graves_fini(&c->graves);
     buffer_fini(&c->packed);
     buffer_fini(&c->state);
+    buffer_fini(&c->merged);
     buffer_fini(&c->group);
     alloc_put(w->o.alloc, c, sizeof *c);
     s->copy = NULL;
@@ -450,15 +453,74 @@ static eg_err bury_unseen(struct shard_turn *t, const struct change *c) {
     return err;
 }
 
-static eg_err apply_keyed(struct shard_turn *t, const struct change *c) {
+static eg_err apply_newer(struct shard_turn *t, const struct change *c,
+                          const struct record *there) {
+    t->version = c->version;
+    t->state = c->state;
+    if (c->kind == CHANGE_STORE)
+        return shard_store(t, c->value, c->expiry_ms, NULL);
+    return there != NULL ? shard_remove(t, t->key, there) : bury_unseen(t, c);
+}
+
+static struct merge_version version_in(const struct origins *o, struct record_version v,
+                                       struct value record, struct value state) {
+    return (struct merge_version){.record = record,
+                                  .state = state,
+                                  .hlc = v.hlc,
+                                  .origin = origin_of(o, dot_slot(v.dot)),
+                                  .sequence = dot_sequence(v.dot)};
+}
+
+/* The change and what is here did not know of each other.  *fresh: what comes of them is a
+ * change of ours, in `c`. */
+static eg_err judge(struct shard_turn *t, struct change *c, const struct record *there,
+                    const struct grave *g, bool *fresh) {
+    static const struct value nothing = {NULL, 0};
+    struct shard *s = t->shard;
+    const struct origins *o = origins_of(s);
+    bool removes = c->kind == CHANGE_REMOVE;
+    struct merge_version ours =
+        there != NULL ? shard_merge_version(o, there) : version_in(o, g->version, nothing, nothing);
+    struct merge_version theirs =
+        version_in(o, c->version, removes ? nothing : c->value, removes ? nothing : c->state);
+    struct shard_verdict verdict;
+    eg_err err = shard_conflict_judge(t, &ours, &theirs, &verdict);
+
+    if (err != EG_OK || !verdict.is_new || is_bag(s))
+        return err;
+    *fresh = true;
+    if (removes || (there != NULL && there->hlc > c->version.hlc))
+        c->expiry_ms = there == NULL ? 0 : record_expiry_ms(there);
+    c->kind = verdict.record.size_bytes == 0 ? CHANGE_REMOVE : CHANGE_STORE;
+    c->value = c->kind == CHANGE_STORE ? verdict.record : t->key->value;
+    c->state = c->kind == CHANGE_STORE ? verdict.state : nothing;
+    s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
+    c->version = (struct record_version){s->hlc, ++s->sequence};
+    return EG_OK;
+}
+
+static bool is_conflict(const struct shard_turn *t, const struct change *c,
+                        const struct record *there, const struct grave *g) {
+    uint64_t dot;
+
+    if (EG_LIKELY(t->teller == NULL) || (there == NULL && g == NULL))
+        return false;
+    dot = there != NULL ? there->dot : g->version.dot;
+    return dot != c->version.dot && !shard_clock_covers(t->teller, dot);
+}
+
+static eg_err apply_keyed(struct shard_turn *t, struct change *c) {
     struct shard *s = t->shard;
     const struct record *there = find(t, t->key, c->value);
     const struct grave *g =
         graves_find(&s->copy->graves, t->key->hash, identity(s, t->key, c->value));
     eg_err err = there == NULL ? reader_take_fault(t->reader) : EG_OK;
+    bool fresh = false;
 
-    if (err != EG_OK)
-        return err;
+    if (err == EG_OK && is_conflict(t, c, there, g))
+        err = judge(t, c, there, g, &fresh);
+    if (err != EG_OK || fresh)
+        return err != EG_OK ? err : apply_newer(t, c, there);
 #ifndef EG_PLANT_OLDER_OVER_NEWER /* a defect for the simulator to find */
     if ((there != NULL && !is_newer(s, c->version, version_of(there))) ||
         (g != NULL && !is_newer(s, c->version, g->version)))
@@ -466,11 +528,7 @@ static eg_err apply_keyed(struct shard_turn *t, const struct change *c) {
 #else
     (void) g;
 #endif
-    t->version = c->version;
-    t->state = c->state;
-    if (c->kind == CHANGE_STORE)
-        return shard_store(t, c->value, c->expiry_ms, NULL);
-    return there != NULL ? shard_remove(t, t->key, there) : bury_unseen(t, c);
+    return apply_newer(t, c, there);
 }
 
 struct older {

@@ -13,7 +13,9 @@
  *
  * A change of elsewhere is applied where it is newer, by stamp and then by origin, than what is
  * there: record, grave, clear.  So copies that have heard of the same changes are equal, in
- * whatever order they came.  It is not refused for a limit or a unique index.
+ * whatever order they came.  It is not refused for a limit or a unique index.  Where the turn
+ * says what the teller knew, versions that did not know of each other are merged instead, by the
+ * table's policy and as a change of ours (shard_conflict.h).
  *
  * Readers of several copies must not see a change here and miss it there afterwards: what is newer
  * than `stable` is read at the master, which answers when all have it (table_read_stands()).
@@ -47,6 +49,7 @@
 struct actor;
 struct catalog;
 struct message;
+struct shard_conflict;
 
 enum { SHARD_COPY_GROUP_BYTES_MAX = 64 << 20 }; /* of one turn */
 
@@ -58,6 +61,7 @@ struct shard_copy {
     struct buffer packed;          /* the clock as it goes to the disc */
     bool loose;                    /* there may be more here than the clock says; on disc too */
     struct buffer state;           /* of the record that is being written (shard_merge.h) */
+    struct buffer merged;          /* and it, where it comes of two (shard_conflict.h) */
     bool telling;                  /* somebody follows: changes are noted */
     bool lost;                     /* some could not be: who follows must begin anew */
     bool news;                     /* there is something to tell without a change */
@@ -84,6 +88,8 @@ struct shard_copy_ops {
     bool (*hold)(void *user, struct actor *self, struct shard *s, eg_pid to, uint64_t ref,
                  struct message *reply);
     void (*close)(void *user, struct shard *s); /* nobody calls any more: free the feed */
+    /* Two versions met, and one or both are not what is there now.  NULL: nobody listens. */
+    void (*conflict)(void *user, const struct shard_conflict *c);
 };
 
 enum { SHARD_COPY_FIRST = 0x40000 };

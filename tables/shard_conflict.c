@@ -1,0 +1,81 @@
+/* shard_conflict.c -- what becomes of two versions of a key, and who hears of it. */
+#include "tables/shard_conflict.h"
+
+#include "tables/shard_copy.h"
+#include "tables/shard_merge.h"
+#include "tables/table_private.h"
+
+/* Whose clock knows of a dot; one of an origin that has no slot here is known to nobody. */
+struct knower {
+    struct origins *origins;
+    const struct shard_clock *clock;
+};
+
+static bool knows(const void *context, uint64_t origin, uint64_t sequence) {
+    const struct knower *k = context;
+    uint16_t slot;
+
+    return origins_slot(k->origins, origin, &slot) == EG_OK &&
+           shard_clock_covers(k->clock, dot_make(slot, sequence));
+}
+
+/* Is something lost that its writer was told is there?  What is added up, united or kept side by
+ * side is not. */
+static bool loses(enum table_merge policy, enum merge_outcome outcome) {
+    return outcome != MERGE_MAKES || policy == MERGE_LWW_BY_ATTRIBUTE || policy == MERGE_CALLBACK;
+}
+
+static void report(struct shard_turn *t, const struct merge_version *here,
+                   const struct merge_version *there, enum merge_outcome outcome,
+                   struct value made) {
+    const struct world *w = t->shard->table->world;
+    bool takes_here =
+        outcome == MERGE_TAKES_HERE || (outcome == MERGE_MAKES && merge_is_later(here, there));
+    struct shard_conflict c = {
+        .shard = t->shard,
+        .key = t->key->value,
+        .here = here,
+        .there = there,
+        .winner = outcome == MERGE_MAKES ? made
+                  : takes_here           ? here->record
+                                         : there->record,
+        .loser = takes_here ? there->record : here->record,
+        .teller = t->teller_node,
+    };
+
+    if (w->copy_ops != NULL && w->copy_ops->conflict != NULL)
+        w->copy_ops->conflict(w->copy_user, &c);
+}
+
+eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *here,
+                            const struct merge_version *there, struct shard_verdict *out) {
+    struct shard *s = t->shard;
+    struct shard_copy *copy = s->copy;
+    struct merge_rule rule = shard_merge_rule(schema_of(s->table));
+    struct knower ours = {s->table->world->origins, &copy->clock};
+    struct knower theirs = {s->table->world->origins, t->teller};
+    struct merge_side a = {here, knows, &ours}, b = {there, knows, &theirs};
+    enum merge_outcome outcome;
+    eg_err err;
+
+    buffer_clear(&copy->merged);
+    buffer_clear(&copy->state);
+    err = merge_join(&rule, &a, &b, &outcome, &copy->merged, &copy->state);
+    if (err != EG_OK)
+        return err;
+    *out = (struct shard_verdict){.is_new = false};
+    if (outcome == MERGE_MAKES) {
+        out->is_new = true;
+        out->record = (struct value){copy->merged.at, (uint32_t) copy->merged.size_bytes};
+        out->state = (struct value){copy->state.at, (uint32_t) copy->state.size_bytes};
+    } else {
+        const struct merge_version *taken = outcome == MERGE_TAKES_HERE ? here : there;
+
+        out->is_new = !merge_is_later(taken, taken == here ? there : here);
+        out->record = taken->record;
+        out->state = taken->state;
+    }
+    if (loses(rule.policy, outcome))
+        report(t, here, there, outcome, out->record);
+    return EG_OK;
+}

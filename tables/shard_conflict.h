@@ -1,0 +1,41 @@
+/* shard_conflict.h -- two versions of a key, and neither writer knew of the other's.
+ *
+ *     what is here:  its dot is not in the teller's clock   -.
+ *     what comes:    its dot is not in ours                  -'-> conflict
+ *
+ * Only the master of a view that has healed sees both so, once: it has heard a copy that was on
+ * another side, before that copy hears anything (replication/feed.h).  What the table's policy
+ * makes of them is a write of the master's own, later than both, and so what all copies come to;
+ * where the policy takes the later, there is nothing to write.
+ *
+ * Threads    The shard's owner.
+ */
+#ifndef TABLES_SHARD_CONFLICT_H
+#define TABLES_SHARD_CONFLICT_H
+
+#include "tables/merge.h"
+#include "tables/shard.h"
+#include "tables/shard_clock.h"
+
+/* What a policy has decided, for who keeps a journal. */
+struct shard_conflict {
+    const struct shard *shard;
+    struct value key;
+    const struct merge_version *here, *there;
+    struct value winner, loser; /* records; size 0: a removal */
+    uint64_t teller;            /* the node that had the other */
+};
+
+/* What is to be there. */
+struct shard_verdict {
+    bool is_new;         /* false: the later of both, as it is */
+    struct value record; /* size 0: nothing; valid in the turn */
+    struct value state;
+};
+
+/* EG_MEMORY, EG_CORRUPT, what a callback says: nothing is decided. */
+EG_MUST_USE eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *here,
+                                        const struct merge_version *there,
+                                        struct shard_verdict *out);
+
+#endif /* TABLES_SHARD_CONFLICT_H */
