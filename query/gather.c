@@ -1,10 +1,12 @@
 /* gather.c -- pages of several nodes as one row of records.
  *
  *     legs   one for each node that is asked, with the shards that it has
- *     left   the shards whose records have not all come; of these one, or none, is begun
+ *     left   the shards whose records have not all come; of these some are begun
  *
- * Merged, every leg has a page and the first of all their heads is given; in a row there is one leg
- * at a time.  A leg of this node is served in place. */
+ * Merged, every leg has a page and the first of all their heads is given.  In a row there is one
+ * leg at a time, and one shard is begun.  Abreast every node has a leg and begins a shard of its
+ * own; who has a begun shard by then goes on with it in a leg of its own, behind the place that
+ * was reached.  A leg of this node is served in place. */
 #include "query/gather.h"
 
 #include "engine/err.h"
@@ -19,6 +21,8 @@ enum {
 
 static const uint64_t HERE = UINT64_MAX; /* in place of a node's id */
 
+#define NONE UINT32_MAX
+
 struct leg {
     uint64_t node;
     struct shard_set shards;
@@ -26,6 +30,14 @@ struct leg {
     struct buffer body; /* of its page, and what of that has been given */
     size_t at, before;
     struct buffer place; /* merged: the last key that has come */
+    uint32_t begun;      /* abreast: which of the gather's; NONE */
+};
+
+/* Abreast: a shard that has not all come, and where it goes on. */
+struct begun {
+    bool used;
+    uint32_t shard;
+    struct buffer place;
 };
 
 struct gather {
@@ -34,6 +46,8 @@ struct gather {
     bool merged, reverse;
     struct buffer question, request;
     uint64_t want; /* 0: all */
+    eg_err (*part)(void *user, struct value body);
+    void *user;
 
     struct shard_set all, left;
     struct buffer place; /* in a row: where `begun` goes on; merged: the last key given */
@@ -42,6 +56,8 @@ struct gather {
     struct shard_set marked_left; /* gather_mark() */
     struct buffer marked;
     uint32_t marked_begun;
+
+    struct begun abreast[LEGS_MAX];
 
     uint32_t leg_count, last; /* the leg that gave the last record */
     struct leg leg[LEGS_MAX];
@@ -73,6 +89,8 @@ eg_err gather_open(struct gather **out, struct alloc *a, struct table *t,
     g->kind = o->kind;
     g->merged = o->merged;
     g->reverse = o->reverse;
+    g->part = o->part;
+    g->user = o->user;
     buffer_init(&g->question, a, SIZE_MAX);
     buffer_init(&g->request, a, SIZE_MAX);
     buffer_init(&g->place, a, PAGE_ANSWER_BYTES_MAX);
@@ -80,6 +98,7 @@ eg_err gather_open(struct gather **out, struct alloc *a, struct table *t,
     for (uint32_t i = 0; i < LEGS_MAX; i++) {
         buffer_init(&g->leg[i].body, a, ANSWER_BYTES_MAX);
         buffer_init(&g->leg[i].place, a, PAGE_ANSWER_BYTES_MAX);
+        buffer_init(&g->abreast[i].place, a, PAGE_ANSWER_BYTES_MAX);
     }
     for (uint32_t i = 0; i < table_shards(t); i++)
         shard_set_add(&g->all, i);
@@ -100,6 +119,7 @@ void gather_close(struct gather *g) {
     for (uint32_t i = 0; i < LEGS_MAX; i++) {
         buffer_fini(&g->leg[i].body);
         buffer_fini(&g->leg[i].place);
+        buffer_fini(&g->abreast[i].place);
     }
     alloc_put(g->alloc, g, sizeof *g);
 }
@@ -109,12 +129,18 @@ size_t gather_bytes(const struct gather *g) {
                    g->place.room_bytes + g->marked.room_bytes;
 
     for (uint32_t i = 0; i < LEGS_MAX; i++)
-        bytes += g->leg[i].body.room_bytes + g->leg[i].place.room_bytes;
+        bytes +=
+            g->leg[i].body.room_bytes + g->leg[i].place.room_bytes + g->abreast[i].place.room_bytes;
     return bytes;
 }
 
 void gather_want(struct gather *g, uint64_t most) {
     g->want = most;
+}
+
+/* Of all nodes at once: no page of the answer ends before all have come. */
+static bool is_abreast(const struct gather *g) {
+    return !g->merged && g->want == 0;
 }
 
 /* ---- legs -------------------------------------------------------------------------------- */
@@ -139,12 +165,9 @@ static uint64_t node_of(struct table *t, uint32_t shard) {
     return far == NULL ? 0 : far->node(far, t, shard);
 }
 
-static struct leg *leg_for(struct gather *g, uint64_t node) {
+static struct leg *leg_new(struct gather *g, uint64_t node) {
     struct leg *l;
 
-    for (uint32_t i = 0; i < g->leg_count; i++)
-        if (g->leg[i].node == node)
-            return &g->leg[i];
     if (g->leg_count == LEGS_MAX)
         return NULL;
     l = &g->leg[g->leg_count++];
@@ -152,9 +175,24 @@ static struct leg *leg_for(struct gather *g, uint64_t node) {
     l->shards = (struct shard_set){{0}};
     l->asked = l->ended = false;
     l->at = l->before = 0;
+    l->begun = NONE;
     buffer_clear(&l->body);
     buffer_clear(&l->place);
     return l;
+}
+
+/* Of those that begin at the beginning.  Each may come to have a place of its own. */
+static struct leg *leg_for(struct gather *g, uint64_t node) {
+    uint32_t places = 0;
+
+    for (uint32_t i = 0; i < g->leg_count; i++) {
+        if (g->leg[i].node == node && g->leg[i].begun == NONE)
+            return &g->leg[i];
+        places += g->leg[i].begun == NONE;
+    }
+    for (uint32_t i = 0; i < LEGS_MAX; i++)
+        places += g->abreast[i].used;
+    return places < LEGS_MAX ? leg_new(g, node) : NULL;
 }
 
 /* All that have some of what is left.  False: somebody has to be waited for. */
@@ -187,8 +225,40 @@ static bool make_in_row(struct gather *g, struct table *t) {
     return true;
 }
 
+static uint32_t begun_of(const struct gather *g, uint32_t shard) {
+    for (uint32_t i = 0; i < LEGS_MAX; i++)
+        if (g->abreast[i].used && g->abreast[i].shard == shard)
+            return i;
+    return NONE;
+}
+
+/* All that have some of what is left, as many as there is room for. */
+static bool make_abreast(struct gather *g, struct table *t) {
+    for (uint32_t i = shard_set_next(&g->left, 0); i < table_shards(t);
+         i = shard_set_next(&g->left, i + 1)) {
+        uint64_t node = node_of(t, i);
+        uint32_t begun = begun_of(g, i);
+        struct leg *l;
+
+        if (node == 0)
+            return false;
+        l = begun == NONE ? leg_for(g, node) : leg_new(g, node);
+        if (l == NULL)
+            continue;
+        l->begun = begun;
+        shard_set_add(&l->shards, i);
+    }
+    return true;
+}
+
 static bool make_legs(struct gather *g, struct table *t) {
     drop_legs(g);
+    if (is_abreast(g)) {
+        if (make_abreast(g, t))
+            return true;
+        drop_legs(g);
+        return false;
+    }
     if (g->merged ? make_merged(g, t) : make_in_row(g, t))
         return true;
     drop_legs(g);
@@ -209,6 +279,8 @@ static struct page_request request_of(const struct gather *g, const struct leg *
 
     if (g->merged && l->place.size_bytes != 0)
         q.place = bytes_of(&l->place);
+    if (is_abreast(g))
+        q.place = l->begun == NONE ? (struct value){0} : bytes_of(&g->abreast[l->begun].place);
     for (size_t i = 0; i < EG_COUNTOF(q.shards.word) && !g->merged; i++)
         q.shards.word[i] &= g->left.word[i]; /* a place is that of the first of them */
     return q;
@@ -229,6 +301,37 @@ static eg_err book(struct gather *g, struct leg *l, const struct page_answer *a)
     return copy_to(&g->place, a->place) ? EG_OK : EG_MEMORY;
 }
 
+static uint32_t begun_new(struct gather *g) {
+    for (uint32_t i = 0; i < LEGS_MAX; i++)
+        if (!g->abreast[i].used)
+            return i;
+    return NONE;
+}
+
+/* Abreast: the same for the leg's own shards. */
+static eg_err book_abreast(struct gather *g, struct leg *l, const struct page_answer *a) {
+    for (uint32_t i = 0; i < SCHEMA_SHARDS_MAX; i++)
+        if (shard_set_has(&l->shards, i) && (a->ended || i < a->shard)) {
+            shard_set_remove(&l->shards, i);
+            shard_set_remove(&g->left, i);
+        }
+    if (!a->ended && !shard_set_has(&l->shards, a->shard))
+        return EG_INTERNAL;                     /* a node that talks nonsense */
+    if (a->ended || a->place.size_bytes == 0) { /* the next one from its beginning */
+        if (l->begun != NONE)
+            g->abreast[l->begun].used = false;
+        l->begun = NONE;
+        return EG_OK;
+    }
+    if (l->begun == NONE)
+        l->begun = begun_new(g);
+    if (l->begun == NONE)
+        return EG_INTERNAL; /* as many as there are legs */
+    g->abreast[l->begun].used = true;
+    g->abreast[l->begun].shard = a->shard;
+    return copy_to(&g->abreast[l->begun].place, a->place) ? EG_OK : EG_MEMORY;
+}
+
 static eg_err take_page(struct gather *g, struct value answer) {
     struct page_answer a;
     struct leg *l;
@@ -241,8 +344,16 @@ static eg_err take_page(struct gather *g, struct value answer) {
     l->at = l->before = 0;
     l->ended = a.ended;
     g->patient_ns = 0;
-    if (!copy_to(&l->body, a.body))
+    if (g->part != NULL) {
+        buffer_clear(&l->body);
+        err = g->part(g->user, a.body);
+        if (err != EG_OK)
+            return err;
+    } else if (!copy_to(&l->body, a.body)) {
         return EG_MEMORY;
+    }
+    if (is_abreast(g))
+        return book_abreast(g, l, &a);
     if (!g->merged)
         return book(g, l, &a);
     return copy_to(&l->place, a.place) ? EG_OK : EG_MEMORY;
@@ -293,7 +404,17 @@ static bool needs_legs(const struct gather *g) {
     return g->leg_count == 0 || g->scattered || (!g->merged && !has_head(&g->leg[0]));
 }
 
+/* Abreast: a leg that has something to give. */
+static struct leg *with_head(struct gather *g) {
+    for (uint32_t i = 0; i < g->leg_count; i++)
+        if (has_head(&g->leg[i]))
+            return &g->leg[i];
+    return NULL;
+}
+
 static bool is_over(const struct gather *g) {
+    if (is_abreast(g))
+        return shard_set_is_empty(&g->left) && with_head((struct gather *) g) == NULL;
     if (!g->merged)
         return (g->leg_count == 0 || !has_head(&g->leg[0])) && shard_set_is_empty(&g->left);
     for (uint32_t i = 0; i < g->leg_count; i++)
@@ -312,6 +433,36 @@ static eg_err no_patience(struct gather *g, struct table *t, struct err_note *no
                : err_note(note, EG_NO_REPLICA, "no full copy of a shard can be reached");
 }
 
+/* Wait, and then look again who has what. */
+static eg_err wait_for_others(struct gather *g, struct table *t, struct err_note *note) {
+    g->to_wait = true;
+    return no_patience(g, t, note);
+}
+
+static bool all_ended(const struct gather *g) {
+    for (uint32_t i = 0; i < g->leg_count; i++)
+        if (!g->leg[i].ended)
+            return false;
+    return true;
+}
+
+/* The same abreast: all that is here is given before anybody is asked for more. */
+static eg_err prepare_abreast(struct gather *g, struct table *t, struct reader *r,
+                              struct err_note *note) {
+    while (with_head(g) == NULL && !shard_set_is_empty(&g->left)) {
+        eg_err err;
+
+        if ((g->scattered || all_ended(g)) && !make_legs(g, t))
+            return wait_for_others(g, t, note);
+        err = fill(g, t, r, note);
+        if (g->scattered && with_head(g) == NULL)
+            return wait_for_others(g, t, note);
+        if (err != EG_OK)
+            return err; /* EG_AGAIN: a page of each that has more */
+    }
+    return EG_OK;
+}
+
 /* EG_OK: the next record is here, if there is one. */
 static eg_err prepare(struct gather *g, struct table *t, struct reader *r, struct err_note *note) {
     eg_err err;
@@ -326,6 +477,8 @@ static eg_err prepare(struct gather *g, struct table *t, struct reader *r, struc
         if (err != EG_AGAIN)
             return err;
     }
+    if (is_abreast(g))
+        return prepare_abreast(g, t, r, note);
     while (!is_over(g)) {
         if (needs_legs(g) && !make_legs(g, t)) {
             g->to_wait = true;
@@ -363,6 +516,8 @@ static struct leg *best_leg(struct gather *g) {
     struct leg *best = NULL;
     struct value best_key = {0};
 
+    if (is_abreast(g))
+        return with_head(g);
     if (!g->merged)
         return has_head(&g->leg[0]) ? &g->leg[0] : NULL;
     for (uint32_t i = 0; i < g->leg_count; i++) {
@@ -431,7 +586,8 @@ eg_err gather_next(struct gather *g, struct table *t, struct reader *r, const st
 }
 
 bool gather_may_mark(const struct gather *g) {
-    return g->merged || g->leg_count == 0 || !has_head(&g->leg[0]);
+    return g->merged || (is_abreast(g) && with_head((struct gather *) g) == NULL) ||
+           g->leg_count == 0 || !has_head(&g->leg[0]);
 }
 
 eg_err gather_mark(struct gather *g) {
@@ -456,6 +612,8 @@ eg_err gather_resume(struct gather *g) {
 void gather_rewind(struct gather *g) {
     drop_legs(g);
     buffer_clear(&g->place);
+    for (uint32_t i = 0; i < LEGS_MAX; i++)
+        g->abreast[i].used = false;
     g->left = g->all;
 }
 

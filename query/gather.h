@@ -6,8 +6,12 @@
  * In the place of a scan (tables/scan.h).  What a question may mean is said to the nodes that
  * have the shards, so that what comes matches already; whoever judges it does so once more, with
  * the whole question.  Where the table is ordered, and no index is used, the rows come in the order
- * of their keys: each node gives its own in that order, and they are merged.  Else one node
- * after the other gives its shards.
+ * of their keys: each node gives its own in that order, and they are merged.  Else they come
+ * shard by shard: where all are wanted of all nodes at once, a page each, and where a page of the
+ * answer ends after some, of one node after the other.
+ *
+ * What is made of records beside them (PAGE_COUNT, PAGE_PARTIAL) is handed to `part` as it comes,
+ * each record in one part, and gather_next() has nothing to give.
  *
  * It keeps places, never promises: when the view changes it looks again who has what, and goes on
  * behind what it gave last.  A record that is there throughout is met exactly once.
@@ -24,9 +28,12 @@ struct gather;
 struct message;
 
 struct gather_opts {
-    enum page_kind kind; /* PAGE_RECORDS, PAGE_MATCH, PAGE_SELECT */
+    enum page_kind kind; /* page_is_of_records() */
     struct value question;
     bool merged, reverse;
+    /* COUNT, PARTIAL: a page's body.  What it fails with the gather fails with. */
+    eg_err (*part)(void *user, struct value body);
+    void *user;
 };
 
 EG_MUST_USE eg_err gather_open(struct gather **out, struct alloc *a, struct table *t,

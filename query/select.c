@@ -529,6 +529,18 @@ static bool changes(const struct select *s) {
     return !gives_results(s) && s->kind != SELECT_COUNT;
 }
 
+/* How many another node has counted. */
+static eg_err count_part(void *user, struct value body) {
+    struct select *s = user;
+    size_t used_bytes;
+    uint64_t n;
+
+    if (value_scan(body.at, body.size_bytes, &used_bytes) != EG_OK || !value_get_u64(body, &n))
+        return EG_INTERNAL; /* a node that talks nonsense */
+    s->count += n;
+    return EG_OK;
+}
+
 /* What changes records looks at all of them: changed, they move in an index. */
 static eg_err open_far(struct select *s, struct table *t) {
     bool ordered = table_type(t) == TABLE_ORDERED_SET;
@@ -540,7 +552,13 @@ static eg_err open_far(struct select *s, struct table *t) {
     else if (s->question.size_bytes != 0)
         o.kind = s->kind == SELECT_MATCH   ? PAGE_MATCH
                  : s->kind == SELECT_INDEX ? PAGE_INDEX
+                 : s->kind == SELECT_COUNT ? PAGE_COUNT
                                            : PAGE_SELECT;
+    if (o.kind == PAGE_COUNT) {
+        o.merged = false;
+        o.part = count_part;
+        o.user = s;
+    }
     o.question = (struct value){s->question.at, (uint32_t) s->question.size_bytes};
     if (o.kind == PAGE_RECORDS)
         o.question = (struct value){0};

@@ -10,6 +10,8 @@
 #include "tables/shard_copy.h"
 #include "tables/watch_private.h"
 
+#include "tables/page.h"
+
 #include <string.h>
 
 enum {
@@ -259,6 +261,10 @@ uint32_t catalog_tables(struct catalog *c, struct table *const **tables) {
 
 void catalog_set_route(struct catalog *c, struct table_route *r) {
     atomic_store_explicit(&c->world.route, r, memory_order_release);
+}
+
+void catalog_set_partial(struct catalog *c, const struct page_partial_ops *ops) {
+    atomic_store_explicit(&c->world.partial, ops, memory_order_release);
 }
 
 void catalog_set_far(struct catalog *c, struct table_far *f) {

@@ -8,6 +8,7 @@
 #include "tables/page.h"
 
 #include "engine/env.h"
+#include "tables/catalog_private.h"
 #include "tables/pattern.h"
 #include "tables/scan.h"
 #include "tables/table_private.h"
@@ -129,7 +130,8 @@ static bool get_shards(struct value_iter *it, struct shard_set *out) {
 }
 
 static bool needs_question(enum page_kind kind) {
-    return kind == PAGE_MATCH || kind == PAGE_SELECT || kind == PAGE_INDEX || kind == PAGE_READ;
+    return kind == PAGE_MATCH || kind == PAGE_SELECT || kind == PAGE_INDEX || kind == PAGE_COUNT ||
+           kind == PAGE_PARTIAL || kind == PAGE_READ;
 }
 
 eg_err page_get_request(struct value v, struct page_request *q) {
@@ -192,20 +194,29 @@ struct serving {
     const struct page_request *q;
     struct predicate *predicate; /* NULL: a pattern, or all */
     struct predicate_machine machine;
+    const struct page_partial_ops *partial_ops;
+    void *partial; /* of PAGE_PARTIAL */
     struct scan_path path;
     struct shard_set shard; /* of the moment */
-    struct buffer body, place;
+    struct buffer body, place, judged;
     uint64_t until_ns;
     uint64_t count;
     uint32_t work;
 };
 
 static bool is_full(struct serving *s) {
+    if (s->q->kind == PAGE_PARTIAL)
+        return s->partial_ops->bytes(s->partial) >= PAGE_BYTES;
+    if (s->q->kind == PAGE_COUNT)
+        return false;
     return s->body.size_bytes >= PAGE_BYTES || (s->q->limit != 0 && s->count >= s->q->limit);
 }
 
-static bool is_late(struct serving *s) {
-    if (++s->work % WORK_BETWEEN_LOOKS != 0)
+static bool is_late(struct serving *s, uint32_t records) {
+    uint32_t before = s->work;
+
+    s->work += EG_MAX(records, 1u);
+    if (before / WORK_BETWEEN_LOOKS == s->work / WORK_BETWEEN_LOOKS)
         return false;
     return table_now_ns(s->table) >= s->until_ns;
 }
@@ -242,18 +253,74 @@ static eg_err take(struct serving *s, const struct record *rec) {
     return EG_OK;
 }
 
+/* Does the body yield true? */
+static eg_err count_one(struct serving *s, const struct record *rec) {
+    bool meant = false, yes = false;
+    eg_err err;
+
+    if (value_count(record_value(rec)) != predicate_arity(s->predicate))
+        return EG_ABORTED;
+    buffer_clear(&s->judged);
+    err = predicate_run(&s->machine, s->predicate, record_value(rec), &s->judged, &meant);
+    if (err == EG_OK && meant &&
+        value_get_bool((struct value){s->judged.at, (uint32_t) s->judged.size_bytes}, &yes))
+        s->count += yes;
+    return err;
+}
+
+static eg_err count_batch(struct serving *s, struct record_batch *b) {
+    uint32_t reach_bytes = RECORD_REACH_BYTES;
+    eg_err err = EG_OK;
+
+    b->reach_bytes = RECORD_REACH_BYTES;
+    if (b->count > 1 && predicate_screen(s->predicate, b, &reach_bytes) &&
+        predicate_screens_true(s->predicate)) {
+        s->count += b->count;
+        return EG_OK;
+    }
+    for (uint32_t i = 0; err == EG_OK && i < b->count; i++)
+        err = count_one(s, b->record[i]);
+    return err;
+}
+
+/* Of what is made here, and only then travels. */
+static eg_err make_of_scan(struct serving *s, struct value place) {
+    struct record_batch b;
+    struct scan *scan;
+    eg_err err = scan_open_quick(&scan, s->table, s->reader, &s->path, place);
+
+    if (err == EG_BAD_REQUEST)
+        return EG_ABORTED;
+    while (err == EG_OK && ((b = scan_next_batch(scan)).count > 0 || scan_paused(scan))) {
+        uint32_t looked_at = b.count;
+
+        if (b.count > 0 && s->q->kind == PAGE_COUNT)
+            err = count_batch(s, &b);
+        else if (b.count > 0)
+            err = s->partial_ops->take(s->partial, &b);
+        if (err == EG_OK && (is_late(s, looked_at) || is_full(s)) && scan_may_stop(scan)) {
+            err = scan_place(scan, &s->place);
+            return err == EG_OK ? EG_AGAIN : err;
+        }
+    }
+    return err == EG_OK ? reader_take_fault(s->reader) : err;
+}
+
 /* EG_OK: to the scan's end; EG_AGAIN: s->place says where it stopped. */
 static eg_err serve_scan(struct serving *s, struct value place) {
     const struct record *rec;
     struct scan *scan;
-    eg_err err = scan_open(&scan, s->table, s->reader, &s->path, place);
+    eg_err err;
 
+    if (s->q->kind == PAGE_COUNT || s->q->kind == PAGE_PARTIAL)
+        return make_of_scan(s, place);
+    err = scan_open(&scan, s->table, s->reader, &s->path, place);
     if (err == EG_BAD_REQUEST)
         return EG_ABORTED;
     while (err == EG_OK && ((rec = scan_next(scan)) != NULL || scan_paused(scan))) {
         if (rec != NULL)
             err = take(s, rec);
-        if (err == EG_OK && (is_full(s) || is_late(s))) {
+        if (err == EG_OK && (is_full(s) || is_late(s, 1))) {
             err = scan_place(scan, &s->place);
             return err == EG_OK ? EG_AGAIN : err;
         }
@@ -283,7 +350,14 @@ static eg_err open_question(struct serving *s, struct err_note *note) {
         err = pattern_check(s->q->question, arity, note);
         if (err == EG_OK)
             scan_choose_pattern(&s->path, s->table, s->reader, s->q->question);
-    } else if (s->q->kind == PAGE_SELECT) {
+    } else if (s->q->kind == PAGE_PARTIAL) {
+        s->partial_ops = atomic_load_explicit(&s->table->world->partial, memory_order_acquire);
+        if (s->partial_ops == NULL || s->q->merged)
+            return err_note(note, EG_BAD_REQUEST, "this node makes no partial results");
+        err = s->partial_ops->open(&s->partial, s->table->world->o.alloc,
+                                   EG_CONTAINER_OF(s->table->world, struct catalog, world),
+                                   s->table, s->reader, s->q->question, &s->path, note);
+    } else if (s->q->kind == PAGE_SELECT || s->q->kind == PAGE_COUNT) {
         err = predicate_open(&s->predicate, s->table->world->o.alloc, s->q->question, arity, note);
         if (err == EG_OK)
             scan_choose(&s->path, s->table, s->reader, s->predicate, s->q->reverse);
@@ -375,11 +449,17 @@ static eg_err serve_records(struct serving *s, struct buffer *out, struct err_no
     buffer_init(&wrapped, s->body.alloc, PAGE_ANSWER_BYTES_MAX);
     if (err == EG_OK)
         err = s->q->merged ? serve_merged(s, &a) : serve_in_row(s, &wrapped, &a);
+    if (err == EG_OK && s->q->kind == PAGE_COUNT && !put_number(&s->body, s->count))
+        err = EG_MEMORY;
+    if (err == EG_OK && s->q->kind == PAGE_PARTIAL)
+        err = s->partial_ops->put(s->partial, &s->body);
     a.body = (struct value){s->body.at, (uint32_t) s->body.size_bytes};
     if (err == EG_OK)
         err = put_answer(out, &a);
     if (s->predicate != NULL)
         predicate_close(s->predicate);
+    if (s->partial != NULL)
+        s->partial_ops->close(s->partial);
     buffer_fini(&wrapped);
     return err;
 }
@@ -463,9 +543,11 @@ eg_err page_serve(struct table *t, struct reader *r, const struct page_request *
     predicate_machine_init(&s.machine, alloc);
     buffer_init(&s.body, alloc, SIZE_MAX);
     buffer_init(&s.place, alloc, PAGE_ANSWER_BYTES_MAX);
-    err = q->kind <= PAGE_INDEX ? serve_records(&s, out, note) : serve_other(&s, out);
+    buffer_init(&s.judged, alloc, PAGE_ANSWER_BYTES_MAX);
+    err = page_is_of_records(q->kind) ? serve_records(&s, out, note) : serve_other(&s, out);
     predicate_machine_fini(&s.machine);
     buffer_fini(&s.body);
     buffer_fini(&s.place);
+    buffer_fini(&s.judged);
     return err;
 }

@@ -12,6 +12,8 @@
  *     PAGE_MATCH    pattern          records that match
  *     PAGE_SELECT   specification    records that are meant
  *     PAGE_INDEX    [index, value]   records that the index has under the value
+ *     PAGE_COUNT    specification    how many records there are whose body yields true
+ *     PAGE_PARTIAL  struct page_partial_ops's    what it makes of records: a part of an aggregate
  *     PAGE_SIZE                      how many records there are, one number
  *     PAGE_NEXT     key or nothing   nothing, or [shard, key] of the first behind the key
  *     PAGE_READ     keys             an array of records for each, as many as fit
@@ -28,6 +30,10 @@
 #include "tables/shard_set.h"
 #include "tables/table.h"
 
+struct catalog;
+struct record_batch;
+struct scan_path;
+
 enum {
     PAGE_BYTES = 256 << 10, /* unless one record is larger        */
     PAGE_NS = 500 * 1000,   /* then it ends, whatever it has      */
@@ -39,6 +45,8 @@ enum page_kind {
     PAGE_MATCH,
     PAGE_SELECT,
     PAGE_INDEX,
+    PAGE_COUNT,
+    PAGE_PARTIAL,
     PAGE_SIZE,
     PAGE_NEXT,
     PAGE_READ,
@@ -65,6 +73,26 @@ struct page_answer {
     struct value body; /* of records: page_next(); else the value(s) above */
 };
 
+/* Is it about records, shard by shard or merged? */
+static inline bool page_is_of_records(enum page_kind kind) {
+    return kind <= PAGE_PARTIAL;
+}
+
+/* What the layer above makes of records beside them, so that only that travels (PAGE_PARTIAL).
+ * All within one section; what fails is answered to who asked. */
+struct page_partial_ops {
+    /* The way to the records, and what is kept of them meanwhile.  EG_BAD_REQUEST, EG_MEMORY. */
+    eg_err (*open)(void **out, struct alloc *a, struct catalog *c, struct table *t,
+                   struct reader *r, struct value question, struct scan_path *path,
+                   struct err_note *note);
+    eg_err (*take)(void *partial, struct record_batch *b); /* it may be changed */
+    size_t (*bytes)(const void *partial);                  /* what put() will append, about */
+    eg_err (*put)(void *partial, struct buffer *out);
+    void (*close)(void *partial);
+};
+/* From here on; NULL: nobody makes anything. */
+void catalog_set_partial(struct catalog *c, const struct page_partial_ops *ops);
+
 /* Append one value.  EG_MEMORY, EG_TOO_LARGE. */
 EG_MUST_USE eg_err page_put_request(struct buffer *out, const struct page_request *q);
 /* From another node.  EG_BAD_REQUEST. */
@@ -77,7 +105,6 @@ EG_MUST_USE eg_err page_serve(struct table *t, struct reader *r, const struct pa
                               struct buffer *out, struct err_note *note);
 
 /* The way to what PAGE_INDEX asks for; borrows from the question.  EG_BAD_REQUEST. */
-struct scan_path;
 EG_MUST_USE eg_err page_index_path(struct table *t, struct value question, struct scan_path *out,
                                    struct err_note *note);
 

@@ -11,6 +11,7 @@
 #include "tables/watch.h"
 
 struct origins;
+struct page_partial_ops;
 struct shard_copy_ops;
 struct watch_list;
 
@@ -22,11 +23,12 @@ struct world {
     struct origins *origins;   /* who changes are from                    */
     /* NULL: nobody listens to changes.  Set while shards that were recovered start. */
     _Atomic(const struct shard_copy_ops *) copy_ops;
-    void *copy_user;                     /* set before */
-    _Atomic(struct table_route *) route; /* NULL: this node is all there is */
-    _Atomic(struct table_far *) far;     /* likewise, for reading           */
-    struct reader *readers;              /* one a scheduler, for its shard actors    */
-    struct buffer *results;              /* likewise: where answers are put together */
+    void *copy_user;                                  /* set before */
+    _Atomic(struct table_route *) route;              /* NULL: this node is all there is */
+    _Atomic(struct table_far *) far;                  /* likewise, for reading           */
+    _Atomic(const struct page_partial_ops *) partial; /* page.h; NULL: nobody's */
+    struct reader *readers;                           /* one a scheduler, for its shard actors    */
+    struct buffer *results;                           /* likewise: where answers are put together */
 };
 
 struct table {

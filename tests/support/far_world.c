@@ -149,7 +149,7 @@ static uint32_t shard_of_record(struct far_world *f, struct value record) {
 }
 
 void far_write(struct far_world *f, const char *text) {
-    uint8_t bytes[1024];
+    uint8_t bytes[8192];
     struct value record = text_value(bytes, sizeof bytes, text);
 
     write_to(&f->site[FAR_WHOLE], record);

@@ -237,6 +237,50 @@ static void wander(struct far_world *f) {
     far_next_view(f);
 }
 
+/* How many each node counts is how many there are. */
+static void counts_agree(struct far_world *f, uint64_t id) {
+    static const char *const counts[] = {
+        "[[['$1','$2','$3'],[],[true]]]",
+        "[[['$1','$2','$3'],[['>','$2',3]],[true]]]",
+        "[[['$1','$2','$3'],[],[['<','$1',50]]]]",
+        "[[['$1','_','_'],[['==','$1',7]],[true]]]",
+        "[[['$1','_','_'],[],['no']]]",
+    };
+    uint8_t b[512];
+
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        struct select_opts o = {.kind = SELECT_COUNT, .question = v(b, counts[i])};
+
+        cr_assert_eq(far_select(f, FAR_WHOLE, &o), EG_OK);
+        cr_assert_eq(far_select(f, id, &o), EG_OK, "%s", f->site[id].note.text);
+        cr_assert(value_equal(bytes_of(&f->site[id].result), bytes_of(&f->site[FAR_WHOLE].result)),
+                  "%s", counts[i]);
+    }
+}
+
+Test(far, records_are_counted_beside_them) {
+    static const char *const options[] = {
+        "{'shards': 8, 'attributes': ['k','a','b']}",
+        "{'shards': 8, 'attributes': ['k','a','b'], 'index': ['a']}",
+        "{'shards': 8, 'type': 'ordered_set', 'attributes': ['k','a','b']}",
+        "{'shards': 8, 'type': 'bag', 'attributes': ['k','a','b']}",
+    };
+    struct far_world *f = calloc(1, sizeof *f);
+
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        far_open(f, options[i], 16);
+        fill(f);
+        for (uint64_t id = 1; id <= FAR_NODES; id++)
+            counts_agree(f, id);
+        f->lose = 3;
+        f->before = wander;
+        for (int round = 0; round < 5; round++)
+            counts_agree(f, 1);
+        far_close(f);
+    }
+    free(f);
+}
+
 static void agree_while_wandering(const char *options, bool ordered) {
     struct far_world *f = calloc(1, sizeof *f);
     struct select_opts o = {.limit = 37};
@@ -251,9 +295,42 @@ static void agree_while_wandering(const char *options, bool ordered) {
     cr_assert_eq(far_pages(f, 1, &o, &pages), EG_OK, "%s", f->site[1].note.text);
     cr_assert(
         same_elements(bytes_of(&f->site[1].result), bytes_of(&f->site[FAR_WHOLE].result), ordered));
+    for (int round = 0; round < 5; round++) { /* all at once */
+        o.limit = 0;
+        cr_assert_eq(far_select(f, 2, &o), EG_OK, "%s", f->site[2].note.text);
+        cr_assert(same_elements(bytes_of(&f->site[2].result), bytes_of(&f->site[FAR_WHOLE].result),
+                                ordered));
+    }
     call_is(f, 3, PAGE_SIZE, NULL, false, "400");
     far_close(f);
     free(f);
+}
+
+/* More than a page of each: several shards are begun when they wander on. */
+Test(far, many_pages_come_from_all_nodes_at_once) {
+    struct far_world *f = calloc(1, sizeof *f);
+    struct select_opts o = {.limit = 0};
+    char *text = malloc(5000);
+    uint8_t b[512];
+
+    far_open(f, "{'shards': 8, 'attributes': ['k','a','b']}", 17);
+    for (int i = 0; i < 500; i++) {
+        snprintf(text, 5000, "[%d, %d, '%04000d']", i, i % 10, i);
+        far_write(f, text);
+    }
+    o.question = v(b, specs[0]);
+    cr_assert_eq(far_select(f, FAR_WHOLE, &o), EG_OK);
+    cr_assert_eq(value_count(bytes_of(&f->site[FAR_WHOLE].result)), 500);
+    for (int round = 0; round < 4; round++) {
+        f->before = round < 2 ? NULL : wander;
+        f->lose = round == 3 ? 3 : 0;
+        cr_assert_eq(far_select(f, 1, &o), EG_OK, "%s", f->site[1].note.text);
+        cr_assert(same_elements(bytes_of(&f->site[1].result), bytes_of(&f->site[FAR_WHOLE].result),
+                                false));
+    }
+    far_close(f);
+    free(f);
+    free(text);
 }
 
 Test(far, shards_that_change_hands_are_followed) {
