@@ -477,6 +477,7 @@ static eg_err open_schema(struct cluster *c) {
                                  .catalog = c->o.catalog,
                                  .disc = c->o.disc,
                                  .self = c->self.id,
+                                 .self_name = c->self.name,
                                  .secret = secret_of(c),
                                  .answers = schema_answers,
                                  .send = send_schema,

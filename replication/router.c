@@ -140,6 +140,7 @@ static eg_err make_catalog(struct table_route *route, const struct catalog_reque
     case CATALOG_MOMENT:
     case CATALOG_STOP:
     case CATALOG_ADOPT:
+    case CATALOG_ARRANGE:
         return EG_AGAIN;
     default:
         return r->o.schema == NULL ? EG_AGAIN : r->o.schema(r->o.user, q, to, out);

@@ -22,15 +22,6 @@ void schema_change_end(struct schema_sync *s, struct schema_asked *c, eg_err err
     alloc_put(s->o.alloc, c, sizeof *c);
 }
 
-static bool takes_away(const struct catalog_request *q) {
-    struct value what;
-
-    if (q->op == CATALOG_ALTER)
-        return value_kind_of(q->value) != VALUE_ARRAY || !array_element(q->value, 0, &what) ||
-               !value_is_string(what, "add_attribute");
-    return q->op == CATALOG_DROP;
-}
-
 /* The table as it will be on every node. */
 static eg_err complete(struct schema_sync *s, const struct catalog_request *q, uint64_t dropped,
                        struct schema_entry *e, struct err_note *note) {
@@ -64,15 +55,6 @@ free_memory:
     return err;
 }
 
-static eg_err copy_changes(struct schema_entry *to, const struct schema_entry *from) {
-    eg_err err = EG_OK;
-
-    for (uint32_t i = 0; i < from->change_count && err == EG_OK; i++)
-        err = schema_entry_add(to, from->changes[i].stamp, from->changes[i].op,
-                               (struct value){from->changes[i].at, from->changes[i].size_bytes});
-    return err;
-}
-
 /* What will be known of the name when `q` is done. */
 static eg_err foresee(struct schema_sync *s, const struct catalog_request *q,
                       const struct schema_entry *mine, struct schema_entry *e,
@@ -82,10 +64,13 @@ static eg_err foresee(struct schema_sync *s, const struct catalog_request *q,
 
     if (q->op == CATALOG_CREATE) {
         e->live = true;
+        e->maker = schema_self_name(s);
         e->born = stamp;
         e->dropped = mine == NULL ? 0 : mine->dropped;
         return complete(s, q, e->dropped, e, note);
     }
+    e->asked = mine->asked;
+    e->maker = mine->maker;
     e->id = mine->id;
     e->born = mine->born;
     e->dropped = mine->dropped;
@@ -96,7 +81,10 @@ static eg_err foresee(struct schema_sync *s, const struct catalog_request *q,
     e->live = true;
     if (!buffer_append(&e->schema, mine->schema.at, mine->schema.size_bytes))
         return EG_MEMORY;
-    err = copy_changes(e, mine);
+    if (schema_takes_away(q->op, q->value))
+        stamp = schema_entry_stamp(mine) + 1;
+    err = mine->change_count >= SCHEMA_SYNC_CHANGES_MAX ? EG_TOO_LARGE
+                                                        : schema_entry_add_all(e, mine);
     if (err == EG_OK)
         err = schema_entry_add(e, stamp, q->op, q->value);
     return err == EG_TOO_LARGE ? err_note(note, err, "too many changes of one table") : err;
@@ -113,7 +101,7 @@ static eg_err begin(struct schema_sync *s, struct schema_asked *c, struct err_no
         return err_note(note, EG_EXISTS, "there is a table of that name");
     if (q->op != CATALOG_CREATE && (mine == NULL || !mine->live))
         return err_note(note, EG_NO_TABLE, "no such table");
-    if (takes_away(q) && !s->o.everybody(s->o.user, note))
+    if (schema_takes_away(q->op, q->value) && !s->o.everybody(s->o.user, note))
         return EG_NO_REPLICA;
     if (q->name.size_bytes > SCHEMA_NAME_MAX)
         return err_note(note, EG_BAD_REQUEST, "a table's name is at most 255 bytes");

@@ -6,11 +6,14 @@
 #include "replication/schema_sync_private.h"
 
 #include "engine/env.h"
+#include "replication/schema_plan.h"
+#include "replication/schema_replay.h"
 #include "tables/disc.h"
 #include "tables/origin.h"
 #include "tables/route.h"
 #include "tables/shard_copy.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { SYNC_ROW = 'l' };
@@ -46,10 +49,84 @@ void schema_remember(struct schema_sync *s, const struct schema_entry *e) {
                 eg_err_text(err));
 }
 
+static void forget_name(struct schema_sync *s, const struct schema_name *name) {
+    uint8_t key[1 + SCHEMA_NAME_MAX] = {SYNC_ROW};
+    struct disc_batch b;
+    eg_err err;
+
+    if (s->o.disc == NULL)
+        return;
+    memcpy(key + 1, name->text, name->size_bytes);
+    disc_batch_init(&b, s->o.alloc);
+    err = disc_batch_del(&b, s->o.disc->meta, (struct disc_bytes){key, 1u + name->size_bytes});
+    if (err == EG_OK)
+        err = disc_write(s->o.disc, &b);
+    disc_batch_fini(&b);
+    if (err != EG_OK) /* its table is remembered under its new name, too */
+        env_log(s->o.env, ENV_LOG_WARN, "schema", "%s: not forgotten on disc: %s", name->text,
+                eg_err_text(err));
+}
+
+/* ---- what the disc brings back ------------------------------------------------------------ */
+
+/* The table of that id, whatever it is called: a change of name may have been cut short. */
+static const struct table *table_of(struct schema_sync *s, const struct schema_entry *e) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(s->o.catalog, &tables);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (table_schema(tables[i])->id == e->id)
+            return tables[i];
+    return NULL;
+}
+
+static bool same_indexes(const struct schema *a, const struct schema *b) {
+    bool same = a->index_count == b->index_count;
+
+    for (uint32_t i = 0; same && i < a->index_count; i++) {
+        char title[INDEX_TITLE_BYTES_MAX];
+        size_t bytes = index_spec_title(a->index[i], schema_attributes(a), title);
+        const struct index_spec *x = schema_index(b, title, bytes);
+        same = x != NULL && index_spec_called(x, schema_attributes(b), title, bytes);
+    }
+    return same;
+}
+
+static bool same_shape(const struct schema *a, const struct schema *b) {
+    bool same = a->layout == b->layout && a->attribute_count == b->attribute_count &&
+                a->storage == b->storage && same_indexes(a, b);
+
+    for (uint32_t i = 0; same && i < a->attribute_count; i++)
+        same = strcmp(a->attributes[i].text, b->attributes[i].text) == 0;
+    return same;
+}
+
+/* Changes are remembered before they are made: those that were not made in the end go. */
+static eg_err keep_what_was_made(struct schema_entry *e, const struct table *t) {
+    for (uint32_t count = e->change_count;; count--) {
+        struct err_note note = {""};
+        struct schema_replay r;
+        eg_err err = schema_replay_open(&r, e, count, &note);
+        bool found = err == EG_OK && same_shape(r.schema, table_schema(t));
+
+        if (err != EG_OK)
+            return err == EG_MEMORY ? err : EG_CORRUPT;
+        schema_replay_close(&r);
+        if (found) {
+            schema_entry_cut(e, count);
+            return EG_OK;
+        }
+        if (count == 0)
+            return EG_OK; /* it was changed by other means: it is what the list says, more or less
+                           */
+    }
+}
+
 static eg_err recall_row(struct schema_sync *s, struct disc_bytes stored) {
     struct value v = {stored.at, (uint32_t) stored.size_bytes};
-    struct schema_entry *e;
+    const struct schema_entry *twin;
     const struct table *t;
+    struct schema_entry *e;
     size_t used_bytes;
     eg_err err = value_scan(stored.at, stored.size_bytes, &used_bytes);
 
@@ -57,13 +134,23 @@ static eg_err recall_row(struct schema_sync *s, struct disc_bytes stored) {
         err = schema_entry_get(&e, s->o.alloc, v);
     if (err != EG_OK)
         return err == EG_MEMORY ? err : EG_CORRUPT;
-    t = e->live ? catalog_find(s->o.catalog, e->name.text, e->name.size_bytes) : NULL;
-    if (e->live && (t == NULL || table_schema(t)->id != e->id))
-        schema_entry_free(
-            e); /* a ram table, gone with the last process; or one that never was made */
-    else
+    if (!e->live) {
         schema_list_put(&s->list, e);
-    return EG_OK;
+        return EG_OK;
+    }
+    t = table_of(s, e);
+    twin = schema_list_find_id(&s->list, e->id);
+    if (t == NULL || (twin != NULL && twin->change_count >= e->change_count)) {
+        schema_entry_free(e); /* a ram table, gone with the last process; or one never made */
+        return EG_OK;
+    }
+    e->name = *table_name(t);
+    err = keep_what_was_made(e, t);
+    if (err == EG_OK)
+        schema_list_put(&s->list, e);
+    else
+        schema_entry_free(e);
+    return err;
 }
 
 eg_err schema_recall(struct schema_sync *s, struct err_note *note) {
@@ -89,6 +176,7 @@ eg_err schema_recall(struct schema_sync *s, struct err_note *note) {
 
 void schema_step_send(struct schema_sync *s, struct schema_step *p) {
     struct catalog_request q = {.op = (enum catalog_op) p->op,
+                                .decided = p->decided,
                                 .name = {(const uint8_t *) p->name.text, p->name.size_bytes},
                                 .value = {p->value.at, (uint32_t) p->value.size_bytes}};
     struct message *m;
@@ -109,7 +197,7 @@ struct schema_step *schema_step_add(struct schema_sync *s, const struct schema_n
         return NULL;
     p->number = ++s->numbers;
     p->op = op;
-    p->name = *name;
+    p->name = p->asked = *name;
     buffer_init(&p->value, s->o.alloc, SCHEMA_PAYLOAD_BYTES_MAX);
     if (value.size_bytes != 0 && !buffer_append(&p->value, value.at, value.size_bytes)) {
         alloc_put(s->o.alloc, p, sizeof *p);
@@ -127,143 +215,172 @@ void schema_step_free(struct schema_sync *s, struct schema_step *p) {
     alloc_put(s->o.alloc, p, sizeof *p);
 }
 
-static bool is_stepping(const struct schema_sync *s, const struct schema_name *name) {
+static bool is_one_of(const struct schema_name *name, const struct schema_name *a,
+                      const struct schema_name *b) {
+    return strcmp(name->text, a->text) == 0 || strcmp(name->text, b->text) == 0;
+}
+
+static bool is_stepping(const struct schema_sync *s, const struct schema_name *name,
+                        const struct schema_name *asked) {
     for (struct list_node *n = s->steps.next; n != &s->steps; n = n->next) {
         const struct schema_step *p = EG_CONTAINER_OF(n, struct schema_step, node);
-        if (p->name.size_bytes == name->size_bytes &&
-            memcmp(p->name.text, name->text, name->size_bytes) == 0)
+        if (is_one_of(&p->name, name, asked) || is_one_of(&p->asked, name, asked))
             return true;
     }
     return false;
 }
 
 void schema_know(struct schema_sync *s, struct schema_entry *e) {
-    struct schema_name name = e->name;
+    const struct schema_entry *was = e->live ? schema_list_find_id(&s->list, e->id) : NULL;
+    struct schema_name name = e->name, left = was != NULL ? was->name : name;
 
     schema_remember(s, e);
     schema_list_put(&s->list, e);
+    if (schema_list_find(&s->list, left.text, left.size_bytes) == NULL)
+        forget_name(s, &left);
     s->o.table_changed(s->o.user, name.text);
 }
 
 /* ---- an entry -------------------------------------------------------------------------- */
 
-static bool has_stamp(const struct schema_entry *e, uint64_t stamp) {
-    for (uint32_t i = 0; i < e->change_count; i++)
-        if (e->changes[i].stamp == stamp)
-            return true;
-    return false;
-}
-
-/* What is known once both are. */
-static eg_err unite(struct schema_entry *to, const struct schema_entry *mine) {
-    eg_err err = EG_OK;
-
-    to->born = EG_MAX(to->born, mine->born);
-    for (uint32_t i = 0; i < mine->change_count && err == EG_OK; i++) {
-        const struct schema_change *c = &mine->changes[i];
-        if (!has_stamp(to, c->stamp))
-            err = schema_entry_add(to, c->stamp, c->op, (struct value){c->at, c->size_bytes});
-    }
-    return err;
-}
-
-/* The steps of an entry, in order, the last one with the outcome. */
-struct steps {
-    struct schema_step *step[SCHEMA_SYNC_CHANGES_MAX + 2];
-    uint32_t count;
+/* What is to be done for all outcomes of one entry that was heard. */
+struct learning {
+    struct schema_sync *sync;
+    struct schema_joined joined;
+    struct schema_applying *applying;
+    struct list_node steps; /* of all, until they are sent */
 };
 
-static eg_err plan_step(struct schema_sync *s, struct steps *p, const struct schema_name *name,
-                        uint32_t op, struct value value) {
-    struct schema_step *step = schema_step_add(s, name, op, value);
+/* Queue what the outcome asks of the catalog; its last step has what is known then. */
+static eg_err plan_outcome(struct learning *l, struct schema_outcome *o) {
+    const struct schema_entry *e = o->now != NULL ? o->now : o->was;
+    struct schema_step *last = NULL;
+    struct err_note note = {""};
+    struct schema_plan plan;
+    eg_err err = schema_plan_open(&plan, o, &note);
+    uint32_t count;
+    struct schema_plan_step *step = schema_plan_at(&plan, &count);
 
-    if (step == NULL)
-        return EG_MEMORY;
-    p->step[p->count++] = step;
-    return EG_OK;
+    for (uint32_t i = 0; i < count && err == EG_OK; i++) {
+        last =
+            schema_step_add(l->sync, &step[i].name, step[i].op,
+                            (struct value){step[i].value.at, (uint32_t) step[i].value.size_bytes});
+        if (last == NULL) {
+            err = EG_MEMORY;
+            break;
+        }
+        last->asked = e->asked;
+        last->decided = true;
+        list_remove(&last->node);
+        list_push_back(&l->steps, &last->node);
+    }
+    if (err == EG_OK && last != NULL) {
+        last->outcome = o->now;
+        last->last = true;
+        o->now = NULL;
+    }
+    if (err == EG_OK && plan.lost)
+        l->sync->o.event(l->sync->o.user, "schema_conflict", e->name.text,
+                         "an attribute was added on both sides: it has the default of the first");
+    if (err != EG_OK && err != EG_MEMORY)
+        env_log(l->sync->o.env, ENV_LOG_WARN, "schema", "%s: not learnt: %s: %s", e->name.text,
+                eg_err_text(err), note.text);
+    schema_plan_close(&plan);
+    return err;
 }
 
-static eg_err plan_changes(struct schema_sync *s, struct steps *p, const struct schema_entry *mine,
-                           const struct schema_entry *theirs) {
+/* Somebody else's table has the name that this one was to have. */
+static void tell_conflict(struct schema_sync *s, const struct schema_entry *was,
+                          const struct schema_entry *now) {
+    char text[SCHEMA_TEXT_BYTES];
+
+    if (now == NULL || !now->live || strcmp(now->name.text, now->asked.text) == 0 ||
+        (was != NULL && was->live && strcmp(was->name.text, now->name.text) == 0))
+        return;
+    snprintf(text, sizeof text,
+             "made as %.64s by %.64s, while another table of that name was made elsewhere",
+             now->asked.text, now->maker.text);
+    s->o.event(s->o.user, "schema_conflict", now->name.text, text);
+}
+
+static eg_err plan_all(struct learning *l) {
+    uint32_t count;
+    struct schema_outcome *o = schema_joined_at(&l->joined, &count);
     eg_err err = EG_OK;
 
-    for (uint32_t i = 0; i < theirs->change_count && err == EG_OK; i++) {
-        const struct schema_change *c = &theirs->changes[i];
-        if (mine == NULL || !has_stamp(mine, c->stamp))
-            err = plan_step(s, p, &theirs->name, c->op, (struct value){c->at, c->size_bytes});
+    for (uint32_t i = 0; i < count && err == EG_OK; i++) {
+        if (o[i].now != NULL && o[i].now->live) /* before its table is there: its shards must not
+                                                   serve before a view says which part they have */
+            err = origins_meet(catalog_origins(l->sync->o.catalog));
+        tell_conflict(l->sync, o[i].was, o[i].now);
+        if (err == EG_OK)
+            err = plan_outcome(l, &o[i]);
     }
     return err;
 }
 
-static eg_err plan(struct schema_sync *s, struct steps *p, enum schema_advice advice,
-                   const struct schema_entry *mine, struct schema_entry *theirs) {
-    struct value schema = {theirs->schema.at, (uint32_t) theirs->schema.size_bytes};
-    eg_err err = EG_OK;
+/* What asks nothing of the catalog is known at once. */
+static void know_the_rest(struct learning *l) {
+    uint32_t count;
+    struct schema_outcome *o = schema_joined_at(&l->joined, &count);
 
-    if (advice == SCHEMA_CATCH_UP) {
-        err = plan_changes(s, p, mine, theirs);
-        return err == EG_OK ? unite(theirs, mine) : err;
-    }
-    if (mine != NULL && mine->live)
-        err = plan_step(s, p, &theirs->name, CATALOG_DROP, (struct value){NULL, 0});
-    if (err == EG_OK && theirs->live)
-        err = plan_step(s, p, &theirs->name, CATALOG_ADOPT, schema);
-    return err == EG_OK && theirs->live ? plan_changes(s, p, NULL, theirs) : err;
+    for (uint32_t i = 0; i < count; i++)
+        if (o[i].now != NULL) {
+            schema_know(l->sync, o[i].now);
+            o[i].now = NULL;
+        }
 }
 
-/* This node's table keeps its name here, alone: what else it has is not lost. */
-static void set_aside(struct schema_sync *s, struct schema_entry *mine) {
-    if (!mine->aside)
-        s->o.event(s->o.user, "schema_conflict", mine->name.text,
-                   "another table has this name on other nodes: this one is not replicated");
-    mine->aside = true;
-    s->o.table_changed(s->o.user, mine->name.text);
+static void send_steps(struct learning *l) {
+    while (!list_is_empty(&l->steps)) {
+        struct schema_step *p = EG_CONTAINER_OF(l->steps.next, struct schema_step, node);
+
+        list_remove(&p->node);
+        list_push_back(&l->sync->steps, &p->node);
+        if (p->outcome != NULL && p->outcome->live) /* before its table is there: else that looked
+                                                       older than it is */
+            schema_remember(l->sync, p->outcome);
+        p->applying = l->applying;
+        if (l->applying != NULL)
+            l->applying->left++;
+        schema_step_send(l->sync, p);
+    }
+}
+
+/* Is anything under way with these tables? */
+static bool is_busy(const struct learning *l) {
+    uint32_t count;
+    struct schema_outcome *o = schema_joined_at(&l->joined, &count);
+
+    for (uint32_t i = 0; i < count; i++)
+        if ((o[i].was != NULL && is_stepping(l->sync, &o[i].was->name, &o[i].was->asked)) ||
+            (o[i].now != NULL && is_stepping(l->sync, &o[i].now->name, &o[i].now->asked)))
+            return true;
+    return false;
 }
 
 /* Do what it takes to agree with `theirs`, which is taken over.  EG_BUSY: later. */
 eg_err schema_learn(struct schema_sync *s, struct schema_entry *theirs,
                     struct schema_applying *applying) {
-    struct schema_entry *mine =
-        schema_list_find(&s->list, theirs->name.text, theirs->name.size_bytes);
-    enum schema_advice advice = schema_list_compare(mine, theirs);
-    struct steps p = {.count = 0};
+    struct learning l = {.sync = s, .applying = applying};
     eg_err err;
 
     s->list.stamp = EG_MAX(s->list.stamp, schema_entry_stamp(theirs));
-    if (is_stepping(s, &theirs->name)) {
+    if (is_stepping(s, &theirs->name, &theirs->asked)) {
         schema_entry_free(theirs);
         return EG_BUSY;
     }
-    if (advice == SCHEMA_KEEP || advice == SCHEMA_CLASH) {
-        if (advice == SCHEMA_CLASH)
-            set_aside(s, mine);
-        schema_entry_free(theirs);
-        return EG_OK;
-    }
-    /* Before the table is there: its shards must not serve before a view says which part they have.
-     */
-    err = theirs->live ? origins_meet(catalog_origins(s->o.catalog)) : EG_OK;
-    if (err == EG_OK)
-        err = plan(s, &p, advice, mine, theirs);
-    if (err != EG_OK) {
-        while (p.count > 0)
-            schema_step_free(s, p.step[--p.count]);
-        schema_entry_free(theirs);
+    err = schema_join_open(&l.joined, &s->list, theirs);
+    if (err != EG_OK)
         return err;
+    list_init(&l.steps);
+    err = is_busy(&l) ? EG_BUSY : plan_all(&l);
+    if (err == EG_OK) {
+        know_the_rest(&l);
+        send_steps(&l);
     }
-    if (p.count == 0) {
-        schema_know(s, theirs);
-        return EG_OK;
-    }
-    if (theirs->live)
-        schema_remember(s,
-                        theirs); /* before its table is there: else that looked older than it is */
-    p.step[p.count - 1]->outcome = theirs;
-    for (uint32_t i = 0; i < p.count; i++) {
-        p.step[i]->applying = applying;
-        if (applying != NULL)
-            applying->left++;
-        schema_step_send(s, p.step[i]);
-    }
-    return EG_OK;
+    while (!list_is_empty(&l.steps))
+        schema_step_free(s, EG_CONTAINER_OF(l.steps.next, struct schema_step, node));
+    schema_join_close(&l.joined);
+    return err;
 }

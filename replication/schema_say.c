@@ -13,22 +13,28 @@ static eg_err send_to(struct schema_sync *s, uint64_t to, const struct value_wri
     return s->o.send(s->o.user, to, (struct value){s->out.at, (uint32_t) w->need_bytes});
 }
 
+/* Who has the name that it was to have comes first: what comes after it fits in. */
+static void put_entries(const struct schema_sync *s, bool plain, struct value_writer *w) {
+    for (struct list_node *n = s->list.entries.next; n != &s->list.entries; n = n->next) {
+        const struct schema_entry *e = EG_CONTAINER_OF(n, struct schema_entry, node);
+        if ((strcmp(e->name.text, e->asked.text) == 0) == plain)
+            schema_entry_put(e, w);
+    }
+}
+
 static void put_list(const struct schema_sync *s, bool want, struct value_writer *w) {
     uint32_t count = 0;
 
     for (struct list_node *n = s->list.entries.next; n != &s->list.entries; n = n->next)
-        count += !EG_CONTAINER_OF(n, struct schema_entry, node)->aside;
+        count++;
     value_put_array(w, 5);
     value_put_u64(w, LIST);
     value_put_bool(w, want);
     value_put_u64(w, s->view->id.epoch);
     value_put_u64(w, s->view->id.hash);
     value_put_array(w, count);
-    for (struct list_node *n = s->list.entries.next; n != &s->list.entries; n = n->next) {
-        const struct schema_entry *e = EG_CONTAINER_OF(n, struct schema_entry, node);
-        if (!e->aside)
-            schema_entry_put(e, w);
-    }
+    put_entries(s, true, w);
+    put_entries(s, false, w);
 }
 
 void schema_say_list(struct schema_sync *s, uint64_t to, bool want) {

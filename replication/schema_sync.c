@@ -65,7 +65,7 @@ static bool is_done(const struct schema_step *p, eg_err err) {
         return true;
     if (p->change != NULL)
         return false; /* somebody asked for it and hears why not */
-    return (err == EG_EXISTS && p->op != CATALOG_ADOPT) ||
+    return (err == EG_EXISTS && p->op != CATALOG_ADOPT && p->op != CATALOG_ARRANGE) ||
            (err == EG_NOT_FOUND && p->op == CATALOG_DROP_INDEX) ||
            (err == EG_NO_TABLE && p->op == CATALOG_DROP);
 }
@@ -307,17 +307,26 @@ void schema_sync_tick(struct schema_sync *s) {
 
 /* ---- open, close --------------------------------------------------------------------------- */
 
+struct schema_name schema_self_name(const struct schema_sync *s) {
+    struct schema_name name = {0};
+
+    name.size_bytes = (uint8_t) EG_MIN(strlen(s->o.self_name), (size_t) SCHEMA_NAME_MAX);
+    memcpy(name.text, s->o.self_name, name.size_bytes);
+    return name;
+}
+
 static eg_err list_table(struct schema_sync *s, const struct table *t) {
     const struct schema *schema = table_schema(t);
     struct schema_entry *e;
     eg_err err;
 
-    if (schema_list_find(&s->list, schema->name.text, schema->name.size_bytes) != NULL)
+    if (schema_list_find_id(&s->list, schema->id) != NULL)
         return EG_OK;
     e = schema_entry_new(s->o.alloc, schema->name.text, schema->name.size_bytes);
     if (e == NULL)
         return EG_MEMORY;
     e->live = true;
+    e->maker = schema_self_name(s);
     e->id = schema->id;
     e->born = schema->version;
     err = schema_encode(schema, &e->schema);

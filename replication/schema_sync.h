@@ -11,17 +11,19 @@
  *     new view: everybody sends everybody its LIST, and does what it lacks, in the order of stamps
  *
  * Adding works in every view; taking away and redefining (drop, all of `alter` but
- * add_attribute) needs every member that is not removed: EG_NO_REPLICA says who is missing.
+ * add_attribute, a unique index) needs every member that is not removed: EG_NO_REPLICA says who is
+ * missing.
  *
  * A table's id is the hash of its name, type, shards, and of when that name was last dropped. So
  * equal creations on both sides of a cut are one table, whose records meet; one that was dropped
  * and made anew while a node was away is another, and takes the old one's place there. Where
- * a name means two tables that nobody has dropped, the one with the smaller stamp of birth
- * keeps it on all nodes; who has the other keeps that aside from replication and says so in an
- * event (`schema_conflict`).
+ * a name means two tables that nobody has dropped, the one that was born first keeps it on all
+ * nodes, and the other is called after who made it, with all that it has (schema_join.h); an
+ * event (`schema_conflict`) says so.  What both sides have changed of one table is united
+ * (schema_plan.h).
  *
- * A node that learns a table has met others (tables/origin.h) before it makes it: so its shards
- * serve nobody until replicas give them their roles.
+ * What takes away has the stamp behind the last that everybody knows, so that whatever was added
+ * meanwhile by those who had not heard of it yet comes after it.
  *
  * Threads    The mesh's scheduler, in a reader section.
  */
@@ -35,7 +37,7 @@
 
 enum {
     SCHEMA_SYNC_QUEUE_MAX = 1024, /* changes that wait for their turn at the principal: EG_BUSY   */
-    SCHEMA_SYNC_CHANGES_MAX = 256, /* of one table that are remembered for who was away */
+    SCHEMA_SYNC_CHANGES_MAX = 256, /* of one table: then no more are taken */
     SCHEMA_SYNC_TICK_MS = 500, /* what has not been answered by then is said again             */
 };
 
@@ -48,6 +50,8 @@ struct schema_sync_opts {
     struct catalog *catalog;
     struct disc *disc; /* NULL: entries live as long as the process */
     uint64_t self;
+    const char
+        *self_name;  /* tables that lose their name to another are called after who made them */
     uint64_t secret; /* of the cluster: seeds of tables' hashes come from it */
     /* Replies of the catalog come to the actor that this names; it passes them to
      * schema_sync_reply(). */

@@ -26,8 +26,8 @@ struct schema_step {
     struct list_node node;
     uint64_t number;
     uint32_t op;
-    bool unsent;
-    struct schema_name name;
+    bool unsent, last, decided; /* last: of an entry; decided: by others, so it must be done */
+    struct schema_name name, asked;
     struct buffer value;
     struct schema_entry *outcome;     /* of the last step of an entry, what is then known */
     struct schema_applying *applying; /* NULL: of a LIST, or of `change` */
@@ -98,6 +98,9 @@ struct schema_step *schema_step_add(struct schema_sync *s, const struct schema_n
                                     uint32_t op, struct value value);
 void schema_step_send(struct schema_sync *s, struct schema_step *p);
 void schema_step_free(struct schema_sync *s, struct schema_step *p);
+
+/* As who makes a table. */
+struct schema_name schema_self_name(const struct schema_sync *s);
 
 /* ---- changes -------------------------------------------------------------------------------- */
 

@@ -81,26 +81,26 @@ static void keep_fields(struct conversion *to, uint32_t count, uint32_t without)
     to->count = 0;
     for (uint32_t i = 0; i < count; i++)
         if (i != without)
-            to->source[to->count++] = (int32_t) i;
+            to->field[to->count++] = (struct conversion_field){(int32_t) i, CONVERSION_NO_VALUE};
 }
 
 static eg_err add_attribute(const struct change *c, struct alter *x) {
     struct schema *s = x->schema;
     struct schema_name name;
+    int32_t at = 0;
     eg_err err = fresh_name(c, 0, &name);
 
     if (err == EG_OK && s->attribute_count == SCHEMA_ATTRIBUTES_MAX)
         err = err_note(c->note, EG_BAD_REQUEST, "a table has at most 256 attributes");
     if (err == EG_OK)
         err = resize(s, s->attribute_count + 1);
-    if (err == EG_OK &&
-        !buffer_append(&x->conversion.fallback, c->word[1].at, c->word[1].size_bytes))
-        err = EG_MEMORY;
+    if (err == EG_OK)
+        err = conversion_value(&x->conversion, c->word[1], &at);
     if (err != EG_OK)
         return err;
     s->attributes[s->attribute_count - 1] = name;
     keep_fields(&x->conversion, c->old->attribute_count, UINT32_MAX);
-    x->conversion.source[x->conversion.count++] = CONVERSION_DEFAULT;
+    x->conversion.field[x->conversion.count++] = (struct conversion_field){CONVERSION_DEFAULT, at};
     return EG_OK;
 }
 

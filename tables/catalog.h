@@ -50,9 +50,11 @@ struct watch_hub *catalog_watch(struct catalog *c);
 EG_MUST_USE eg_err catalog_names(struct catalog *c, struct buffer *result);
 
 enum catalog_op {
-    CATALOG_CREATE, /* value: options map or nothing               */
-    CATALOG_ADOPT,  /* value: a schema as another node has encoded it; true also where the
-                       table is there already.  Past the route only (tables/route.h).      */
+    CATALOG_CREATE,  /* value: options map or nothing               */
+    CATALOG_ADOPT,   /* value: a schema as another node has encoded it; true also where the
+                        table is there already.  Past the route only (tables/route.h).      */
+    CATALOG_ARRANGE, /* value: another shape or name that nodes have agreed on (tables/arrange.h);
+                        past the route only */
     CATALOG_DROP,
     CATALOG_CLEAR,
     CATALOG_ADD_INDEX,  /* value: attribute name (string)              */
@@ -68,6 +70,7 @@ struct catalog_request {
     enum catalog_op op;
     uint64_t ttl_ms;   /* of WRITE_MANY */
     bool dirty;        /* likewise: at this node's full copies */
+    bool decided;      /* of ALTER: other nodes have done it, whatever records are here */
     struct value name; /* its text, without a MessagePack header */
     struct value value;
 };

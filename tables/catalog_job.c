@@ -515,6 +515,7 @@ static const struct job_kind kinds[] = {
     [CATALOG_SYNC] = {false, false, true, job_sync_step},
     [CATALOG_MOMENT] = {true, false, false, job_moment_step},
     [CATALOG_ALTER] = {true, false, true, job_alter_step},
+    [CATALOG_ARRANGE] = {true, false, true, job_alter_step},
     [CATALOG_STOP] = {true, true, false, stop_step},
 };
 

@@ -18,7 +18,7 @@
  * lack of memory, MOVE and GIVE_UP ask again at the next tick: others wait for them. */
 #include "engine/env.h"
 #include "engine/supervisor.h"
-#include "tables/alter.h"
+#include "tables/arrange.h"
 #include "tables/catalog_job.h"
 #include "tables/reshape.h"
 #include "tables/shard_actor.h"
@@ -205,15 +205,28 @@ static void enter(struct actor *self, struct job *j, enum alter_stage stage) {
 
 /* ---- what is done between ----------------------------------------------------------------- */
 
+static bool is_renamed(const struct alter *x, const struct schema *old) {
+    return strcmp(x->schema->name.text, old->name.text) != 0;
+}
+
 /* What the request means; false: there is nothing to do, or it is refused. */
 static bool begin(struct job *j) {
+    const struct schema *old = schema_of(j->table);
+    bool arrange = j->request.op == CATALOG_ARRANGE;
     struct alter x;
-    eg_err err = alter_open(&x, alloc_of(j), schema_of(j->table), j->request.value, &j->note);
+    eg_err err = arrange ? arrange_open(&x, alloc_of(j), old, j->request.value, &j->note)
+                         : alter_open(&x, alloc_of(j), old, j->request.value, &j->note);
 
+    if (err == EG_OK && is_renamed(&x, old) &&
+        names_find(&j->catalog->names, x.schema->name.text, x.schema->name.size_bytes) != NULL) {
+        alter_close(&x);
+        err = err_note(&j->note, EG_EXISTS, "there is a table of that name");
+    }
     if (err != EG_OK) {
         job_failed(j, err);
         return false;
     }
+    x.conversion.decided |= j->request.decided;
     j->alter = alloc_zero(alloc_of(j), sizeof *j->alter);
     if (j->alter == NULL) {
         alter_close(&x);
@@ -253,7 +266,7 @@ static void open_fresh(struct job *j) {
 }
 
 /* Those who watch the table hear what was done to which attribute. */
-static void tell(struct table *t, struct value change) {
+static void tell_altered(struct table *t, struct value change) {
     struct value_iter it = value_iter_of(change);
     struct value verb, word;
     char name[32];
@@ -267,6 +280,25 @@ static void tell(struct table *t, struct value change) {
     watch_table_changed(t, name, value_kind_of(word) == VALUE_STRING ? word : (struct value){0});
 }
 
+/* And what it was called before, where it is called otherwise now. */
+static void tell_arranged(struct table *t, const struct table *old) {
+    uint8_t at[SCHEMA_NAME_MAX + 8];
+    struct value_writer w = value_writer_init(at, sizeof at);
+
+    value_put_string(&w, old->name.text, old->name.size_bytes);
+    if (strcmp(t->name.text, old->name.text) != 0)
+        watch_table_changed(t, "rename_table", (struct value){at, (uint32_t) w.need_bytes});
+    else
+        watch_table_changed(t, "merge", (struct value){NULL, 0});
+}
+
+static void tell(struct job *j, struct table *t) {
+    if (j->request.op == CATALOG_ARRANGE)
+        tell_arranged(t, j->alter->old);
+    else
+        tell_altered(t, j->request.value);
+}
+
 /* The name means the new table from here on. */
 static void publish(struct job *j) {
     struct catalog *c = j->catalog;
@@ -277,7 +309,7 @@ static void publish(struct job *j) {
     a->names = NULL;
     job_succeed(c, a->old, a->fresh);
     watch_table_succeeded(a->old, a->fresh);
-    tell(a->fresh, j->request.value);
+    tell(j, a->fresh);
 }
 
 static void table_unseen(void *owner, void *ptr, size_t size_bytes) {
@@ -351,7 +383,7 @@ static bool advance(struct actor *self, struct job *j) {
     case ALTER_IN_PLACE:
         if (ok) {
             job_publish_schema(j);
-            tell(j->table, j->request.value);
+            tell(j, j->table);
         }
         return answer_now(self, j);
     case ALTER_MAKE:

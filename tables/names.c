@@ -132,10 +132,15 @@ struct name_set *names_reserve(struct names *n) {
 
 void names_replace(struct names *n, struct name_set *room, struct table *old, struct table *t) {
     const struct name_set *now = set_of(n);
+    uint32_t put = 0;
 
     EG_ASSERT(room->count == now->count);
     for (uint32_t i = 0; i < now->count; i++)
-        room->table[i] = now->table[i] == old ? t : now->table[i];
+        if (now->table[i] != old)
+            room->table[put++] = now->table[i];
+    for (; put > 0 && strcmp(name_of(t)->text, name_of(room->table[put - 1])->text) < 0; put--)
+        room->table[put] = room->table[put - 1];
+    room->table[put] = t;
     publish(n, room);
 }
 

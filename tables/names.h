@@ -33,8 +33,9 @@ struct table *names_find(const struct names *n, const char *name, size_t name_by
 EG_MUST_USE eg_err names_add(struct names *n, struct table *t);
 EG_MUST_USE eg_err names_remove(struct names *n, struct table *t);
 
-/* Let another table have the name, in two steps of which the second cannot fail: room
- * for it (NULL: refused), while no other name changes; then the change, or give it back. */
+/* Let another table have the name, or come in its place under one of its own, in two steps of which
+ * the second cannot fail: room for it (NULL: refused), while no other name changes; then the
+ * change, or give it back. */
 struct name_set *names_reserve(struct names *n);
 void names_replace(struct names *n, struct name_set *room, struct table *old, struct table *t);
 void names_unreserve(struct names *n, struct name_set *room);

@@ -2,6 +2,7 @@
 #include "replication/schema_sync.h"
 #include "tables/route.h"
 #include "tables/shard_copy.h"
+#include "tables/shard_copy.h"
 #include "tests/support/table_world.h"
 #include "tests/support/text_value.h"
 
@@ -16,6 +17,7 @@ struct hall;
 struct site {
     struct hall *hall;
     uint64_t id;
+    char name[8];
     struct table_world w;
     struct schema_sync *sync;
     eg_pid ear;    /* hears the catalog, and the answers to users */
@@ -34,6 +36,7 @@ struct hall {
     struct letter letter[QUEUE];
     uint32_t letters;
     uint32_t in_view; /* bits by id: who hears whom */
+    uint64_t deaf;    /* hears nobody, and is not heard; 0: none is */
     uint64_t epoch;
 };
 
@@ -124,6 +127,7 @@ static void open_sync(struct site *me) {
                                  .catalog = me->w.catalog,
                                  .disc = disc_twin_disc(me->w.pump.twin),
                                  .self = me->id,
+                                 .self_name = me->name,
                                  .secret = 99,
                                  .answers = answers,
                                  .send = send,
@@ -146,6 +150,7 @@ static void open_hall(struct hall *h) {
         struct site *me = &h->site[id];
         me->hall = h;
         me->id = id;
+        snprintf(me->name, sizeof me->name, "n%u", (unsigned) id);
         table_world_open(&me->w, alloc_system(), id);
         open_ear(me);
         open_sync(me);
@@ -165,7 +170,7 @@ static void deliver(struct hall *h) {
     struct letter l = h->letter[0];
 
     memmove(h->letter, h->letter + 1, --h->letters * sizeof *h->letter);
-    if (together(h, l.from, l.to))
+    if (together(h, l.from, l.to) && l.from != h->deaf && l.to != h->deaf)
         schema_sync_receive(h->site[l.to].sync, l.from,
                             (struct value){l.bytes.at, (uint32_t) l.bytes.size_bytes});
     buffer_fini(&l.bytes);
@@ -379,18 +384,179 @@ Test(schema_sync, equal_creations_on_both_sides_of_a_cut_are_one_table) {
     close_hall(&h);
 }
 
-Test(schema_sync, two_tables_of_one_name_are_both_kept_and_it_is_said) {
+/* ---- both sides of a cut ------------------------------------------------------------- */
+
+static void put(struct hall *h, uint64_t site, const char *name, const char *text) {
+    struct site *me = &h->site[site];
+    uint8_t bytes[256];
+    struct shard_request q = {.op = SHARD_WRITE,
+                              .attribute = SHARD_NO_ATTRIBUTE,
+                              .value = text_value(bytes, sizeof bytes, text)};
+    struct table *t;
+
+    reader_enter(&me->w.reader);
+    t = catalog_find(me->w.catalog, name, strlen(name));
+    for (uint32_t i = 0; i < table_shards(t); i++)
+        shard_set_role(table_shard(t, i), SHARD_ALONE); /* there are no replicas here */
+    cr_assert_eq(table_world_run(&me->w, t, &q), EG_OK);
+    reader_exit(&me->w.reader);
+}
+
+/* The only record of the table there. */
+static void has(struct hall *h, uint64_t site, const char *name, const char *text) {
+    struct site *me = &h->site[site];
+    struct table_walk *walk;
+    const struct record *rec;
+    char found[256];
+
+    reader_enter(&me->w.reader);
+    cr_assert_eq(table_walk_open(&walk, catalog_find(me->w.catalog, name, strlen(name)),
+                                 &me->w.reader, NULL, false, false),
+                 EG_OK);
+    rec = table_walk_next(walk);
+    cr_assert_not_null(rec);
+    cr_assert_str_eq(value_text(record_value(rec), found, sizeof found), text, "site %u",
+                     (unsigned) site);
+    reader_exit(&me->w.reader);
+    reader_reset(&me->w.reader);
+}
+
+/* All nodes have the table with these attributes, and understand each other's records. */
+static void is_everywhere(struct hall *h, const char *name, const char *attributes_text,
+                          uint32_t indexes) {
+    uint64_t records = 0;
+
+    for (uint64_t id = 1; id <= NODES; id++) {
+        struct site *me = &h->site[id];
+        const struct schema *s;
+        char found[256] = "";
+
+        reader_enter(&me->w.reader);
+        cr_assert_neq(id_of(h, id, name), 0, "no %s at %u", name, (unsigned) id);
+        s = table_schema(catalog_find(me->w.catalog, name, strlen(name)));
+        for (uint32_t i = 0; i < s->attribute_count; i++) {
+            strcat(found, i == 0 ? "" : " ");
+            strcat(found, s->attributes[i].text);
+        }
+        cr_assert_str_eq(found, attributes_text, "at %u", (unsigned) id);
+        cr_assert_eq(s->index_count, indexes);
+        cr_assert(id == 1 || schema_records_id(s) == records);
+        records = schema_records_id(s);
+        reader_exit(&me->w.reader);
+    }
+}
+
+Test(schema_sync, of_two_tables_of_one_name_the_older_keeps_it) {
     struct hall h;
+    uint64_t first, second;
 
     open_hall(&h);
     install(&h, 0x6);
-    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'type': 'bag'}"), EG_OK);
-    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", "{'type': 'set'}"), EG_OK);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'type': 'bag', 'shards': 2}"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", "{'type': 'set', 'shards': 2}"), EG_OK);
+    put(&h, 1, "t", "[1, 'older']");
+    put(&h, 3, "t", "[1, 'younger']");
+    first = id_of(&h, 1, "t");
+    second = id_of(&h, 3, "t");
     install(&h, 0xe);
-    cr_assert_eq(h.site[3].events, 1);
-    cr_assert_neq(id_of(&h, 3, "t"), id_of(&h, 1, "t"));
+    for (uint64_t id = 1; id <= NODES; id++) {
+        cr_assert_eq(id_of(&h, id, "t"), first);
+        cr_assert_eq(id_of(&h, id, "t@n3"), second);
+        cr_assert_eq(h.site[id].events, 1);
+    }
+    has(&h, 1, "t", "[1, 'older']");
+    has(&h, 3, "t@n3", "[1, 'younger']");
     cr_assert_eq(h.site[3].wholes, 2);
+    cr_assert_eq(ask(&h, 2, CATALOG_DROP, "t", NULL), EG_OK);
+    cr_assert_eq(id_of(&h, 3, "t@n3"), second);
+    cr_assert_eq(ask(&h, 2, CATALOG_DROP, "t@n3", NULL), EG_OK);
+    cr_assert_eq(id_of(&h, 3, "t@n3"), 0);
     close_hall(&h);
+}
+
+Test(schema_sync, what_both_sides_of_a_cut_added_is_united) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'shards': 2}"), EG_OK);
+    put(&h, 1, "t", "[1, 'a']");
+    put(&h, 3, "t", "[1, 'a']");
+    install(&h, 0x6);
+    cr_assert_eq(ask(&h, 3, CATALOG_ALTER, "t", "['add_attribute', 'there', 3]"), EG_OK);
+    cr_assert_eq(ask(&h, 1, CATALOG_ALTER, "t", "['add_attribute', 'here', 1]"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_ADD_INDEX, "t", "'there'"), EG_OK);
+    cr_assert_eq(ask(&h, 1, CATALOG_ADD_INDEX, "t", "'value'"), EG_OK);
+    put(&h, 3, "t", "[1, 'b', 33]");
+    install(&h, 0xe);
+    is_everywhere(&h, "t", "key value there here", 2);
+    has(&h, 1, "t", "[1, 'a', 3, 1]");
+    has(&h, 3, "t", "[1, 'b', 33, 1]");
+    close_hall(&h);
+}
+
+Test(schema_sync, of_an_attribute_that_both_sides_added_the_first_default_counts) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'shards': 2}"), EG_OK);
+    put(&h, 3, "t", "[1, 'a']");
+    install(&h, 0x6);
+    cr_assert_eq(ask(&h, 1, CATALOG_ALTER, "t", "['add_attribute', 'new', 0]"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_ALTER, "t", "['add_attribute', 'new', 'x']"), EG_OK);
+    install(&h, 0xe);
+    is_everywhere(&h, "t", "key value new", 0);
+    has(&h, 3, "t", "[1, 'a', 0]");
+    cr_assert_eq(h.site[3].events, 1);
+    close_hall(&h);
+}
+
+Test(schema_sync, indexes_that_came_and_went_on_both_sides_are_the_same) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'attributes': ['k', 'a', 'b', 'c']}"), EG_OK);
+    cr_assert_eq(ask(&h, 1, CATALOG_ADD_INDEX, "t", "'a'"), EG_OK);
+    install(&h, 0x6);
+    cr_assert_eq(ask(&h, 1, CATALOG_ADD_INDEX, "t", "'b'"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_DROP_INDEX, "t", "'a'"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_ADD_INDEX, "t", "'b'"), EG_OK);
+    cr_assert_eq(ask(&h, 3, CATALOG_ADD_INDEX, "t", "'c'"), EG_OK);
+    install(&h, 0xe);
+    is_everywhere(&h, "t", "k a b c", 2);
+    close_hall(&h);
+}
+
+/* A node is lost in the middle of a change that takes away, and adds something of its own. */
+static void change_in_the_middle(const char *change, const char *attributes_text,
+                                 const char *record) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'attributes': ['k', 'a', 'b']}"), EG_OK);
+    put(&h, 3, "t", "[1, 10, 20]");
+    h.deaf = 3;
+    (void) ask(&h, 1, CATALOG_ALTER, "t", change);
+    cr_assert_eq(ask(&h, 3, CATALOG_ALTER, "t", "['add_attribute', 'x', 'x']"), 1);
+    install(&h, 0x6);
+    h.deaf = 0;
+    cr_assert_eq(ask(&h, 3, CATALOG_ALTER, "t", "['add_attribute', 'd', 5]"), EG_OK);
+    cr_assert_eq(ask(&h, 1, CATALOG_ALTER, "t", "['add_attribute', 'c', 6]"), EG_OK);
+    install(&h, 0xe);
+    is_everywhere(&h, "t", attributes_text, 0);
+    has(&h, 3, "t", record);
+    close_hall(&h);
+}
+
+Test(schema_sync, a_node_that_was_lost_in_the_middle_of_a_change_comes_to_the_same) {
+    change_in_the_middle("['drop_attribute', 'a']", "k b d c", "[1, 20, 5, 6]");
+    change_in_the_middle("['rename_attribute', 'a', 'z']", "k z b d c", "[1, 10, 20, 5, 6]");
+    change_in_the_middle("['transform_table', [[['$1', '$2', '$3'], [], [[['$1', ['+', '$2', "
+                         "'$3']]]]]], ['k', 'sum']]",
+                         "k sum d c", "[1, 30, 5, 6]");
 }
 
 Test(schema_sync, a_name_that_was_dropped_and_made_anew_is_another_table) {
@@ -413,11 +579,13 @@ Test(schema_sync, payloads_that_make_no_sense_are_dropped) {
                                         "[0]",
                                         "[9, 1, 2]",
                                         "[0, true, 1, 2, [[1]]]",
-                                        "[1, 1, ['t', 1, 1, 0, true, nil, []]]",
-                                        "[1, 1, ['', 1, 1, 0, false, nil, []]]",
+                                        "[1, 1, ['t', 1, 1, 0, true, nil, [], 't', 'n']]",
+                                        "[1, 1, ['', 1, 1, 0, false, nil, [], 't', 'n']]",
                                         "[3, 1, 99, 't', nil]",
                                         "[4, 1, 5, 'x']",
-                                        "[1, 1, ['t', 1, 1, 0, true, {}, [[1, 0, 2]]]]"};
+                                        "[1, 1, ['t', 1, 1, 0, true, {}, [[1, 0, 2]], 't', 'n']]",
+                                        "[1, 1, ['t', 1, 1, 0, false, nil, [], '', 'n']]",
+                                        "[1, 1, ['t', 1, 1, 0, false, nil, [], 't', 7]]"};
     struct hall h;
     uint8_t bytes[256];
 
