@@ -122,7 +122,7 @@ static eg_err ask(struct catalog *c, struct foreign *f, eg_pid to, struct messag
 
 static eg_err start_tree(struct catalog *c, struct foreign *f) {
     struct supervisor_opts o = {.label = "engram",
-                                .strategy = ONE_FOR_ONE,
+                                .strategy = REST_FOR_ONE, /* the catalog knows the tables */
                                 .intensity = ROOT_RESTARTS,
                                 .period_ms = ROOT_RESTARTS_MS,
                                 .children = c,

@@ -28,6 +28,7 @@
 enum {
     JOBS_WAITING_MAX = 1024, /* changes of the schema that may wait for their turn */
     CATALOG_TICK_MS = 200,
+    REVIVED_AT_ONCE = 256,         /* a supervisor lets four times as many wait */
     WRITE_MANY_PATIENCE_MS = 5000, /* until all its shards are idle */
 };
 
@@ -689,6 +690,26 @@ static void tick_jobs(struct actor *self, struct catalog *c) {
     }
 }
 
+/* A supervisor of all tables that ended has forgotten them, and so each is named again to its
+ * successor; one that goes on says that it has them. */
+static void revive(struct actor *self, struct catalog *c) {
+    struct table *const *tables;
+    uint32_t count = names_all(&c->names, &tables);
+
+    for (uint32_t n = 0; n < REVIVED_AT_ONCE && c->revived < EG_MIN(count, c->to_revive); n++) {
+        struct child_spec child;
+        struct message *m;
+
+        table_child(tables[c->revived], &child);
+        m = supervisor_start_child(actor_runtime(self), &child);
+        if (m == NULL)
+            return;
+        if (actor_send(self, catalog_families(c), m) != EG_OK)
+            return; /* it is gone again, and so will be who asks */
+        c->revived++;
+    }
+}
+
 /* Where there is no memory for it, the next turn asks again. */
 static void start_tick(struct actor *self, struct catalog *c) {
     struct message *m;
@@ -713,6 +734,7 @@ static void receive(struct actor *self, void *state, struct message *m) {
         c->ticking = false;
         watch_hub_tick(c->world.watch);
         tell_states(c);
+        revive(self, c);
         if (open)
             epoch_flush(&c->bin);
         tick_jobs(self, c);
@@ -773,6 +795,7 @@ static void let_all_go(struct cleanup *cleanup) {
 static eg_err init(struct actor *self, void *state, const void *arg) {
     struct catalog *c = (struct catalog *) arg;
     eg_pid pid = actor_pid(self);
+    struct table *const *tables;
 
     *(struct catalog **) state = c;
     c->let_go = (struct cleanup){.run = let_all_go};
@@ -780,6 +803,9 @@ static eg_err init(struct actor *self, void *state, const void *arg) {
     atomic_store(&c->pid, (uint64_t) pid.slot << 32 | pid.generation);
     take_over(self, c);
     c->ticking = false; /* a predecessor's timer went with it */
+    c->revived = 0;
+    c->to_revive = names_all(&c->names, &tables);
+    revive(self, c);
     start_tick(self, c);
     return EG_OK;
 }

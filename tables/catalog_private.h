@@ -27,7 +27,9 @@ struct catalog {
     struct list_node asking; /* moments (moment.c) that were asked for    */
     uint64_t last_asked;
     struct list_node dying; /* dropped tables that somebody still holds */
-    bool ticking;           /* a tick is on its way                     */
+    uint32_t revived,
+        to_revive; /* tables whose supervisors were asked for, since the actor began */
+    bool ticking;  /* a tick is on its way                     */
 };
 
 /* ---- tables as the catalog makes them (catalog_table.c) ------------------------- */

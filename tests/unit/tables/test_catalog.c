@@ -4,6 +4,7 @@
 #include "engine/foreign.h"
 #include "engine/inspect.h"
 #include "engine/loop_uv.h"
+#include "tables/catalog_private.h"
 #include "tables/table.h"
 
 #include <criterion/criterion.h>
@@ -282,6 +283,17 @@ Test(catalog, a_dropped_table_answers_its_holders_and_its_name_is_free) {
     cr_assert_eq(ask_catalog(CATALOG_CREATE, "d", (struct value){0}), EG_OK);
 }
 
+static int count_all(const char *kind) {
+    struct inspect_page *page;
+    int count = 0;
+
+    cr_assert_eq(inspect_wait(runtime, 0, INSPECT_PAGE_MAX, &page), EG_OK);
+    for (uint32_t i = 0; i < page->count; i++)
+        count += strcmp(page->entry[i].actor.name, kind) == 0;
+    inspect_free(runtime, page);
+    return count;
+}
+
 /* Kill every actor of one kind and see each of them end. */
 static int kill_all(const char *kind) {
     eg_exit why = exit_reason(EG_EXIT_KILL);
@@ -334,6 +346,41 @@ Test(catalog, shards_and_catalog_that_are_killed_come_back_with_all_they_had) {
         err = ask_catalog(CATALOG_DROP, "k", (struct value){0});
     while (err == EG_NOPROC);
     cr_assert_eq(err, EG_OK);
+}
+
+/* Write until a shard takes it: their supervisors are being restarted. */
+static void write_at_last(struct table *t, const char *key, uint64_t n) {
+    struct bytes b;
+    eg_err err;
+
+    do
+        err = run(t, (struct shard_request){.op = SHARD_WRITE, .value = pair(&b, key, n)});
+    while (err == EG_NOPROC);
+    cr_assert_eq(err, EG_OK);
+    cr_assert_eq(read_number(t, key), n);
+}
+
+/* Neither a table that loses its shards too often, nor all of them with their supervisor. */
+Test(catalog, no_table_is_left_without_shards) {
+    const eg_exit why = exit_reason(EG_EXIT_KILL);
+    struct table *t, *other;
+
+    cr_assert_eq(ask_catalog(CATALOG_CREATE, "k", (struct value){0}), EG_OK);
+    cr_assert_eq(ask_catalog(CATALOG_CREATE, "o", (struct value){0}), EG_OK);
+    for (uint64_t i = 0; i < 4; i++) {
+        if (i == 2)
+            actor_exit_send(runtime, EG_PID_NONE, catalog_families(catalog), &why);
+        else
+            cr_assert(kill_all("shard") > 16);
+        reader_enter(&reader);
+        t = find("k");
+        other = find("o");
+        write_at_last(t, "k", i);
+        write_at_last(other, "o", i);
+        reader_exit(&reader);
+        while (count_all("shard") != 32)
+            continue;
+    }
 }
 
 Test(catalog, a_table_dropped_after_it_was_found_cannot_be_kept) {
