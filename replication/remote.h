@@ -39,7 +39,7 @@ struct remote_opts {
     struct alloc *alloc; /* safe from any thread */
     struct env *env;
     struct runtime *runtime;
-    uint32_t scheduler; /* the mesh's */
+    uint32_t scheduler;           /* the mesh's */
     const struct node_info *self; /* another incarnation ends all links */
     eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send() on MESH_ACTOR */
     uint64_t (*pending_bytes)(void *user, uint64_t to);
