@@ -500,6 +500,7 @@ static eg_err open_replicas(struct cluster *c) {
                              .env = c->o.env,
                              .runtime = c->o.runtime,
                              .catalog = c->o.catalog,
+                             .disc = c->o.disc,
                              .scheduler = CLUSTER_SCHEDULER,
                              .self = c->self.id,
                              .send = send_replica,

@@ -148,7 +148,8 @@ static bool same_plan(const struct replica_plan *a, const struct replica_plan *b
                 a->drop == b->drop && a->settled == b->settled && a->count == b->count;
 
     for (uint32_t i = 0; same && i < a->count; i++)
-        same = a->holder[i].node == b->holder[i].node && a->holder[i].must == b->holder[i].must;
+        same = a->holder[i].node == b->holder[i].node && a->holder[i].must == b->holder[i].must &&
+               a->holder[i].ill == b->holder[i].ill;
     return same;
 }
 

@@ -213,8 +213,10 @@ void feed_try_serve(struct actor *self, struct shard *s) {
     if (st->serving || st->stopped || !feed_is_master(st))
         return;
     for (uint32_t i = 0; i < st->plan.count; i++) {
-        const struct follower *f = feed_follower(st, st->plan.holder[i].node);
-        if (st->plan.holder[i].must && (f == NULL || !f->heard || !f->full))
+        const struct replica_holder *h = &st->plan.holder[i];
+        const struct follower *f = feed_follower(st, h->node);
+
+        if (h->must && (f == NULL || !f->heard || (!f->full && !h->ill)))
             return;
     }
     st->serving = true;

@@ -4,6 +4,7 @@
 #include "engine/env.h"
 #include "replication/replica_plan.h"
 #include "replication/feed.h"
+#include "tables/disc.h"
 #include "tables/table.h"
 
 #include <string.h>
@@ -35,6 +36,7 @@ struct replicas {
     struct view_id proposed;
     _Atomic bool stopping;
     uint64_t stop_asked_ns;
+    bool said_ill;        /* as the last report said: our disc refuses */
     bool between;         /* stopped, and not in the next view yet */
     _Atomic int64_t left; /* about how many shards have not stopped yet */
     _Atomic bool progressing;
@@ -258,6 +260,11 @@ static uint8_t worth_of(const struct replicas *r, const struct shard *s) {
     return worth & FEED_ANY ? REPLICA_SOME : REPLICA_NONE;
 }
 
+/* A full disc is none: it takes what makes room, and more as soon as there is some. */
+static bool is_ill(const struct replicas *r) {
+    return r->o.disc != NULL && disc_yields(r->o.disc, NULL) != EG_OK;
+}
+
 eg_err replica_report(struct replicas *r, struct buffer *out) {
     struct table *const *tables;
     uint32_t count = catalog_tables(r->o.catalog, &tables);
@@ -267,13 +274,15 @@ eg_err replica_report(struct replicas *r, struct buffer *out) {
 
     if (room == NULL)
         return EG_MEMORY;
+    r->said_ill = is_ill(r);
     value_put_array(&w, count);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t worth[SCHEMA_SHARDS_MAX];
         uint32_t shards = table_shards(tables[i]);
+        bool ill = r->said_ill && table_schema(tables[i])->storage != STORAGE_RAM;
 
         for (uint32_t n = 0; n < shards; n++)
-            worth[n] = worth_of(r, table_shard(tables[i], n));
+            worth[n] = worth_of(r, table_shard(tables[i], n)) | (ill ? REPLICA_ILL : 0);
         replica_report_put(&w, table_schema(tables[i])->id, worth, shards);
     }
     EG_ASSERT(!w.overflow);
@@ -479,6 +488,8 @@ static void look_at_needs(struct replicas *r) {
 
 void replica_tick(struct replicas *r) {
     look(r);
+    if (r->view != NULL && !r->between && !r->said_ill && is_ill(r))
+        r->o.progress(r->o.user); /* so that others go on without our copies */
     if (atomic_exchange(&r->world.needed, false))
         look_at_needs(r);
 }

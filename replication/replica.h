@@ -52,6 +52,7 @@ struct replica_opts {
     struct env *env;
     struct runtime *runtime;
     struct catalog *catalog;
+    struct disc *disc;                                             /* NULL: none */
     uint32_t scheduler;                                            /* the mesh's */
     uint64_t self;                                                 /* node id    */
     eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send(), any thread */

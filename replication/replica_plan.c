@@ -92,11 +92,13 @@ void replica_reports_close(struct replica_reports *r) {
 }
 
 /* What each member's copy of the shard is worth. */
-static void worth_of(const struct replica_plan_opts *o, uint8_t worth[NODES_MAX]) {
+static void worth_of(const struct replica_plan_opts *o, uint8_t worth[NODES_MAX],
+                     bool ill[NODES_MAX]) {
     const struct replica_reports *r = o->reports;
     uint32_t low = 0, high = r->count;
 
     memset(worth, REPLICA_NONE, NODES_MAX);
+    memset(ill, 0, NODES_MAX * sizeof *ill);
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         if (r->entry[middle].table < o->table)
@@ -106,8 +108,11 @@ static void worth_of(const struct replica_plan_opts *o, uint8_t worth[NODES_MAX]
     }
     for (; low < r->count && r->entry[low].table == o->table; low++) {
         const struct entry *e = &r->entry[low];
-        if (o->shard < e->shards)
-            worth[e->member] = EG_MIN(e->worth[o->shard], (uint8_t) REPLICA_FULL);
+        uint8_t said = o->shard < e->shards ? e->worth[o->shard] : (uint8_t) REPLICA_NONE;
+
+        ill[e->member] = (said & REPLICA_ILL) != 0;
+        worth[e->member] = EG_MIN((uint8_t) (said & REPLICA_WORTH),
+                                  (uint8_t) (ill[e->member] ? REPLICA_SOME : REPLICA_FULL));
     }
 }
 
@@ -115,6 +120,7 @@ static void worth_of(const struct replica_plan_opts *o, uint8_t worth[NODES_MAX]
 
 struct figures {
     uint8_t worth[NODES_MAX]; /* by member */
+    bool ill[NODES_MAX];
     uint32_t rank[NODES_MAX]; /* its place in the order of all nodes; NODES_MAX: in none */
     bool placed[NODES_MAX];   /* it should have a copy */
     bool all_full;            /* of those that should */
@@ -179,6 +185,8 @@ static bool is_better(const struct replica_plan_opts *o, const struct figures *f
             return of_a > of_b;
         return x.epoch != y.epoch ? x.epoch > y.epoch : x.hash > y.hash;
     }
+    if (f->ill[a] != f->ill[b])
+        return f->ill[b];
     return f->rank[a] < f->rank[b];
 }
 
@@ -207,7 +215,7 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     int self = member_of(v, o->self), master = -1;
 
     *p = (struct replica_plan){.view = v->id};
-    worth_of(o, f.worth);
+    worth_of(o, f.worth, f.ill);
     f.placed_in_view = f.wanted = 0;
     memset(f.placed, 0, sizeof f.placed);
     place(o, &f);
@@ -226,6 +234,6 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
 
         if ((int) i == self || !is_holder(&f, i) || may_drop(o, &f, i, (uint32_t) master))
             continue;
-        p->holder[p->count++] = (struct replica_holder){v->member[i].id, like_master};
+        p->holder[p->count++] = (struct replica_holder){v->member[i].id, like_master, f.ill[i]};
     }
 }

@@ -7,6 +7,10 @@
  *     SOME   something: it was filling, or comes from a start that no view has seen since
  *     FULL   all that was acknowledged in its lineage
  *
+ * and whether it is ILL: its disc refuses, so that it can tell what it has and take nothing more.
+ * Then it is worth SOME at most, is master where there is no other, and is heard, but not waited
+ * for.
+ *
  * The master is, of the best that there are, the first in the placement's order; of several
  * lineages that are FULL (two sides of a cut) first the one that most members have.  Those
  * of its lineage, or where nobody is FULL all who have something, must be heard before it
@@ -23,6 +27,7 @@
 #include "replication/view.h"
 
 enum replica_worth { REPLICA_NONE, REPLICA_SOME, REPLICA_FULL };
+enum { REPLICA_WORTH = 3, REPLICA_ILL = 4 }; /* of a report's byte */
 
 /* What all members report, by table; made once a view. */
 struct replica_reports;
@@ -37,6 +42,7 @@ void replica_report_put(struct value_writer *w, uint64_t table, const uint8_t *w
 struct replica_holder {
     uint64_t node;
     bool must; /* be heard before the master serves */
+    bool ill;  /* and need not be full then         */
 };
 
 struct replica_plan {

@@ -196,6 +196,7 @@ static void start_replicas(struct node *n) {
                              .env = &n->w.st->env,
                              .runtime = n->w.st->rt,
                              .catalog = n->w.catalog,
+                             .disc = disc_twin_disc(n->w.pump.twin),
                              .scheduler = 0,
                              .self = n->id,
                              .send = send_packet,
@@ -699,6 +700,31 @@ Test(replica, what_is_deleted_stays_so_where_power_takes_the_last_writes) {
     install(7, 7);
     settle(7);
     cr_assert_eq(size_of(&net.node[2]), ALL / 2);
+    equal_copies(7, ALL);
+    close_net();
+}
+
+/* It can neither take what it lacks nor say that it has it, and nobody waits for it. */
+Test(replica, others_go_on_without_the_copies_of_a_broken_disc) {
+    enum { ALL = 40 };
+
+    open_net(3, 0, "sync", 37);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    disc_twin_fail_write(net.node[0].w.pump.twin, 1);
+    for (uint64_t k = 0; k < ALL; k++)
+        AGREE(ask(&net.node[1], SHARD_WRITE, k, k + ALL)); /* what becomes of them nobody knows */
+    run_ms(200);
+    cr_assert(net.node[0].progress);
+    install(7, 7);
+    settle(6);
+    for (uint64_t k = 0; k < ALL; k++)
+        cr_assert_neq(master_of(&net.node[1], k)->id, net.node[0].id);
+    fill(&net.node[1], 0, ALL);
+    restart(&net.node[0], true);
+    install(7, 7);
+    settle(7);
     equal_copies(7, ALL);
     close_net();
 }
