@@ -35,6 +35,7 @@ struct host {
     eg_err joined;
     char joined_text[ERR_NOTE_BYTES];
     uint64_t drop_after; /* payloads; 0: never */
+    bool forgets;        /* who is down */
 };
 
 static struct fail_alloc memory;
@@ -100,11 +101,14 @@ static void on_up(void *user, const struct node_info *who) {
 }
 
 static void on_down(void *user, uint64_t id) {
-    struct view_of *v = view(user, id);
+    struct host *h = user;
+    struct view_of *v = view(h, id);
 
     cr_assert(v->up);
     v->up = false;
     v->downs++;
+    if (h->forgets)
+        mesh_forget(h->mesh, id);
 }
 
 static void on_payload(void *user, uint64_t from, enum mesh_channel channel, struct value payload) {
@@ -555,6 +559,37 @@ Test(mesh, a_link_may_be_dropped_by_what_comes_over_it) {
     stepper_run_ms(st, 1000);
     cr_assert_eq(host[1].of[0].downs, 1);
     cr_assert(linked(0, 1));
+}
+
+/* Host 1 has dropped the link while host 0 joins it once more: the join's connection is agreed on,
+ * and with that the link of before ends at host 0, which lets go of host 1 as it hears of that.
+ * Nothing may become of the connection then.  `turns` later or sooner, so that some run meets that
+ * moment. */
+static void let_go_meanwhile(uint64_t seed, uint32_t turns) {
+    start(seed);
+    two_linked();
+    host[0].forgets = true;
+    mesh_join(host[0].mesh, "host:1");
+    for (uint32_t i = 0; i < turns; i++)
+        stepper_turn(st);
+    mesh_drop(host[1].mesh, host[0].info.id);
+    stepper_run_ms(st, 500);
+    host[0].forgets = false;
+    stepper_run_ms(st, 5000);
+    if (linked(0, 1)) {
+        cr_assert(send_one(0, 1));
+        stepper_run_ms(st, 100);
+        assert_all_arrived(0, 1);
+    }
+    cr_assert_eq(host[0].of[1].up, host[1].of[0].up);
+    teardown();
+}
+
+Test(mesh, a_connection_with_a_node_that_is_let_go_meanwhile_is_closed) {
+    teardown();
+    for (uint32_t turns = 0; turns < 40; turns++)
+        let_go_meanwhile(1 + turns, turns);
+    start(1);
 }
 
 Test(mesh, who_is_forgotten_is_not_dialled) {
