@@ -59,12 +59,48 @@ static eg_err join_later(const struct merge_rule *rule, const struct merge_side 
     return EG_OK;
 }
 
+/* When it was written: a merge gives what has won a later stamp. */
+static struct merge_pair written_at(const struct merge_version *v) {
+    struct merge_pair stamp = {v->hlc, v->origin};
+
+    if (v->state.size_bytes != 0)
+        EG_ASSERT(merge_get_pair(v->state, &stamp));
+    return stamp;
+}
+
+static void put_stamp(const void *context, struct value_writer *w) {
+    merge_put_pair(w, *(const struct merge_pair *) context);
+}
+
 static eg_err join_first(const struct merge_rule *rule, const struct merge_side *here,
                          const struct merge_side *there, enum merge_outcome *outcome,
                          struct buffer *record, struct buffer *state) {
-    (void) rule, (void) record, (void) state;
-    *outcome = merge_later(here, there) == MERGE_TAKES_HERE ? MERGE_TAKES_THERE : MERGE_TAKES_HERE;
+    struct merge_pair a = written_at(here->version), b = written_at(there->version), *first;
+    const struct merge_version *taken;
+
+    (void) rule;
+    first = merge_pair_is_less(b, a) ? &b : &a;
+    taken = first == &a ? here->version : there->version;
+    *outcome = first == &a ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
+    if (merge_is_removed(taken) || merge_later(here, there) == *outcome)
+        return EG_OK;
+    *outcome = MERGE_MAKES;
+    if (!buffer_append(record, taken->record.at, taken->record.size_bytes))
+        return EG_MEMORY;
+    return merge_append(state, put_stamp, first);
+}
+
+static eg_err write_first(const struct merge_rule *rule, const struct merge_write *w,
+                          struct buffer *state) {
+    (void) rule, (void) w, (void) state;
     return EG_OK;
+}
+
+static bool sound_first(const struct merge_rule *rule, struct value record, struct value state) {
+    struct merge_pair stamp;
+
+    (void) rule, (void) record;
+    return merge_get_pair(state, &stamp);
 }
 
 /* Their keys are equal, so the records compare as what is behind them.  A removal has no
@@ -106,7 +142,7 @@ static const struct {
     [MERGE_LWW] = {join_later, NULL, NULL},
     [MERGE_LWW_BY_ATTRIBUTE] = {merge_join_attributes, merge_write_attributes,
                                 merge_sound_attributes},
-    [MERGE_FIRST] = {join_first, NULL, NULL},
+    [MERGE_FIRST] = {join_first, write_first, sound_first},
     [MERGE_MAX] = {join_extreme, NULL, NULL},
     [MERGE_MIN] = {join_extreme, NULL, NULL},
     [MERGE_SIBLINGS] = {merge_join_siblings, merge_write_siblings, merge_sound_siblings},

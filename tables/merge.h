@@ -24,6 +24,7 @@
  *     set               [nil | [[[origin, sequence], ...], ...], ...]  of each attribute's elements
  *     siblings          [[hlc, origin, sequence, record | nil], ...]   newest first; nil: the
  * record
+ *     first             [hlc, origin]  when it was written, where a merge has given a later stamp
  *
  * An element or a sibling that one side lacks was removed there, or has not come yet: which,
  * that side's clock of the shard knows. So no record carries a context of its own (as in

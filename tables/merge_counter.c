@@ -290,10 +290,16 @@ eg_err merge_join_counters(const struct merge_rule *rule, const struct merge_sid
     }
     j.here = counted_of(here->version);
     j.there = counted_of(there->version);
-    if (!merge_pair_is(j.here.base, j.there.base)) {
-        *outcome =
-            merge_pair_is_less(j.here.base, j.there.base) ? MERGE_TAKES_THERE : MERGE_TAKES_HERE;
-        return EG_OK;
+    if (!merge_pair_is(j.here.base, j.there.base)) { /* the later plain write, as it is */
+        bool takes_here = merge_pair_is_less(j.there.base, j.here.base);
+
+        *outcome = takes_here ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
+        if (merge_later(here, there) == *outcome)
+            return EG_OK;
+        if (takes_here) /* and as of when it was written, for others that have added to it */
+            j.there = j.here;
+        else
+            j.here = j.there;
     }
     *outcome = MERGE_MAKES;
     err = merge_append(record, put_record, &j);

@@ -22,7 +22,8 @@ static bool knows(const void *context, uint64_t origin, uint64_t sequence) {
 /* Is something lost that its writer was told is there?  What is added up, united or kept side by
  * side is not. */
 static bool loses(enum table_merge policy, enum merge_outcome outcome) {
-    return outcome != MERGE_MAKES || policy == MERGE_LWW_BY_ATTRIBUTE || policy == MERGE_CALLBACK;
+    return outcome != MERGE_MAKES || policy == MERGE_LWW_BY_ATTRIBUTE || policy == MERGE_FIRST ||
+           policy == MERGE_CALLBACK;
 }
 
 static void report(struct shard_turn *t, const struct merge_version *here,

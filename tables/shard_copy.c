@@ -509,26 +509,34 @@ static bool is_conflict(const struct shard_turn *t, const struct change *c,
     return dot != c->version.dot && !shard_clock_covers(t->teller, dot);
 }
 
+/* It is here now, in what was made of it: who else tells of it is not heard a second time. */
+static eg_err cover_one(struct shard *s, uint64_t dot) {
+    return shard_clock_add(&s->copy->clock, dot_slot(dot), dot_sequence(dot), dot_sequence(dot));
+}
+
 static eg_err apply_keyed(struct shard_turn *t, struct change *c) {
     struct shard *s = t->shard;
     const struct record *there = find(t, t->key, c->value);
     const struct grave *g =
         graves_find(&s->copy->graves, t->key->hash, identity(s, t->key, c->value));
+    uint64_t dot = c->version.dot;
+    bool fresh = false, met, newer = true;
     eg_err err = there == NULL ? reader_take_fault(t->reader) : EG_OK;
-    bool fresh = false;
 
-    if (err == EG_OK && is_conflict(t, c, there, g))
+    if (err != EG_OK)
+        return err;
+    met = is_conflict(t, c, there, g);
+    if (met)
         err = judge(t, c, there, g, &fresh);
-    if (err != EG_OK || fresh)
-        return err != EG_OK ? err : apply_newer(t, c, there);
+    if (err != EG_OK)
+        return err;
 #ifndef EG_PLANT_OLDER_OVER_NEWER /* a defect for the simulator to find */
-    if ((there != NULL && !is_newer(s, c->version, version_of(there))) ||
-        (g != NULL && !is_newer(s, c->version, g->version)))
-        return EG_OK;
-#else
-    (void) g;
+    newer = (there == NULL || is_newer(s, c->version, version_of(there))) &&
+            (g == NULL || is_newer(s, c->version, g->version));
 #endif
-    return apply_newer(t, c, there);
+    if (fresh || newer)
+        err = apply_newer(t, c, there);
+    return err == EG_OK && met ? cover_one(s, dot) : err;
 }
 
 struct older {

@@ -237,12 +237,12 @@ def shell(*words, node=None, stdin=None, env=None, timeout=ANSWER_SECONDS, text=
                           timeout=timeout, env=dict(os.environ, **(env or {})))
 
 
-def eventually(condition, what, seconds=ANSWER_SECONDS):
+def eventually(condition, what, seconds=ANSWER_SECONDS, seen=lambda: ""):
     """Wait until condition() is true."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
+            raise AssertionError(f"not within {seconds} s: {what} {seen()}")
         time.sleep(0.01)
 
 

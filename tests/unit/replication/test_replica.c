@@ -225,6 +225,7 @@ static void start_client(struct node *n) {
 
 static void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed) {
     bool sync = strcmp(storage, "sync") == 0, one = strcmp(storage, "one") == 0;
+    bool first = strcmp(storage, "first") == 0;
     uint8_t bytes[128];
     struct value_writer w = value_writer_init(bytes, sizeof bytes);
 
@@ -232,11 +233,15 @@ static void open_net(uint32_t count, uint32_t copies, const char *storage, uint6
     net.count = count;
     net.seed = seed;
     net.rng = rng_of(seed);
-    value_put_map(&w, 2u + (copies != 0) + sync + one);
+    value_put_map(&w, 2u + (copies != 0) + sync + one + first);
     value_put_text(&w, "shards");
     value_put_u64(&w, SHARDS);
     value_put_text(&w, "storage");
-    value_put_text(&w, sync ? "disc" : one ? "ram" : storage);
+    value_put_text(&w, sync ? "disc" : one || first ? "ram" : storage);
+    if (first) {
+        value_put_text(&w, "merge");
+        value_put_text(&w, "first");
+    }
     if (sync) {
         value_put_text(&w, "durability");
         value_put_text(&w, "sync");
@@ -792,6 +797,48 @@ Test(replica, both_sides_of_a_cut_come_together) {
     equal_copies(15, 3 * EACH);
     cr_assert_eq(size_of(&net.node[1]), 3 * EACH);
     close_net();
+}
+
+/* Both sides of a cut write to all keys, first one side and then the other. */
+static void write_on_both_sides(const char *policy, uint32_t first, uint32_t last, uint64_t wins) {
+    enum { KEYS = 60 };
+
+    open_net(4, 0, policy, 7);
+    install(15, 15);
+    settle(15);
+    fill(&net.node[0], 0, KEYS);
+    for (uint32_t a = 0; a < 2; a++)
+        for (uint32_t b = 2; b < 4; b++)
+            cut(a, b);
+    install(3, 15);
+    install(12, 15);
+    settle(15);
+    for (uint64_t k = 0; k < KEYS; k++)
+        AGREE(ask(&net.node[first], SHARD_WRITE, k, 1000 + k));
+    run_ms(50);
+    for (uint64_t k = 0; k < KEYS; k++)
+        AGREE(ask(&net.node[last], SHARD_WRITE, k, 2000 + k));
+    run_ms(50);
+    memset(net.cut, 0, sizeof net.cut);
+    install(15, 15);
+    settle(15);
+    equal_copies(15, KEYS);
+    reader_enter(&net.node[1].w.reader);
+    for (uint64_t k = 0; k < KEYS; k++) {
+        uint8_t bytes[RECORD_BYTES + 32];
+
+        AGREE(value_equal(record_value(get(&net.node[1], k)),
+                          record_of(bytes, sizeof bytes, k, wins + k)));
+    }
+    reader_exit(&net.node[1].w.reader);
+    close_net();
+}
+
+Test(replica, versions_of_both_sides_are_merged_by_the_policy) {
+    write_on_both_sides("ram", 0, 3, 2000);
+    write_on_both_sides("ram", 3, 0, 2000);
+    write_on_both_sides("first", 0, 3, 1000);
+    write_on_both_sides("first", 3, 0, 1000);
 }
 
 /* Two copies on four nodes: who is placed gets one, who is not lets go of his. */

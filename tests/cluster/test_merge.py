@@ -1,0 +1,80 @@
+"""What both sides of a split wrote becomes what each table's policy says, and the same on all."""
+import lan
+
+lan.enter()
+
+from harness import Cluster, ClusterTest, eventually, main  # noqa: E402: it goes on in namespaces from here
+
+
+class Merge(ClusterTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.lan = lan.Lan(3)
+
+    def setUp(self):
+        super().setUp()
+        self.lan.join()
+        self.cluster = Cluster(self, 3, discs=True, lan=self.lan)
+        self.cluster.wait_for_view()
+        self.clients = [self.cluster.client(number) for number in range(3)]
+        self.one, self.other = self.clients[0], self.clients[2]
+
+    def table(self, name, merge, *attributes, **options):
+        self.one.call("create_table", name, {"merge": merge, "attributes": ["key", *attributes], **options})
+
+    def split(self):
+        self.lan.split({0, 1}, {2})
+        self.cluster.wait_for_view([0, 1])
+        self.cluster.wait_for_view([2])
+
+    def heal(self):
+        self.lan.join()
+        self.cluster.wait_for_view()
+
+    def everywhere(self, table, key, wanted):
+        """The same on all nodes, soon: a view stands before all that differs has been told."""
+        found = []
+
+        def agree():
+            found[:] = [client.call("read", table, key, {"context": "dirty"}) for client in self.clients]
+            return all(records == wanted for records in found)
+
+        eventually(agree, f"{table}: {wanted}", seen=lambda: found)
+
+    def test_each_table_merges_by_its_own_policy(self):
+        for storage in ("ram", "disc", "disc_only"):
+            for policy in ("lww", "lww_by_attribute", "first", "max", "min", "counter", "set"):
+                self.table(f"{policy}_{storage}", policy, "a", "b", storage=storage)
+        for storage in ("ram", "disc", "disc_only"):
+            for policy in ("lww", "lww_by_attribute", "first", "max", "min"):
+                self.one.call("write", f"{policy}_{storage}", ["k", 1, 1])
+            self.one.call("update_counter", f"counter_{storage}", "k", "a", 5)
+            self.one.call("write", f"set_{storage}", ["k", ["x", "y"], 1])
+        self.split()
+        for storage in ("ram", "disc", "disc_only"):
+            for policy in ("lww", "first", "max", "min"):
+                self.one.call("write", f"{policy}_{storage}", ["k", 7, 2])
+                self.other.call("write", f"{policy}_{storage}", ["k", 3, 3])
+            self.one.call("update", f"lww_by_attribute_{storage}", "k", {"a": 2})
+            self.other.call("update", f"lww_by_attribute_{storage}", "k", {"b": 3})
+            for _ in range(10):
+                self.one.call("update_counter", f"counter_{storage}", "k", "a", 1)
+                self.other.call("update_counter", f"counter_{storage}", "k", "a", 2)
+                self.other.call("update_counter", f"counter_{storage}", "new", "a", 2)
+                self.one.call("update_counter", f"counter_{storage}", "new", "a", 3)
+            self.one.call("write", f"set_{storage}", ["k", ["x", "one"], 1])  # y is removed
+            self.other.call("write", f"set_{storage}", ["k", ["x", "y", "other"], 1])
+        self.heal()
+        for storage in ("ram", "disc", "disc_only"):
+            self.everywhere(f"lww_{storage}", "k", [["k", 3, 3]])
+            self.everywhere(f"first_{storage}", "k", [["k", 7, 2]])
+            self.everywhere(f"max_{storage}", "k", [["k", 7, 2]])
+            self.everywhere(f"min_{storage}", "k", [["k", 3, 3]])
+            self.everywhere(f"lww_by_attribute_{storage}", "k", [["k", 2, 3]])
+            self.everywhere(f"counter_{storage}", "k", [["k", 35, None]])
+            self.everywhere(f"counter_{storage}", "new", [["new", 50, None]])
+            self.everywhere(f"set_{storage}", "k", [["k", ["one", "other", "x"], 1]])
+
+
+if __name__ == "__main__":
+    main()
