@@ -1,4 +1,6 @@
 """What both sides of a split wrote becomes what each table's policy says, and the same on all."""
+import time
+
 import lan
 
 lan.enter()
@@ -54,6 +56,7 @@ class Merge(ClusterTest):
         for storage in ("ram", "disc", "disc_only"):
             for policy in ("lww", "first", "max", "min"):
                 self.one.call("write", f"{policy}_{storage}", ["k", 7, 2])
+                time.sleep(0.005)  # stamps are milliseconds: the second write is the later one
                 self.other.call("write", f"{policy}_{storage}", ["k", 3, 3])
             self.one.call("update", f"lww_by_attribute_{storage}", "k", {"a": 2})
             self.other.call("update", f"lww_by_attribute_{storage}", "k", {"b": 3})
