@@ -260,7 +260,8 @@ static uint8_t worth_of(const struct replicas *r, const struct shard *s) {
     return worth & FEED_ANY ? REPLICA_SOME : REPLICA_NONE;
 }
 
-/* A full disc is none: it takes what makes room, and more as soon as there is some. */
+/* A full disc is none: it takes what makes room, and more as soon as there is some.  It matters to
+ * RAM tables too: what comes of an origin that cannot be remembered cannot be taken. */
 static bool is_ill(const struct replicas *r) {
     return r->o.disc != NULL && disc_yields(r->o.disc, NULL) != EG_OK;
 }
@@ -279,10 +280,9 @@ eg_err replica_report(struct replicas *r, struct buffer *out) {
     for (uint32_t i = 0; i < count; i++) {
         uint8_t worth[SCHEMA_SHARDS_MAX];
         uint32_t shards = table_shards(tables[i]);
-        bool ill = r->said_ill && table_schema(tables[i])->storage != STORAGE_RAM;
 
         for (uint32_t n = 0; n < shards; n++)
-            worth[n] = worth_of(r, table_shard(tables[i], n)) | (ill ? REPLICA_ILL : 0);
+            worth[n] = worth_of(r, table_shard(tables[i], n)) | (r->said_ill ? REPLICA_ILL : 0);
         replica_report_put(&w, table_schema(tables[i])->id, worth, shards);
     }
     EG_ASSERT(!w.overflow);
