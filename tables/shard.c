@@ -379,6 +379,24 @@ static bool is_granted(const struct shard *s, const struct shard_request *q) {
     }
 }
 
+/* A dirty call that came between two views: to who waits for the next.  False: it came from
+ * there, or there is nobody. */
+static bool pass_on(struct actor *self, struct shard *s, const struct message *m,
+                    const struct shard_request *q) {
+    struct table_route *route = atomic_load_explicit(&s->table->world->route, memory_order_acquire);
+    struct message *call;
+    eg_pid to;
+
+    if (!q->dirty || route == NULL ||
+        route->request(route, s->table, s->number, q, &to, &call) != EG_OK)
+        return false;
+    call->ref = m->ref;
+    if (!eg_pid_equal(to, m->from))
+        return runtime_send(actor_runtime(self), m->from, to, call) == EG_OK;
+    message_free(actor_runtime(self), call);
+    return false;
+}
+
 void shard_run_call(struct actor *self, struct shard *s, const struct message *m) {
     struct world *w = s->table->world;
     uint32_t index = scheduler_index(actor_scheduler(self));
@@ -395,6 +413,8 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
     struct key k;
     eg_err err = EG_OK;
 
+    if (EG_UNLIKELY(!is_granted(s, &q)) && pass_on(self, s, m, &q))
+        return;
     buffer_clear(result);
     if (shard_request_key(&q, &key_value)) {
         err = key_prepare(&k, key_value, s->table->seed, w->o.alloc);

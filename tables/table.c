@@ -346,7 +346,7 @@ static eg_err message_for(struct shard *s, const struct shard_request *q, eg_pid
                           struct message **out) {
     struct table_route *route = atomic_load_explicit(&s->table->world->route, memory_order_acquire);
 
-    if (EG_UNLIKELY(role_of(s) != SHARD_ALONE) && route != NULL) /* a refusal is no answer there */
+    if (EG_UNLIKELY(!is_ours(s, q->dirty)) && route != NULL)
         return route->request(route, s->table, s->number, q, to, out);
     return table_message_here(s->table, s->number, q, to, out);
 }

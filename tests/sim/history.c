@@ -112,7 +112,7 @@ static bool before(const struct op *old, const struct op *young, uint64_t view) 
  * wrote meanwhile where it could not see. */
 static bool removed(const struct op *op, const struct op *write) {
     return op->kind == OP_WRITE || op->seen == write->number ||
-           (op->view != 0 && before(write, op, op->view));
+           (op->view != 0 && !write->dirty && before(write, op, op->view));
 }
 
 static bool check_one(const struct history *h, const struct final *f, const struct op *op,
@@ -169,7 +169,8 @@ static bool was_deleted(const struct history *h, const struct op *read, const st
     for (const struct op *op = last_on(h, read->table, read->key); op != NULL;
          op = before_that(h, op)) {
         if (op->kind == OP_DELETE && op->begin_ns < read->end_ns && op->end != OP_FAIL &&
-            (op->end != OP_OK || op->end_ns > write->begin_ns || op->view != read->view))
+            (op->end != OP_OK || op->end_ns > write->begin_ns || op->view != read->view ||
+             op->dirty))
             return true;
     }
     return false;
@@ -185,9 +186,9 @@ static bool check_read(const struct history *h, const struct op *read,
         return wrong(text, "read what was refused", read, seen);
     for (const struct op *op = before_that(h, read); read->view != 0 && op != NULL;
          op = before_that(h, op)) {
-        if (op->kind != OP_WRITE || !before(op, read, read->view))
+        if (op->kind != OP_WRITE || op->dirty || !before(op, read, read->view))
             continue;
-        if (seen != NULL && before(seen, op, read->view))
+        if (seen != NULL && !seen->dirty && before(seen, op, read->view))
             return wrong(text, "stale: it was acknowledged and not read", op, read);
         if (seen == NULL && !was_deleted(h, read, op))
             return wrong(text, "stale: it was acknowledged and read as absent", op, read);

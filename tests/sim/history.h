@@ -35,6 +35,8 @@ struct op {
     int64_t most_ms;  /* nor above this, where it is OK                       */
     uint64_t view;    /* of its node, from begin to end; 0: it changed, or none */
     uint32_t seen;    /* of a read or a delete: the write it found, or OP_NONE              */
+    bool dirty;       /* at its node's copy alone: in no order with others that began before the
+                       * copies were equal again                                               */
     char text[40];    /* of a refusal                                         */
 };
 

@@ -109,7 +109,7 @@ static void on_answer(struct sim_client *client, const struct sim_answer *a) {
     op->end_ns = sim_now_ns(c->sim);
     op->most_ms = c->most_ms;
     snprintf(op->text, sizeof op->text, "%.*s", (int) sizeof op->text - 1, a->text);
-    if (op->view != sim_node_view(&c->node[op->node]))
+    if (op->view != sim_node_view(&c->node[op->node]) || (op->dirty && op->kind == OP_READ))
         op->view = 0;
     if (op->kind != OP_WRITE && op->end == OP_OK)
         op->seen = seen_in(a->result);
@@ -131,6 +131,12 @@ static void put_record(struct sim_cluster *c, struct value_writer *v, const stru
     value_put_u64(v, op->number);
     value_put_u64(v, op->number % 7);
     value_put_binary(v, bytes, size);
+}
+
+/* By its number, so that a seed's dice fall alike with and without. */
+static bool is_dirty(const struct op *op) {
+    struct rng r = rng_of(op->number);
+    return rng_one_in(&r, 2);
 }
 
 static void ask(struct sim_event *e) {
@@ -158,12 +164,18 @@ static void ask(struct sim_event *e) {
     op->begin_ns = sim_now_ns(c->sim);
     op->least_ms = least_clock_ms(c);
     op->view = sim_node_view(&c->node[op->node]);
-    value_put_array(&v, 2);
+    op->dirty = c->shape.dirty && is_dirty(op);
+    value_put_array(&v, op->dirty ? 3 : 2);
     value_put_text(&v, c->table[table].t.name);
     if (op->kind == OP_WRITE)
         put_record(c, &v, op, &me->rng);
     else
         value_put_u64(&v, op->key);
+    if (op->dirty) {
+        value_put_map(&v, 1);
+        value_put_text(&v, "context");
+        value_put_text(&v, "dirty");
+    }
     EG_ASSERT(!v.overflow);
     sim_client_ask(&me->client, c->node[me->node].client_address, methods[op->kind],
                    (struct value){at, (uint32_t) v.need_bytes}, CLIENT_WAIT_MS);
@@ -228,11 +240,12 @@ static void draw_shape(struct sim_cluster *c) {
     s->safety_ms = 5000 + rng_below(r, 40000);
     s->think_ms = 20 + rng_below(r, 500);
     s->wild = rng_one_in(r, 3);
+    s->dirty = c->o.seed >= CLUSTER_SEED_DIRTY && c->o.seed % 2 == 1;
     if (!REPLICATES && s->nodes > 1)
         s->clients = 0;
-    sim_cluster_tell(c, "%u nodes, %u of them with discs, %u clients, %u tables, %u keys, %s",
+    sim_cluster_tell(c, "%u nodes, %u of them with discs, %u clients, %u tables, %u keys, %s%s",
                      s->nodes, s->discs, s->clients, s->tables, s->keys,
-                     s->wild ? "wild" : "careful");
+                     s->wild ? "wild" : "careful", s->dirty ? ", dirty" : "");
 }
 
 static void draw_table(struct sim_cluster *c, uint32_t i) {

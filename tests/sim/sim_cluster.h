@@ -23,6 +23,7 @@ enum {
     CLUSTER_CLIENTS_MAX = 8,
     CLUSTER_TABLES_MAX = 4,
     CLUSTER_KEYS_MAX = HISTORY_KEYS_MAX, /* of a table */
+    CLUSTER_SEED_DIRTY = 1000000,        /* odd seeds from here on write at single copies too */
 };
 
 struct nemesis;
@@ -47,7 +48,8 @@ struct cluster_shape {
     uint32_t nodes, clients, tables, keys;
     uint32_t discs; /* of the nodes, the first ones */
     uint64_t safety_ms, think_ms;
-    bool wild; /* nodes crash whenever they like: only synced tables keep what they acknowledged */
+    bool wild;  /* nodes crash whenever they like: only synced tables keep what they acknowledged */
+    bool dirty; /* some operations are of one copy alone */
 };
 
 struct cluster_opts {

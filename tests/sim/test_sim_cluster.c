@@ -21,6 +21,7 @@
 
 enum {
     FIXED_SEEDS = 12,
+    DIRTY_SEEDS = 4,
     NEW_SEEDS = 0,         /* until a cluster survives thousands of them */
     SEED_SECONDS_MAX = 40, /* of CPU: then it is stuck */
     TWICE_ONE_IN = 8,
@@ -217,6 +218,10 @@ static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
     try_old_seeds(sum, o);
     for (o.seed = 1; o.seed <= FIXED_SEEDS; o.seed++)
         try_seed(sum, &o);
+    for (uint64_t i = 0; i < DIRTY_SEEDS; i++) {
+        o.seed = CLUSTER_SEED_DIRTY + 1 + 2 * i;
+        try_seed(sum, &o);
+    }
     if (NEW_SEEDS > 0)
         printf("# new seeds: %" PRIu64 " and the %d after it\n", fresh, NEW_SEEDS - 1);
     for (o.seed = fresh; o.seed < fresh + NEW_SEEDS; o.seed++)
