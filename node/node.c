@@ -9,6 +9,7 @@
 #include "engine/stream.h"
 #include "node/config.h"
 #include "query/server.h"
+#include "query/text_partial.h"
 #include "replication/cluster.h"
 #include "tables/catalog.h"
 #include "tables/disc.h"
@@ -206,6 +207,8 @@ static eg_err open_parts(eg_node *n, struct err_note *note) {
         err = choose_name(n);
     if (err == EG_OK)
         err = open_catalog(n, note);
+    if (err == EG_OK) /* before others can ask */
+        catalog_set_partial(n->catalog, text_partial_ops());
     if (err == EG_OK)
         err = open_cluster(n, note);
     if (err == EG_OK)

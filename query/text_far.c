@@ -137,7 +137,7 @@ static eg_err make_question(const struct text_source *s, struct buffer *out) {
 
 /* ---- a source ------------------------------------------------------------------------------- */
 
-static eg_err begin(struct text_plan *p, struct text_source *s) {
+static eg_err begin_records(struct text_plan *p, struct text_source *s) {
     struct gather_opts o = {.kind = PAGE_RECORDS,
                             .merged = table_type(s->table) == TABLE_ORDERED_SET &&
                                       !scan_by_index(&s->path),
@@ -157,12 +157,22 @@ static eg_err begin(struct text_plan *p, struct text_source *s) {
     return err;
 }
 
-eg_err text_far_begin(struct text_plan *p) {
+static eg_err begin(struct text_plan *p, struct text_source *s,
+                    eg_err (*part)(void *user, struct value body), void *user) {
+    const struct gather_opts o = {
+        .kind = PAGE_PARTIAL, .question = p->said, .part = part, .user = user};
+
+    return p->said.size_bytes == 0 ? begin_records(p, s)
+                                   : gather_open(&s->far, p->alloc, s->table, &o);
+}
+
+eg_err text_far_begin(struct text_plan *p, eg_err (*part)(void *user, struct value body),
+                      void *user) {
     eg_err err = EG_OK;
 
     for (uint32_t i = 0; i < p->source_count && err == EG_OK; i++)
         if (!table_is_near(p->source[i].table, false) && p->source[i].path.kind != SCAN_NOTHING)
-            err = begin(p, &p->source[i]);
+            err = begin(p, &p->source[i], part, user);
     return err;
 }
 

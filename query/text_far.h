@@ -2,7 +2,8 @@
  *
  * In the place of the scan of such a source stands a gather (query/gather.h).  What the source's
  * path knows of its key or index goes to the other nodes as a specification; the rest of `where`,
- * groups, order and joins are done here with what comes.
+ * order and joins are done here with what comes.  Aggregates of one table are made beside the
+ * records (text_partial.h), and only parts of them come: to `part`.
  *
  * Threads    One at a time.
  */
@@ -14,7 +15,8 @@
 struct message;
 
 /* For each source that needs it.  In the section that the plan was made in.  EG_MEMORY. */
-EG_MUST_USE eg_err text_far_begin(struct text_plan *p);
+EG_MUST_USE eg_err text_far_begin(struct text_plan *p,
+                                  eg_err (*part)(void *user, struct value body), void *user);
 void text_far_end(struct text_plan *p);
 
 /* The source's next record as gather_next() gives it. */

@@ -88,6 +88,22 @@ eg_err text_tally_add(struct text_tally *t, enum text_aggregate kind, struct val
     return keep_best(t, m, v);
 }
 
+eg_err text_tally_merge(struct text_tally *t, enum text_aggregate kind,
+                        const struct text_tally *other, struct value best, struct text_memory *m) {
+    uint64_t count = t->count + other->count;
+    eg_err err = EG_OK;
+
+    if ((kind == TEXT_MIN || kind == TEXT_MAX) && !is_nil(best))
+        err = text_tally_add(t, kind, best, m);
+    t->count = count;
+    t->numbers += other->numbers;
+    t->real |= other->real;
+    t->high += other->high + __builtin_add_overflow(t->low, other->low, &t->low);
+    add_float(t, other->sum);
+    t->lost += other->lost;
+    return err;
+}
+
 static double whole_sum(const struct text_tally *t) {
     double integers = ldexp((double) t->high, 64) + (double) t->low;
 
@@ -255,8 +271,8 @@ static eg_err new_group(struct text_groups *g, uint64_t hash, const struct value
     return EG_OK;
 }
 
-static eg_err find_group(struct text_groups *g, const struct value *values,
-                         struct text_group **out) {
+eg_err text_groups_find(struct text_groups *g, const struct value *values,
+                        struct text_group **out) {
     uint64_t hash = hash_of(g, values), at;
     eg_err err;
 
@@ -310,7 +326,7 @@ eg_err text_groups_add(struct text_groups *g, const struct value *values) {
     eg_err err = EG_OK;
 
     if (group == NULL)
-        err = find_group(g, values, &group);
+        err = text_groups_find(g, values, &group);
     for (uint32_t i = 0; i < p->aggregate_count && err == EG_OK; i++) {
         if (p->aggregate_values[i] == UINT32_MAX)
             group->tally[i].count++;

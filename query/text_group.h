@@ -36,6 +36,11 @@ static inline void text_tally_add_integer(struct text_tally *t, uint64_t low, bo
 EG_MUST_USE eg_err text_tally_add(struct text_tally *t, enum text_aggregate kind, struct value v,
                                   struct text_memory *m);
 
+/* Count in what was counted elsewhere; `best` is nil for none. */
+EG_MUST_USE eg_err text_tally_merge(struct text_tally *t, enum text_aggregate kind,
+                                    const struct text_tally *other, struct value best,
+                                    struct text_memory *m);
+
 enum { TEXT_GROUPS_PIECE = 2048 }; /* freed in one go: some 100 us */
 
 struct text_group {
@@ -60,6 +65,10 @@ EG_MUST_USE eg_err text_groups_init(struct text_groups *g, const struct text_pla
 void text_groups_fini(struct text_groups *g);
 /* Before that: free up to TEXT_GROUPS_PIECE groups.  True: there are no more. */
 bool text_groups_free_some(struct text_groups *g);
+
+/* The group of these values, a new one where there is none.  EG_TOO_LARGE, EG_MEMORY. */
+EG_MUST_USE eg_err text_groups_find(struct text_groups *g, const struct value *values,
+                                    struct text_group **out);
 
 /* Count a row in whose values are these.  EG_TOO_LARGE, EG_MEMORY. */
 EG_MUST_USE eg_err text_groups_add(struct text_groups *g, const struct value *values);

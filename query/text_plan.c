@@ -3,6 +3,7 @@
 #include "query/text_plan_private.h"
 
 #include "query/text_far.h"
+#include "tables/far.h"
 
 #include <string.h>
 
@@ -121,6 +122,32 @@ static eg_err make(struct text_maker *m, const char *text, size_t text_bytes,
     return err == EG_OK ? plans[m->query->statement](m) : err;
 }
 
+/* What other nodes are to be asked, where they have some of what is aggregated. */
+static eg_err keep_words(struct text_plan *p, const char *text, size_t text_bytes,
+                         struct value arguments) {
+    size_t room_bytes = text_bytes + arguments.size_bytes + 16;
+    struct value_writer w;
+    uint8_t *at;
+
+    if (EG_LIKELY(table_is_near(p->source[0].table, false)))
+        return EG_OK;
+    if (p->statement != TEXT_SELECT || !p->grouped || p->source_count != 1)
+        return EG_OK;
+    at = arena_get(p->arena, room_bytes);
+    if (at == NULL)
+        return EG_MEMORY;
+    w = value_writer_init(at, room_bytes);
+    value_put_array(&w, 2);
+    value_put_string(&w, text, text_bytes);
+    if (arguments.size_bytes == 0)
+        value_put_nil(&w);
+    else
+        value_put_raw(&w, arguments);
+    EG_ASSERT(!w.overflow);
+    p->said = (struct value){at, (uint32_t) w.need_bytes};
+    return EG_OK;
+}
+
 eg_err text_plan_open(struct text_plan **out, const struct text_world *world, const char *text,
                       size_t text_bytes, struct value arguments, struct err_note *note) {
     struct text_plan *p = alloc_zero(world->alloc, sizeof *p);
@@ -140,6 +167,8 @@ eg_err text_plan_open(struct text_plan **out, const struct text_world *world, co
     m.binder.arena = p->arena;
     m.binder.note = note;
     err = make(&m, text, text_bytes, arguments);
+    if (err == EG_OK)
+        err = keep_words(p, text, text_bytes, arguments);
     if (err == EG_OK)
         *out = p;
     else

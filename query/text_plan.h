@@ -59,6 +59,8 @@ struct text_plan {
     struct alloc *alloc;
     struct arena *arena;
     struct buffer filter_text; /* where, for explain */
+    /* [text, arguments or nil], where aggregates are made beside records of other nodes; size 0. */
+    struct value said;
 
     uint32_t source_count;
     struct text_source source[TEXT_TABLES_MAX]; /* in the query's order */

@@ -5,6 +5,7 @@
 #include "query/gather.h"
 #include "query/text_far.h"
 #include "query/text_field.h"
+#include "query/text_partial.h"
 #include "tables/far.h"
 
 #include <string.h>
@@ -23,7 +24,14 @@ static struct value bytes_of(const struct buffer *b) {
     return (struct value){b->at, (uint32_t) b->size_bytes};
 }
 
-eg_err text_run_open(struct text_run **out, struct text_plan *plan) {
+/* What another node has made of its records. */
+static eg_err hear_part(void *user, struct value body) {
+    struct text_run *r = user;
+
+    return text_partial_add(&r->groups, body);
+}
+
+static eg_err open_run(struct text_run **out, struct text_plan *plan, bool far) {
     struct text_run *r = alloc_zero(plan->alloc, sizeof *r);
     uint64_t most;
     eg_err err = EG_OK;
@@ -44,8 +52,8 @@ eg_err text_run_open(struct text_run **out, struct text_plan *plan) {
     text_rows_init(&r->rows, &r->memory, plan->order_count, plan->descending, most);
     if (plan->grouped)
         err = text_groups_init(&r->groups, plan, &r->memory);
-    if (err == EG_OK)
-        err = text_far_begin(plan);
+    if (err == EG_OK && far)
+        err = text_far_begin(plan, hear_part, r);
     if (err != EG_OK) {
         r->plan = NULL; /* it stays the caller's */
         text_run_close(r);
@@ -53,6 +61,14 @@ eg_err text_run_open(struct text_run **out, struct text_plan *plan) {
     }
     *out = r;
     return EG_OK;
+}
+
+eg_err text_run_open(struct text_run **out, struct text_plan *plan) {
+    return open_run(out, plan, true);
+}
+
+eg_err text_run_open_here(struct text_run **out, struct text_plan *plan) {
+    return open_run(out, plan, false);
 }
 
 void text_run_close(struct text_run *r) {
@@ -252,6 +268,11 @@ static eg_err take_batch(struct text_run *r, struct record_batch *b, uint32_t ar
         return err;
     r->reach_bytes = RECORD_REACH_BYTES;
     return take_each(r, b, arity);
+}
+
+eg_err text_run_count(struct text_run *r, struct record_batch *b) {
+    EG_ASSERT(r->plan->grouped);
+    return take_batch(r, b, r->plan->source[0].arity);
 }
 
 /* The same of a table that is not all here. */

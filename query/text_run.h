@@ -50,6 +50,9 @@ struct text_run {
 
 /* Takes the plan over, on EG_OK. */
 EG_MUST_USE eg_err text_run_open(struct text_run **out, struct text_plan *plan);
+/* The same of an aggregate, to count records in by hand: nobody else is asked for any. */
+EG_MUST_USE eg_err text_run_open_here(struct text_run **out, struct text_plan *plan);
+EG_MUST_USE eg_err text_run_count(struct text_run *r, struct record_batch *b);
 void text_run_close(struct text_run *r);
 
 /* Begin the first or next page of at most `most` rows (0: all there are). */

@@ -59,7 +59,31 @@ class AnyNodeTest(ClusterTest):
             self.assertEqual(len(client.call("select", "t", ALL, dirty)[0]), info["local_size"])
             here = sum(self.reads_dirty(client, key) for key in range(20))
             self.assertLess(here, 20)
+            self.look_at_own_copy(client, client.call("select", "t", ALL, dirty)[0], client.call("select", "o", ALL, dirty)[0])
         self.assertEqual(local, RECORDS)
+
+    def look_at_own_copy(self, client, unordered, ordered):
+        """What has options, of what is here alone."""
+        dirty = {"context": "dirty"}
+        self.assertEqual(ordered, sorted(ordered))
+        self.assertEqual([client.call(method, "o", dirty) for method in ("first", "last")], [ordered[0], ordered[-1]])
+        key = ordered[len(ordered) // 2]
+        self.assertEqual([client.call(method, "o", key, dirty) for method in ("next", "prev")],
+                         [ordered[len(ordered) // 2 + 1], ordered[len(ordered) // 2 - 1]])
+        met = [client.call("first", "t", dirty)]
+        while (key := client.call("next", "t", met[-1], dirty)) is not None:
+            met.append(key)
+        self.assertEqual(sorted(met), sorted(unordered))
+        self.assertEqual(client.call("read_many", "t", met[:5], dirty), [[[k, k % 10, f"v{k}"]] for k in met[:5]])
+        with self.assertRaisesRegex(Refused, "no_replica"):
+            client.call("read_many", "t", [k for k in range(RECORDS) if k not in met][:1], dirty)
+        for method, *question in (("match", ["_", 7, "_"]), ("index_read", "a", 7)):
+            self.assertEqual(sorted(record[0] for record in client.call(method, "t", *question, dirty)),
+                             sorted(k for k in met if k % 10 == 7))
+        self.assertEqual(client.call("select_count", "t", [[["$1", 7, "_"], [], [True]]], dirty), sum(k % 10 == 7 for k in met))
+        for method, *question in (("size",), ("first",), ("next", 7), ("read_many", [7]), ("index_read", "a", 7)):
+            with self.assertRaisesRegex(Refused, "bad_request"):
+                client.call(method, "t", *question, {"context": "clean"})
 
     def reads_dirty(self, client, key):
         try:
@@ -138,7 +162,15 @@ class AnyNodeTest(ClusterTest):
     def test_the_others_answer_when_a_node_dies(self):
         self.fill("t", copies=2)
         eventually(lambda: all(client.call("size", "t") == RECORDS for client in self.clients), "all records")
+        rows, cursor = self.clients[0].call("select", "t", ALL, {"limit": 37})
         self.cluster.kill(2)
+        try:  # what was begun goes on with those that are left, or says that it may be asked again
+            while cursor is not None:
+                more, cursor = self.clients[0].call("select_next", cursor)
+                rows += more
+            self.assertEqual(sorted(rows), list(range(RECORDS)))
+        except Refused as refused:
+            self.assertIn(refused.code, ("no_replica", "timeout"))
         for client in self.clients[:2]:
             def answers():
                 try:
@@ -148,6 +180,8 @@ class AnyNodeTest(ClusterTest):
                     return 0
             eventually(lambda: answers() == RECORDS, "all records of those that are left")
             self.assertEqual(sorted(self.pages(client, "t", ALL, {"limit": 37})), list(range(RECORDS)))
+            total = client.call("query", "select count(*), sum(k), avg(a) from t where k >= 0")["rows"]
+            self.assertEqual(total, [[RECORDS, sum(range(RECORDS)), 4.5]])
 
 
 if __name__ == "__main__":

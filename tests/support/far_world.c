@@ -2,6 +2,7 @@
 #include "tests/support/far_world.h"
 
 #include "engine/supervisor.h"
+#include "query/text_partial.h"
 #include "tables/table_private.h"
 #include "tests/support/text_value.h"
 
@@ -83,6 +84,7 @@ static void open_site(struct far_world *f, uint64_t id, const char *options, uin
     EG_ASSERT(table_world_ask(&me->w, CATALOG_CREATE, "t",
                               text_value(bytes, sizeof bytes, options)) == EG_OK);
     me->table = table_world_find(&me->w, "t");
+    catalog_set_partial(me->w.catalog, text_partial_ops());
     if (id != FAR_WHOLE)
         catalog_set_far(me->w.catalog, far_read_far(me->reads));
 }
