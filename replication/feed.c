@@ -102,6 +102,12 @@ static void leave_copy(struct actor *self, struct shard *s, bool wipe) {
                            .now_ms = (uint64_t) env_wall_ms(feed_of(s)->world->env)};
 
     shard_set_role(s, SHARD_AWAY);
+    if (wipe &&
+        s->copy->patience.ever) { /* it has a copy still in the next view: it is heard then */
+        feed_of(s)->owes = true;
+        feed_of(s)->world->became_full(feed_of(s)->world, s);
+        return;
+    }
     if (wipe && (shard_ready(&t) != EG_OK || shard_copy_wipe(&t) != EG_OK))
         env_log(feed_of(s)->world->env, ENV_LOG_WARN, "replica",
                 "a copy that is not needed stays for now");
@@ -118,6 +124,8 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->was_full = order->was_full;
     st->acks_one = order->acks_one;
     st->stopped = st->serving = st->ended = st->counted = false;
+    st->lingers = st->owes;
+    st->owes = false;
     st->failures = 0;
     st->forget_sequence = st->kept = 0;
     if (s->copy->loose) { /* those ENDs were of the view before, or of a start before */
@@ -125,7 +133,6 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
         st->ragged = st->partial = false;
     }
     feed_forget_group(s);
-    s->copy->patience.ever = false;
     buffer_clear(&st->marks);
     st->told_stable = 0;
     shard_set_stable(s, 0);
@@ -140,6 +147,7 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     } else {
         feed_follow_anew(self, s);
     }
+    s->copy->patience.ever = false;
 }
 
 /* An order that comes twice changes nothing. */

@@ -106,6 +106,8 @@ struct feed {
     uint32_t part_count;
     struct feed_part part[FEED_PARTS];
     uint64_t up_sent, up_has;  /* a copy: of its own, told to the master; and what that has */
+    bool owes;                 /* what was written dirty here is to be heard in the next view */
+    bool lingers;              /* as it was in the one before: it takes nothing dirty now */
     bool upset;                /* a copy: something of them is lost, it must follow anew    */
     struct shard_clock forget; /* to be forgotten when all have covered forget_sequence */
     uint64_t forget_sequence;  /* 0: nothing */

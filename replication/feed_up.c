@@ -54,6 +54,8 @@ bool feed_room(void *user, struct shard *s) {
     const struct feed *st = feed_of(s);
 
     (void) user;
+    if (st != NULL && st->lingers)
+        return false; /* it would never come to an end */
     for (uint32_t i = 0; st != NULL && i < st->follower_count; i++) {
         const struct follower *f = st->follower[i];
 

@@ -1201,6 +1201,36 @@ Test(replica, dirty_writes_are_refused_before_they_fill_memory) {
     close_net();
 }
 
+/* A copy that is not needed any more has written something that nobody else has. */
+Test(replica, a_copy_tells_what_was_written_dirty_before_it_goes) {
+    enum { ALL = 40, MORE = 60 };
+    bool acked[MORE];
+
+    open_net(4, 2, "ram", 16);
+    install(1, 1);
+    settle(1);
+    fill(&net.node[0], 0, ALL);
+    install(15, 15);
+    settle(15);
+    net.frozen = 14;
+    for (uint64_t k = ALL; k < MORE; k++)
+        AGREE(ask_at(&net.node[0], SHARD_WRITE, k, k, true));
+    stepper_run(net.node[0].w.st);
+    memcpy(acked, net.acked, sizeof acked);
+    for (int i = 0; i < 3; i++) {
+        install(15, 15);
+        net.frozen = 0;
+        settle(15);
+        run_ms(200);
+    }
+    for (uint64_t k = 0; k < MORE; k++) {
+        uint32_t full = 0, has = holders(k, &full);
+        AGREE(full == 2 && has == (acked[k] ? 2 : 0));
+        AGREE(acked[k]);
+    }
+    close_net();
+}
+
 /* The same few keys, from everywhere at once, with and without the others. */
 static void quarrel(const char *storage, uint64_t seed) {
     enum { ROUNDS = 400, KEYS = 12 };
