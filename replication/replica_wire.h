@@ -20,7 +20,8 @@
  * `table` is schema_records_id(): nodes of which one has changed a table's layout and the other has
  * not yet do not understand each other until both have.
  *
- * Who follows anew says another session: an END is good only where every MISSING before it came.
+ * Who follows anew says another session: an END is good only where every MISSING before it came.  A
+ * FOLLOW with a session that is being told already changes nothing: it may be repeated.
  */
 #ifndef REPLICATION_REPLICA_WIRE_H
 #define REPLICATION_REPLICA_WIRE_H

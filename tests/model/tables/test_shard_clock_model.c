@@ -138,3 +138,27 @@ Test(shard_clock_model, takes_no_nonsense) {
         shard_clock_fini(&c);
     }
 }
+
+/* Who cannot remember an origin reads what a clock says of the others, and that it was not all. */
+Test(shard_clock_model, can_be_read_without_new_origins) {
+    static const uint8_t said[] = "\x92\x92\x07\x03\x92\x09\x05"; /* [[7, 3], [9, 5]] */
+    struct stepper *st = stepper_open(alloc_system(), 1, 1, NULL);
+    struct origins *o;
+    struct shard_clock c;
+    uint16_t seven, nine;
+    bool all;
+
+    cr_assert(origins_open(&o, alloc_system(), NULL, &st->env, NULL) == EG_OK);
+    cr_assert(origins_slot(o, 7, &seven) == EG_OK);
+    shard_clock_init(&c, alloc_system());
+    cr_assert(shard_clock_get_known(&c, o, value_of(said), &all) == EG_OK);
+    cr_assert(!all && shard_clock_base(&c, seven) == 3 && c.count == 1);
+    cr_assert(origins_known(o, 9, &nine) == EG_NOT_FOUND);
+    cr_assert(origins_slot(o, 9, &nine) == EG_OK);
+    cr_assert(shard_clock_get_known(&c, o, value_of(said), &all) == EG_OK);
+    cr_assert(all && shard_clock_base(&c, nine) == 5);
+    shard_clock_check(&c);
+    shard_clock_fini(&c);
+    origins_close(o);
+    stepper_close(st);
+}
