@@ -51,20 +51,14 @@ void frame_put_acknowledge(uint8_t out[FRAME_ACKNOWLEDGE_BYTES], uint64_t acknow
 
 eg_err frame_read(struct value v, struct frame *out, uint32_t *check) {
     struct value_iter it;
-    struct value channel, sequence, acknowledged, said;
     uint64_t n, sum;
 
     if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != FRAME_FIELDS)
         return EG_BAD_REQUEST;
     it = value_iter_of(v);
-    value_iter_next(&it, &channel);
-    value_iter_next(&it, &sequence);
-    value_iter_next(&it, &acknowledged);
-    value_iter_next(&it, &said);
-    if (!value_get_u64(channel, &n) || n >= MESH_CHANNEL_COUNT ||
-        !value_get_u64(sequence, &out->sequence) ||
-        !value_get_u64(acknowledged, &out->acknowledged) || !value_get_u64(said, &sum) ||
-        sum > UINT32_MAX || (n == MESH_NOW) != (out->sequence == 0))
+    if (!value_iter_u64(&it, &n) || n >= MESH_CHANNEL_COUNT ||
+        !value_iter_u64(&it, &out->sequence) || !value_iter_u64(&it, &out->acknowledged) ||
+        !value_iter_u64(&it, &sum) || sum > UINT32_MAX || (n == MESH_NOW) != (out->sequence == 0))
         return EG_BAD_REQUEST;
     out->channel = (enum mesh_channel) n;
     *check = (uint32_t) sum;

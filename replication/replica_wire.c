@@ -20,8 +20,7 @@ void replica_wire_head(struct value_writer *w, const struct replica_head *h, uin
 }
 
 bool replica_wire_u64(struct value_iter *it, uint64_t *n) {
-    struct value v;
-    return value_iter_next(it, &v) && value_is_integer(v) && value_get_u64(v, n);
+    return value_iter_u64(it, n);
 }
 
 eg_err replica_wire_open(struct replica_head *h, struct value_iter *it, struct value payload) {

@@ -88,9 +88,7 @@ eg_err router_put_answer(struct buffer *out, uint64_t id, eg_err outcome, const 
 /* ---- reading, from outside --------------------------------------------------------- */
 
 static bool next_u64(struct value_iter *it, uint64_t most, uint64_t *out) {
-    struct value v;
-
-    return value_iter_next(it, &v) && value_get_u64(v, out) && *out <= most;
+    return value_iter_u64(it, out) && *out <= most;
 }
 
 /* A value, or an empty one where nil stands. */

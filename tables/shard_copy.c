@@ -352,11 +352,6 @@ struct change {
     struct value state; /* of a record; size 0: none */
 };
 
-static bool next_u64(struct value_iter *it, uint64_t *n) {
-    struct value v;
-    return value_iter_next(it, &v) && value_is_integer(v) && value_get_u64(v, n);
-}
-
 /* Does the value belong here, in this shape and this shard? */
 static eg_err check_value(struct shard *s, const struct change *c) {
     bool whole = c->kind == CHANGE_STORE || is_bag(s); /* record, not key */
@@ -380,13 +375,13 @@ static eg_err read_change(struct shard *s, struct value v, struct change *c) {
     if (value_kind_of(v) != VALUE_ARRAY)
         return EG_BAD_REQUEST;
     it = value_iter_of(v);
-    if (!next_u64(&it, &kind) || kind >= CHANGE_KINDS || value_count(v) < counts[kind] ||
+    if (!value_iter_u64(&it, &kind) || kind >= CHANGE_KINDS || value_count(v) < counts[kind] ||
         (more = value_count(v) - counts[kind]) > (kind == CHANGE_STORE) ||
-        !next_u64(&it, &origin) || !next_u64(&it, &sequence) || sequence == 0 ||
-        sequence > DOT_SEQUENCE_MAX || !next_u64(&it, &c->version.hlc) || c->version.hlc == 0)
+        !value_iter_u64(&it, &origin) || !value_iter_u64(&it, &sequence) || sequence == 0 ||
+        sequence > DOT_SEQUENCE_MAX || !value_iter_u64(&it, &c->version.hlc) || c->version.hlc == 0)
         return EG_BAD_REQUEST;
     c->kind = (enum change_kind) kind;
-    if (kind == CHANGE_STORE && (!next_u64(&it, &c->expiry_ms) || c->expiry_ms == RANK_NEVER))
+    if (kind == CHANGE_STORE && (!value_iter_u64(&it, &c->expiry_ms) || c->expiry_ms == RANK_NEVER))
         return EG_BAD_REQUEST;
     if (kind != CHANGE_CLEAR && !value_iter_next(&it, &c->value))
         return EG_BAD_REQUEST;
@@ -817,8 +812,8 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
     it = value_iter_of(all);
     EG_ASSERT(value_iter_next(&it, &clock));
     err = shard_clock_get(&s->copy->clock, NULL, clock);
-    if (err == EG_OK &&
-        (!next_u64(&it, &s->copy->cleared.hlc) || !next_u64(&it, &s->copy->cleared.dot)))
+    if (err == EG_OK && (!value_iter_u64(&it, &s->copy->cleared.hlc) ||
+                         !value_iter_u64(&it, &s->copy->cleared.dot)))
         err = EG_CORRUPT;
     if (err == EG_OK && value_iter_next(&it, &loose) && !value_get_bool(loose, &s->copy->loose))
         err = EG_CORRUPT;

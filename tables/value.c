@@ -319,6 +319,28 @@ struct value_iter value_iter_of(struct value v) {
     return (struct value_iter){v.at + head.own_bytes, head.children};
 }
 
+bool value_iter_u64(struct value_iter *it, uint64_t *n) {
+    const uint8_t *at = it->at;
+    struct value v;
+
+    if (it->left == 0)
+        return false;
+    it->left--;
+    if (EG_LIKELY(*at < 0x80)) { /* what the parts of a node say to each other is mostly such, */
+        *n = *at;
+        it->at++;
+        return true;
+    }
+    if (EG_LIKELY(*at == 0xcf)) { /* or such */
+        *n = load_be64(at + 1);
+        it->at += 9;
+        return true;
+    }
+    v = value_of(at);
+    it->at += v.size_bytes;
+    return value_get_u64(v, n);
+}
+
 bool value_iter_next(struct value_iter *it, struct value *element) {
     if (it->left == 0)
         return false;

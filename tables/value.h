@@ -94,6 +94,8 @@ struct value_iter {
 uint32_t value_count(struct value v); /* array: elements; map: pairs; else 0 */
 struct value_iter value_iter_of(struct value v);
 bool value_iter_next(struct value_iter *it, struct value *element);
+/* The next one as a number; false too where it is none, and then `it` means nothing. */
+bool value_iter_u64(struct value_iter *it, uint64_t *n);
 
 int value_compare(struct value a, struct value b); /* <0, 0, >0 in the total order */
 bool value_equal(struct value a, struct value b);  /* value_compare() == 0, faster  */
