@@ -64,8 +64,9 @@ void mesh_mark(struct mesh *m, uint32_t slot) {
 /* From any thread, or between two turns' hooks: somebody must make a turn. */
 static void wake(struct mesh *m, uint32_t slot) {
     mesh_mark(m, slot);
-    if (scheduler_is_current(m->scheduler) && m->turning)
-        return; /* an answer to what came in this turn: it is written at the end of it */
+    if (scheduler_is_current(m->scheduler) &&
+        (m->turning || m->turn_ns != scheduler_now_ns(m->scheduler)))
+        return; /* the hook has yet to run in this turn, or to write at its end */
     if (!atomic_exchange(&m->awake, true) && scheduler_post(m->scheduler, nothing, m) != EG_OK)
         atomic_store(&m->awake, false); /* the next send, or any turn, finds it dirty */
 }
@@ -102,6 +103,7 @@ static bool on_turn(struct turn_hook *h) {
     if (atomic_load_explicit(&m->awake, memory_order_relaxed))
         atomic_store(&m->awake, false);
     m->turning = true;
+    m->turn_ns = scheduler_now_ns(m->scheduler);
     list_init(&now);
     while (!list_is_empty(&m->ready)) {
         struct list_node *n = m->ready.next;

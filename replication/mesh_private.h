@@ -131,6 +131,7 @@ struct mesh {
     uint32_t conn_count, unproved_count, join_count;
     bool hooked, closing, closed;
     bool lent, turning; /* inside on_turn(): bytes of the net are lent; before it writes */
+    uint64_t turn_ns;   /* when the turn began whose hook has run last */
     uint64_t logged_ms;
     eg_err err; /* of opening */
     struct err_note note;
