@@ -20,8 +20,9 @@
 
 enum {
     POLL_EVERY_NS = 50 * 1000,
-    VAIN_MAX = 16,         /* looks in a row that saw nothing come: then seldom */
-    VAIN_TRIES_EVERY = 32, /* of those that are left out, one is made           */
+    LOOK_WORTH_MAX = 16, /* looks that saw something come, less ...               */
+    LOOK_VAIN_COSTS = 2, /* ... so much for each that did not: at 0 it is left out */
+    LOOK_TRY_EVERY = 32, /* and tried again seldom                                 */
 };
 
 struct loop {
@@ -32,7 +33,7 @@ struct loop {
     uv_thread_t thread;
     struct scheduler *scheduler;
     uint64_t polled_ns;
-    uint32_t vain; /* looks for what is expected, in a row, that saw nothing come */
+    uint32_t look_worth, looks_left_out;
     _Atomic bool stopping;
 };
 
@@ -130,9 +131,17 @@ static void wait_for_io(struct loop *l) {
     l->polled_ns = scheduler_now_ns(l->scheduler);
 }
 
-/* Does it often come while we look?  Not over a network that takes longer than we look. */
+/* Does what is expected mostly come while we look?  Not over a network that takes longer, and not
+ * where a message now and then is answered and that is all. */
 static bool is_worth_looking(struct loop *l) {
-    return l->vain < VAIN_MAX || l->vain++ % VAIN_TRIES_EVERY == 0;
+    return l->look_worth > 0 || ++l->looks_left_out % LOOK_TRY_EVERY == 0;
+}
+
+static void look_ends(struct loop *l, bool seen) {
+    if (seen)
+        l->look_worth = EG_MIN(l->look_worth + 1, (uint32_t) LOOK_WORTH_MAX);
+    else
+        l->look_worth -= EG_MIN(l->look_worth, (uint32_t) LOOK_VAIN_COSTS);
 }
 
 /* What is expected within microseconds is waited for awake: to be woken, on another core at that,
@@ -144,17 +153,20 @@ static bool look_for_expected(struct loop *l) {
 
     if (!scheduler_expects(s) || !is_worth_looking(l))
         return false;
-    do { /* what libuv has not asked for yet it asks for when we sleep, a moment later */
-        if (epoll_wait(uv_backend_fd(&l->uv), &event, 1, 0) > 0) {
-            l->polled_ns = scheduler_now_ns(s);
-            uv_run(&l->uv, UV_RUN_NOWAIT);
-            l->vain = 0;
+    /* What libuv has not asked for yet it asks for when we sleep, a moment later. */
+    while (epoll_wait(uv_backend_fd(&l->uv), &event, 1, 0) <= 0) {
+        if (!inbox_is_empty(&s->inbox))
             return true;
+        if (!scheduler_expects(s)) {
+            look_ends(l, false);
+            return false;
         }
-        sched_yield();
-    } while (scheduler_expects(s));
-    l->vain++;
-    return false;
+        sched_yield(); /* which may take long: look once more then */
+    }
+    l->polled_ns = scheduler_now_ns(s);
+    uv_run(&l->uv, UV_RUN_NOWAIT);
+    look_ends(l, true);
+    return true;
 }
 
 /* Writing to a connection that the other side has closed is an error for whoever wrote, and no

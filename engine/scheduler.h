@@ -49,8 +49,7 @@ bool scheduler_linger(struct scheduler *s);
 
 /* Something is about to come from outside: worth waiting awake for EXPECT_NS from now. */
 void scheduler_expect(struct scheduler *s);
-/* Is it still?  False too where something has come from another scheduler. */
-bool scheduler_expects(struct scheduler *s);
+bool scheduler_expects(const struct scheduler *s); /* still? */
 
 /* Before sleeping: false when something came meanwhile, and then do not sleep.
  * After true the driver must call scheduler_awake() before the next turn. */
