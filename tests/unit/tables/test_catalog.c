@@ -357,7 +357,7 @@ static void write_at_last(struct table *t, const char *key, uint64_t n) {
         err = run(t, (struct shard_request){.op = SHARD_WRITE, .value = pair(&b, key, n)});
     while (err == EG_NOPROC);
     cr_assert_eq(err, EG_OK);
-    cr_assert_eq(read_number(t, key), n);
+    cr_assert_eq(read_number(t, key), (int64_t) n);
 }
 
 /* Neither a table that loses its shards too often, nor all of them with their supervisor. */
