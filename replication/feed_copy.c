@@ -237,9 +237,7 @@ static eg_err hear_clock(struct shard *s, struct value clock) {
 /* What we wrote before we heard this goes up before we say that we have it: the master may forget
  * a grave then, which it is older than. */
 static eg_err flush_first(struct shard *s) {
-#ifndef EG_PLANT_DIRTY_AFTER_COVERED /* a defect for the simulator to find */
     feed_flush(s);
-#endif
     return feed_of(s)->upset ? EG_AGAIN : EG_OK;
 }
 
