@@ -90,6 +90,15 @@ static eg_err foresee(struct schema_sync *s, const struct catalog_request *q,
     return err == EG_TOO_LARGE ? err_note(note, err, "too many changes of one table") : err;
 }
 
+/* A table goes to the discs of those who have one; here it may be in memory. */
+static bool is_for_other_discs(struct schema_sync *s, const struct catalog_request *q) {
+    struct value what;
+
+    return q->op == CATALOG_ALTER && value_kind_of(q->value) == VALUE_ARRAY &&
+           array_element(q->value, 0, &what) && value_is_string(what, "change_storage") &&
+           s->o.any_disc(s->o.user);
+}
+
 static eg_err begin(struct schema_sync *s, struct schema_asked *c, struct err_note *note) {
     const struct catalog_request *q = &c->request;
     const char *name = (const char *) q->name.at;
@@ -116,12 +125,15 @@ static eg_err begin(struct schema_sync *s, struct schema_asked *c, struct err_no
                                    : q->value);
         err = p == NULL ? EG_MEMORY : EG_OK;
     }
+    if (err == EG_OK && e->live) /* as in schema_learn() */
+        err = schema_remember(s, e);
     if (err != EG_OK) {
         schema_entry_free(e);
+        if (p != NULL)
+            schema_step_free(s, p);
         return err;
     }
-    if (e->live)
-        schema_remember(s, e); /* as in schema_learn() */
+    p->decided = is_for_other_discs(s, q);
     p->outcome = e;
     p->change = c;
     c->state = HERE;

@@ -160,6 +160,11 @@ static eg_err evict(struct joining *j, const struct schema_name *name) {
     return rename_entry(j, e, &other, 0);
 }
 
+static bool is_same(const struct schema_entry *a, const struct schema_entry *b) {
+    return a->born == b->born && a->dropped == b->dropped && a->change_count == b->change_count &&
+           is_name(&a->maker, &b->maker);
+}
+
 static eg_err settle_member(struct joining *j, struct member *m) {
     const struct schema_entry *e = entry_of(m);
     uint64_t dropped = is_name(&m->name, &e->asked) ? EG_MAX(j->dropped, e->dropped) : e->dropped;
@@ -171,6 +176,8 @@ static eg_err settle_member(struct joining *j, struct member *m) {
                    : rename_entry(j, m->was, &m->name, dropped);
     m->now->name = m->name;
     m->now->dropped = dropped;
+    if (m->was != NULL && is_same(m->was, m->now) && is_name(&m->was->name, &m->now->name))
+        return EG_OK;
     err = put_outcome(j->out, m->was, m->now);
     if (err == EG_OK)
         j->heard = NULL; /* the outcome's */
@@ -246,11 +253,6 @@ static struct schema_entry *unite(const struct schema_entry *mine,
     return e;
 }
 
-static bool is_same(const struct schema_entry *a, const struct schema_entry *b) {
-    return a->born == b->born && a->dropped == b->dropped && a->change_count == b->change_count &&
-           is_name(&a->maker, &b->maker);
-}
-
 /* Has it been dropped, as far as is known here? */
 static bool is_gone(const struct schema_list *l, const struct schema_entry *theirs) {
     const struct schema_entry *namesake = find(l, &theirs->name);
@@ -261,6 +263,7 @@ static bool is_gone(const struct schema_list *l, const struct schema_entry *thei
 }
 
 static eg_err join_live(struct joining *j, struct schema_entry *theirs) {
+    struct schema_name theirs_is = theirs->name;
     eg_err err = EG_OK;
 
     j->known = schema_list_find_id(j->list, theirs->id);
@@ -275,7 +278,8 @@ static eg_err join_live(struct joining *j, struct schema_entry *theirs) {
         schema_entry_free(theirs);
         if (j->heard == NULL)
             return err;
-        if (is_same(j->known, j->heard))
+        /* A name may be what is left of a table that nobody knows any more: look at it again. */
+        if (is_same(j->known, j->heard) && is_name(&j->known->name, &theirs_is))
             return EG_OK;
     }
     j->dropped = EG_MAX(last_drop(j->list, &j->heard->asked), j->heard->dropped);

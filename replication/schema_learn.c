@@ -24,17 +24,17 @@ static uint8_t *room_for(struct schema_sync *s, size_t bytes) {
     return buffer_room(&s->out, bytes);
 }
 
-void schema_remember(struct schema_sync *s, const struct schema_entry *e) {
+eg_err schema_remember(struct schema_sync *s, const struct schema_entry *e) {
     struct value_writer w = value_writer_init(NULL, 0);
     uint8_t key[1 + SCHEMA_NAME_MAX] = {SYNC_ROW};
     struct disc_batch b;
     eg_err err;
 
     if (s->o.disc == NULL)
-        return;
+        return EG_OK;
     schema_entry_put(e, &w);
     if (room_for(s, w.need_bytes) == NULL)
-        return; /* others will tell it again */
+        return EG_MEMORY;
     w = value_writer_init(s->out.at, w.need_bytes);
     schema_entry_put(e, &w);
     memcpy(key + 1, e->name.text, e->name.size_bytes);
@@ -44,9 +44,7 @@ void schema_remember(struct schema_sync *s, const struct schema_entry *e) {
     if (err == EG_OK)
         err = disc_write(s->o.disc, &b);
     disc_batch_fini(&b);
-    if (err != EG_OK)
-        env_log(s->o.env, ENV_LOG_WARN, "schema", "%s: not remembered on disc: %s", e->name.text,
-                eg_err_text(err));
+    return err;
 }
 
 static void forget_name(struct schema_sync *s, const struct schema_name *name) {
@@ -189,6 +187,17 @@ void schema_step_send(struct schema_sync *s, struct schema_step *p) {
     p->unsent = runtime_send(s->o.runtime, s->o.answers(s->o.user), to, m) != EG_OK;
 }
 
+/* Remembered before it is done: else a table looked older than it is, or a change that a kill cut
+ * off its entry would be made twice. */
+eg_err schema_step_begin(struct schema_sync *s, struct schema_step *p) {
+    eg_err err = p->outcome != NULL && p->outcome->live ? schema_remember(s, p->outcome) : EG_OK;
+
+    p->held = err != EG_OK;
+    if (err == EG_OK)
+        schema_step_send(s, p);
+    return err;
+}
+
 struct schema_step *schema_step_add(struct schema_sync *s, const struct schema_name *name,
                                     uint32_t op, struct value value) {
     struct schema_step *p = alloc_zero(s->o.alloc, sizeof *p);
@@ -230,11 +239,27 @@ static bool is_stepping(const struct schema_sync *s, const struct schema_name *n
     return false;
 }
 
+/* Somebody else's table has the name that this one was to have. */
+static void tell_conflict(struct schema_sync *s, const struct schema_entry *was,
+                          const struct schema_entry *now) {
+    char text[SCHEMA_TEXT_BYTES];
+
+    if (!now->live || strcmp(now->name.text, now->asked.text) == 0 ||
+        (was != NULL && strcmp(was->name.text, now->name.text) == 0))
+        return;
+    snprintf(text, sizeof text,
+             "made as %.64s by %.64s, while another table of that name was made elsewhere",
+             now->asked.text, now->maker.text);
+    s->o.event(s->o.user, "schema_conflict", now->name.text, text);
+}
+
 void schema_know(struct schema_sync *s, struct schema_entry *e) {
     const struct schema_entry *was = e->live ? schema_list_find_id(&s->list, e->id) : NULL;
     struct schema_name name = e->name, left = was != NULL ? was->name : name;
 
-    schema_remember(s, e);
+    tell_conflict(s, was, e);
+    if (schema_remember(s, e) != EG_OK) /* others will tell it again */
+        env_log(s->o.env, ENV_LOG_WARN, "schema", "%s: not remembered on disc", e->name.text);
     schema_list_put(&s->list, e);
     if (schema_list_find(&s->list, left.text, left.size_bytes) == NULL)
         forget_name(s, &left);
@@ -250,6 +275,16 @@ struct learning {
     struct schema_applying *applying;
     struct list_node steps; /* of all, until they are sent */
 };
+
+/* With this step so many of the changes are made, and the table has its old name still. */
+static eg_err know_part(struct schema_step *p, const struct schema_outcome *o, uint32_t upto) {
+    p->outcome = schema_entry_copy(o->now);
+    if (p->outcome == NULL)
+        return EG_MEMORY;
+    p->outcome->name = o->was->name;
+    schema_entry_cut(p->outcome, upto);
+    return EG_OK;
+}
 
 /* Queue what the outcome asks of the catalog; its last step has what is known then. */
 static eg_err plan_outcome(struct learning *l, struct schema_outcome *o) {
@@ -273,34 +308,19 @@ static eg_err plan_outcome(struct learning *l, struct schema_outcome *o) {
         last->decided = true;
         list_remove(&last->node);
         list_push_back(&l->steps, &last->node);
+        if (i + 1 < count && step[i].upto != 0)
+            err = know_part(last, o, step[i].upto);
     }
     if (err == EG_OK && last != NULL) {
         last->outcome = o->now;
-        last->last = true;
+        last->lost = plan.lost;
         o->now = NULL;
     }
-    if (err == EG_OK && plan.lost)
-        l->sync->o.event(l->sync->o.user, "schema_conflict", e->name.text,
-                         "an attribute was added on both sides: it has the default of the first");
     if (err != EG_OK && err != EG_MEMORY)
         env_log(l->sync->o.env, ENV_LOG_WARN, "schema", "%s: not learnt: %s: %s", e->name.text,
                 eg_err_text(err), note.text);
     schema_plan_close(&plan);
     return err;
-}
-
-/* Somebody else's table has the name that this one was to have. */
-static void tell_conflict(struct schema_sync *s, const struct schema_entry *was,
-                          const struct schema_entry *now) {
-    char text[SCHEMA_TEXT_BYTES];
-
-    if (now == NULL || !now->live || strcmp(now->name.text, now->asked.text) == 0 ||
-        (was != NULL && was->live && strcmp(was->name.text, now->name.text) == 0))
-        return;
-    snprintf(text, sizeof text,
-             "made as %.64s by %.64s, while another table of that name was made elsewhere",
-             now->asked.text, now->maker.text);
-    s->o.event(s->o.user, "schema_conflict", now->name.text, text);
 }
 
 static eg_err plan_all(struct learning *l) {
@@ -312,7 +332,6 @@ static eg_err plan_all(struct learning *l) {
         if (o[i].now != NULL && o[i].now->live) /* before its table is there: its shards must not
                                                    serve before a view says which part they have */
             err = origins_meet(catalog_origins(l->sync->o.catalog));
-        tell_conflict(l->sync, o[i].was, o[i].now);
         if (err == EG_OK)
             err = plan_outcome(l, &o[i]);
     }
@@ -331,20 +350,28 @@ static void know_the_rest(struct learning *l) {
         }
 }
 
-static void send_steps(struct learning *l) {
-    while (!list_is_empty(&l->steps)) {
+/* The first of them; each begins the next. */
+static eg_err begin_steps(struct learning *l) {
+    struct schema_sync *s = l->sync;
+    struct schema_step *first = NULL;
+    eg_err err = EG_OK;
+
+    if (!list_is_empty(&l->steps)) {
+        first = EG_CONTAINER_OF(l->steps.next, struct schema_step, node);
+        err = schema_step_begin(s, first);
+    }
+    while (err == EG_OK && !list_is_empty(&l->steps)) {
         struct schema_step *p = EG_CONTAINER_OF(l->steps.next, struct schema_step, node);
 
         list_remove(&p->node);
-        list_push_back(&l->sync->steps, &p->node);
-        if (p->outcome != NULL && p->outcome->live) /* before its table is there: else that looked
-                                                       older than it is */
-            schema_remember(l->sync, p->outcome);
+        list_push_back(&s->steps, &p->node);
+        p->group = first->number;
+        p->held = p != first;
         p->applying = l->applying;
         if (l->applying != NULL)
             l->applying->left++;
-        schema_step_send(l->sync, p);
     }
+    return err;
 }
 
 /* Is anything under way with these tables? */
@@ -375,10 +402,10 @@ eg_err schema_learn(struct schema_sync *s, struct schema_entry *theirs,
         return err;
     list_init(&l.steps);
     err = is_busy(&l) ? EG_BUSY : plan_all(&l);
-    if (err == EG_OK) {
+    if (err == EG_OK)
+        err = begin_steps(&l);
+    if (err == EG_OK)
         know_the_rest(&l);
-        send_steps(&l);
-    }
     while (!list_is_empty(&l.steps))
         schema_step_free(s, EG_CONTAINER_OF(l.steps.next, struct schema_step, node));
     schema_join_close(&l.joined);

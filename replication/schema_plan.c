@@ -37,9 +37,11 @@ static struct schema_plan_step *add_step(struct schema_plan *p, enum catalog_op 
 }
 
 static eg_err add_change(struct schema_plan *p, const struct schema_name *name,
-                         const struct schema_change *c) {
+                         const struct schema_change *c, uint32_t upto) {
     struct schema_plan_step *step = add_step(p, (enum catalog_op) c->op, name);
 
+    if (step != NULL)
+        step->upto = upto;
     return step != NULL && buffer_append(&step->value, c->at, c->size_bytes) ? EG_OK : EG_MEMORY;
 }
 
@@ -272,7 +274,7 @@ static eg_err change_one_by_one(struct schema_plan *p, const struct journey *j) 
 
     for (uint32_t i = j->common; i < j->now->change_count && err == EG_OK; i++)
         if (!j->to.is_void[i])
-            err = add_change(p, &j->was->name, &j->now->changes[i]);
+            err = add_change(p, &j->was->name, &j->now->changes[i], i + 1);
     return err;
 }
 

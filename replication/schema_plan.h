@@ -28,7 +28,8 @@
 struct schema_plan_step {
     enum catalog_op op;
     struct schema_name name;
-    struct buffer value; /* whoever takes a step takes this */
+    struct buffer value;
+    uint32_t upto; /* so many of the changes are made with it; 0: it is one of several for all */
 };
 
 struct schema_plan {

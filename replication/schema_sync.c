@@ -79,11 +79,32 @@ static void end_applying(struct schema_sync *s, struct schema_applying *a, eg_er
     alloc_put(s->o.alloc, a, sizeof *a);
 }
 
+/* The next step of the group; the rest is given up where one could not be done. */
+static void go_on(struct schema_sync *s, uint64_t group, eg_err err) {
+    for (struct list_node *n = s->steps.next, *next; group != 0 && n != &s->steps; n = next) {
+        struct schema_step *p = EG_CONTAINER_OF(n, struct schema_step, node);
+
+        next = n->next;
+        if (p->group != group)
+            continue;
+        if (err == EG_OK)
+            err = schema_step_begin(s, p);
+        if (err == EG_OK)
+            return;
+        s->again = true;
+        if (p->applying != NULL)
+            end_applying(s, p->applying, err);
+        schema_step_free(s, p);
+    }
+}
+
 static void end_step(struct schema_sync *s, struct schema_step *p, eg_err err, const char *text) {
     struct schema_entry *outcome = p->outcome;
     struct schema_applying *applying = p->applying;
     struct schema_asked *change = p->change;
     struct schema_name name = p->name;
+    bool lost = p->lost && err == EG_OK;
+    uint64_t group = p->group;
 
     p->outcome = NULL;
     schema_step_free(s, p);
@@ -91,6 +112,9 @@ static void end_step(struct schema_sync *s, struct schema_step *p, eg_err err, c
         s->again = true;
         env_log(s->o.env, ENV_LOG_WARN, "schema", "%s: %s: %s", name.text, eg_err_text(err), text);
     }
+    if (lost)
+        s->o.event(s->o.user, "schema_conflict", name.text,
+                   "an attribute was added on both sides: it has the default of the first");
     if (outcome != NULL && err == EG_OK)
         schema_know(s, outcome);
     else if (outcome != NULL)
@@ -99,6 +123,7 @@ static void end_step(struct schema_sync *s, struct schema_step *p, eg_err err, c
         schema_change_spread(s, change, schema_list_find(&s->list, name.text, name.size_bytes));
     else if (change != NULL)
         schema_change_end(s, change, err, text);
+    go_on(s, group, err);
     if (applying != NULL)
         end_applying(s, applying, err);
 }
@@ -132,9 +157,11 @@ static bool on_apply(struct schema_sync *s, uint64_t from, const struct value fi
     uint64_t number;
     eg_err err;
 
-    if (!value_get_u64(field[1], &number) ||
-        schema_entry_get(&e, s->o.alloc, field[2]) == EG_BAD_REQUEST)
+    if (!value_get_u64(field[1], &number))
         return false;
+    err = schema_entry_get(&e, s->o.alloc, field[2]);
+    if (err != EG_OK)
+        return err != EG_BAD_REQUEST; /* no memory: it is said again */
     a = alloc_zero(s->o.alloc, sizeof *a);
     if (a == NULL) {
         schema_entry_free(e);

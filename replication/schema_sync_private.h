@@ -26,10 +26,14 @@ struct schema_step {
     struct list_node node;
     uint64_t number;
     uint32_t op;
-    bool unsent, last, decided; /* last: of an entry; decided: by others, so it must be done */
+    bool unsent;
+    uint64_t group; /* of the steps of one entry that was heard: one after the other; 0: alone */
+    bool held;      /* until those before it are done */
+    bool decided;   /* by others: it must be done                                       */
+    bool lost;      /* with it, the default of an attribute that both sides of a cut added */
     struct schema_name name, asked;
     struct buffer value;
-    struct schema_entry *outcome;     /* of the last step of an entry, what is then known */
+    struct schema_entry *outcome;     /* what is known then; NULL: nothing yet */
     struct schema_applying *applying; /* NULL: of a LIST, or of `change` */
     struct schema_asked *change;
 };
@@ -90,13 +94,15 @@ EG_MUST_USE eg_err schema_learn(struct schema_sync *s, struct schema_entry *thei
 /* It is so now: put it into the list. */
 void schema_know(struct schema_sync *s, struct schema_entry *e);
 /* On disc, and back when the node starts. */
-void schema_remember(struct schema_sync *s, const struct schema_entry *e);
+EG_MUST_USE eg_err schema_remember(struct schema_sync *s, const struct schema_entry *e);
 EG_MUST_USE eg_err schema_recall(struct schema_sync *s, struct err_note *note);
 
 /* Something for the catalog to do; NULL: no memory.  Sent, and sent again while it is unsent. */
 struct schema_step *schema_step_add(struct schema_sync *s, const struct schema_name *name,
                                     uint32_t op, struct value value);
 void schema_step_send(struct schema_sync *s, struct schema_step *p);
+/* Remember what is to be, and send it.  EG_BUSY, EG_DISC, ...: it could not be remembered. */
+EG_MUST_USE eg_err schema_step_begin(struct schema_sync *s, struct schema_step *p);
 void schema_step_free(struct schema_sync *s, struct schema_step *p);
 
 /* As who makes a table. */

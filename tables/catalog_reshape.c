@@ -106,13 +106,19 @@ static void ask_old(struct actor *self, struct job *j, uint32_t tag) {
         job_ask_shard(self, j, &j->alter->old->shard[i], tag, &q);
 }
 
+/* Others have its records on disc, or will. */
+static bool may_lack_disc(const struct job *j) {
+    return j->catalog->world.o.disc == NULL &&
+           (j->alter->conversion.decided || schema_of(j->table)->storage != STORAGE_RAM);
+}
+
 static void ask_make(struct job *j) {
     struct schema *s = j->schema;
     struct disc *disc = j->catalog->world.o.disc;
     uint64_t number;
 
     s->stored_name = s->name;
-    if (s->storage == STORAGE_RAM)
+    if (s->storage == STORAGE_RAM || may_lack_disc(j))
         return;
     if (disc == NULL) {
         job_failed(j, err_note(&j->note, EG_DISC, "this node has no data directory"));
@@ -247,7 +253,7 @@ static void open_fresh(struct job *j) {
     struct alter_job *a = j->alter;
     eg_err err;
 
-    j->disc_table = j->schema->storage == STORAGE_RAM ? NULL : j->disc.table;
+    j->disc_table = j->schema->storage == STORAGE_RAM || may_lack_disc(j) ? NULL : j->disc.table;
     err = table_open(&j->fresh, &j->catalog->world, j->schema, j->disc_table);
     j->schema = NULL; /* the table's, or gone */
     if (err == EG_OK) {

@@ -16,6 +16,7 @@ enum {
     LATE_MS = 15 * 1000,   /* for requests that nobody waits for any more */
     AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
+    SCHEMER_THINK_MS = 300,
     RECORD_BYTES_MAX = 20000,
     REPLICATES =
         1, /* until replicas are part of a cluster, several nodes agree on views and schema */
@@ -444,7 +445,7 @@ static bool all_agree(struct look *l) {
             !((l->all_went || c->shape.wild) && !c->table[t].t.on_disc &&
               nobody_has(nodes, c->shape.nodes, c->table[t].t.name)))
             return false;
-    return true;
+    return !c->o.schema || sim_schema_agrees(&c->schema, c->text, sizeof c->text);
 }
 
 /* In time; else `text` says what was still different. */
@@ -540,12 +541,19 @@ static void live(struct sim_cluster *c) {
 
     sim_cluster_look_at_clocks(c);
     start_clients(c);
+    if (c->o.schema)
+        sim_schema_start(&c->schema, c->sim, c->net, c->o.seed, c->node, c->shape.nodes,
+                         SCHEMER_THINK_MS);
     while (sim_now_ns(c->sim) < end_ns) {
         sim_run_to(c->sim, EG_MIN(end_ns, nemesis_next_ns(c->nemesis)));
         nemesis_act(c->nemesis);
     }
     nemesis_end(c->nemesis);
     stop_clients(c);
+    if (c->o.schema) {
+        sim_schema_stop(&c->schema);
+        sim_cluster_tell(c, "schemers: %u done, %u refused", c->schema.done, c->schema.refused);
+    }
     sim_run_ms(c->sim, LATE_MS);
 }
 

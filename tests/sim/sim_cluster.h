@@ -17,6 +17,7 @@
 #include "tests/sim/history.h"
 #include "tests/sim/sim_client.h"
 #include "tests/sim/sim_node.h"
+#include "tests/sim/sim_schema.h"
 
 enum {
     CLUSTER_NODES_MAX = 7,
@@ -57,6 +58,7 @@ struct cluster_opts {
     uint32_t nodes;  /* 0: drawn */
     uint32_t faults; /* a bit for each kind that is allowed; UINT32_MAX: all */
     bool tell;       /* print what happens */
+    bool schema;     /* tables come, change and go meanwhile (sim_schema.h) */
 };
 
 struct sim_cluster {
@@ -68,6 +70,7 @@ struct sim_cluster {
     struct sim_node node[CLUSTER_NODES_MAX];
     struct cluster_client client[CLUSTER_CLIENTS_MAX];
     struct sim_client admin;
+    struct sim_schema schema;
     struct cluster_table table[CLUSTER_TABLES_MAX];
     struct history history;
     struct nemesis *nemesis;

@@ -7,6 +7,7 @@
  *     test_sim_cluster --hours H           new seeds for so long (tools/sim)
  *     test_sim_cluster --seed S --tell     one, saying what happens
  *     ... --nodes N  --faults cut,kill     with so many nodes; only these faults
+ *     ... --schema                         tables come, change and go meanwhile
  *
  * EG_SEED=S is --seed S.  Exit code 1: a seed failed; the command that replays it is printed. */
 #include "tests/sim/nemesis.h"
@@ -27,6 +28,9 @@ enum {
     TWICE_ONE_IN = 8,
     OLD_SEEDS_MAX = 1000,
 };
+
+/* With --schema: the first few, and those that have found something. */
+static const uint64_t schema_seeds[] = {1, 2, 3, 105, 184, 211, 305, 341};
 
 struct sum {
     uint32_t seeds, failed;
@@ -140,6 +144,8 @@ static bool try_seed(struct sum *sum, const struct cluster_opts *o) {
            r.result.text, o->seed);
     if (o->nodes != 0)
         printf(" --nodes %u", o->nodes);
+    if (o->schema)
+        printf(" --schema");
     print_faults(o->faults);
     printf("\n");
     return false;
@@ -222,6 +228,12 @@ static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
         o.seed = CLUSTER_SEED_DIRTY + 1 + 2 * i;
         try_seed(sum, &o);
     }
+    o.schema = true;
+    for (size_t i = 0; i < EG_COUNTOF(schema_seeds); i++) {
+        o.seed = schema_seeds[i];
+        try_seed(sum, &o);
+    }
+    o.schema = false;
     if (NEW_SEEDS > 0)
         printf("# new seeds: %" PRIu64 " and the %d after it\n", fresh, NEW_SEEDS - 1);
     for (o.seed = fresh; o.seed < fresh + NEW_SEEDS; o.seed++)
@@ -266,6 +278,10 @@ static struct arguments read_arguments(int count, char **text) {
 
         if (strcmp(text[i], "--tell") == 0) {
             a.o.tell = true;
+            continue;
+        }
+        if (strcmp(text[i], "--schema") == 0) {
+            a.o.schema = true;
             continue;
         }
         i++;
