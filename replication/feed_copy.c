@@ -1,5 +1,6 @@
 /* feed_copy.c -- a copy's side: it follows, applies what it hears, and says what it has. */
 #include "engine/env.h"
+#include "engine/planted.h"
 #include "replication/feed_private.h"
 
 #include <string.h>
@@ -17,7 +18,8 @@ bool feed_is_time(uint32_t ticks) {
 static void be_filling(struct shard *s) {
     struct feed *st = feed_of(s);
 
-    shard_set_role(s, SHARD_FILLING); /* before the master knows: it counts us no more then */
+    if (!PLANTED(SERVES_WHILE_FILLING) || shard_role(s) != SHARD_FULL)
+        shard_set_role(s, SHARD_FILLING); /* before the master knows: it counts us no more then */
     if (st->ended)
         st->was_full = false; /* it may have gone on without us */
     st->ended = st->counted = st->quiet = false;
@@ -254,6 +256,8 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
         !value_iter_next(it, &changes))
         return;
     err = feed_apply(self, s, NULL, changes);
+    if (PLANTED(COVERED_UNAPPLIED))
+        err = EG_OK;
     if (err == EG_OK && first <= last)
         err = shard_copy_cover_range(s, origin, first, last);
     /* Before the END it stands for things too that are still on their way: the END has it. */

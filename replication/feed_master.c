@@ -1,4 +1,5 @@
 /* feed_master.c -- who follows a shard, which of them are full, and what waits for them. */
+#include "engine/planted.h"
 #include "replication/feed_private.h"
 
 #include <string.h>
@@ -91,11 +92,7 @@ void feed_tell_stable(struct shard *s) {
 
 void feed_release(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
-#ifndef EG_PLANT_ANSWERED_BEFORE_COPIES /* a defect for the simulator to find */
-    uint64_t covered = feed_covered_by_all(s, st);
-#else
-    uint64_t covered = UINT64_MAX;
-#endif
+    uint64_t covered = PLANTED(ANSWERED_BEFORE_COPIES) ? UINT64_MAX : feed_covered_by_all(s, st);
     size_t count, done = 0;
     struct held *h = feed_held(st, &count);
 

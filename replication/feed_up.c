@@ -11,6 +11,7 @@
  *
  * Whatever is lost on the way makes the copy follow anew: its clock says what it has, and the
  * master asks for what it lacks. */
+#include "engine/planted.h"
 #include "replication/feed_private.h"
 
 /* ---- the group -------------------------------------------------------------------------- */
@@ -91,9 +92,8 @@ bool feed_tell_master(struct shard *s) {
         return true; /* it follows anew before it is full again: by its clock */
     if (st->up_has < st->up_sent && !st->forced && !c->lost)
         return false;
-#ifdef EG_PLANT_DIRTY_NOT_TOLD /* a defect for the simulator to find */
-    return true;
-#endif
+    if (PLANTED(DIRTY_NOT_TOLD))
+        return true;
     if (c->lost || !out_up(s) || feed_out_send(st, st->plan.master) != EG_OK) {
         st->upset = true;
         feed_need(st->world, s, FEED_MISSED); /* it follows anew */

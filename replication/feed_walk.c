@@ -1,5 +1,6 @@
 /* feed_walk.c -- a walk through a shard for what a follower lacks, in bounded steps. */
 #include "engine/env.h"
+#include "engine/planted.h"
 #include "replication/feed_private.h"
 
 enum {
@@ -73,7 +74,8 @@ static eg_err walk_records(struct parcel *p) {
         key_release(&k);
     }
     while ((rec = store->ops->next(store, p->reader, &c)) != NULL) {
-        if (p->over && !value_equal(record_key(last), record_key(rec)))
+        if ((p->over || (PLANTED(TAIL_NOT_WALKED) && p->count != 0)) &&
+            !value_equal(record_key(last), record_key(rec)))
             break; /* between two keys */
         last = rec;
         if (parcel_takes(p, rec->dot)) {
@@ -86,7 +88,7 @@ static eg_err walk_records(struct parcel *p) {
     }
     if (reader_take_fault(p->reader) != EG_OK)
         return EG_DISC;
-    if (rec == NULL) {
+    if (rec == NULL || PLANTED(TAIL_NOT_WALKED)) {
         f->stage = WALK_GRAVES;
         return EG_OK;
     }
@@ -105,7 +107,7 @@ static eg_err walk_graves(struct parcel *p) {
             f->stage = WALK_END;
             return EG_OK;
         }
-        for (; g != NULL; g = g->next) {
+        for (; g != NULL && !PLANTED(GRAVES_NOT_WALKED); g = g->next) {
             if (!parcel_takes(p, g->version.dot))
                 continue;
             if (!out_change(st, NULL, g, NULL))

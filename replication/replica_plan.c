@@ -1,6 +1,7 @@
 /* replica_plan.c -- a pure function of view, reports and placement. */
 #include "replication/replica_plan.h"
 
+#include "engine/planted.h"
 #include "tables/schema.h"
 
 #include <stdlib.h>
@@ -178,6 +179,8 @@ static bool is_better(const struct replica_plan_opts *o, const struct figures *f
 
     if (f->worth[a] != f->worth[b])
         return f->worth[a] > f->worth[b];
+    if (PLANTED(TWO_MASTERS) && f->worth[a] == REPLICA_FULL)
+        return o->view->member[a].id == o->self;
     if (f->worth[a] == REPLICA_FULL && !view_id_equal(x, y)) {
         uint32_t of_a = kin_of(o, f, a), of_b = kin_of(o, f, b);
 

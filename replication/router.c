@@ -14,6 +14,7 @@
 #include "replication/router.h"
 
 #include "engine/env.h"
+#include "engine/planted.h"
 #include "engine/supervisor.h"
 #include "replication/errand.h"
 #include "replication/router_wire.h"
@@ -631,7 +632,8 @@ static void node_lost(struct router *r, struct actor *self, uint64_t node) {
             d->deadline_ns = now_ns(r) + (uint64_t) ROUTER_WAIT_MS * 1000000;
             wait(r, d);
         } else {
-            answer_text(r, self, d, EG_IN_DOUBT, "the node that was asked was lost meanwhile");
+            answer_text(r, self, d, PLANTED(DOUBT_TAKEN_FOR_REFUSAL) ? EG_NO_REPLICA : EG_IN_DOUBT,
+                        "the node that was asked was lost meanwhile");
         }
     }
 }

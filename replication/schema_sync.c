@@ -12,6 +12,7 @@
 #include "replication/schema_sync_private.h"
 
 #include "engine/env.h"
+#include "engine/planted.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -201,7 +202,9 @@ static bool on_list(struct schema_sync *s, uint64_t from, const struct value fie
 
         if (err == EG_BAD_REQUEST)
             return false;
-        if (err == EG_OK)
+        if (err == EG_OK && PLANTED(LIST_NOT_LEARNT))
+            schema_entry_free(e);
+        else if (err == EG_OK)
             err = schema_learn(s, e, NULL);
         if (err != EG_OK)
             s->again = true;

@@ -2,6 +2,7 @@
 #include "tables/origin.h"
 
 #include "engine/env.h"
+#include "engine/planted.h"
 #include "tables/disc.h"
 
 enum { ORIGIN_ROW_BYTES = 3, ORIGIN_VALUE_BYTES = 8 };
@@ -123,7 +124,8 @@ eg_err origins_open(struct origins **out, struct alloc *a, struct disc *disc, st
     err = read_all(o);
     if (err == EG_OK) {
         atomic_store(&o->met, atomic_load(&o->count) != 0);
-        err = add(o, env_random(env) | 1, &o->own); /* 0 is nobody's */
+        if (!PLANTED(ORIGIN_KEPT_OVER_A_START) || !origins_met(o))
+            err = add(o, env_random(env) | 1, &o->own); /* 0 is nobody's */
     }
     if (err != EG_OK) {
         origins_close(o);

@@ -2,6 +2,7 @@
 #include "tables/shard_copy.h"
 
 #include "engine/env.h"
+#include "engine/planted.h"
 #include "engine/scheduler.h"
 #include "tables/shard_conflict.h"
 #include "tables/shard_merge.h"
@@ -264,10 +265,10 @@ static void bury(struct shard *s, bool silent) {
     struct value_writer w;
 
     c->digging = NULL;
-#ifdef EG_PLANT_DELETE_WITHOUT_GRAVE /* a defect for the simulator to find */
-    graves_discard(&c->graves, g);
-    return;
-#endif
+    if (PLANTED(DELETE_WITHOUT_GRAVE)) {
+        graves_discard(&c->graves, g);
+        return;
+    }
     graves_put(&c->graves, g);
     if (silent || !note_begin(s, g->size_bytes, &w))
         return;
@@ -515,7 +516,7 @@ static eg_err apply_keyed(struct shard_turn *t, struct change *c) {
     const struct grave *g =
         graves_find(&s->copy->graves, t->key->hash, identity(s, t->key, c->value));
     uint64_t dot = c->version.dot;
-    bool fresh = false, met, newer = true;
+    bool fresh = false, met, newer;
     eg_err err = there == NULL ? reader_take_fault(t->reader) : EG_OK;
 
     if (err != EG_OK)
@@ -525,10 +526,9 @@ static eg_err apply_keyed(struct shard_turn *t, struct change *c) {
         err = judge(t, c, there, g, &fresh);
     if (err != EG_OK)
         return err;
-#ifndef EG_PLANT_OLDER_OVER_NEWER /* a defect for the simulator to find */
-    newer = (there == NULL || is_newer(s, c->version, version_of(there))) &&
-            (g == NULL || is_newer(s, c->version, g->version));
-#endif
+    newer = PLANTED(OLDER_OVER_NEWER) ||
+            ((there == NULL || is_newer(s, c->version, version_of(there))) &&
+             (g == NULL || is_newer(s, c->version, g->version)));
     if (fresh || newer)
         err = apply_newer(t, c, there);
     return err == EG_OK && met ? cover_one(s, dot) : err;

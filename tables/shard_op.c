@@ -7,6 +7,7 @@
 #include "tables/shard.h"
 
 #include "engine/env.h"
+#include "engine/planted.h"
 #include "tables/reshape.h"
 #include "tables/shard_copy.h"
 #include "tables/shard_edit.h"
@@ -257,7 +258,7 @@ static eg_err install(struct shard_turn *t, const struct record *old, struct rec
 
     if (err == EG_OK && EG_UNLIKELY(s->copy != NULL))
         err = shard_copy_storing(t, record_value(rec));
-    if (err == EG_OK)
+    if (err == EG_OK && !(PLANTED(INDEX_NOT_TOLD) && t->remote))
         err = shard_index_update(s, old, rec);
     if (err != EG_OK)
         goto rewind;

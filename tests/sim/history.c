@@ -141,6 +141,8 @@ static bool check_final(const struct history *h, const struct final *f, bool che
         }
         if (winner->end == OP_FAIL)
             return wrong(text, "refused and there", winner, winner);
+        if (winner->end == OP_OK && (int64_t) (f->hlc >> 16) > winner->most_ms)
+            return wrong(text, "made again after it had been answered", winner, winner);
     }
     for (const struct op *op = last_on(h, f->table, f->key); checked && op != NULL;
          op = before_that(h, op))
@@ -176,6 +178,20 @@ static bool was_deleted(const struct history *h, const struct op *read, const st
     return false;
 }
 
+/* In one view `read` began when `earlier` had ended: it may not show less. */
+static bool check_later(const struct history *h, const struct op *read, const struct op *seen,
+                        const struct op *earlier, char text[HISTORY_TEXT_BYTES]) {
+    const struct op *shown = earlier->seen == OP_NONE ? NULL : &h->ops[earlier->seen - 1];
+
+    if (shown == NULL || shown == seen || shown->view != read->view || shown->dirty)
+        return true;
+    if (seen != NULL && !seen->dirty && before(seen, shown, read->view))
+        return wrong(text, "shown by one read and missed by a later one", shown, read);
+    if (seen == NULL && !was_deleted(h, read, shown))
+        return wrong(text, "shown by one read and absent in a later one", shown, read);
+    return true;
+}
+
 static bool check_read(const struct history *h, const struct op *read,
                        char text[HISTORY_TEXT_BYTES]) {
     const struct op *seen = read->seen == OP_NONE ? NULL : &h->ops[read->seen - 1];
@@ -186,8 +202,13 @@ static bool check_read(const struct history *h, const struct op *read,
         return wrong(text, "read what was refused", read, seen);
     for (const struct op *op = before_that(h, read); read->view != 0 && op != NULL;
          op = before_that(h, op)) {
-        if (op->kind != OP_WRITE || op->dirty || !before(op, read, read->view))
+        if (op->kind == OP_DELETE || op->dirty || !before(op, read, read->view))
             continue;
+        if (op->kind == OP_READ) {
+            if (!check_later(h, read, seen, op, text))
+                return false;
+            continue;
+        }
         if (seen != NULL && !seen->dirty && before(seen, op, read->view))
             return wrong(text, "stale: it was acknowledged and not read", op, read);
         if (seen == NULL && !was_deleted(h, read, op))

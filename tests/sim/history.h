@@ -71,7 +71,8 @@ enum { HISTORY_TEXT_BYTES = 400 };
 bool history_check_finals(const struct history *h, const struct final *finals, uint32_t count,
                           bool (*checked)(void *user, uint32_t table), void *user,
                           char text[HISTORY_TEXT_BYTES]);
-/* No read saw what was refused, nor, all in one view, less than was acknowledged before it. */
+/* No read saw what was refused, nor, all in one view, less than was acknowledged before it or than
+ * an earlier read had seen. */
 bool history_check_reads(const struct history *h, char text[HISTORY_TEXT_BYTES]);
 
 struct history_counts {

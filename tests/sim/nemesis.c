@@ -259,6 +259,7 @@ static bool hurt_node(struct nemesis *n, struct kind *k, enum fault f, uint64_t 
         sim_node_pause(node, last_ms);
     } else if (f == FAULT_JUMP) {
         int64_t most = (int64_t) draw_log(&k->rng, 10, JUMP_MAX_MS);
+        sim_cluster_look_at_clocks(n->c);
         sim_env_jump(&node->env, (int64_t) rng_below(&k->rng, 2 * (uint64_t) most) - most);
         history_clock_back(&n->c->history, env_wall_ms(&node->env.env));
         sim_cluster_look_at_clocks(n->c);

@@ -8,9 +8,12 @@
  *     test_sim_cluster --seed S --tell     one, saying what happens
  *     ... --nodes N  --faults cut,kill     with so many nodes; only these faults
  *     ... --schema                         tables come, change and go meanwhile
+        }
+ *     ... --plant DEFECT  --plants         with a defect (sim_planted only); which there are
  *
  * EG_SEED=S is --seed S.  Exit code 1: a seed failed; the command that replays it is printed. */
 #include "tests/sim/nemesis.h"
+#include "tests/sim/planted.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -284,6 +287,10 @@ static struct arguments read_arguments(int count, char **text) {
             a.o.schema = true;
             continue;
         }
+        if (strcmp(text[i], "--plants") == 0) {
+            planted_print();
+            exit(0);
+        }
         i++;
         if (strcmp(text[i - 1], "--seed") == 0) {
             a.o.seed = strtoull(value, NULL, 10);
@@ -296,6 +303,8 @@ static struct arguments read_arguments(int count, char **text) {
             a.o.nodes = (uint32_t) strtoul(value, NULL, 10);
         } else if (strcmp(text[i - 1], "--faults") == 0) {
             a.o.faults = read_faults(value);
+        } else if (strcmp(text[i - 1], "--plant") == 0 && planted_choose(value)) {
+            continue;
         } else {
             fprintf(stderr, "%s: no such option\n", text[i - 1]);
             exit(2);

@@ -165,6 +165,43 @@ static bool absent(void) {
     return good;
 }
 
+static bool made_again(void) {
+    struct history h;
+    bool good;
+
+    history_init(&h);
+    add(&h, OP_WRITE, 10, 20, OP_OK);
+    add(&h, OP_WRITE, 30, 40, OP_INFO);
+    good = ends(&h, 2, 90, true); /* nobody knows when */
+    good &= !ends(&h, 1, 50, false);
+    history_fini(&h);
+    return good;
+}
+
+static bool going_back(void) {
+    struct history h;
+    bool good;
+
+    history_init(&h);
+    add(&h, OP_WRITE, 10, 20, OP_OK);
+    add(&h, OP_WRITE, 30, 90, OP_OK);
+    add_read(&h, 40, 50, 2);
+    add_read(&h, 45, 60, 1); /* at the same time */
+    good = reads(&h);
+    history_op(&h, add_read(&h, 60, 70, 1))->view = 2;
+    good &= reads(&h);
+    add_read(&h, 60, 70, 1);
+    good &= !reads(&h);
+    history_fini(&h);
+    history_init(&h);
+    add(&h, OP_WRITE, 10, 90, OP_OK);
+    add_read(&h, 20, 30, 1);
+    add_read(&h, 40, 50, 0);
+    good &= !reads(&h);
+    history_fini(&h);
+    return good;
+}
+
 static bool tap(int number_of, bool holds, const char *what) {
     printf("%s %d - %s\n", holds ? "ok" : "not ok", number_of, what);
     return holds;
@@ -173,7 +210,7 @@ static bool tap(int number_of, bool holds, const char *what) {
 int main(void) {
     bool good = true;
 
-    printf("1..7\n");
+    printf("1..9\n");
     good &= tap(1, lost_writes(), "an acknowledged write is there or superseded");
     good &= tap(2, concurrent_writes(), "of two at once either wins");
     good &= tap(3, deletes(), "what was deleted does not come back, what was not is not gone");
@@ -181,5 +218,7 @@ int main(void) {
     good &= tap(5, clocks(), "a clock that went back excuses only what was under way");
     good &= tap(6, stale(), "a read in one view sees what was acknowledged before it");
     good &= tap(7, absent(), "nor is a key read as absent before it was deleted");
+    good &= tap(8, made_again(), "what was answered is not made once more afterwards");
+    good &= tap(9, going_back(), "what one read in a view has shown the next one shows too");
     return good ? 0 : 1;
 }
