@@ -8,7 +8,6 @@
  *     test_sim_cluster --seed S --tell     one, saying what happens
  *     ... --nodes N  --faults cut,kill     with so many nodes; only these faults
  *     ... --schema                         tables come, change and go meanwhile
-        }
  *     ... --plant DEFECT  --plants         with a defect (sim_planted only); which there are
  *
  * EG_SEED=S is --seed S.  Exit code 1: a seed failed; the command that replays it is printed. */
