@@ -81,6 +81,32 @@ static bool same_rows(const struct copy *a, const struct copy *b, const struct c
     return false;
 }
 
+bool copies_peek(struct sim_node *n, const char *table, uint32_t key, uint32_t *number) {
+    uint8_t bytes[16];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    const struct record *rec;
+    bool stands = false;
+    struct reader r;
+    struct table *t;
+    struct key k;
+
+    value_put_u64(&w, key);
+    EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
+    reader_enter(&r);
+    t = find(n, table);
+    if (t != NULL && table_key(t, &k, (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK) {
+        if (table_reads_here(t, &k)) {
+            rec = table_get(t, &r, &k);
+            stands = table_got_stands(t, &r, &k, rec);
+            *number = rec == NULL ? OP_NONE : number_at(record_value(rec), 1);
+        }
+        key_release(&k);
+    }
+    reader_exit(&r);
+    reader_close(&r);
+    return stands;
+}
+
 /* The whole copies of one shard, in `copy`; masters are counted. */
 static uint32_t take_copies(struct copy *copy, struct sim_node *const *nodes, uint32_t count,
                             const char *name, uint32_t shard, uint32_t *masters, bool *settled) {

@@ -33,6 +33,10 @@ bool copies_agree(struct sim_node *const *nodes, uint32_t count, const struct co
  * no actor. */
 EG_MUST_USE bool copies_check(struct sim_node *n, const char *table);
 
+/* Read a key in place, as a program does that is part of the node.  False: it is not to be told
+ * now, or there is no such table. */
+EG_MUST_USE bool copies_peek(struct sim_node *n, const char *table, uint32_t key, uint32_t *number);
+
 uint32_t copies_shards(struct sim_node *n, const char *table); /* 0: it knows no such table */
 
 /* Does the node have every shard of the table as a whole copy, now? */

@@ -13,6 +13,7 @@ void history_init(struct history *h) {
 
 void history_fini(struct history *h) {
     alloc_put(alloc_system(), h->ops, h->room * sizeof *h->ops);
+    alloc_put(alloc_system(), h->peeks, h->peek_room * sizeof *h->peeks);
 }
 
 struct op *history_begin(struct history *h, enum op_kind kind, uint32_t table, uint32_t key) {
@@ -34,6 +35,28 @@ struct op *history_begin(struct history *h, enum op_kind kind, uint32_t table, u
     op->before = h->last[table][key];
     h->last[table][key] = op->number;
     return op;
+}
+
+void history_peek(struct history *h, uint32_t table, uint32_t key, uint32_t node, uint64_t view,
+                  uint64_t now_ns, uint32_t seen) {
+    if (h->peek_count == h->peek_room) {
+        uint32_t room = EG_MAX(h->peek_room * 2, 256u);
+
+        h->peeks = alloc_resize(alloc_system(), h->peeks, h->peek_room * sizeof *h->peeks,
+                                room * sizeof *h->peeks);
+        EG_ASSERT(h->peeks != NULL);
+        h->peek_room = room;
+    }
+    h->peeks[h->peek_count++] = (struct op){.kind = OP_READ,
+                                            .end = OP_OK,
+                                            .table = table,
+                                            .key = key,
+                                            .node = node,
+                                            .before = h->last[table][key],
+                                            .begin_ns = now_ns,
+                                            .end_ns = now_ns,
+                                            .view = view,
+                                            .seen = seen};
 }
 
 struct op *history_op(struct history *h, uint32_t number) {
@@ -214,10 +237,17 @@ static bool check_read(const struct history *h, const struct op *read,
         if (seen == NULL && !was_deleted(h, read, op))
             return wrong(text, "stale: it was acknowledged and read as absent", op, read);
     }
+    for (uint32_t i = 0; read->view != 0 && i < h->peek_count; i++)
+        if (same_key(&h->peeks[i], read) && before(&h->peeks[i], read, read->view) &&
+            !check_later(h, read, seen, &h->peeks[i], text))
+            return false;
     return true;
 }
 
 bool history_check_reads(const struct history *h, char text[HISTORY_TEXT_BYTES]) {
+    for (uint32_t i = 0; i < h->peek_count; i++)
+        if (!check_read(h, &h->peeks[i], text))
+            return false;
     for (uint32_t i = 0; i < h->count; i++)
         if (h->ops[i].kind == OP_READ && h->ops[i].end == OP_OK && !check_read(h, &h->ops[i], text))
             return false;

@@ -45,6 +45,8 @@ enum { HISTORY_TABLES_MAX = 8, HISTORY_KEYS_MAX = 64 };
 struct history {
     struct op *ops;
     uint32_t count, room;
+    struct op *peeks; /* reads in place, which have no number */
+    uint32_t peek_count, peek_room;
     uint32_t last[HISTORY_TABLES_MAX][HISTORY_KEYS_MAX]; /* operation on each key */
 };
 
@@ -54,6 +56,10 @@ void history_fini(struct history *h);
 /* Both are valid until the next begin(). */
 struct op *history_begin(struct history *h, enum op_kind kind, uint32_t table, uint32_t key);
 struct op *history_op(struct history *h, uint32_t number);
+
+/* A read in place, begun and ended at `now_ns`: it saw that write, or OP_NONE. */
+void history_peek(struct history *h, uint32_t table, uint32_t key, uint32_t node, uint64_t view,
+                  uint64_t now_ns, uint32_t seen);
 
 /* A clock shows less from now on: so may the stamps of what is under way. */
 void history_clock_back(struct history *h, int64_t wall_ms);

@@ -100,12 +100,24 @@ static uint32_t seen_in(struct value records) {
     return (uint32_t) number;
 }
 
+/* Some node reads a key in place. */
+static void peek(struct sim_cluster *c) {
+    uint32_t node = (uint32_t) rng_below(&c->peek_rng, c->shape.nodes);
+    uint32_t table = (uint32_t) rng_below(&c->peek_rng, c->shape.tables);
+    uint32_t key = (uint32_t) rng_below(&c->peek_rng, c->shape.keys), number;
+
+    if (c->node[node].up && copies_peek(&c->node[node], c->table[table].t.name, key, &number))
+        history_peek(&c->history, table, key, node, sim_node_view(&c->node[node]),
+                     sim_now_ns(c->sim), number);
+}
+
 static void on_answer(struct sim_client *client, const struct sim_answer *a) {
     struct cluster_client *me = client->user;
     struct sim_cluster *c = me->cluster;
     struct op *op = history_op(&c->history, me->number);
 
     sim_cluster_look_at_clocks(c);
+    peek(c);
     op->end = end_of(a);
     op->end_ns = sim_now_ns(c->sim);
     op->most_ms = c->most_ms;
@@ -605,7 +617,8 @@ static void no_answer(struct sim_client *client, const struct sim_answer *a) {
 }
 
 static void open_cluster(struct sim_cluster *c, const struct cluster_opts *o) {
-    *c = (struct sim_cluster){.o = *o, .sim = sim_open(o->seed), .rng = rng_of(o->seed)};
+    *c = (struct sim_cluster){
+        .o = *o, .sim = sim_open(o->seed), .rng = rng_of(o->seed), .peek_rng = rng_of(~o->seed)};
     sim_set_log_level(c->sim, o->tell ? ENV_LOG_INFO : ENV_LOG_ERROR);
     c->net = sim_net_open(c->sim);
     history_init(&c->history);

@@ -67,6 +67,7 @@ struct sim_cluster {
     struct sim *sim;
     struct sim_net *net;
     struct rng rng;
+    struct rng peek_rng; /* of its own: who only looks changes nothing of what happens */
     struct sim_node node[CLUSTER_NODES_MAX];
     struct cluster_client client[CLUSTER_CLIENTS_MAX];
     struct sim_client admin;

@@ -202,6 +202,29 @@ static bool going_back(void) {
     return good;
 }
 
+/* The same of reads in place. */
+static bool peeking_back(void) {
+    struct history h;
+    bool good;
+
+    history_init(&h);
+    add(&h, OP_WRITE, 10, 20, OP_OK);
+    add(&h, OP_WRITE, 30, 90, OP_OK);
+    add_read(&h, 35, 50, 2);
+    history_peek(&h, 0, 1, 2, 1, 45000000, 1); /* at the same time */
+    history_peek(&h, 0, 1, 2, 2, 70000000, 1); /* in another view */
+    history_peek(&h, 0, 1, 2, 1, 71000000, 2);
+    good = reads(&h);
+    history_peek(&h, 0, 1, 2, 1, 72000000, 1);
+    good &= !reads(&h);
+    h.peek_count--;
+    good &= reads(&h);
+    add_read(&h, 75, 80, 1);
+    good &= !reads(&h);
+    history_fini(&h);
+    return good;
+}
+
 static bool tap(int number_of, bool holds, const char *what) {
     printf("%s %d - %s\n", holds ? "ok" : "not ok", number_of, what);
     return holds;
@@ -210,7 +233,7 @@ static bool tap(int number_of, bool holds, const char *what) {
 int main(void) {
     bool good = true;
 
-    printf("1..9\n");
+    printf("1..10\n");
     good &= tap(1, lost_writes(), "an acknowledged write is there or superseded");
     good &= tap(2, concurrent_writes(), "of two at once either wins");
     good &= tap(3, deletes(), "what was deleted does not come back, what was not is not gone");
@@ -220,5 +243,6 @@ int main(void) {
     good &= tap(7, absent(), "nor is a key read as absent before it was deleted");
     good &= tap(8, made_again(), "what was answered is not made once more afterwards");
     good &= tap(9, going_back(), "what one read in a view has shown the next one shows too");
+    good &= tap(10, peeking_back(), "nor does who reads in place go back");
     return good ? 0 : 1;
 }
