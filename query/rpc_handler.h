@@ -14,6 +14,7 @@ eg_err rpc_create_table(struct rpc_call *c);
 eg_err rpc_drop_table(struct rpc_call *c);
 eg_err rpc_clear_table(struct rpc_call *c);
 eg_err rpc_sync_table(struct rpc_call *c);
+eg_err rpc_conflicts(struct rpc_call *c);
 eg_err rpc_add_index(struct rpc_call *c);
 eg_err rpc_drop_index(struct rpc_call *c);
 eg_err rpc_alter(struct rpc_call *c); /* what the method is called says to what end */

@@ -49,6 +49,7 @@ static const struct rpc_method methods[] = {
     {NAME("explain"), .params = 1, .optional = 1, .order = RPC_BEHIND, .run = rpc_explain},
     {NAME("select_next"), .params = 1, .order = RPC_BEHIND, .run = rpc_select_next},
     TABLE("table_info", 1, 0, RPC_BEHIND, rpc_table_info),
+    TABLE("conflicts", 1, RPC_OPTION_LIMIT, RPC_BEHIND, rpc_conflicts),
     TABLE("clear_table", 1, 0, RPC_ALONE, rpc_clear_table),
     TABLE("drop_table", 1, 0, RPC_ALONE, rpc_drop_table),
     TABLE("add_index", 2, 0, RPC_ALONE, rpc_add_index),

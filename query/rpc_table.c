@@ -59,6 +59,16 @@ eg_err rpc_sync_table(struct rpc_call *c) {
     return ask_catalog(c, CATALOG_SYNC, (struct value){0});
 }
 
+eg_err rpc_conflicts(struct rpc_call *c) {
+    enum { CONFLICTS_UNLESS_SAID = 100 };
+    uint64_t limit = c->options.limit == 0 ? CONFLICTS_UNLESS_SAID : c->options.limit;
+    eg_err err = table_conflicts(c->table, limit, c->result);
+
+    return err != EG_MEMORY ? err
+                            : err_note(c->note, EG_TOO_LARGE,
+                                       "more entries than one answer can have: ask with limit");
+}
+
 eg_err rpc_add_index(struct rpc_call *c) {
     return ask_catalog(c, CATALOG_ADD_INDEX, c->param[1]);
 }

@@ -269,6 +269,20 @@ static void copies_event(void *user, const char *kind, struct value details) {
     env_log(c->o.env, ENV_LOG_INFO, "replica", "%s", kind);
 }
 
+/* Who is linked has a name; any thread. */
+static void name_of(void *user, uint64_t node, char out[static NODE_INFO_NAME_BYTES]) {
+    const struct cluster *c = user;
+    char names[NODES_MAX][NODE_INFO_NAME_BYTES];
+    uint32_t count = c->remote == NULL ? 0 : remote_nodes(c->remote, names, NODES_MAX);
+
+    out[0] = '\0';
+    if (node == c->self.id)
+        memcpy(out, c->self.name, NODE_INFO_NAME_BYTES);
+    for (uint32_t i = 0; i < EG_MIN(count, (uint32_t) NODES_MAX); i++)
+        if (node_id_of(names[i]) == node)
+            memcpy(out, names[i], NODE_INFO_NAME_BYTES);
+}
+
 static void schema_event(void *user, const char *kind, const char *table, const char *text) {
     struct cluster *c = user;
 
@@ -508,6 +522,7 @@ static eg_err open_replicas(struct cluster *c) {
                              .progress = copies_progress,
                              .stopped = stopped,
                              .event = copies_event,
+                             .name_of = name_of,
                              .user = c};
 
     return replicas_open(&c->replicas, &o);

@@ -355,13 +355,20 @@ static void feed_closed(void *user, struct shard *s) {
     feed_close(user, s);
 }
 
+static void feed_conflict(void *user, const struct shard_conflict *c) {
+    struct feed_world *w = user;
+
+    w->conflict(w, c);
+}
+
 const struct shard_copy_ops *feed_ops(void) {
     static const struct shard_copy_ops ops = {.changed = feed_changed,
                                               .room = feed_room,
                                               .receive = feed_receive,
                                               .resume = feed_resume,
                                               .hold = feed_hold,
-                                              .close = feed_closed};
+                                              .close = feed_closed,
+                                              .conflict = feed_conflict};
 
     return &ops;
 }

@@ -63,6 +63,8 @@ struct feed_world {
     void (*stopped)(struct feed_world *w);
     void (*became_full)(struct feed_world *w, struct shard *s);
     void (*resumed)(struct feed_world *w); /* an order may have been lost with an actor */
+    /* The policy of a table has decided between two versions.  Any thread. */
+    void (*conflict)(struct feed_world *w, const struct shard_conflict *c);
     _Atomic bool needed; /* some shard needs something: who moves the feeds sends FEED_NEEDED */
 };
 

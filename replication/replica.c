@@ -4,6 +4,7 @@
 #include "engine/env.h"
 #include "replication/replica_plan.h"
 #include "replication/feed.h"
+#include "tables/shard_conflict.h"
 #include "tables/disc.h"
 #include "tables/table.h"
 
@@ -108,6 +109,18 @@ static eg_err replicas_init(struct actor *self, void *state, const void *arg) {
     return EG_OK;
 }
 
+/* What lost is kept where the merge was made. */
+static void conflict(struct feed_world *w, const struct shard_conflict *c) {
+    struct replicas *r = w->user;
+    char here[NODE_INFO_NAME_BYTES] = "", there[NODE_INFO_NAME_BYTES] = "";
+
+    if (r->o.name_of != NULL) {
+        r->o.name_of(r->o.user, r->o.self, here);
+        r->o.name_of(r->o.user, c->teller, there);
+    }
+    table_conflict(c->shard->table, c, here, there, (uint64_t) env_wall_ms(r->o.env));
+}
+
 /* ---- open, end, close ------------------------------------------------------------------------ */
 
 static eg_err send_to(void *user, uint64_t to, struct value payload) {
@@ -146,7 +159,8 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
                                    .user = r,
                                    .stopped = one_stopped,
                                    .became_full = became_full,
-                                   .resumed = resumed};
+                                   .resumed = resumed,
+                                   .conflict = conflict};
     err = actor_spawn(o->runtime, NULL, &spawn, &r->pid, NULL);
     if (err != EG_OK) {
         alloc_put(o->alloc, r, sizeof *r);

@@ -61,6 +61,8 @@ struct replica_opts {
     void (*progress)(void *user);
     void (*stopped)(void *user, struct view_id proposed);              /* after replica_stop() */
     void (*event)(void *user, const char *kind, struct value details); /* for people and watchers */
+    /* The name of a node that is linked, or ""; any thread. */
+    void (*name_of)(void *user, uint64_t node, char out[static NODE_INFO_NAME_BYTES]);
     void *user;
 };
 

@@ -59,6 +59,7 @@ static void free_all(struct catalog *c) {
         table_free(EG_CONTAINER_OF(n, struct table, dying));
     }
     names_fini(&c->names);
+    journals_fini(&c->world.journals);
     epoch_bin_drain(&c->bin);
     watch_hub_close(c->world.watch);
     if (c->world.origins != NULL)
@@ -168,6 +169,7 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
     if (c == NULL)
         return EG_MEMORY;
     c->world.o = *o;
+    journals_init(&c->world.journals, o->alloc);
     list_init(&c->jobs);
     list_init(&c->waiting);
     list_init(&c->dying);

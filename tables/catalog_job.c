@@ -350,6 +350,7 @@ static bool drop_step(struct actor *self, struct job *j) {
         return true;
     }
     job_succeed(j->catalog, j->table, NULL);
+    journals_drop(&j->catalog->world.journals, j->table->name.text);
     j->discard = DISCARD_STOP;
     return job_discard_step(self, j);
 }

@@ -3,6 +3,7 @@
 #define TABLES_TABLE_PRIVATE_H
 
 #include "engine/list.h"
+#include "tables/journal.h"
 #include "tables/catalog.h"
 #include "tables/far.h"
 #include "tables/route.h"
@@ -21,6 +22,7 @@ struct world {
     struct unique_gates gates; /* of the values of all tables' unique indexes */
     struct watch_hub *watch;   /* who wants to know what changes        */
     struct origins *origins;   /* who changes are from                    */
+    struct journals journals;  /* what merges have set aside              */
     /* NULL: nobody listens to changes.  Set while shards that were recovered start. */
     _Atomic(const struct shard_copy_ops *) copy_ops;
     void *copy_user;                                  /* set before */

@@ -31,6 +31,8 @@ static const struct command commands[] = {
      command_select},
     {"query", "TEXT [ARGUMENT ...]", "ask in words: select, insert, update, delete", command_query},
     {"explain", "TEXT [ARGUMENT ...]", "how the node would answer a query", command_explain},
+    {"conflicts", "TABLE [--limit N] [restore N]", "what merges have set aside; take one back",
+     command_conflicts},
     {"import", "TABLE FILE [options]", "records from CSV or JSON lines", command_import},
     {"export", "TABLE FILE", "records to CSV, or to JSON lines (.jsonl)", command_export},
     {"watch", "TABLE [options]", "what changes in a table, as it changes", command_watch},

@@ -142,6 +142,7 @@ int command_write(struct shell *s, struct args *a);
 int command_delete(struct shell *s, struct args *a);
 int command_call(struct shell *s, struct args *a);
 int command_select(struct shell *s, struct args *a);
+int command_conflicts(struct shell *s, struct args *a);
 int command_query(struct shell *s, struct args *a);
 int command_explain(struct shell *s, struct args *a);
 int command_import(struct shell *s, struct args *a);

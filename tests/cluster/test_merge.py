@@ -5,7 +5,7 @@ import lan
 
 lan.enter()
 
-from harness import Cluster, ClusterTest, eventually, main  # noqa: E402: it goes on in namespaces from here
+from harness import Cluster, ClusterTest, eventually, main, shell  # noqa: E402: it goes on in namespaces from here
 
 
 class Merge(ClusterTest):
@@ -42,6 +42,41 @@ class Merge(ClusterTest):
             return all(records == wanted for records in found)
 
         eventually(agree, f"{table}: {wanted}", seen=lambda: found)
+
+    def test_what_lost_is_in_the_journal_and_can_be_taken_back(self):
+        self.table("t", "lww", "a")
+        self.one.call("write", "t", ["k", 0])
+        self.one.call("write", "t", ["gone", 0])
+        self.split()
+        self.one.call("write", "t", ["k", 1])
+        self.one.call("delete", "t", "gone")
+        time.sleep(0.005)  # stamps are milliseconds: the second write is the later one
+        self.other.call("write", "t", ["k", 2])
+        self.other.call("write", "t", ["gone", 2])
+        self.heal()
+        self.everywhere("t", "k", [["k", 2]])
+        self.everywhere("t", "gone", [["gone", 2]])
+        entries = {}
+        for number in range(3):  # each where its shard's master is
+            for entry in self.clients[number].call("conflicts", "t"):
+                entries[entry["key"]] = entry
+                self.assertEqual({*entry}, {"key", "winner", "loser", "time", "nodes"})
+                self.assertEqual(len({*entry["nodes"]} & {*self.cluster.names}), 2)
+                if entry["key"] == "k":
+                    done = shell("conflicts", "t", node=self.cluster.nodes[number])
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    self.assertIn("k", done.stdout)
+                    newest = self.clients[number].call("conflicts", "t", {"limit": 9})
+                    at = [found["key"] for found in newest].index("k")
+                    done = shell("conflicts", "t", "restore", at, node=self.cluster.nodes[number])
+                    self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual((entries["k"]["winner"], entries["k"]["loser"]), (["k", 2], ["k", 1]))
+        self.assertEqual((entries["gone"]["winner"], entries["gone"]["loser"]), (["gone", 2], None))
+        self.everywhere("t", "k", [["k", 1]])
+        self.assert_refused("no_table", self.one.call, "conflicts", "nothing")
+        self.assert_refused("bad_request", self.one.call, "conflicts", "t", {"limit": 0})
+        none = shell("conflicts", "t", "restore", 99, node=self.cluster.nodes[0])
+        self.assertEqual(none.returncode, 1)
 
     def test_each_table_merges_by_its_own_policy(self):
         for storage in ("ram", "disc", "disc_only"):
