@@ -14,6 +14,7 @@
 #include "engine/supervisor.h"
 #include "replication/errand.h"
 #include "tables/page.h"
+#include "tables/value_append.h"
 
 #include <string.h>
 
@@ -97,7 +98,9 @@ struct far_read_request {
     struct value request;
 };
 
-static void write_request(struct value_writer *w, const struct far_read_request *q) {
+static void write_request(struct value_writer *w, const void *what) {
+    const struct far_read_request *q = what;
+
     value_put_array(w, REQUEST_FIELDS);
     value_put_u64(w, REQUEST);
     value_put_u64(w, q->id);
@@ -108,52 +111,46 @@ static void write_request(struct value_writer *w, const struct far_read_request 
     value_put_raw(w, q->request);
 }
 
-static void write_answer(struct value_writer *w, uint64_t id, eg_err outcome, struct value v) {
+struct far_read_answer {
+    uint64_t id;
+    eg_err outcome;
+    struct value v; /* of a failure: its text */
+};
+
+static void write_answer(struct value_writer *w, const void *what) {
+    const struct far_read_answer *a = what;
+
     value_put_array(w, ANSWER_FIELDS);
     value_put_u64(w, ANSWER);
-    value_put_u64(w, id);
-    value_put_i64(w, outcome);
-    if (outcome == EG_OK)
-        value_put_raw(w, v);
+    value_put_u64(w, a->id);
+    value_put_i64(w, a->outcome);
+    if (a->outcome == EG_OK)
+        value_put_raw(w, a->v);
     else
-        value_put_string(w, (const char *) v.at, v.size_bytes);
+        value_put_string(w, (const char *) a->v.at, a->v.size_bytes);
+}
+
+static eg_err send_out(struct far_read *r, uint64_t to,
+                       void (*write)(struct value_writer *w, const void *what), const void *what) {
+    eg_err err;
+
+    buffer_clear(&r->out);
+    err = value_append(&r->out, write, what);
+    return err != EG_OK
+               ? err
+               : r->o.send(r->o.user, to, (struct value){r->out.at, (uint32_t) r->out.size_bytes});
 }
 
 static eg_err send_request(struct far_read *r, uint64_t to, const struct far_read_request *q) {
-    struct value_writer w = value_writer_init(NULL, 0);
-    size_t need_bytes;
-    uint8_t *room;
-
-    write_request(&w, q);
-    need_bytes = w.need_bytes;
-    buffer_clear(&r->out);
-    room = buffer_room(&r->out, need_bytes);
-    if (room == NULL)
-        return need_bytes > r->out.bound_bytes ? EG_TOO_LARGE : EG_MEMORY;
-    w = value_writer_init(room, need_bytes);
-    write_request(&w, q);
-    return r->o.send(r->o.user, to, (struct value){room, (uint32_t) need_bytes});
+    return send_out(r, to, write_request, q);
 }
 
 static void send_answer(struct far_read *r, uint64_t to, uint64_t id, eg_err outcome,
                         struct value v) {
-    struct value_writer w = value_writer_init(NULL, 0);
-    size_t need_bytes;
-    uint8_t *room;
+    const struct far_read_answer a = {id, outcome, v};
 
-    write_answer(&w, id, outcome, v);
-    need_bytes = w.need_bytes;
-    buffer_clear(&r->out);
-    room = buffer_room(&r->out, need_bytes);
     r->counted.refused += outcome != EG_OK;
-    if (room == NULL) {
-        r->counted.lost++; /* whoever waits sees its deadline */
-        return;
-    }
-    w = value_writer_init(room, need_bytes);
-    write_answer(&w, id, outcome, v);
-    r->counted.lost +=
-        r->o.send(r->o.user, to, (struct value){room, (uint32_t) need_bytes}) != EG_OK;
+    r->counted.lost += send_out(r, to, write_answer, &a) != EG_OK; /* its deadline is seen */
 }
 
 static bool next_u64(struct value_iter *it, uint64_t *out) {

@@ -1,6 +1,8 @@
 /* router_wire.c -- requests and answers between two routers. */
 #include "replication/router_wire.h"
 
+#include "tables/value_append.h"
+
 #include <string.h>
 
 enum { REQUEST, ANSWER };
@@ -15,7 +17,9 @@ static void put_span(struct value_writer *w, struct value v) {
         value_put_raw(w, v);
 }
 
-static void write_request(struct value_writer *w, const struct router_request *q) {
+static void write_request(struct value_writer *w, const void *what) {
+    const struct router_request *q = what;
+
     value_put_array(w, REQUEST_FIELDS);
     value_put_u64(w, REQUEST);
     value_put_u64(w, q->id);
@@ -32,57 +36,38 @@ static void write_request(struct value_writer *w, const struct router_request *q
     value_put_u64(w, q->what.seen.hlc);
 }
 
-static eg_err no_room(const struct buffer *out, size_t wanted_bytes) {
-    return out->size_bytes + wanted_bytes > out->bound_bytes ? EG_TOO_LARGE : EG_MEMORY;
-}
-
 eg_err router_put_request(struct buffer *out, const struct router_request *q) {
-    struct value_writer w = value_writer_init(NULL, 0);
-    size_t need_bytes;
-    uint8_t *room;
-
-    write_request(&w, q);
-    need_bytes = w.need_bytes;
-    room = buffer_room(out, need_bytes);
-    if (room == NULL)
-        return no_room(out, need_bytes);
-    w = value_writer_init(room, need_bytes);
-    write_request(&w, q);
-    EG_ASSERT(!w.overflow);
-    out->size_bytes += need_bytes;
-    return EG_OK;
+    return value_append(out, write_request, q);
 }
 
-static void write_answer(struct value_writer *w, uint64_t id, eg_err outcome, const void *bytes,
-                         size_t size_bytes) {
+/* A text where it failed. */
+struct answer {
+    uint64_t id;
+    eg_err outcome;
+    const void *bytes;
+    size_t size_bytes;
+};
+
+static void write_answer(struct value_writer *w, const void *what) {
+    const struct answer *a = what;
+
     value_put_array(w, ANSWER_FIELDS);
     value_put_u64(w, ANSWER);
-    value_put_u64(w, id);
-    value_put_i64(w, outcome);
-    if (outcome != EG_OK)
-        value_put_string(w, bytes, size_bytes);
-    else if (size_bytes == 0)
+    value_put_u64(w, a->id);
+    value_put_i64(w, a->outcome);
+    if (a->outcome != EG_OK)
+        value_put_string(w, a->bytes, a->size_bytes);
+    else if (a->size_bytes == 0)
         value_put_nil(w);
     else
-        value_put_raw(w, (struct value){bytes, (uint32_t) size_bytes});
+        value_put_raw(w, (struct value){a->bytes, (uint32_t) a->size_bytes});
 }
 
 eg_err router_put_answer(struct buffer *out, uint64_t id, eg_err outcome, const void *bytes,
                          size_t size_bytes) {
-    struct value_writer w = value_writer_init(NULL, 0);
-    size_t need_bytes;
-    uint8_t *room;
+    const struct answer a = {id, outcome, bytes, size_bytes};
 
-    write_answer(&w, id, outcome, bytes, size_bytes);
-    need_bytes = w.need_bytes;
-    room = buffer_room(out, need_bytes);
-    if (room == NULL)
-        return no_room(out, need_bytes);
-    w = value_writer_init(room, need_bytes);
-    write_answer(&w, id, outcome, bytes, size_bytes);
-    EG_ASSERT(!w.overflow);
-    out->size_bytes += need_bytes;
-    return EG_OK;
+    return value_append(out, write_answer, &a);
 }
 
 /* ---- reading, from outside --------------------------------------------------------- */

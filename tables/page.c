@@ -13,6 +13,7 @@
 #include "tables/scan.h"
 #include "tables/table_private.h"
 #include "tables/table_walk.h"
+#include "tables/value_append.h"
 
 #include <string.h>
 
@@ -25,7 +26,9 @@ enum {
 
 /* ---- the wire ------------------------------------------------------------------------ */
 
-static void write_request(struct value_writer *w, const struct page_request *q) {
+static void write_request(struct value_writer *w, const void *what) {
+    const struct page_request *q = what;
+
     value_put_array(w, REQUEST_FIELDS);
     value_put_u64(w, q->kind);
     value_put_bool(w, q->merged);
@@ -39,28 +42,13 @@ static void write_request(struct value_writer *w, const struct page_request *q) 
     value_put_binary(w, q->place.at, q->place.size_bytes);
 }
 
-static eg_err no_room(const struct buffer *out, size_t wanted_bytes) {
-    return out->size_bytes + wanted_bytes > out->bound_bytes ? EG_TOO_LARGE : EG_MEMORY;
-}
-
 eg_err page_put_request(struct buffer *out, const struct page_request *q) {
-    struct value_writer w = value_writer_init(NULL, 0);
-    size_t need_bytes;
-    uint8_t *room;
-
-    write_request(&w, q);
-    need_bytes = w.need_bytes;
-    room = buffer_room(out, need_bytes);
-    if (room == NULL)
-        return no_room(out, need_bytes);
-    w = value_writer_init(room, need_bytes);
-    write_request(&w, q);
-    EG_ASSERT(!w.overflow);
-    out->size_bytes += need_bytes;
-    return EG_OK;
+    return value_append(out, write_request, q);
 }
 
-static void write_answer(struct value_writer *w, const struct page_answer *a) {
+static void write_answer(struct value_writer *w, const void *what) {
+    const struct page_answer *a = what;
+
     value_put_array(w, ANSWER_FIELDS);
     value_put_u64(w, a->leg);
     value_put_bool(w, a->ended);
@@ -71,20 +59,7 @@ static void write_answer(struct value_writer *w, const struct page_answer *a) {
 }
 
 static eg_err put_answer(struct buffer *out, const struct page_answer *a) {
-    struct value_writer w = value_writer_init(NULL, 0);
-    size_t need_bytes;
-    uint8_t *room;
-
-    write_answer(&w, a);
-    need_bytes = w.need_bytes;
-    room = buffer_room(out, need_bytes);
-    if (room == NULL)
-        return no_room(out, need_bytes);
-    w = value_writer_init(room, need_bytes);
-    write_answer(&w, a);
-    EG_ASSERT(!w.overflow);
-    out->size_bytes += need_bytes;
-    return EG_OK;
+    return value_append(out, write_answer, a);
 }
 
 static bool next_u64(struct value_iter *it, uint64_t most, uint64_t *out) {
