@@ -7,8 +7,36 @@
 #include "engine/runtime.h"
 #include "replication/cluster.h"
 
+enum { LEAVE_MS_MAX = 24 * 3600 * 1000 };
+
+/* {force: true, timeout_ms: n}: the latter where there is something to wait for. */
+static eg_err read_options(struct rpc_call *c, struct cluster_question *q) {
+    struct value_iter it;
+    struct value name, v;
+
+    if (c->free_options.size_bytes == 0)
+        return EG_OK;
+    it = value_iter_of(c->free_options);
+    while (value_iter_next(&it, &name)) {
+        EG_ASSERT(value_iter_next(&it, &v)); /* the frame was scanned: pairs are whole */
+        if (value_is_string(name, "force")) {
+            if (!value_get_bool(v, &q->force))
+                return err_note(c->note, EG_BAD_REQUEST, "force is true or false");
+        } else if (q->op == CLUSTER_LEAVE && value_is_string(name, "timeout_ms")) {
+            if (!value_is_integer(v) || !value_get_u64(v, &q->timeout_ms) || q->timeout_ms == 0 ||
+                q->timeout_ms > LEAVE_MS_MAX)
+                return err_note(c->note, EG_BAD_REQUEST, "timeout_ms is from 1 to %d",
+                                LEAVE_MS_MAX);
+        } else {
+            return err_note(c->note, EG_BAD_REQUEST, "%s has no such option", c->method->name);
+        }
+    }
+    return EG_OK;
+}
+
 static eg_err ask(struct rpc_call *c, enum cluster_op op, const char *what) {
     struct server *server = c->worker->server;
+    struct cluster_question q = {.op = op};
     const uint8_t *text = NULL;
     uint32_t text_bytes = 0;
     struct message *m;
@@ -21,7 +49,11 @@ static eg_err ask(struct rpc_call *c, enum cluster_op op, const char *what) {
         return err_note(c->note, EG_BAD_REQUEST, "%s is a string", what);
     if (server->opts.cluster == NULL)
         return err_note(c->note, EG_BAD_REQUEST, "this node listens for no other nodes");
-    err = cluster_message(server->opts.cluster, op, (const char *) text, text_bytes, &to, &m);
+    q.text = (const char *) text;
+    q.text_bytes = text_bytes;
+    err = read_options(c, &q);
+    if (err == EG_OK)
+        err = cluster_message(server->opts.cluster, &q, &to, &m);
     if (err != EG_OK)
         return err;
     ref = session_begin(c->session, c);

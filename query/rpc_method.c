@@ -70,8 +70,8 @@ static const struct rpc_method methods[] = {
     {NAME("backup_close"), .params = 1, .order = RPC_ANY, .run = rpc_backup_close},
     {NAME("cluster_status"), .order = RPC_ANY, .run = rpc_cluster_status},
     {NAME("join"), .params = 1, .order = RPC_ANY, .run = rpc_join},
-    {NAME("leave"), .order = RPC_ANY, .run = rpc_leave},
-    {NAME("remove"), .params = 1, .order = RPC_ANY, .run = rpc_remove},
+    {NAME("leave"), .options = RPC_OPTION_FREE, .order = RPC_ANY, .run = rpc_leave},
+    {NAME("remove"), .params = 1, .options = RPC_OPTION_FREE, .order = RPC_ANY, .run = rpc_remove},
     NODE("ping", 0, rpc_ping),
     NODE("hello", RPC_OPTION_CLIENT, rpc_hello),
     NODE("stats", 0, rpc_stats),
@@ -242,7 +242,7 @@ eg_err rpc_call_check(struct rpc_call *c, struct value params) {
         c->param[i] = (struct value){0};
     if (m->params != 0 && (m->names_table || m->options & RPC_OPTION_FREE) &&
         value_kind_of(c->param[0]) != VALUE_STRING)
-        return err_note(c->note, EG_BAD_REQUEST, "a table's name is a string");
+        return err_note(c->note, EG_BAD_REQUEST, "a name is a string");
     if (!value_iter_next(&it, &v))
         return EG_OK;
     if (m->optional == 0 || (m->options != 0 && value_kind_of(v) == VALUE_MAP))

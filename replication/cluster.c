@@ -139,7 +139,7 @@ static eg_err report(void *user, struct buffer *out) {
 }
 
 /* Who may hold copies: all that are not removed. */
-static uint32_t placement_nodes(const struct cluster *c, struct placement_node out[NODES_MAX]) {
+uint32_t cluster_placement(const struct cluster *c, struct placement_node out[NODES_MAX]) {
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < swim_count(c->swim) && count < NODES_MAX; i++) {
@@ -161,7 +161,7 @@ static uint32_t placement_nodes(const struct cluster *c, struct placement_node o
 static void install_copies(struct cluster *c) {
     struct placement_node nodes[NODES_MAX];
 
-    eg_err err = replica_install(c->replicas, c->view, nodes, placement_nodes(c, nodes));
+    eg_err err = replica_install(c->replicas, c->view, nodes, cluster_placement(c, nodes));
 
     if (err != EG_OK && !c->install_again)
         env_log(c->o.env, ENV_LOG_ERROR, "cluster", "no %s for a view: none is served meanwhile",
@@ -169,6 +169,7 @@ static void install_copies(struct cluster *c) {
     c->to_install = c->install_again = err != EG_OK;
     if (err != EG_OK)
         return; /* the tick tries again */
+    cluster_tell_discs(c);
     router_view_changed(c->router);
     far_read_view_changed(c->reads);
 }
@@ -262,11 +263,8 @@ static void copies_progress(void *user) {
     cluster_run(c);
 }
 
-static void copies_event(void *user, const char *kind, struct value details) {
-    struct cluster *c = user;
-
-    (void) details; /* for those who watch; the log has the kind */
-    env_log(c->o.env, ENV_LOG_INFO, "replica", "%s", kind);
+static void copies_event(void *user, const char *state, uint64_t shards) {
+    cluster_tell_copies(user, state, shards);
 }
 
 /* Who is linked has a name; any thread. */
@@ -330,6 +328,9 @@ static eg_err may_link(void *user, const struct node_info *who, struct err_note 
         return err_note(note, EG_DENIED, "%s was removed from the cluster", c->self.name);
     if (c->parting_ms != 0) /* whoever links it now would know it, and dial it when it is alone */
         return err_note(note, EG_BUSY, "%s is leaving the cluster", c->self.name);
+    if (cluster_has_left(c, who->id))
+        return err_note(note, EG_DENIED, "%s has left the cluster, and is back when it joins",
+                        c->self.name);
     return swim_may_link(c->swim, who, note);
 }
 
@@ -456,11 +457,10 @@ static void tick(struct cluster *c, struct actor *self) {
 
     start_tick(self);
     cluster_member_tick(c);
-    reader_enter(&c->reader);
     if (c->install_again)
         install_copies(c);
     replica_tick(c->replicas);
-    reader_exit(&c->reader);
+    cluster_watch_tick(c);
     if (now_ms - c->schema_ticked_ms < SCHEMA_SYNC_TICK_MS)
         return;
     c->schema_ticked_ms = now_ms;
@@ -470,6 +470,7 @@ static void tick(struct cluster *c, struct actor *self) {
 static void receive(struct actor *self, void *state, struct message *m) {
     struct cluster *c = *(struct cluster **) state;
 
+    reader_enter(&c->reader); /* tables are looked at */
     if (m->kind == MESSAGE_CALL)
         on_call(c, self, m);
     else if (m->kind == MESSAGE_REPLY)
@@ -477,6 +478,7 @@ static void receive(struct actor *self, void *state, struct message *m) {
     else
         tick(c, self);
     cluster_run(c);
+    reader_exit(&c->reader);
 }
 
 /* The cluster's secret, of which tables' hashes are made. */
@@ -829,13 +831,17 @@ const char *cluster_address(const struct cluster *c, uint32_t number) {
     return mesh_listens(c->mesh, number);
 }
 
-eg_err cluster_message(struct cluster *c, enum cluster_op op, const char *text, size_t text_bytes,
-                       eg_pid *to, struct message **out) {
-    struct message *m = message_copy(c->o.runtime, MESSAGE_CALL, text, text_bytes);
+eg_err cluster_message(struct cluster *c, const struct cluster_question *q, eg_pid *to,
+                       struct message **out) {
+    const struct cluster_word word = {q->timeout_ms, q->force};
+    struct message *m = message_new(c->o.runtime, MESSAGE_CALL, sizeof word + q->text_bytes);
 
     if (m == NULL)
         return EG_MEMORY;
-    m->tag = op;
+    memcpy(m->payload, &word, sizeof word);
+    if (q->text_bytes != 0)
+        memcpy(m->payload + sizeof word, q->text, q->text_bytes);
+    m->tag = q->op;
     *to = pid_of(c);
     *out = m;
     return EG_OK;

@@ -22,7 +22,10 @@ struct cluster;
 struct remote;
 struct disc;
 
-enum { CLUSTER_SCHEDULER = 0 };
+enum {
+    CLUSTER_SCHEDULER = 0,
+    CLUSTER_LEAVE_MS = 30 * 1000, /* for others to have all that a node has that leaves */
+};
 
 struct cluster_opts {
     struct alloc *alloc;
@@ -60,12 +63,21 @@ const char *cluster_address(const struct cluster *c, uint32_t number); /* as bou
 enum cluster_op {
     CLUSTER_STATUS, /* the map of cluster_status                                           */
     CLUSTER_JOIN,   /* an address: true; EG_BAD_REQUEST: it is our own                      */
-    CLUSTER_LEAVE,  /* true                                                                 */
-    CLUSTER_REMOVE, /* a name: true; EG_NOT_FOUND; EG_BAD_REQUEST: it is up                 */
+    CLUSTER_LEAVE,  /* true, once others have all that it had; EG_NO_REPLICA: they had not in time
+                       (0: CLUSTER_LEAVE_MS), and it stays; `force`: at once                */
+    CLUSTER_REMOVE, /* a name: true; EG_NOT_FOUND; EG_BAD_REQUEST: it is up; or nobody else has all
+                       of some table, without `force`                                       */
     CLUSTER_SCHEMA, /* a catalog_request as catalog_message_here() packs it: its own answer */
 };
-/* The CALL as a message, for those who send it themselves; `text` is the address or the name. */
-EG_MUST_USE eg_err cluster_message(struct cluster *c, enum cluster_op op, const char *text,
-                                   size_t text_bytes, eg_pid *to, struct message **out);
+struct cluster_question {
+    enum cluster_op op;
+    bool force;
+    uint64_t timeout_ms;
+    const char *text; /* the address or the name */
+    size_t text_bytes;
+};
+/* The CALL as a message, for those who send it themselves. */
+EG_MUST_USE eg_err cluster_message(struct cluster *c, const struct cluster_question *q, eg_pid *to,
+                                   struct message **out);
 
 #endif /* REPLICATION_CLUSTER_H */

@@ -1,11 +1,19 @@
-/* cluster_event.c -- what those hear who watch the node: members' states, views. */
+/* cluster_event.c -- what those hear who watch the node: members' states, views, copies, and
+ * what ails other nodes. */
 #include "replication/cluster_private.h"
 
+#include "engine/env.h"
 #include "tables/watch.h"
 
 #include <stdio.h>
 
 enum { EVENT_BYTES = 512 + NODES_MAX * (NODE_INFO_NAME_BYTES + 2) };
+
+static void tell(struct cluster *c, enum watch_kind kind, const uint8_t *at,
+                 const struct value_writer *w) {
+    EG_ASSERT(!w->overflow);
+    watch_tell(catalog_watch(c->o.catalog), kind, "", (struct value){at, (uint32_t) w->need_bytes});
+}
 
 void cluster_view_text(struct view_id id, char text[CLUSTER_VIEW_TEXT_BYTES]) {
     snprintf(text, CLUSTER_VIEW_TEXT_BYTES, "%llx-%016llx", (unsigned long long) id.epoch,
@@ -23,9 +31,7 @@ void cluster_tell_member(struct cluster *c, const struct swim_member *m) {
     value_put_text(&w, m->info.address);
     value_put_text(&w, "state");
     value_put_text(&w, swim_state_name(m->state));
-    EG_ASSERT(!w.overflow);
-    watch_tell(catalog_watch(c->o.catalog), WATCH_NODE, "",
-               (struct value){at, (uint32_t) w.need_bytes});
+    tell(c, WATCH_NODE, at, &w);
 }
 
 void cluster_tell_view(struct cluster *c, const struct view *v) {
@@ -43,7 +49,82 @@ void cluster_tell_view(struct cluster *c, const struct view *v) {
         const struct swim_member *m = swim_find(c->swim, v->member[i].id);
         value_put_text(&w, m != NULL ? m->info.name : "");
     }
-    EG_ASSERT(!w.overflow);
-    watch_tell(catalog_watch(c->o.catalog), WATCH_VIEW, "",
-               (struct value){at, (uint32_t) w.need_bytes});
+    tell(c, WATCH_VIEW, at, &w);
+}
+
+void cluster_tell_copies(struct cluster *c, const char *state, uint64_t shards) {
+    uint8_t at[EVENT_BYTES];
+    struct value_writer w = value_writer_init(at, sizeof at);
+
+    env_log(c->o.env, ENV_LOG_INFO, "replica", "copies of this node: %s (%llu shards)", state,
+            (unsigned long long) shards);
+    value_put_map(&w, 2);
+    value_put_text(&w, "state");
+    value_put_text(&w, state);
+    value_put_text(&w, "shards");
+    value_put_u64(&w, shards);
+    tell(c, WATCH_COPIES, at, &w);
+}
+
+/* ---- of other nodes ------------------------------------------------------------ */
+
+/* Is it so of this node?  True: that is news, and noted in the list. */
+static bool note_of(uint64_t ids[NODES_MAX], uint32_t *count, uint64_t id, bool is_so) {
+    uint32_t at = 0;
+
+    while (at < *count && ids[at] != id)
+        at++;
+    if ((at < *count) == is_so || (is_so && *count == NODES_MAX))
+        return false;
+    if (is_so)
+        ids[(*count)++] = id;
+    else
+        ids[at] = ids[--*count];
+    return true;
+}
+
+void cluster_tell_discs(struct cluster *c) {
+    for (uint32_t i = 0; i < c->view->count; i++) {
+        const struct swim_member *m = swim_find(c->swim, c->view->member[i].id);
+        bool full;
+        uint8_t at[EVENT_BYTES];
+        struct value_writer w = value_writer_init(at, sizeof at);
+
+        if (m == NULL || m->info.id == c->self.id)
+            continue;
+        full = (replica_state_of(c->replicas, m->info.id) & REPLICA_DISC_FULL) != 0;
+        if (!note_of(c->discs_full, &c->discs_full_count, m->info.id, full))
+            continue;
+        env_log(c->o.env, full ? ENV_LOG_WARN : ENV_LOG_INFO, "cluster", "the disc of %s %s",
+                m->info.name, full ? "takes no more changes" : "takes changes again");
+        value_put_map(&w, 2);
+        value_put_text(&w, "state");
+        value_put_text(&w, full ? "failed" : "well");
+        value_put_text(&w, "node");
+        value_put_text(&w, m->info.name);
+        tell(c, WATCH_DISC, at, &w);
+    }
+}
+
+void cluster_tell_skews(struct cluster *c) {
+    for (uint32_t i = 0; i < swim_count(c->swim); i++) {
+        const struct swim_member *m = swim_at(c->swim, i);
+        bool skewed = swim_is_skewed(m);
+        uint8_t at[EVENT_BYTES];
+        struct value_writer w = value_writer_init(at, sizeof at);
+
+        if (m->info.id == c->self.id || !m->linked ||
+            !note_of(c->skewed, &c->skewed_count, m->info.id, skewed))
+            continue;
+        env_log(c->o.env, skewed ? ENV_LOG_WARN : ENV_LOG_INFO, "cluster",
+                "the clock of %s is %lld ms from ours", m->info.name, (long long) m->skew_ms);
+        value_put_map(&w, 3);
+        value_put_text(&w, "node");
+        value_put_text(&w, m->info.name);
+        value_put_text(&w, "state");
+        value_put_text(&w, skewed ? "skewed" : "well");
+        value_put_text(&w, "skew_ms");
+        value_put_i64(&w, m->skew_ms);
+        tell(c, WATCH_CLOCK, at, &w);
+    }
 }

@@ -1,8 +1,6 @@
-/* cluster_member.c -- who comes and goes by somebody's word, and what is remembered of it.
+/* cluster_member.c -- who comes by somebody's word, and what is remembered of it.
  *
- *     join    dials; the answer waits a while for what becomes of it, and the dialling goes on
- *     leave   LEFT is said, and a moment later all others are forgotten: the node is alone
- *     remove  of one that is not there; told to all; it hears of it when it comes back
+ * A join dials; the answer waits a while for what becomes of it, and the dialling goes on.
  *
  * Whoever was removed while its disc kept data comes back with what others have deleted or
  * forgotten since.  So it parts from them again, says why, and waits to be emptied. */
@@ -15,10 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    JOIN_ANSWER_MS = 3000,
-    PARTING_MS = 100, /* for the last word to be on its way */
-};
+enum { JOIN_ANSWER_MS = 3000 };
 
 static const char STALE[] = "this node was removed from the cluster; empty its data directory to "
                             "bring it back as a new one";
@@ -36,13 +31,18 @@ void cluster_answer(struct cluster *c, eg_pid to, eg_ref ref, eg_err err, const 
     (void) runtime_send(c->o.runtime, EG_PID_NONE, to, m); /* it may have gone meanwhile */
 }
 
-/* The text of a message, as a string.  false: longer than that. */
-static bool text_of(const struct message *m, char *out, size_t room_bytes) {
-    if (m->size_bytes >= room_bytes)
-        return false;
-    memcpy(out, m->payload, m->size_bytes);
-    out[m->size_bytes] = '\0';
-    return strlen(out) == m->size_bytes;
+struct cluster_word cluster_word_of(const struct message *m, char *text, size_t room_bytes) {
+    struct cluster_word w;
+    size_t text_bytes = m->size_bytes - sizeof w;
+
+    memcpy(&w, m->payload, sizeof w);
+    if (text_bytes >= room_bytes)
+        text_bytes = 0;
+    memcpy(text, m->payload + sizeof w, text_bytes);
+    text[text_bytes] = '\0';
+    if (strlen(text) != text_bytes)
+        text[0] = '\0';
+    return w;
 }
 
 /* ---- join ---------------------------------------------------------------- */
@@ -68,9 +68,8 @@ void cluster_join(struct cluster *c, const struct message *m) {
         cluster_answer(c, m->from, m->ref, EG_BUSY, "other joins are under way");
         return;
     }
-    if (!text_of(m, a->address, sizeof a->address))
-        cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST, "an address is at most 159 bytes");
-    else if (address_parse(a->address, &parsed, &note) != EG_OK)
+    (void) cluster_word_of(m, a->address, sizeof a->address);
+    if (address_parse(a->address, &parsed, &note) != EG_OK)
         cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST, note.text);
     else if (is_own(c, a->address))
         cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST, "that is this node's own address");
@@ -81,6 +80,7 @@ void cluster_join(struct cluster *c, const struct message *m) {
         a->ref = m->ref;
         a->due_ms = cluster_now_ms(c) + JOIN_ANSWER_MS;
         c->join_count++;
+        c->left_count = 0;
         mesh_join(c->mesh, a->address);
     }
 }
@@ -112,59 +112,7 @@ static void joins_tick(struct cluster *c) {
     }
 }
 
-/* ---- leave, remove -------------------------------------------------------- */
-
-/* Those who hear it end their links.  Were they dialled then, they would know this node again,
- * and dial it when it is alone: it would be back at once. */
-static void part(struct cluster *c) {
-    swim_say(c->swim, SWIM_LEFT, cluster_now_ms(c));
-    c->parting_ms = cluster_now_ms(c) + PARTING_MS;
-    for (uint32_t i = 0; i < swim_count(c->swim); i++)
-        mesh_release(c->mesh, swim_at(c->swim, i)->info.id);
-}
-
-void cluster_leave(struct cluster *c, const struct message *m) {
-    if (swim_count(c->swim) == 1 || c->parting_ms != 0) {
-        cluster_answer(c, m->from, m->ref, EG_OK, "");
-        return;
-    }
-    c->leaver.from = m->from;
-    c->leaver.ref = m->ref;
-    part(c);
-}
-
-static void forget_all(struct cluster *c) {
-    for (uint32_t i = 0; i < swim_count(c->swim); i++) {
-        uint64_t id = swim_at(c->swim, i)->info.id;
-        if (id != c->self.id)
-            mesh_forget(c->mesh, id);
-    }
-    swim_forget_all(c->swim, cluster_now_ms(c));
-    c->parting_ms = 0;
-    c->reach_changed = c->to_remember = true;
-    if (!eg_pid_is_none(c->leaver.from))
-        cluster_answer(c, c->leaver.from, c->leaver.ref, EG_OK, "");
-    c->leaver.from = EG_PID_NONE;
-}
-
-void cluster_remove(struct cluster *c, const struct message *m) {
-    char name[NODE_INFO_NAME_BYTES];
-    const struct swim_member *who =
-        text_of(m, name, sizeof name) ? swim_find(c->swim, node_id_of(name)) : NULL;
-    eg_err err;
-
-    if (who == NULL || who->state == SWIM_REMOVED)
-        cluster_answer(c, m->from, m->ref, EG_NOT_FOUND, "no member has that name");
-    else if (who->info.id == c->self.id)
-        cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST,
-                       "a node leaves; it does not remove itself");
-    else if (who->linked)
-        cluster_answer(c, m->from, m->ref, EG_BAD_REQUEST, "it is there: let it leave");
-    else {
-        err = swim_remove(c->swim, who->info.id, cluster_now_ms(c));
-        cluster_answer(c, m->from, m->ref, err, eg_err_text(err));
-    }
-}
+/* ---- what others say of us ------------------------------------------------- */
 
 /* Our clock went back, and the others know of a later start than this one. */
 static void renumber(struct cluster *c, uint64_t incarnation) {
@@ -192,13 +140,7 @@ void cluster_member_tick(struct cluster *c) {
         c->renumbered = false;
         mesh_renumber(c->mesh, c->self.incarnation);
     }
-    if (c->parting_ms != 0 && cluster_now_ms(c) >= c->parting_ms) {
-        if (c->stale && swim_find(c->swim, c->self.id)->state != SWIM_LEFT &&
-            swim_find(c->swim, c->self.id)->state != SWIM_REMOVED)
-            part(c);
-        else
-            forget_all(c);
-    }
+    cluster_leave_tick(c);
     if (c->to_remember)
         cluster_remember(c);
 }

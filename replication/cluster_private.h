@@ -18,6 +18,12 @@ enum {
     CLUSTER_VIEW_TEXT_BYTES = 40,
 };
 
+/* What a question has before its text. */
+struct cluster_word {
+    uint64_t timeout_ms;
+    bool force;
+};
+
 /* Somebody who waits for an answer. */
 struct cluster_asker {
     eg_pid from;
@@ -59,8 +65,17 @@ struct cluster {
     struct cluster_asker joins[CLUSTER_JOINS_WAITING];
     uint32_t join_count;
     struct cluster_asker leaver; /* from EG_PID_NONE: nobody asked */
-    uint64_t parting_ms;         /* when the others are to be forgotten; 0: never */
-    bool stale;                  /* removed since its data began: it links with nobody */
+    bool leaving;                /* others are getting what is here */
+    uint64_t parting_ms;         /* when the others are to be forgotten at last; 0: never */
+    uint64_t left[NODES_MAX];    /* the cluster that it has left: they may not know */
+    uint32_t left_count;
+
+    uint32_t state;   /* enum replica_state, as it is now */
+    bool copies_news; /* more of them are full than the view knows */
+    uint64_t disc_well_ms, renewed_ms, skew_looked_ms, copies_looked_ms;
+    uint64_t discs_full[NODES_MAX], skewed[NODES_MAX]; /* ids: it was told of them */
+    uint32_t discs_full_count, skewed_count;
+    bool stale; /* removed since its data began: it links with nobody */
 };
 
 uint64_t cluster_now_ms(const struct cluster *c);
@@ -68,15 +83,25 @@ uint64_t cluster_now_ms(const struct cluster *c);
 /* In answer to a call, from anywhere on the cluster's scheduler.  EG_OK: `true`. */
 void cluster_answer(struct cluster *c, eg_pid to, eg_ref ref, eg_err err, const char *text);
 
+/* What stands before a question's text, and that: "" where it is none. */
+struct cluster_word cluster_word_of(const struct message *m, char *text, size_t room_bytes);
+
 /* ---- who comes and goes (cluster_member.c) ------------------------------ */
 
 void cluster_join(struct cluster *c, const struct message *m);
 void cluster_joined(struct cluster *c, const char *address, eg_err err, const char *text);
-void cluster_leave(struct cluster *c, const struct message *m);
-void cluster_remove(struct cluster *c, const struct message *m);
 /* Something is known of ourselves that we did not say. */
 void cluster_self_changed(struct cluster *c, const struct swim_member *self);
 void cluster_member_tick(struct cluster *c);
+
+/* ---- who goes (cluster_leave.c) -------------------------------------------- */
+
+void cluster_leave(struct cluster *c, const struct message *m);
+void cluster_remove(struct cluster *c, const struct message *m);
+void cluster_part(struct cluster *c); /* say LEFT, and be alone soon */
+void cluster_leave_tick(struct cluster *c);
+/* Is that one of those whom it has left, and not joined again? */
+bool cluster_has_left(const struct cluster *c, uint64_t id);
 
 /* Members that were remembered are dialled; what is new is remembered. */
 EG_MUST_USE eg_err cluster_recall(struct cluster *c);
@@ -86,7 +111,15 @@ void cluster_remember(struct cluster *c);
 
 void cluster_tell_member(struct cluster *c, const struct swim_member *m);
 void cluster_tell_view(struct cluster *c, const struct view *v);
+void cluster_tell_copies(struct cluster *c, const char *state, uint64_t shards);
+void cluster_tell_discs(struct cluster *c); /* of others, where this view knows otherwise */
+void cluster_tell_skews(struct cluster *c);
 void cluster_view_text(struct view_id id, char text[CLUSTER_VIEW_TEXT_BYTES]);
+
+/* Clocks, our disc, what others are to know of us: looked at now and then (cluster_watch.c). */
+void cluster_watch_tick(struct cluster *c);
+/* Who may hold copies: all that are not removed. */
+uint32_t cluster_placement(const struct cluster *c, struct placement_node out[NODES_MAX]);
 
 /* Append what cluster_status answers (cluster_status.c). */
 EG_MUST_USE eg_err cluster_put_status(const struct cluster *c, struct buffer *out);

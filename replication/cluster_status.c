@@ -1,7 +1,7 @@
 /* cluster_status.c -- what people and programs are told of the cluster. */
 #include "replication/cluster_private.h"
 
-enum { STATUS_FIELDS = 4, MEMBER_FIELDS = 9 };
+enum { STATUS_FIELDS = 4, MEMBER_FIELDS = 12 };
 
 /* The view that this node serves in: agreed on, and all its tables are known here.  NULL: none. */
 static const struct view *view_of(const struct cluster *c) {
@@ -19,6 +19,9 @@ static const char *state_of(const struct cluster *c, const struct swim_member *m
 
 static void put_member(const struct cluster *c, const struct swim_member *m, uint64_t now_ms,
                        struct value_writer *w) {
+    uint32_t state =
+        m->info.id == c->self.id ? c->state : replica_state_of(c->replicas, m->info.id);
+
     value_put_map(w, MEMBER_FIELDS);
     value_put_text(w, "name");
     value_put_text(w, m->info.name);
@@ -37,7 +40,13 @@ static void put_member(const struct cluster *c, const struct swim_member *m, uin
     value_put_text(w, "skew_ms"); /* of its clock to ours */
     value_put_i64(w, m->skew_ms);
     value_put_text(w, "skewed");
-    value_put_bool(w, m->skew_ms > SWIM_CLOCK_SKEW_MS || m->skew_ms < -SWIM_CLOCK_SKEW_MS);
+    value_put_bool(w, swim_is_skewed(m));
+    value_put_text(w, "shards"); /* of which it has something */
+    value_put_u64(w, replica_held_by(c->replicas, m->info.id));
+    value_put_text(w, "leaving");
+    value_put_bool(w, m->state == SWIM_LEAVING);
+    value_put_text(w, "disc_full");
+    value_put_bool(w, (state & REPLICA_DISC_FULL) != 0);
 }
 
 static void put_status(const struct cluster *c, uint64_t now_ms, struct value_writer *w) {

@@ -23,6 +23,7 @@ static eg_err feed_open(struct feed_world *w, struct shard *s) {
     buffer_init(&st->out, w->alloc, SHARD_COPY_GROUP_BYTES_MAX + REPLICA_HEAD_BYTES);
     shard_clock_init(&st->relay, w->alloc);
     shard_clock_init(&st->forget, w->alloc);
+    shard_clock_init(&st->wiped, w->alloc);
     s->copy->feed = st;
     return EG_OK;
 }
@@ -57,6 +58,8 @@ void feed_close(struct feed_world *w, struct shard *s) {
 
     if (st == NULL)
         return;
+    if (st->owes)
+        atomic_fetch_sub(&w->owing, 1);
     while (st->follower_count != 0)
         feed_follower_drop(st, 0);
     h = feed_held(st, &count);
@@ -67,22 +70,32 @@ void feed_close(struct feed_world *w, struct shard *s) {
     buffer_fini(&st->out);
     shard_clock_fini(&st->relay);
     shard_clock_fini(&st->forget);
+    shard_clock_fini(&st->wiped);
     alloc_put(w->alloc, st, sizeof *st);
     s->copy->feed = NULL;
 }
 
 /* ---- views ------------------------------------------------------------------------------- */
 
+/* All was let go of, and nothing has come since. */
+static bool is_wiped(struct shard *s) {
+    const struct feed *st = feed_of(s);
+
+    return st != NULL && !shard_clock_is_empty(&st->wiped) &&
+           s->store->ops->stats(s->store).count == 0 && s->copy->graves.count == 0 &&
+           shard_clock_has(&st->wiped, shard_copy_clock(s));
+}
+
 /* What this copy is worth when the view ends now. */
 static uint8_t worth_now(struct shard *s) {
     const struct feed *st = feed_of(s);
     enum shard_role role = shard_role(s);
-    bool any = shard_copy_any(s);
+    bool any = !is_wiped(s) && shard_copy_any(s);
     enum replica_worth worth = any ? REPLICA_SOME : REPLICA_NONE;
 
     if (role <= SHARD_FULL || (st != NULL && st->was_full && role != SHARD_AWAY))
         worth = REPLICA_FULL;
-    return (uint8_t) (worth | (any ? FEED_ANY : 0));
+    return (uint8_t) (worth | (any ? FEED_ANY : 0) | FEED_SAID);
 }
 
 static void stop(struct feed_world *w, struct shard *s) {
@@ -101,14 +114,18 @@ static void leave_copy(struct actor *self, struct shard *s, bool wipe) {
                            .note = &note,
                            .now_ms = (uint64_t) env_wall_ms(feed_of(s)->world->env)};
 
-    shard_set_role(s, SHARD_AWAY);
-    if (wipe &&
-        s->copy->patience.ever) { /* it has a copy still in the next view: it is heard then */
+    bool owes = wipe && s->copy->patience.ever;
+
+    if (owes) { /* it has a copy still in the next view: it is heard then */
         feed_of(s)->owes = true;
-        feed_of(s)->world->became_full(feed_of(s)->world, s);
-        return;
+        atomic_fetch_add(&feed_of(s)->world->owing, 1); /* before anybody sees it away */
+        feed_of(s)->world->worth_changed(feed_of(s)->world);
     }
-    if (wipe && (shard_ready(&t) != EG_OK || shard_copy_wipe(&t) != EG_OK))
+    shard_set_role(s, SHARD_AWAY);
+    if (owes)
+        return;
+    if (wipe && (shard_ready(&t) != EG_OK || shard_copy_wipe(&t) != EG_OK ||
+                 shard_clock_copy(&feed_of(s)->wiped, shard_copy_clock(s)) != EG_OK))
         env_log(feed_of(s)->world->env, ENV_LOG_WARN, "replica",
                 "a copy that is not needed stays for now");
     reader_reset(t.reader);
@@ -121,10 +138,13 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
         feed_follower_drop(st, 0);
     feed_set_telling(s);
     st->plan = order->plan;
-    st->was_full = order->was_full;
+    st->was_full = order->was_full && order->plan.here;
     st->acks_one = order->acks_one;
-    st->stopped = st->serving = st->ended = st->counted = false;
+    st->stopped = st->serving = st->ended = st->counted = st->barred = false;
+    s->copy->gives_way = !st->plan.worst;
     st->lingers = st->owes;
+    if (st->owes)
+        atomic_fetch_sub(&st->world->owing, 1);
     st->owes = false;
     st->failures = 0;
     st->forget_sequence = st->kept = 0;
@@ -144,6 +164,8 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
         shard_set_role(s, SHARD_STOPPED);
         feed_try_serve(self, s);
         feed_tick_soon(self, s);
+    } else if (st->plan.waits) {
+        feed_wait_for_room(self, s);
     } else {
         feed_follow_anew(self, s);
     }
@@ -153,7 +175,8 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
 /* An order that comes twice changes nothing. */
 static bool same_plan(const struct replica_plan *a, const struct replica_plan *b) {
     bool same = view_id_equal(a->view, b->view) && a->master == b->master && a->here == b->here &&
-                a->drop == b->drop && a->settled == b->settled && a->count == b->count;
+                a->drop == b->drop && a->settled == b->settled && a->waits == b->waits &&
+                a->worst == b->worst && a->count == b->count;
 
     for (uint32_t i = 0; same && i < a->count; i++)
         same = a->holder[i].node == b->holder[i].node && a->holder[i].must == b->holder[i].must &&

@@ -9,8 +9,9 @@
  * was there at the END of the walk (by the master's own count), and the master has counted
  * it: from then on answers wait for it.
  *
- * What fails on the way (no memory, a disc that refuses, a link that breaks) makes a copy
- * follow anew; it does not serve meanwhile.
+ * What fails on the way (no memory, a link that breaks) makes a copy follow anew; it does not
+ * serve meanwhile.  A disc that takes no more makes it wait for room: it tells its master, by
+ * a FOLLOW whose answers it does not take, that it is not to be counted.
  *
  * Threads    The shard's owner; its actor.
  */
@@ -39,8 +40,9 @@ enum feed_need {
     FEED_MISSED = 2,     /* what another node said has not reached it   */
 };
 
-/* Of a shard's `worth`: enum replica_worth, and whether there has ever been a change. */
-enum { FEED_WORTH = 3, FEED_ANY = 4 };
+/* Of a shard's `worth`: enum replica_worth, whether there has ever been a change, and that this is
+ * what it was when a view ended. */
+enum { FEED_WORTH = 3, FEED_ANY = 4, FEED_SAID = 8 };
 
 struct feed_order {
     struct replica_plan plan;
@@ -59,10 +61,11 @@ struct feed_world {
     eg_err (*send)(void *user, uint64_t to, struct value payload);
     uint64_t (*pending_bytes)(void *user, uint64_t to);
     void *user;
+    _Atomic uint64_t owing; /* copies that were let go of and are to be heard first */
     _Atomic uint32_t walks; /* under way, at most REPLICA_FILLS */
     void (*stopped)(struct feed_world *w);
-    void (*became_full)(struct feed_world *w, struct shard *s);
-    void (*resumed)(struct feed_world *w); /* an order may have been lost with an actor */
+    void (*worth_changed)(struct feed_world *w); /* of a copy: it has become full, or is no more */
+    void (*resumed)(struct feed_world *w);       /* an order may have been lost with an actor */
     /* The policy of a table has decided between two versions.  Any thread. */
     void (*conflict)(struct feed_world *w, const struct shard_conflict *c);
     _Atomic bool needed; /* some shard needs something: who moves the feeds sends FEED_NEEDED */

@@ -22,7 +22,7 @@ static void be_filling(struct shard *s) {
         shard_set_role(s, SHARD_FILLING); /* before the master knows: it counts us no more then */
     if (st->ended)
         st->was_full = false; /* it may have gone on without us */
-    st->ended = st->counted = st->quiet = false;
+    st->ended = st->counted = st->quiet = st->barred = false;
     st->acked = 0;
     st->pause_ticks = st->quiet_ticks = 0;
     st->following = ++st->session;
@@ -67,6 +67,28 @@ void feed_say_covered(struct shard *s, uint64_t sequence) {
         feed_need(st->world, s, FEED_MISSED); /* it would wait for ever */
 }
 
+void feed_wait_for_room(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+    bool was_full = st->was_full;
+
+    if (st->stopped)
+        return;
+    feed_follow_anew(self, s); /* the master has us no more, and may ask what only we have */
+    st->following = 0;
+    st->barred = true;
+    st->was_full = false;
+    if (was_full)
+        st->world->worth_changed(st->world);
+}
+
+/* What was heard could not be applied. */
+static void apply_failed(struct actor *self, struct shard *s, eg_err err) {
+    if (err == EG_DISC && s->log.disc != NULL && disc_health(s->log.disc, NULL) != EG_OK)
+        feed_wait_for_room(self, s);
+    else
+        feed_fall_behind(self, s);
+}
+
 void feed_acknowledge(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
     uint64_t covered;
@@ -95,7 +117,12 @@ void feed_copy_tick(struct actor *self, struct shard *s) {
 
     if (full && !owes_word(s))
         return;
-    if (st->pause_ticks != 0) {
+    if (st->barred && s->log.disc != NULL && disc_health(s->log.disc, NULL) == EG_OK) {
+        feed_follow_anew(self, s);
+    } else if (st->barred) {
+        if (feed_is_time(++st->quiet_ticks)) /* lest it waits for us: the last may be lost */
+            (void) feed_send_follow(s, st->plan.master, st->session, false);
+    } else if (st->pause_ticks != 0) {
         if (--st->pause_ticks == 0)
             feed_follow_anew(self, s);
     } else if (st->ended) {
@@ -172,7 +199,7 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
             feed_relay(s, NULL);
     }
     if (err != EG_OK && feed_follows(st, from))
-        feed_fall_behind(self, s);
+        apply_failed(self, s, err);
     else if (err != EG_OK)
         give_up_asking(s, f, self);
     else if (!feed_follows(st, from))
@@ -250,7 +277,7 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
     struct value clock, changes;
     eg_err err;
 
-    if (!feed_follows(st, from) || !replica_wire_u64(it, &origin) ||
+    if (!feed_follows(st, from) || st->barred || !replica_wire_u64(it, &origin) ||
         !replica_wire_u64(it, &first) || !replica_wire_u64(it, &last) ||
         !replica_wire_u64(it, &stable) || !value_iter_next(it, &clock) ||
         !value_iter_next(it, &changes))
@@ -270,7 +297,7 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
     if (err == EG_OK)
         feed_acknowledge(self, s);
     else
-        feed_fall_behind(self, s);
+        apply_failed(self, s, err);
     if (owes_word(s))
         feed_tick_soon(self, s); /* a notice of the disc may fail */
 }
@@ -285,7 +312,7 @@ static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
     shard_set_role(s, SHARD_FULL);
     st->failures = 0;
     if (!st->was_full)
-        st->world->became_full(st->world, s);
+        st->world->worth_changed(st->world);
 }
 
 static void hear_stable(struct shard *s, uint64_t from, struct value_iter *it) {
@@ -345,7 +372,7 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         hear_serve(s, from, &it);
         break;
     case REPLICA_ANEW:
-        if (feed_follows(st, from))
+        if (feed_follows(st, from) && !st->barred)
             feed_follow_anew(self, s);
         break;
     case REPLICA_FORGET:

@@ -221,7 +221,7 @@ void feed_try_serve(struct actor *self, struct shard *s) {
     for (uint32_t i = 0; i < st->follower_count; i++)
         tell_full(s, st->follower[i]);
     if (!st->was_full)
-        st->world->became_full(st->world, s);
+        st->world->worth_changed(st->world);
 }
 
 static bool is_holder(const struct feed *st, uint64_t node) {

@@ -82,6 +82,7 @@ struct feed {
     bool ragged;  /* there may be more here than the clock says, for no END came */
     bool quiet;   /* a copy: nothing was heard since the last tick */
     bool counted; /* a copy: the master may wait for us         */
+    bool barred;  /* a copy: our disc takes no more, and we do not follow */
     uint32_t quiet_ticks;
     uint32_t failures;    /* how often what was told could not be taken, since we were full */
     uint32_t pause_ticks; /* before we follow anew; 0: none */
@@ -109,6 +110,7 @@ struct feed {
     bool owes;                 /* what was written dirty here is to be heard in the next view */
     bool lingers;              /* as it was in the one before: it takes nothing dirty now */
     bool upset;                /* a copy: something of them is lost, it must follow anew    */
+    struct shard_clock wiped;  /* what is left in the clock when all was let go of */
     struct shard_clock forget; /* to be forgotten when all have covered forget_sequence */
     uint64_t forget_sequence;  /* 0: nothing */
     uint64_t kept;             /* our own changes that our disc has for good */
@@ -195,6 +197,8 @@ void feed_follow_anew(struct actor *self, struct shard *s);
 void feed_fall_behind(struct actor *self, struct shard *s);
 /* A copy's time passes. */
 void feed_copy_tick(struct actor *self, struct shard *s);
+/* Our disc takes no more: nobody is to wait for us, until the tick finds room. */
+void feed_wait_for_room(struct actor *self, struct shard *s);
 /* Say what we have of the master's changes, as soon as our disc has it where it must. */
 void feed_acknowledge(struct actor *self, struct shard *s);
 void feed_say_covered(struct shard *s, uint64_t sequence);

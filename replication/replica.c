@@ -2,7 +2,6 @@
 #include "replication/replica.h"
 
 #include "engine/env.h"
-#include "replication/replica_plan.h"
 #include "replication/feed.h"
 #include "tables/shard_conflict.h"
 #include "tables/disc.h"
@@ -44,6 +43,10 @@ struct replicas {
     _Atomic bool planning; /* orders are to be given again */
     struct parked *parked; /* oldest first */
     size_t parked_bytes;
+    uint32_t state;        /* enum replica_state, as the next report says it */
+    bool said_little;      /* in the last report, for `seasoned` */
+    bool filling;          /* some copy here is, as was told last */
+    uint64_t here;         /* shards of which a copy lies here in this view */
     _Atomic uint64_t turn; /* of the view below: odd while it is being changed */
     _Atomic uint64_t epoch, hash;
 };
@@ -67,10 +70,9 @@ static void one_stopped(struct feed_world *w) {
         look_soon(r);
 }
 
-static void became_full(struct feed_world *w, struct shard *s) {
+static void worth_changed(struct feed_world *w) {
     struct replicas *r = EG_CONTAINER_OF(w, struct replicas, world);
 
-    (void) s;
     if (!atomic_exchange(&r->progressing, true))
         look_soon(r);
 }
@@ -158,7 +160,7 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
                                    .pending_bytes = pending_to,
                                    .user = r,
                                    .stopped = one_stopped,
-                                   .became_full = became_full,
+                                   .worth_changed = worth_changed,
                                    .resumed = resumed,
                                    .conflict = conflict};
     err = actor_spawn(o->runtime, NULL, &spawn, &r->pid, NULL);
@@ -274,6 +276,13 @@ static uint8_t worth_of(const struct replicas *r, const struct shard *s) {
     return worth & FEED_ANY ? REPLICA_SOME : REPLICA_NONE;
 }
 
+static uint8_t said_of(const struct replicas *r, const struct shard *s) {
+    uint8_t worth = worth_of(r, s);
+    bool any = (atomic_load(&s->worth) & FEED_ANY) != 0;
+
+    return worth == REPLICA_FULL && !any ? REPLICA_FULL_OF_NOTHING : worth;
+}
+
 /* A full disc is none: it takes what makes room, and more as soon as there is some.  It matters to
  * RAM tables too: what comes of an origin that cannot be remembered cannot be taken. */
 static bool is_ill(const struct replicas *r) {
@@ -282,21 +291,28 @@ static bool is_ill(const struct replicas *r) {
 
 eg_err replica_report(struct replicas *r, struct buffer *out) {
     struct table *const *tables;
+    uint32_t state = r->state;
     uint32_t count = catalog_tables(r->o.catalog, &tables);
     enum { ENTRY_BYTES = 16 + SCHEMA_SHARDS_MAX };
-    uint8_t *room = buffer_room(out, 5 + (size_t) count * ENTRY_BYTES);
-    struct value_writer w = value_writer_init(room, room == NULL ? 0 : 5 + count * ENTRY_BYTES);
+    size_t room_bytes = 10 + (size_t) count * ENTRY_BYTES;
+    uint8_t *room = buffer_room(out, room_bytes);
+    struct value_writer w = value_writer_init(room, room == NULL ? 0 : room_bytes);
 
     if (room == NULL)
         return EG_MEMORY;
     r->said_ill = is_ill(r);
-    value_put_array(&w, count);
+    r->said_little = !r->seasoned;
+    if (r->said_ill)
+        state |= REPLICA_DISC_FULL | REPLICA_DISC_LOST;
+    value_put_array(&w, count + (state != 0));
+    if (state != 0)
+        value_put_u64(&w, state);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t worth[SCHEMA_SHARDS_MAX];
         uint32_t shards = table_shards(tables[i]);
 
         for (uint32_t n = 0; n < shards; n++)
-            worth[n] = worth_of(r, table_shard(tables[i], n)) | (r->said_ill ? REPLICA_ILL : 0);
+            worth[n] = said_of(r, table_shard(tables[i], n));
         replica_report_put(&w, table_schema(tables[i])->id, worth, shards);
     }
     EG_ASSERT(!w.overflow);
@@ -332,6 +348,7 @@ static void plan_table(struct replicas *r, struct table *t) {
                                   .table = schema->id,
                                   .group = replica_group(t),
                                   .copies = schema->copies,
+                                  .on_disc = schema->storage != STORAGE_RAM,
                                   .shards = table_shards(t)};
 
     memcpy(node, r->node, sizeof node);
@@ -343,7 +360,8 @@ static void plan_table(struct replicas *r, struct table *t) {
                                 .acks_one = schema->acks_one};
 
         replica_plan_make(&so.plan, &o);
-        so.was_full = so.plan.master != 0 && was_full(&so.plan, r, s);
+        so.was_full = so.plan.master != 0 && !so.plan.waits && was_full(&so.plan, r, s);
+        r->here += so.plan.here;
         atomic_store(&s->master, so.plan.master);
         if (!order(r, s, FEED_PLAN, &so, sizeof so))
             atomic_store(&r->planning, true); /* no memory, or no actor: at the next tick */
@@ -356,6 +374,7 @@ static void plan_again(struct replicas *r) {
     uint32_t count = catalog_tables(r->o.catalog, &tables);
 
     atomic_store(&r->planning, false);
+    r->here = 0;
     for (uint32_t i = 0; i < count && r->view != NULL && !r->between; i++)
         plan_table(r, tables[i]);
 }
@@ -434,9 +453,10 @@ eg_err replica_install(struct replicas *r, const struct view *v, const struct pl
     r->between = false;
     memcpy(r->node, nodes, count * sizeof *nodes);
     r->node_count = count;
-    r->seasoned |= v->count > 1;
+    r->here = 0;
     for (uint32_t i = 0; i < table_count; i++)
         plan_table(r, tables[i]);
+    r->seasoned |= v->count > 1; /* behind the plans: they go by what was reported */
     publish_view(r, v->id);
     hear_parked(r);
     return EG_OK;
@@ -479,6 +499,99 @@ void replica_receive(struct replicas *r, uint64_t from, struct value payload) {
     } else if (r->view == NULL || h.view.epoch >= r->view->id.epoch) {
         park(r, from, h.view, payload);
     }
+}
+
+/* ---- what is told of it ------------------------------------------------------------------------
+ */
+
+/* Of a table that was made since nobody expects a word. */
+static bool was_said_full(const struct replicas *r, const struct shard *s) {
+    uint8_t worth = atomic_load(&s->worth);
+
+    return (worth & FEED_SAID) == 0 || ((worth & FEED_WORTH) == REPLICA_FULL && !r->said_little);
+}
+
+bool replica_watch(struct replicas *r) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+    uint64_t filling = 0, news = 0;
+
+    if (r->between)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; n < table_shards(tables[i]); n++) {
+            const struct shard *s = table_shard(tables[i], n);
+
+            filling += shard_role(s) == SHARD_FILLING;
+            news += shard_role(s) <= SHARD_FULL && !was_said_full(r, s);
+        }
+    if ((filling != 0) != r->filling) {
+        r->filling = filling != 0;
+        r->o.event(r->o.user, r->filling ? "filling" : "full", r->filling ? filling : r->here);
+    }
+    return news != 0 && origins_met(r->world.origins);
+}
+
+void replica_say(struct replicas *r, uint32_t state) {
+    r->state = state;
+}
+
+/* The number of a node in this view; -1: it is not in it, or nothing is served. */
+static int member_now(const struct replicas *r, uint64_t id) {
+    const struct view_member *m = r->view == NULL || r->between ? NULL : view_find(r->view, id);
+
+    return m == NULL ? -1 : (int) (m - r->view->member);
+}
+
+uint32_t replica_state_of(const struct replicas *r, uint64_t id) {
+    int m = member_now(r, id);
+
+    return m < 0 ? 0 : replica_reports_state(r->reports, (uint32_t) m);
+}
+
+uint64_t replica_held_by(const struct replicas *r, uint64_t id) {
+    int m = member_now(r, id);
+
+    return m < 0 ? 0 : replica_reports_held(r->reports, (uint32_t) m);
+}
+
+bool replica_has_left(const struct replicas *r) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+
+    if ((replica_state_of(r, r->o.self) & REPLICA_LEAVING) == 0 || r->here != 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; n < table_shards(tables[i]); n++)
+            if (shard_role(table_shard(tables[i], n)) != SHARD_AWAY)
+                return false; /* it has not heard yet */
+    return atomic_load(&r->world.owing) == 0;
+}
+
+const struct table *replica_only_with(const struct replicas *r, const struct node_info *who) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct schema *schema = table_schema(tables[i]);
+
+        if (schema->storage != STORAGE_RAM && !who->has_disc)
+            continue;
+        for (uint32_t n = 0; n < table_shards(tables[i]); n++)
+            if (r->view == NULL || !replica_reports_has_full(r->reports, schema->id, n))
+                return tables[i];
+    }
+    return NULL;
+}
+
+bool replica_is_placed_so(const struct replicas *r, const struct placement_node *nodes,
+                          uint32_t count) {
+    bool same = count == r->node_count;
+
+    for (uint32_t i = 0; i < count && same; i++)
+        same = nodes[i].id == r->node[i].id && nodes[i].weight == r->node[i].weight &&
+               nodes[i].eligible == r->node[i].eligible && nodes[i].standing == r->node[i].standing;
+    return same;
 }
 
 void replica_node_down(struct replicas *r, uint64_t id) {

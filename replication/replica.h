@@ -35,8 +35,7 @@
 
 #include "engine/runtime.h"
 #include "replication/mesh.h"
-#include "replication/placement.h"
-#include "replication/view.h"
+#include "replication/replica_plan.h"
 #include "tables/catalog.h"
 
 enum {
@@ -59,8 +58,9 @@ struct replica_opts {
     uint64_t (*pending_bytes)(void *user, uint64_t to);
     /* The reports of the next view will differ: some shard has become full. */
     void (*progress)(void *user);
-    void (*stopped)(void *user, struct view_id proposed);              /* after replica_stop() */
-    void (*event)(void *user, const char *kind, struct value details); /* for people and watchers */
+    void (*stopped)(void *user, struct view_id proposed); /* after replica_stop() */
+    /* For people and watchers: so many of this node's shards are "filling"; all are "full". */
+    void (*event)(void *user, const char *state, uint64_t shards);
     /* The name of a node that is linked, or ""; any thread. */
     void (*name_of)(void *user, uint64_t node, char out[static NODE_INFO_NAME_BYTES]);
     void *user;
@@ -77,6 +77,11 @@ void replicas_close(struct replicas *r);
 void replica_stop(struct replicas *r, struct view_id proposed);
 /* Append what this node's copies are: tables whose shards are not all full, by table id. */
 EG_MUST_USE eg_err replica_report(struct replicas *r, struct buffer *out);
+/* Now and then: tell by opts.event where it has become otherwise.  True: the next report will say
+ * that more copies are full. */
+EG_MUST_USE bool replica_watch(struct replicas *r);
+/* What the next report says of this node besides (enum replica_state): ask for a view then. */
+void replica_say(struct replicas *r, uint32_t state);
 /* EG_MEMORY, EG_DISC: all stay STOPPED; it may be called again.
  * Roles from here on.  `nodes` are all members that are not removed; `eligible`: they have a disc.
  */
@@ -88,6 +93,18 @@ void replica_receive(struct replicas *r, uint64_t from, struct value payload);
 void replica_node_down(struct replicas *r, uint64_t id);
 /* Now and then: what could not be said for want of memory is said again. */
 void replica_tick(struct replicas *r);
+
+/* What a member says of itself, and of how many shards it has something, by the reports of this
+ * view; 0 where it is not in it. */
+uint32_t replica_state_of(const struct replicas *r, uint64_t id);
+uint64_t replica_held_by(const struct replicas *r, uint64_t id);
+/* It said that it is leaving, and in this view it has no copy any more. */
+bool replica_has_left(const struct replicas *r);
+/* A table of which nobody in this view has all; `who` (not in it) may have it.  NULL: none. */
+const struct table *replica_only_with(const struct replicas *r, const struct node_info *who);
+/* Are these the nodes by which this view was placed? */
+bool replica_is_placed_so(const struct replicas *r, const struct placement_node *nodes,
+                          uint32_t count);
 
 /* What tables are placed by: tables of one group lie together. */
 uint64_t replica_group(const struct table *t);

@@ -5,20 +5,24 @@
  *
  *     NONE   nothing: no table, or never a change
  *     SOME   something: it was filling, or comes from a start that no view has seen since
- *     FULL   all that was acknowledged in its lineage
- *
- * and whether it is ILL: its disc refuses, so that it can tell what it has and take nothing more.
- * Then it is worth SOME at most, is master where there is no other, and is heard, but not waited
- * for.
+ *     FULL   all that was acknowledged in its lineage (which may be nothing)
  *
  * The master is, of the best that there are, the first in the placement's order; of several
- * lineages that are FULL (two sides of a cut) first the one that most members have.  Those
+ * lineages that are FULL (two sides of a cut) one that has anything, and then the one that most
+ * members have.  Those
  * of its lineage, or where nobody is FULL all who have something, must be heard before it
  * serves: what was under way may be with one of them only.  Where nobody has anything, as of a
  * table that was just made, all placed copies must: else what its master acknowledged alone in the
  * first moment would go with it.
  *
- * Who is not placed any more stays a copy until all who are have it.
+ * Who is not placed any more stays a copy until all who are have it.  A member that says that it is
+ * leaving is placed nowhere, and lets go as soon as all who can be reached have it.  One whose disc
+ * takes no more is ill: it can tell what it has and take nothing more.  It counts as having SOME of
+ * a disc table, where another has it FULL: it orders no writes, is heard but not waited for, and
+ * follows when there is room again.
+ *
+ * Where no copy that is placed can be reached, and nobody has all of it, there is no master: what
+ * others have of it is worth less than what those have who are away.
  */
 #ifndef REPLICATION_REPLICA_PLAN_H
 #define REPLICATION_REPLICA_PLAN_H
@@ -26,14 +30,31 @@
 #include "replication/placement.h"
 #include "replication/view.h"
 
-enum replica_worth { REPLICA_NONE, REPLICA_SOME, REPLICA_FULL };
-enum { REPLICA_WORTH = 3, REPLICA_ILL = 4 }; /* of a report's byte */
+enum replica_worth {
+    REPLICA_NONE,
+    REPLICA_SOME,
+    REPLICA_FULL,
+    REPLICA_FULL_OF_NOTHING, /* as a report says it: FULL, and there was never a change */
+};
+
+/* What a member says of itself, before its tables. */
+enum replica_state {
+    REPLICA_LEAVING = 1,   /* it wants to have nothing any more */
+    REPLICA_DISC_FULL = 2, /* its disc takes no changes         */
+    REPLICA_DISC_LOST = 4, /* nor what a copy in memory has to keep there: whom it has met */
+};
 
 /* What all members report, by table; made once a view. */
 struct replica_reports;
 EG_MUST_USE eg_err replica_reports_open(struct replica_reports **out, struct alloc *a,
                                         const struct view *v);
 void replica_reports_close(struct replica_reports *r);
+/* By the view's member: enum replica_state; of how many shards it has something. */
+uint32_t replica_reports_state(const struct replica_reports *r, uint32_t member);
+uint64_t replica_reports_held(const struct replica_reports *r, uint32_t member);
+/* Does a member of the view have all of the shard?  Also where nobody has told of the table: it
+ * was made in this view. */
+bool replica_reports_has_full(const struct replica_reports *r, uint64_t table, uint32_t shard);
 
 /* One table's report: its id and what each of its shards is worth. */
 void replica_report_put(struct value_writer *w, uint64_t table, const uint8_t *worth,
@@ -50,6 +71,8 @@ struct replica_plan {
     uint64_t master; /* 0: nobody can be                            */
     bool here;       /* this node has a copy                        */
     bool drop;       /* and lets it go: others have all of it       */
+    bool waits;      /* and cannot keep up: its disc takes no more  */
+    bool worst;      /* the master's disc is as full as all others' */
     bool settled;    /* all who may have a copy are in the view      */
     uint32_t count;  /* of other holders                            */
     struct replica_holder holder[NODES_MAX];
@@ -64,6 +87,7 @@ struct replica_plan_opts {
     uint64_t table;
     uint64_t group;
     uint32_t copies; /* 0: all */
+    bool on_disc;
     uint32_t shard, shards;
 };
 

@@ -63,6 +63,9 @@ struct swim_member {
     uint64_t round_trip_ms;
     bool linked;
 };
+static inline bool swim_is_skewed(const struct swim_member *m) {
+    return m->skew_ms > SWIM_CLOCK_SKEW_MS || m->skew_ms < -SWIM_CLOCK_SKEW_MS;
+}
 
 struct swim;
 

@@ -67,6 +67,7 @@ struct shard_copy {
     bool news;                     /* there is something to tell without a change */
     uint32_t group_count;          /* of the turn's changes, and of earlier patient ones */
     struct patience patience;      /* of dirty changes (shard_dirty.h) */
+    bool gives_way;                /* another copy is master soon where our disc is full */
     struct buffer group;           /* one behind the other */
     uint64_t told;                 /* the own sequence that others know of */
     uint64_t own_from;             /* of our own changes only those behind it are here */

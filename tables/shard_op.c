@@ -156,20 +156,24 @@ static bool frees(const struct shard_turn *t) {
 
 eg_err shard_ready(struct shard_turn *t) {
     struct shard *s = t->shard;
+    eg_err err;
 
     if (EG_UNLIKELY(table_dropped(s->table)))
         return table_lost(s->table);
     if (EG_UNLIKELY(s->bin.retired_bytes > SHARD_RETIRED_BYTES_MAX))
         return err_note(t->note, EG_BUSY, "a stuck reader holds back memory");
     if (EG_UNLIKELY(s->reshape != NULL)) {
-        eg_err err = reshape_ready(s, t->note);
+        err = reshape_ready(s, t->note);
         if (err != EG_OK)
             return err;
     }
     if (EG_UNLIKELY(atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) <= t->now_ms))
         (void) shard_purge(s, t->reader, t->now_ms,
                            SHARD_PURGE_BATCH); /* its count is for timers */
-    return shard_log_ready(&s->log, frees(t), t->note);
+    err = shard_log_ready(&s->log, frees(t), t->note);
+    if (EG_UNLIKELY(err == EG_DISC) && shard_role(s) == SHARD_MASTER && s->copy->gives_way)
+        return err_note(t->note, EG_BUSY, "the disc of this node is full: another is to go on");
+    return err;
 }
 
 static void deadline_moved(struct shard *s) {

@@ -46,11 +46,14 @@ enum watch_kind {
     WATCH_CLEAR,    /* the whole table                                       */
     WATCH_SCHEMA,   /* details: {"change": ..., ...}                         */
     WATCH_GAP,      /* details: {"missing": n}                               */
-    WATCH_DISC,     /* system: details {"state": "failed" | "well", "reason": text} */
+    WATCH_DISC,     /* system: details {"state": "failed" | "well", "reason": text}, of another
+                       node {"state": ..., "node": name} */
     WATCH_MEMORY,   /* system: details {"state": "full" | "free"}            */
     WATCH_OVERLOAD, /* system: details {"state": what is full, "reason": text} */
-    WATCH_NODE, /* system: {"node": name, "address": text, "state": of a member of the cluster} */
-    WATCH_VIEW, /* system: {"view": id, "members": [names]}: who acts together from now on */
+    WATCH_NODE,   /* system: {"node": name, "address": text, "state": of a member of the cluster} */
+    WATCH_VIEW,   /* system: {"view": id, "members": [names]}: who acts together from now on */
+    WATCH_COPIES, /* system: {"state": what becomes of this node's copies, "shards": how many} */
+    WATCH_CLOCK,  /* system: {"node": name, "state": "skewed" | "well", "skew_ms": of its clock} */
     WATCH_PUBLIC_KINDS,
     WATCH_CLEAR_PART = WATCH_PUBLIC_KINDS, /* one shard's; never read */
 };

@@ -10,7 +10,8 @@ const char *watch_kind_name(enum watch_kind kind) {
         [WATCH_WRITE] = "write", [WATCH_DELETE] = "delete", [WATCH_EXPIRE] = "expire",
         [WATCH_CLEAR] = "clear", [WATCH_SCHEMA] = "schema", [WATCH_GAP] = "gap",
         [WATCH_DISC] = "disc",   [WATCH_MEMORY] = "memory", [WATCH_OVERLOAD] = "overload",
-        [WATCH_NODE] = "node",   [WATCH_VIEW] = "view",
+        [WATCH_NODE] = "node",   [WATCH_VIEW] = "view",     [WATCH_COPIES] = "copies",
+        [WATCH_CLOCK] = "clock",
     };
 
     EG_ASSERT(kind < WATCH_PUBLIC_KINDS);

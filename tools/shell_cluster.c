@@ -14,8 +14,8 @@
 static const char cluster_usage[] =
     "cluster [status]\n"
     "       engram cluster join HOST:PORT\n"
-    "       engram cluster leave\n"
-    "       engram cluster remove NAME\n"
+    "       engram cluster leave [--force]\n"
+    "       engram cluster remove NAME [--force]\n"
     "       engram cluster plan [--add NAME[=WEIGHT]] [--remove NAME] [--weight NAME=WEIGHT]";
 
 /* ---- status, join, leave, remove --------------------------------------------- */
@@ -44,22 +44,36 @@ static int cluster_join(struct shell *s, struct args *a) {
     return code == EXIT_OK ? print_done(s, s->last.result) : code;
 }
 
+/* It is to have answered before we go. */
 static int cluster_leave(struct shell *s, struct args *a) {
-    int code = args_done(a, 0, 0, "cluster leave");
+    bool force = args_flag(a, "--force");
+    int code = args_done(a, 0, 0, "cluster leave [--force]");
+    struct pack *p;
 
     if (code != EXIT_OK)
         return code;
-    shell_params(s, 0);
+    p = shell_params(s, 1);
+    pack_map(p, 2);
+    pack_text(p, "force");
+    pack_bool(p, force);
+    pack_text(p, "timeout_ms");
+    pack_u64(p, (uint64_t) s->timeout_ms * 9 / 10 + 1);
     code = shell_ask(s, "leave");
     return code == EXIT_OK ? print_done(s, s->last.result) : code;
 }
 
 static int cluster_remove(struct shell *s, struct args *a) {
-    int code = args_done(a, 1, 1, "cluster remove NAME");
+    bool force = args_flag(a, "--force");
+    int code = args_done(a, 1, 1, "cluster remove NAME [--force]");
+    struct pack *p;
 
     if (code != EXIT_OK)
         return code;
-    pack_text(shell_params(s, 1), a->word[0]);
+    p = shell_params(s, 2);
+    pack_text(p, a->word[0]);
+    pack_map(p, 1);
+    pack_text(p, "force");
+    pack_bool(p, force);
     code = shell_ask(s, "remove");
     return code == EXIT_OK ? print_done(s, s->last.result) : code;
 }

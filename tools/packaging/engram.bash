@@ -41,7 +41,7 @@ _engram() {
             mapfile -t COMPREPLY < <(compgen -W 'ram disc disc_only' -- "$word")
         fi
         ;;
-    cluster) mapfile -t COMPREPLY < <(compgen -W 'status join leave remove plan --add --remove --weight' -- "$word") ;;
+    cluster) mapfile -t COMPREPLY < <(compgen -W 'status join leave remove plan --add --remove --weight --force' -- "$word") ;;
     create)
         mapfile -t COMPREPLY < <(compgen -W '--type --storage --attributes --index --durability
             --shards --ttl --cache --max-bytes' -- "$word")

@@ -37,6 +37,7 @@ struct node {
     struct view_id stopped;
     struct view_id lineage;
     bool progress;
+    const char *told;          /* the last event */
     struct packet *out[NODES]; /* oldest first */
     uint64_t sent_bytes[NODES];
     eg_pid client; /* who asks, and takes answers */
@@ -48,6 +49,7 @@ static struct net {
     bool cut[NODES][NODES];
     uint64_t epoch, ms;
     uint32_t frozen; /* what is sent to these waits */
+    uint32_t away;   /* these have been away for long */
     bool lying;      /* some bytes change on the way */
     bool dull;       /* who loses power keeps nothing but what was synced */
     uint64_t far_ms; /* how long a packet is on its way */
@@ -103,10 +105,9 @@ static void on_stopped(void *user, struct view_id proposed) {
     ((struct node *) user)->stopped = proposed;
 }
 
-static void on_event(void *user, const char *kind, struct value details) {
-    (void) user;
-    (void) kind;
-    (void) details;
+static void on_event(void *user, const char *state, uint64_t shards) {
+    ((struct node *) user)->told = state;
+    (void) shards;
 }
 
 /* One byte is another, and it is one whole value still, as the mesh would have it. */
@@ -321,7 +322,8 @@ static void install(uint32_t mask, uint32_t known) {
 
     for (uint32_t i = 0; i < net.count; i++) {
         if (known & 1u << i)
-            nodes[known_count++] = (struct placement_node){net.node[i].id, 100, true, true};
+            nodes[known_count++] =
+                (struct placement_node){net.node[i].id, 100, true, (net.away & 1u << i) == 0};
         if (mask & 1u << i) {
             struct node *n = &net.node[i];
             reader_enter(&n->w.reader);
@@ -995,6 +997,193 @@ Test(replica, who_has_stopped_does_not_begin_again) {
     install(7, 7);
     settle(7);
     equal_copies(7, 40);
+    close_net();
+}
+
+/* While it serves, and others write. */
+static void leave(uint32_t copies, const char *storage) {
+    enum { ALL = 300 };
+    struct node *gone = &net.node[0];
+    uint64_t sum = 0, written = ALL;
+
+    open_net(3, copies, storage, 20 + copies);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[1], 0, ALL);
+    AGREE(size_of(gone) != 0);
+    replica_say(gone->r, REPLICA_LEAVING);
+    for (int round = 0; round < 6 && !replica_has_left(gone->r); round++) {
+        install(7, 7);
+        AGREE(copies == 3 || round != 0 || !replica_has_left(gone->r));
+        settle(7);
+        fill(&net.node[round % 3], written, written + 50);
+        written += 50;
+    }
+    AGREE(replica_has_left(gone->r));
+    run_ms(100);
+    AGREE(size_of(gone) == 0 && replica_held_by(gone->r, gone->id) != 0);
+    install(7, 7); /* it does not get again what it has let go */
+    settle(7);
+    run_ms(100);
+    AGREE(size_of(gone) == 0 && replica_held_by(gone->r, gone->id) == 0);
+    install(6, 6);
+    settle(6);
+    for (uint32_t i = 1; i < 3; i++)
+        sum += size_of(&net.node[i]);
+    AGREE(sum == written * EG_MIN(copies, 2u));
+    for (uint64_t k = 0; k < written; k++) {
+        struct node *m = master_of(&net.node[1], k);
+        AGREE(m != NULL && m != gone);
+        reader_enter(&m->w.reader);
+        AGREE(get(m, k) != NULL);
+        reader_exit(&m->w.reader);
+    }
+    close_net();
+}
+
+Test(replica, who_leaves_hands_over_what_it_has) {
+    leave(1, "ram");
+    leave(2, "ram");
+    leave(2, "disc");
+    leave(3, "ram");
+}
+
+/* Nobody else may have it: it is not handed over, and stays. */
+Test(replica, who_has_the_only_copy_that_there_can_be_keeps_it) {
+    open_net(2, 1, "ram", 24);
+    install(3, 3);
+    settle(3);
+    fill(&net.node[0], 0, 100);
+    replica_say(net.node[0].r, REPLICA_LEAVING);
+    replica_say(net.node[1].r, REPLICA_LEAVING);
+    for (int round = 0; round < 3; round++) {
+        install(3, 3);
+        settle(3);
+        run_ms(100);
+    }
+    AGREE(!replica_has_left(net.node[0].r) && !replica_has_left(net.node[1].r));
+    AGREE(size_of(&net.node[0]) + size_of(&net.node[1]) == 100);
+    fill(&net.node[0], 100, 200);
+    close_net();
+}
+
+/* Who stands in for it has nothing of it, and says so instead of serving that. */
+Test(replica, what_only_one_has_who_is_away_is_not_served_empty) {
+    struct node_info who = {.id = 1002};
+    uint32_t lost = 0;
+
+    open_net(3, 1, "ram", 25);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, 200);
+    AGREE(size_of(&net.node[2]) != 0);
+    net.away = 4;
+    install(3, 7);
+    settle(3);
+    install(3, 7);
+    settle(3);
+    for (uint64_t k = 0; k < 200; k++)
+        lost += master_of(&net.node[0], k) == NULL;
+    reader_enter(&net.node[0].w.reader);
+    AGREE(replica_only_with(net.node[0].r, &who) == table_of(&net.node[0]));
+    reader_exit(&net.node[0].w.reader);
+    net.away = 0;
+    install(7, 7);
+    settle(7);
+    AGREE(lost == size_of(&net.node[2]));
+    reader_enter(&net.node[0].w.reader);
+    AGREE(replica_only_with(net.node[0].r, &who) == NULL);
+    reader_exit(&net.node[0].w.reader);
+    fill(&net.node[0], 0, 200);
+    close_net();
+}
+
+/* ---- a disc that takes no more */
+
+static uint32_t roles_of(struct node *n, enum shard_role role) {
+    uint32_t count = 0;
+
+    for (uint32_t s = 0; s < SHARDS; s++)
+        count += table_role(table_of(n), s) == role;
+    return count;
+}
+
+/* Changes through node 0 of those keys whose master is or is not the last node. */
+static void change(uint64_t to, bool of_last, bool goes) {
+    memset(net.acked, 0, sizeof net.acked);
+    for (uint64_t k = 0; k < to; k++)
+        if ((master_of(&net.node[0], k) == &net.node[2]) == of_last)
+            AGREE(ask(&net.node[0], SHARD_WRITE, k, 7));
+    run_ms(200);
+    for (uint64_t k = 0; k < to; k++)
+        if ((master_of(&net.node[0], k) == &net.node[2]) == of_last)
+            AGREE(net.acked[k] == goes);
+}
+
+static void disc_fills_up(const char *storage) {
+    enum { ALL = 200 };
+    struct node *full = &net.node[2];
+
+    open_net(3, 0, storage, 30);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    AGREE(replica_watch(full->r)); /* the first report said little */
+    disc_twin_set_full(full->w.pump.twin, true);
+    change(ALL, true, false); /* another is to be master of these */
+    change(ALL, false, true); /* and these do not wait for it    */
+    AGREE(roles_of(full, SHARD_FILLING) != 0);
+    AGREE(replica_watch(full->r));
+    AGREE(strcmp(full->told, "filling") == 0);
+    replica_say(full->r, REPLICA_DISC_FULL);
+    for (int i = 0; i < 2; i++) {
+        install(7, 7);
+        run_ms(200);
+        AGREE(roles_of(full, SHARD_FILLING) == SHARDS);
+        fill(&net.node[i], 0, ALL);
+    }
+    reader_enter(&full->w.reader);
+    AGREE(replica_state_of(full->r, full->id) == REPLICA_DISC_FULL);
+    reader_exit(&full->w.reader);
+    disc_twin_set_full(full->w.pump.twin, false); /* it follows by itself */
+    settle(7);
+    replica_say(full->r, 0);
+    install(7, 7);
+    settle(7);
+    AGREE(!replica_watch(full->r));
+    AGREE(strcmp(full->told, "full") == 0);
+    fill(&net.node[0], 0, ALL);
+    run_ms(100);
+    equal_copies(7, ALL);
+    close_net();
+}
+
+Test(replica, a_full_disc_stops_its_own_copies_only) {
+    disc_fills_up("disc");
+    disc_fills_up("sync");
+    disc_fills_up("disc_only");
+}
+
+/* Nobody is better off: then changes are refused, and reads go on. */
+Test(replica, where_all_discs_are_full_the_master_stays) {
+    open_net(2, 0, "disc", 31);
+    install(3, 3);
+    settle(3);
+    fill(&net.node[0], 0, 50);
+    for (uint32_t i = 0; i < 2; i++) {
+        disc_twin_set_full(net.node[i].w.pump.twin, true);
+        replica_say(net.node[i].r, REPLICA_DISC_FULL);
+    }
+    install(3, 3);
+    settle(3);
+    for (uint64_t k = 0; k < 50; k++)
+        AGREE(master_of(&net.node[0], k) != NULL);
+    equal_copies(3, 50);
+    for (uint32_t i = 0; i < 2; i++) {
+        disc_twin_set_full(net.node[i].w.pump.twin, false);
+        replica_say(net.node[i].r, 0);
+    }
+    fill(&net.node[0], 0, 50);
     close_net();
 }
 
