@@ -119,15 +119,15 @@ class Replication(harness.ClusterTest):
                 self.same_everywhere(cluster, "t", writer.acknowledged | writer.unknown)
 
     def test_all_are_killed_and_go_on(self):
-        cluster = self.cluster()
+        cluster = self.cluster(5)
         cluster.nodes[0].client().call("create_table", "t", {"storage": "disc", "durability": "sync"})
         writer = Writer([cluster.nodes[0].address], "t")
         writer.wait(50)
         writer.stopping.set()
-        for number in range(3):
+        for number in range(5):
             cluster.kill(number)
         writer.end()
-        for number in range(3):
+        for number in range(5):
             cluster.start(number)
         cluster.wait_for_view()
         self.nothing_is_missing(cluster, writer)
@@ -152,6 +152,8 @@ class Replication(harness.ClusterTest):
         cluster.nodes[2].process.send_signal(signal.SIGSTOP)
         try:
             cluster.wait_for_view([0, 1])
+            states = {m["name"]: m["state"] for m in cluster.status(0)["members"]}
+            self.assertIn(states["n3"], ("suspect", "down"))
             before = len(writer.acknowledged)
             writer.wait(before + 50)
         finally:
