@@ -106,7 +106,8 @@ static void peek(struct sim_cluster *c) {
     uint32_t table = (uint32_t) rng_below(&c->peek_rng, c->shape.tables);
     uint32_t key = (uint32_t) rng_below(&c->peek_rng, c->shape.keys), number;
 
-    if (c->node[node].up && copies_peek(&c->node[node], c->table[table].t.name, key, &number))
+    if (c->node[node].catalog != NULL &&
+        copies_peek(&c->node[node], c->table[table].t.name, key, &number))
         history_peek(&c->history, table, key, node, sim_node_view(&c->node[node]),
                      sim_now_ns(c->sim), number);
 }
@@ -312,6 +313,8 @@ static void make_nodes(struct sim_cluster *c) {
     }
 }
 
+static bool all_met(void *arg);
+
 static bool create(struct sim_cluster *c, const struct cluster_table *t) {
     uint8_t at[512];
     struct value_writer v = value_writer_init(at, sizeof at);
@@ -352,8 +355,10 @@ static bool create(struct sim_cluster *c, const struct cluster_table *t) {
                             ADMIN_WAIT_MS, &a) == SIM_DONE ||
             (i > 0 && a.outcome == SIM_REFUSED && strncmp(a.text, "exists:", 7) == 0))
             return true;
-        if (a.outcome == SIM_REFUSED && strncmp(a.text, "in_doubt:", 9) != 0)
-            break; /* a link that broke is no reason */
+        if (a.outcome == SIM_REFUSED && strncmp(a.text, "in_doubt:", 9) != 0 &&
+            strncmp(a.text, "disc:", 5) != 0)
+            break;
+        (void) sim_run_until(c->sim, all_met, c, MEET_MS); /* a link that broke is no reason */
     }
     return wrong(c, "create_table %s: %s", t->t.name, a.text);
 }

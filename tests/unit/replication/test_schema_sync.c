@@ -2,6 +2,7 @@
 #include "replication/schema_sync.h"
 #include "tables/route.h"
 #include "tables/shard_copy.h"
+#include "tests/support/fail_alloc.h"
 #include "tables/shard_copy.h"
 #include "tests/support/table_world.h"
 #include "tests/support/text_value.h"
@@ -19,6 +20,7 @@ struct site {
     uint64_t id;
     char name[8];
     struct table_world w;
+    struct fail_alloc memory; /* of its list */
     struct schema_sync *sync;
     eg_pid ear;    /* hears the catalog, and the answers to users */
     eg_err answer; /* to the user; 1: none yet */
@@ -121,7 +123,7 @@ static void open_ear(struct site *me) {
 }
 
 static void open_sync(struct site *me) {
-    struct schema_sync_opts o = {.alloc = alloc_system(),
+    struct schema_sync_opts o = {.alloc = &me->memory.base,
                                  .env = &me->w.st->env,
                                  .runtime = me->w.st->rt,
                                  .catalog = me->w.catalog,
@@ -151,6 +153,7 @@ static void open_hall(struct hall *h) {
         me->hall = h;
         me->id = id;
         snprintf(me->name, sizeof me->name, "n%u", (unsigned) id);
+        me->memory = fail_alloc_after(INT_MAX);
         table_world_open(&me->w, alloc_system(), id);
         open_ear(me);
         open_sync(me);
@@ -324,6 +327,25 @@ Test(schema_sync, nothing_is_taken_away_while_somebody_is_away) {
     cr_assert_eq(ask(&h, 1, CATALOG_ALTER, "t", "['rename_attribute', 'value', 'v']"),
                  EG_NO_REPLICA);
     cr_assert_neq(id_of(&h, 1, "t"), 0);
+    close_hall(&h);
+}
+
+Test(schema_sync, what_there_was_no_memory_for_is_heard_when_it_is_said_again) {
+    enum { REQUESTS = 12 };
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    for (int granted = 0; granted < REQUESTS; granted++) {
+        char name[8];
+
+        snprintf(name, sizeof name, "t%d", granted);
+        h.site[3].memory.once = true;
+        h.site[3].memory.left = granted;
+        cr_assert_eq(ask(&h, 1, CATALOG_CREATE, name, NULL), EG_OK, "%d", granted);
+        cr_assert_eq(id_of(&h, 3, name), id_of(&h, 1, name), "%d", granted);
+        h.site[3].memory.left = INT_MAX;
+    }
     close_hall(&h);
 }
 
