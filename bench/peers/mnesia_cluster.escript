@@ -13,7 +13,7 @@
 -define(KEYS, 10000).
 
 main(["--smoke"]) -> run(200, 20000);
-main([]) -> run(2000, 200000).
+main([]) -> run(2000, 1000000).
 
 run(Millis, Records) ->
     Nodes = [node() | [start_peer() || _ <- [1, 2]]],
