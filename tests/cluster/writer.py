@@ -1,0 +1,111 @@
+"""writer -- clients that write while something happens, and what must be there of it afterwards."""
+import threading
+import time
+
+import harness
+
+RETRYABLE = {"conflict", "aborted", "busy", "no_replica", "no_majority"}  # nothing happened
+UNKNOWN = {"timeout", "in_doubt"}                                        # it may have happened
+
+
+class Writer(threading.Thread):
+    """Writes [n, n] one after the other through whichever node answers, and remembers what was
+    acknowledged, what may have happened, every other code, and how long it had to wait."""
+
+    def __init__(self, addresses, table, first=0, pause_s=0):
+        super().__init__()
+        self.addresses, self.table, self.next, self.pause_s = addresses, table, first, pause_s
+        self.acknowledged, self.unknown, self.strange = set(), set(), []
+        self.longest_s = 0
+        self.stopping = threading.Event()
+        self.start()
+
+    def record(self):
+        return [self.next, self.next]
+
+    def run(self):
+        client, turn, began = None, 0, time.monotonic()
+        while not self.stopping.is_set():
+            try:
+                if client is None:
+                    client = harness.Client(self.addresses[turn % len(self.addresses)])
+                client.call("write", self.table, self.record())
+                self.acknowledged.add(self.next)
+                self.longest_s = max(self.longest_s, time.monotonic() - began)
+                time.sleep(self.pause_s)
+                began = time.monotonic()
+            except harness.Refused as refused:
+                if refused.code in UNKNOWN:
+                    self.unknown.add(self.next)
+                elif refused.code not in RETRYABLE:
+                    self.strange.append(str(refused))
+            except OSError:  # the node is gone: it may have done it
+                self.unknown.add(self.next)
+                client, turn = None, turn + 1
+                time.sleep(0.01)
+            self.next += 1
+
+    def wait(self, count):
+        harness.eventually(lambda: len(self.acknowledged) > count, f"{count} writes")
+
+    def wait_for_more(self, count):
+        self.wait(len(self.acknowledged) + count)
+
+    def end(self):
+        self.stopping.set()
+        self.join()
+        return self
+
+
+class Rewriter(Writer):
+    """Writes [key, [name, n]] to few keys again and again, as others do that it knows nothing of."""
+    KEYS = range(20)
+
+    def __init__(self, name, *arguments, **more):
+        self.who = name
+        super().__init__(*arguments, **more)
+
+    def record(self):
+        return [self.next % len(self.KEYS), [self.who, self.next]]
+
+    def last(self, key):
+        """What was acknowledged last under this key."""
+        return max((n for n in self.acknowledged if n % len(self.KEYS) == key), default=-1)
+
+
+class Written:
+    """For a ClusterTest: what was acknowledged is there, and all copies are the same."""
+
+    def same_everywhere(self, cluster, table, keys):
+        """Each node's own copy has the same records under these keys."""
+        keys = sorted(keys)
+        clients = [node.client() for node in cluster.nodes]
+
+        def same():
+            copies = [client.call("read_many", table, keys, {"context": "dirty"})
+                      for client in clients]
+            return all(copy == copies[0] for copy in copies)
+        harness.eventually(same, "the copies are equal")
+
+    def nothing_is_missing(self, cluster, writer, numbers=None):
+        self.assertEqual(writer.strange, [])
+        keys = sorted(writer.acknowledged)
+        for number in range(cluster.count) if numbers is None else numbers:
+            with self.subTest(node=number):
+                client = cluster.nodes[number].client()
+                for first in range(0, len(keys), 1000):
+                    some = keys[first:first + 1000]
+                    asked = {client.send("read", "t", key): key for key in some}
+                    answers = [client.receive() for _ in some]
+                    missing = [(asked[number], error, found) for number, error, found in answers
+                               if found != [[asked[number]] * 2]]
+                    self.assertEqual(missing, [])
+
+    def nothing_older_is_left(self, cluster, table, rewriters):
+        """Each key has what one of them wrote, and not before what was acknowledged to that one."""
+        writers = {writer.who: writer for writer in rewriters}
+        for writer in rewriters:
+            self.assertEqual(writer.strange, [])
+        for key, found in zip(Rewriter.KEYS, cluster.client(0).call("read_many", table, list(Rewriter.KEYS))):
+            (_, (name, n)), = found
+            self.assertTrue(n >= writers[name].last(key) or n in writers[name].unknown, (key, name, n))
