@@ -157,6 +157,17 @@ uint32_t cluster_placement(const struct cluster *c, struct placement_node out[NO
     return count;
 }
 
+/* A node that stands still keeps its links for a while: who has asked it need not wait as long. */
+static void expect_no_answers(struct cluster *c) {
+    for (uint32_t i = 0; i < swim_count(c->swim); i++) {
+        uint64_t id = swim_at(c->swim, i)->info.id;
+        if (view_find(c->view, id) != NULL)
+            continue;
+        router_node_down(c->router, id);
+        far_read_node_down(c->reads, id);
+    }
+}
+
 /* Shards get their roles, once all tables of the view are known here. */
 static void install_copies(struct cluster *c) {
     struct placement_node nodes[NODES_MAX];
@@ -170,6 +181,7 @@ static void install_copies(struct cluster *c) {
     if (err != EG_OK)
         return; /* the tick tries again */
     cluster_tell_discs(c);
+    expect_no_answers(c);
     router_view_changed(c->router);
     far_read_view_changed(c->reads);
 }

@@ -80,6 +80,10 @@ struct errand *errand_find(const struct errands *e, uint64_t number) {
     return e->slot[slot];
 }
 
+void errand_renumber(struct errands *e, struct errand *d) {
+    d->number = ++e->given << SLOT_BITS | slot_of(d->number);
+}
+
 void errand_free(struct errands *e, struct errand *d) {
     EG_ASSERT(errand_find(e, d->number) == d && d->request == NULL);
     list_remove(&d->node);

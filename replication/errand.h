@@ -56,6 +56,8 @@ void errands_fini(struct errands *e); /* none is left */
 /* A zeroed errand with a number.  EG_BUSY: `most` are there; EG_MEMORY. */
 EG_MUST_USE eg_err errand_new(struct errands *e, struct errand **out);
 struct errand *errand_find(const struct errands *e, uint64_t number); /* NULL: no more */
+/* Another number: what answers the old one comes too late. */
+void errand_renumber(struct errands *e, struct errand *d);
 /* Not in a list any more, its message given back. */
 void errand_free(struct errands *e, struct errand *d);
 

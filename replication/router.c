@@ -629,6 +629,7 @@ static void node_lost(struct router *r, struct actor *self, uint64_t node) {
         if (d->visit || d->peer != node)
             continue;
         if (d->read) {
+            errand_renumber(&r->errands, d); /* it may wake, and answer out of the old view */
             d->deadline_ns = now_ns(r) + (uint64_t) ROUTER_WAIT_MS * 1000000;
             wait(r, d);
         } else {

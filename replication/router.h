@@ -57,6 +57,7 @@ void router_close(struct router *r);
 
 /* What the mesh and the views say: on their scheduler. */
 void router_receive(struct router *r, uint64_t from, struct value payload);
+/* Its link is lost, or it is left out of the view and its link only looks well. */
 void router_node_down(struct router *r, uint64_t id);
 void router_view_changed(struct router *r);
 

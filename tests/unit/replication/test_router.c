@@ -13,7 +13,7 @@
 enum { ME = 1, OTHER = 2 };
 
 /* What the other node does with a request. */
-enum mood { ANSWERS, REFUSES_ONCE, SILENT, UNREACHABLE, LOST };
+enum mood { ANSWERS, REFUSES_ONCE, SILENT, UNREACHABLE, LOST, LEFT_OUT, BACK };
 
 struct town {
     struct table_world w;
@@ -23,7 +23,8 @@ struct town {
     struct view_id view;
     uint64_t master;
     enum mood mood;
-    uint32_t requests; /* that the other was sent */
+    uint32_t requests;   /* that the other was sent */
+    uint64_t unanswered; /* the one that it had when it was left out */
     struct router_request last;
     uint8_t copy[1024];          /* of its bytes */
     struct router_answer answer; /* that was sent to the other */
@@ -64,6 +65,15 @@ static void other_answers(struct town *n) {
         router_node_down(n->router, OTHER);
         n->master = ME;
         open_all(n, SHARD_MASTER);
+        break;
+    case LEFT_OUT: /* it stands still, and is asked again when it is back */
+        n->unanswered = n->last.id;
+        n->mood = BACK;
+        router_node_down(n->router, OTHER);
+        break;
+    case BACK:
+        say(n, n->unanswered, EG_OK, "\x91\x92\x01\xa3old", 7);
+        say(n, n->last.id, EG_OK, result.at, result.size_bytes);
         break;
     default:
         break;
@@ -254,6 +264,17 @@ Test(router, a_change_is_in_doubt_when_its_node_is_lost_and_a_read_is_asked_agai
     n.master = OTHER;
     cr_assert_eq(run(&n, SHARD_READ, "1"), EG_OK); /* by the new master: it is not there */
     result_is(&n, "[]");
+    close_town(&n);
+}
+
+Test(router, what_is_read_out_of_a_view_that_is_over_comes_too_late) {
+    struct town n;
+
+    open_town(&n, SHARD_AWAY);
+    n.mood = LEFT_OUT;
+    cr_assert_eq(run(&n, SHARD_READ, "1"), EG_OK);
+    result_is(&n, "[[1, 'away']]");
+    cr_assert_eq(n.requests, 2);
     close_town(&n);
 }
 
