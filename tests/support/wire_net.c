@@ -26,6 +26,7 @@ struct wire_stream {
     int handle;                /* 0: adopted */
     char address[STREAM_ADDRESS_BYTES];
     struct buffer incoming;
+    size_t gone_bytes; /* of it, delivered already */
     bool connecting, reading, half_closed, reset, ended, closing, by_hand;
     const uint8_t *writing;
     size_t writing_bytes;
@@ -89,11 +90,23 @@ static void stream_free(struct wire_stream *s, struct alloc *a) {
     alloc_put(a, s, sizeof *s);
 }
 
+static size_t left_bytes(const struct wire_stream *s) {
+    return s->incoming.size_bytes - s->gone_bytes;
+}
+
+static void close_up(struct wire_stream *s) {
+    if (s->gone_bytes == 0)
+        return;
+    memmove(s->incoming.at, s->incoming.at + s->gone_bytes, left_bytes(s));
+    s->incoming.size_bytes -= s->gone_bytes;
+    s->gone_bytes = 0;
+}
+
 static void reset(struct wire_stream *s) {
     if (s->other != NULL) {
         if (rng_below(&s->wire->rng, 2) == 0)
             s->other->incoming.size_bytes =
-                rng_below(&s->wire->rng, s->other->incoming.size_bytes + 1);
+                s->other->gone_bytes + rng_below(&s->wire->rng, left_bytes(s->other) + 1);
         part(s, true);
     }
     s->reset = s->half_closed = true;
@@ -156,6 +169,7 @@ static eg_err net_adopt(struct stream_net *n, struct stream_accepted accepted,
     s->half_closed = waited->half_closed;
     s->reset = waited->reset;
     s->incoming = waited->incoming;
+    s->gone_bytes = waited->gone_bytes;
     waited->incoming.at = NULL;
     waited->incoming.room_bytes = 0;
     waited->other = NULL;
@@ -292,7 +306,7 @@ static void lengthen(struct wire *w, uint8_t *at, size_t size_bytes) {
 static bool deliver(struct wire_stream *s) {
     struct wire_net *n = s->net;
     struct wire *w = s->wire;
-    size_t bytes = EG_MIN(EG_MIN(s->incoming.size_bytes, STREAM_TURN_BYTES - n->lent_bytes),
+    size_t bytes = EG_MIN(EG_MIN(left_bytes(s), STREAM_TURN_BYTES - n->lent_bytes),
                           (size_t) STREAM_READ_BYTES);
     uint8_t *at = n->input + n->lent_bytes;
 
@@ -306,9 +320,10 @@ static bool deliver(struct wire_stream *s) {
         size_t piece_bytes = 1 + rng_below(&w->rng, w->piece_bytes);
         bytes = EG_MIN(bytes, piece_bytes);
     }
-    memcpy(at, s->incoming.at, bytes);
-    memmove(s->incoming.at, s->incoming.at + bytes, s->incoming.size_bytes - bytes);
-    s->incoming.size_bytes -= bytes;
+    memcpy(at, s->incoming.at + s->gone_bytes, bytes);
+    s->gone_bytes += bytes;
+    if (s->gone_bytes * 2 > s->incoming.size_bytes)
+        close_up(s);
     if (rng_below(&w->rng, 100000) < w->flip_in_100000)
         at[rng_below(&w->rng, bytes)] ^= (uint8_t) (1u << rng_below(&w->rng, 8));
     lengthen(w, at, bytes);
@@ -352,7 +367,7 @@ static bool step(struct wire_stream *s) {
     }
     if (!s->reading)
         return false;
-    if (s->incoming.size_bytes > 0)
+    if (left_bytes(s) > 0)
         return deliver(s);
     if (!s->half_closed)
         return false;
@@ -477,6 +492,7 @@ void wire_say(struct wire_stream *s, const void *at, size_t size_bytes) {
 }
 
 struct buffer *wire_heard(struct wire_stream *s) {
+    close_up(s);
     return &s->incoming;
 }
 
