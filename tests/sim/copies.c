@@ -112,13 +112,17 @@ static bool cannot_fill(struct sim_node *n) {
     return n->o.has_disc && disc_health(disc_twin_disc(n->pump.twin), NULL) != EG_OK;
 }
 
-/* The whole copies of one shard, in `copy`; masters are counted. */
-static uint32_t take_copies(struct copy *copy, struct sim_node *const *nodes, uint32_t count,
-                            const char *name, uint32_t shard, uint32_t *masters, bool *settled) {
-    uint32_t whole = 0;
+struct found { /* of one shard's copies */
+    uint32_t whole, masters;
+    uint32_t barred; /* not whole, while their disc refuses */
+    bool settled;
+};
 
-    *masters = 0;
-    *settled = true;
+/* The whole copies of one shard, in `copy`. */
+static struct found take_copies(struct copy *copy, struct sim_node *const *nodes, uint32_t count,
+                                const char *name, uint32_t shard) {
+    struct found f = {.settled = true};
+
     for (uint32_t i = 0; i < count; i++) {
         struct sim_node *n = nodes[i];
         struct reader r;
@@ -129,44 +133,41 @@ static uint32_t take_copies(struct copy *copy, struct sim_node *const *nodes, ui
         reader_enter(&r);
         t = find(n, name);
         if (t == NULL || shard >= t->shard_count) {
-            *settled = false;
+            f.settled = false;
         } else {
+            enum shard_role role;
+
             s = &t->shard[shard];
-            take_copy(&copy[whole], n, s, &r);
-            *settled &= copy[whole].role != SHARD_STOPPED &&
-                        (copy[whole].role != SHARD_FILLING || cannot_fill(n));
-            *masters += copy[whole].role == SHARD_MASTER || copy[whole].role == SHARD_ALONE;
-            whole += is_whole(copy[whole].role);
+            take_copy(&copy[f.whole], n, s, &r);
+            role = copy[f.whole].role;
+            f.barred += role == SHARD_FILLING && cannot_fill(n);
+            f.settled &= role != SHARD_STOPPED && (role != SHARD_FILLING || cannot_fill(n));
+            f.masters += role == SHARD_MASTER || role == SHARD_ALONE;
+            f.whole += is_whole(role);
         }
         reader_exit(&r);
         reader_close(&r);
     }
-    return whole;
+    return f;
 }
 
-static uint32_t broken_discs(struct sim_node *const *nodes, uint32_t count) {
-    uint32_t broken = 0;
-
-    for (uint32_t i = 0; i < count; i++)
-        broken +=
-            nodes[i]->o.has_disc && disc_health(disc_twin_disc(nodes[i]->pump.twin), NULL) != EG_OK;
-    return broken;
+/* As many as expected.  One whose disc refuses is missed while it does, and others who let go of
+ * theirs when it has it keep them. */
+static bool are_enough(const struct found *f, uint32_t expected) {
+    return f->whole + f->barred >= expected && (f->whole <= expected || f->barred != 0);
 }
 
 static bool shard_agrees(struct copy *copy, struct sim_node *const *nodes, uint32_t count,
                          const struct copies_table *t, uint32_t shard, uint32_t expected,
                          char text[HISTORY_TEXT_BYTES]) {
-    uint32_t masters, whole, least;
-    bool settled;
+    struct found f = take_copies(copy, nodes, count, t->name, shard);
 
-    whole = take_copies(copy, nodes, count, t->name, shard, &masters, &settled);
-    least = expected - EG_MIN(expected - 1, broken_discs(nodes, count));
-    if (!settled || whole < least || (whole > expected && least == expected) || masters != 1) {
+    if (!f.settled || !are_enough(&f, expected) || f.masters != 1) {
         snprintf(text, HISTORY_TEXT_BYTES, "%s shard %u: %u whole copies of %u, %u masters%s",
-                 t->name, shard, whole, expected, masters, settled ? "" : ", not settled");
+                 t->name, shard, f.whole, expected, f.masters, f.settled ? "" : ", not settled");
         return false;
     }
-    for (uint32_t i = 1; i < whole; i++)
+    for (uint32_t i = 1; i < f.whole; i++)
         if (!same_rows(&copy[0], &copy[i], t, shard, text))
             return false;
     return true;
@@ -237,13 +238,13 @@ bool copies_whole(struct sim_node *n, const char *name) {
 }
 
 bool copies_anywhere(struct sim_node *const *nodes, uint32_t count, const char *name) {
-    uint32_t shards = count == 0 ? 0 : copies_shards(nodes[0], name), masters;
+    uint32_t shards = count == 0 ? 0 : copies_shards(nodes[0], name);
     struct copy *copy = alloc_get(alloc_system(), NODES * sizeof *copy);
-    bool all = shards > 0, settled;
+    bool all = shards > 0;
 
     EG_ASSERT(copy != NULL);
     for (uint32_t i = 0; all && i < shards; i++)
-        all = take_copies(copy, nodes, count, name, i, &masters, &settled) > 0;
+        all = take_copies(copy, nodes, count, name, i).whole > 0;
     alloc_put(alloc_system(), copy, NODES * sizeof *copy);
     return all;
 }

@@ -416,7 +416,8 @@ bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node) {
         if (!copies_agree(up, count, &c->table[t].t, t, finals, text))
             return false;
     }
-    return others > 0;
+    return others > 0 &&
+           (!REPLICATES || sim_cluster_can_do_without(c, node)); /* a disc may refuse */
 }
 
 bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
