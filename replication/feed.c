@@ -93,7 +93,8 @@ static uint8_t worth_now(struct shard *s) {
     bool any = !is_wiped(s) && shard_copy_any(s);
     enum replica_worth worth = any ? REPLICA_SOME : REPLICA_NONE;
 
-    if (role <= SHARD_FULL || (st != NULL && st->was_full && role != SHARD_AWAY))
+    if ((role <= SHARD_FULL || (st != NULL && st->was_full && role != SHARD_AWAY)) &&
+        (st == NULL || !st->deaf))
         worth = REPLICA_FULL;
     return (uint8_t) (worth | (any ? FEED_ANY : 0) | FEED_SAID);
 }
@@ -140,7 +141,7 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->plan = order->plan;
     st->was_full = order->was_full && order->plan.here;
     st->acks_one = order->acks_one;
-    st->stopped = st->serving = st->ended = st->counted = st->barred = false;
+    st->stopped = st->serving = st->ended = st->counted = st->barred = st->deaf = false;
     s->copy->gives_way = !st->plan.worst;
     st->lingers = st->owes;
     if (st->owes)
@@ -180,7 +181,7 @@ static bool same_plan(const struct replica_plan *a, const struct replica_plan *b
 
     for (uint32_t i = 0; same && i < a->count; i++)
         same = a->holder[i].node == b->holder[i].node && a->holder[i].must == b->holder[i].must &&
-               a->holder[i].ill == b->holder[i].ill;
+               a->holder[i].ill == b->holder[i].ill && a->holder[i].well == b->holder[i].well;
     return same;
 }
 

@@ -11,7 +11,9 @@
  *
  * What fails on the way (no memory, a link that breaks) makes a copy follow anew; it does not
  * serve meanwhile.  A disc that takes no more makes it wait for room: it tells its master, by
- * a FOLLOW whose answers it does not take, that it is not to be counted.
+ * a FOLLOW whose answers it does not take, that it is not to be counted.  A master whose disc
+ * takes no more serves on; where a copy has something that it cannot take, it is worth no more than
+ * that copy in the next view, so that the one that can hear the other is the master.
  *
  * Threads    The shard's owner; its actor.
  */

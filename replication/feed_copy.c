@@ -169,8 +169,23 @@ static bool is_asked(const struct feed *st, uint64_t from, struct value_iter *it
     return f != NULL && f->asked && session == f->asked_session;
 }
 
-/* What it told could not be taken: another time, later and later. */
-static void give_up_asking(struct shard *s, struct follower *f, struct actor *self) {
+static bool is_well(const struct feed *st, uint64_t node) {
+    for (uint32_t i = 0; i < st->plan.count; i++)
+        if (st->plan.holder[i].node == node)
+            return st->plan.holder[i].well;
+    return false;
+}
+
+/* What it told could not be taken: another time, later and later.  Where our disc will not have it
+ * the other never becomes full, for it is told nothing before it is heard: then we are worth no
+ * more than it is, and the next view makes it the master, who can hear us. */
+static void give_up_asking(struct shard *s, struct follower *f, struct actor *self, eg_err err) {
+    struct feed *st = feed_of(s);
+
+    if (err == EG_DISC && feed_is_master(st) && st->plan.worst && is_well(st, f->node)) {
+        st->deaf = true;
+        st->world->worth_changed(st->world);
+    }
     f->asked = false;
     f->asked_ticks = 0;
     f->asked_failures = EG_MIN(f->asked_failures + 1, (uint32_t) FAILURES_COUNTED);
@@ -201,7 +216,7 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
     if (err != EG_OK && feed_follows(st, from))
         apply_failed(self, s, err);
     else if (err != EG_OK)
-        give_up_asking(s, f, self);
+        give_up_asking(s, f, self, err);
     else if (!feed_follows(st, from))
         f->asked_ticks = 0;
 }
@@ -235,7 +250,7 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
         else
             feed_fall_behind(self, s);
     } else if (err != EG_OK) {
-        give_up_asking(s, f, self);
+        give_up_asking(s, f, self, err);
     } else {
         f->asked = f->lacked = f->partial = false;
         s->copy->loose = !feed_is_even(st);

@@ -83,6 +83,7 @@ struct feed {
     bool quiet;   /* a copy: nothing was heard since the last tick */
     bool counted; /* a copy: the master may wait for us         */
     bool barred;  /* a copy: our disc takes no more, and we do not follow */
+    bool deaf;    /* the master: it takes not what a copy has whose own disc takes changes */
     uint32_t quiet_ticks;
     uint32_t failures;    /* how often what was told could not be taken, since we were full */
     uint32_t pause_ticks; /* before we follow anew; 0: none */

@@ -315,7 +315,8 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
 
         if ((int) i == self || !is_holder(&f, i) || may_drop(o, &f, i, (uint32_t) master))
             continue;
-        p->holder[p->count++] = (struct replica_holder){v->member[i].id, like_master,
-                                                        f.worth[i] != REPLICA_FULL && is_ill(o, i)};
+        p->holder[p->count++] =
+            (struct replica_holder){v->member[i].id, like_master,
+                                    f.worth[i] != REPLICA_FULL && is_ill(o, i), !is_ill(o, i)};
     }
 }

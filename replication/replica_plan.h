@@ -64,6 +64,7 @@ struct replica_holder {
     uint64_t node;
     bool must; /* be heard before the master serves */
     bool ill;  /* and need not be full then         */
+    bool well; /* its disc takes changes            */
 };
 
 struct replica_plan {

@@ -1187,6 +1187,41 @@ Test(replica, where_all_discs_are_full_the_master_stays) {
     close_net();
 }
 
+/* It alone has all, and cannot take what another has besides, who would wait for it for ever. */
+Test(replica, a_master_whose_disc_takes_nothing_makes_way_for_one_that_can_hear_it) {
+    enum { BOTH = 50, LEFT = 60, ALL = 70 };
+    struct node *full = &net.node[0], *other = &net.node[1];
+
+    open_net(2, 0, "disc", 32);
+    install(3, 3);
+    settle(3);
+    fill(full, 0, BOTH);
+    cut(0, 1);
+    install(1, 3);
+    install(2, 3);
+    run_ms(100);
+    fill(full, BOTH, LEFT);
+    fill(other, LEFT, ALL);
+    restart(other, false); /* it does not say that it has all */
+    memset(net.cut, 0, sizeof net.cut);
+    disc_twin_set_full(full->w.pump.twin, true);
+    replica_say(full->r, REPLICA_DISC_FULL);
+    install(3, 3);
+    run_ms(500);
+    AGREE(full->progress && roles_of(other, SHARD_FILLING) != 0);
+    for (int round = 0; round < 2; round++) {
+        install(3, 3);
+        run_ms(500);
+        AGREE(roles_of(other, SHARD_ALONE) == SHARDS && size_of(other) == ALL);
+        AGREE(roles_of(full, SHARD_FILLING) == SHARDS);
+    }
+    disc_twin_set_full(full->w.pump.twin, false);
+    replica_say(full->r, 0);
+    settle(3);
+    equal_copies(3, ALL);
+    close_net();
+}
+
 Test(replica, a_disc_node_that_restarts_gets_what_it_missed) {
     enum { ALL = 600, MISSED = 100 };
     uint64_t before, got;
