@@ -1,6 +1,7 @@
 """What a cluster of real nodes promises: a client may talk to any of them, nothing acknowledged is lost
 when one dies, and it comes back without help."""
 import os
+import shutil
 import signal
 import time
 
@@ -82,6 +83,41 @@ class Replication(Written, harness.ClusterTest):
         cluster.start(2)
         cluster.wait_for_view()
         self.same_everywhere(cluster, "t", range(2000))
+
+    def test_a_disc_that_was_put_back_from_an_old_copy_is_brought_up_to_date(self):
+        cluster = self.cluster()
+        client = cluster.nodes[0].client()
+        client.call("create_table", "t", {"storage": "disc"})
+        client.call("create_table", "gone", {"storage": "disc"})
+        client.call("write_many", "t", [[n, "old"] for n in range(300)])
+        self.assertEqual(cluster.nodes[2].stop(), 0)
+        shutil.copytree(cluster.data(2), self.dir / "copy")
+        cluster.start(2)
+        cluster.wait_for_view()
+        writer = Writer([node.address for node in cluster.nodes[2:]], "t", first=1000)  # by the one that forgets
+        writer.wait(100)
+        writer.end()
+        client.call("drop_table", "gone")
+        client.call("create_table", "late", {"storage": "disc"})
+        cluster.kill(2)
+        cluster.wait_for_view([0, 1])
+        client.call("write_many", "t", [[n, "new"] for n in range(100, 200)])
+        for n in range(100):
+            client.call("delete", "t", n)
+        client.call("write", "late", [1, "there"])
+        cluster.wipe(2)
+        shutil.copytree(self.dir / "copy", cluster.data(2))
+        cluster.start(2)
+        cluster.wait_for_view()
+        self.nothing_is_missing(cluster, writer)
+        own = cluster.nodes[2].client()
+        wanted = [[]] * 100 + [[[n, "new" if n < 200 else "old"]] for n in range(100, 300)]
+        for number in range(3):
+            self.assertEqual(cluster.client(number).call("read_many", "t", list(range(300))), wanted)
+        self.assertEqual(own.call("read", "late", 1), [[1, "there"]])
+        self.assert_refused("no_table", own.call, "read", "gone", 1)
+        own.call("write", "t", [5000, 5000])  # a number that it has not used before
+        self.same_everywhere(cluster, "t", writer.acknowledged | {5000, *range(300)})
 
     def test_a_stopped_node_is_left_out_and_taken_back(self):
         cluster = self.cluster()
