@@ -201,6 +201,8 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
 
     if (!is_asked(st, from, it) || !value_iter_next(it, &changes))
         return;
+    if (feed_follows(st, from) && st->ended)
+        return; /* it came before the END, and has come once more */
     s->copy->loose = true;
     if (feed_follows(st, from)) {
         st->partial = true;

@@ -292,6 +292,11 @@ void feed_heard(struct actor *self, struct shard *s, struct follower *f) {
     feed_try_serve(self, s);
 }
 
+/* It has followed anew since; or it was counted, and would say another session if it was lost. */
+static bool is_late(const struct follower *f, uint64_t session) {
+    return session < f->session || (session == f->session && f->full);
+}
+
 void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
     struct feed *st = feed_of(s);
     struct follower *f;
@@ -304,6 +309,8 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
         !value_iter_next(it, &once))
         return;
     f = feed_follower(st, from);
+    if (f != NULL && is_late(f, session))
+        return;
     if (f != NULL && f->session == session && f->end_sequence != UINT64_MAX) {
         feed_step_soon(self, s, false);
         return; /* it is being told */

@@ -41,8 +41,9 @@ struct nemesis {
 
 const char *fault_name(enum fault f) {
     static const char *const names[FAULT_COUNT] = {
-        "cut",   "one_way", "slow",  "narrow", "break",  "kill",      "power",       "wipe",
-        "pause", "jump",    "drift", "actor",  "memory", "disc_full", "disc_behind", "disc_broken"};
+        "cut",    "one_way",   "slow",        "narrow",      "break", "kill",
+        "power",  "wipe",      "pause",       "jump",        "drift", "actor",
+        "memory", "disc_full", "disc_behind", "disc_broken", "twice", "lose"};
     return names[f];
 }
 
@@ -127,6 +128,12 @@ static void undo(struct nemesis *n, const struct undo *u) {
         break;
     case FAULT_MEMORY:
         node->heap.refuse_one_in = 0;
+        break;
+    case FAULT_TWICE:
+        node->mail.twice_one_in = 0;
+        break;
+    case FAULT_LOSE:
+        node->mail.lose_one_in = 0;
         break;
     case FAULT_DISC_FULL:
         disc_twin_set_full(node->pump.twin, false);
@@ -266,7 +273,12 @@ static bool hurt_node(struct nemesis *n, struct kind *k, enum fault f, uint64_t 
     } else if (f == FAULT_DRIFT) {
         sim_env_drift(&node->env, (int64_t) rng_below(&k->rng, 1001) - 500);
     } else {
-        node->heap.refuse_one_in = (uint32_t) draw_log(&k->rng, 300, 30000);
+        if (f == FAULT_TWICE)
+            node->mail.twice_one_in = (uint32_t) draw_log(&k->rng, 2, 200);
+        else if (f == FAULT_LOSE)
+            node->mail.lose_one_in = (uint32_t) draw_log(&k->rng, 5, 500);
+        else
+            node->heap.refuse_one_in = (uint32_t) draw_log(&k->rng, 300, 30000);
         end_later(n, f, number, 0, last_ms);
     }
     return true;
@@ -372,6 +384,7 @@ void nemesis_end(struct nemesis *n) {
         start_node(n, i);
         sim_node_pause(&n->c->node[i], 0);
         n->c->node[i].heap.refuse_one_in = 0;
+        n->c->node[i].mail.twice_one_in = n->c->node[i].mail.lose_one_in = 0;
         sim_env_drift(&n->c->node[i].env, 0);
     }
     mend_discs(n);
@@ -395,6 +408,8 @@ struct nemesis *nemesis_open(struct sim_cluster *c, uint64_t seed) {
 
         k->rng = rng_of(rng_u64(&r));
         k->on = rng_one_in(&k->rng, 2) && !calm && (c->o.faults >> f & 1) != 0;
+        if (f == FAULT_TWICE || f == FAULT_LOSE)
+            k->on &= c->o.seed >= CLUSTER_SEED_MAIL; /* those before are as they were */
         k->mean_ms =
             draw_log(&k->rng, f == FAULT_ACTOR ? ACTOR_MEAN_MIN_MS : MEAN_MIN_MS, MEAN_MAX_MS);
         k->next_ns = sim_now_ns(c->sim) + draw_gap_ns(k);

@@ -28,6 +28,8 @@ enum fault {
     FAULT_DISC_FULL,
     FAULT_DISC_BEHIND,
     FAULT_DISC_BROKEN, /* a write or a sync fails: only a new start helps     */
+    FAULT_TWICE,       /* what copies say comes once more, later (sim_mail.h)  */
+    FAULT_LOSE,        /* it does not come: no memory for it                  */
     FAULT_COUNT,
 };
 const char *fault_name(enum fault f);

@@ -38,6 +38,7 @@ void sim_node_init(struct sim_node *n, struct sim *s, struct sim_net *net,
     sim_env_init(&n->env, s, n->name, o->seed);
     sim_net_host_env(net, n->host, &n->env.env);
     sim_heap_init(&n->heap, o->seed);
+    sim_mail_init(&n->mail, s, o->seed);
     sim_heap_init(&n->disc_heap, o->seed);
     if (o->has_disc)
         open_disc(n);
@@ -95,6 +96,7 @@ static void start_cluster(struct sim_node *n) {
     while (o.join_count < SIM_JOINS_MAX && n->o.join[o.join_count] != NULL)
         o.join_count++;
     EG_ASSERT(cluster_open(&n->cluster, &o, &note) == EG_OK);
+    sim_mail_attach(&n->mail, n->cluster);
 }
 
 static void start_server(struct sim_node *n) {
@@ -151,6 +153,7 @@ bool sim_node_stop(struct sim_node *n) {
     EG_ASSERT(n->up);
     n->heap.refuse_one_in = 0;
     server_close(n->server);
+    sim_mail_detach(&n->mail);
     cluster_stop(n->cluster);
     (void) catalog_close(n->catalog); /* a disc that refuses is no leak */
     cluster_close(n->cluster);
@@ -168,6 +171,7 @@ static void crash(struct sim_node *n, bool power) {
     EG_ASSERT(n->up);
     sim_net_crash(n->net, n->host, power);
     sim_vanish(n->sim, n->runtime);
+    sim_mail_detach(&n->mail);
     sim_heap_reclaim(&n->heap);
     if (n->o.has_disc && power)
         disc_twin_crash(n->pump.twin);

@@ -15,6 +15,7 @@
 #include "query/server.h"
 #include "tables/catalog.h"
 #include "tests/sim/sim_heap.h"
+#include "tests/sim/sim_mail.h"
 #include "tests/sim/sim_net.h"
 #include "tests/support/disc_pump.h"
 
@@ -42,6 +43,7 @@ struct sim_node {
     struct sim_env env;
     struct sim_heap heap, disc_heap;
     struct disc_pump pump;
+    struct sim_mail mail; /* what its copies are told */
     struct epoch *epoch;
     struct runtime *runtime;
     struct memory_budget budget;

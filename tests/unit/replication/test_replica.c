@@ -1,6 +1,7 @@
 /* Goal: copies of a table on several nodes stay one table.  Method: catalogs in one thread, a
  * network of queues that is moved and cut by hand, views as the test likes. */
 #include "replication/replica.h"
+#include "replication/replica_wire.h"
 #include "engine/env.h"
 #include "tables/far.h"
 #include "tables/route.h"
@@ -19,7 +20,8 @@ enum {
     SETTLE_MS = 20000,
     TICK_MS = 25,
     SHARDS = 4,
-    REPORTS_MAX = 512
+    REPORTS_MAX = 512,
+    KEPT_MAX = 64,
 };
 
 struct packet {
@@ -54,6 +56,12 @@ static struct net {
     bool dull;       /* who loses power keeps nothing but what was synced */
     uint64_t far_ms; /* how long a packet is on its way */
     bool forgetful;  /* there is no memory for some of what arrives */
+    uint32_t keep;   /* what is of these kinds is kept, to come once more: a bit for each */
+    struct {
+        uint32_t from, to;
+        struct packet *packet;
+    } kept[KEPT_MAX];
+    uint32_t kept_count;
     struct rng rng;
     uint64_t seed;
     bool acked[1 << 14]; /* by key */
@@ -118,6 +126,38 @@ static bool lie(struct packet *p) {
     return value_scan(p->bytes, p->size_bytes, &used_bytes) == EG_OK && used_bytes == p->size_bytes;
 }
 
+static uint32_t kind_bit(const struct packet *p) {
+    struct replica_head h;
+    struct value_iter it;
+
+    return replica_wire_open(&h, &it, value_of(p->bytes)) == EG_OK ? UINT32_C(1) << h.kind : 0;
+}
+
+static void keep_packet(uint32_t from, uint32_t to, const struct packet *p) {
+    struct packet *copy = malloc(sizeof *p + p->size_bytes);
+
+    AGREE(net.kept_count < KEPT_MAX);
+    memcpy(copy, p, sizeof *p + p->size_bytes);
+    net.kept[net.kept_count].from = from;
+    net.kept[net.kept_count].to = to;
+    net.kept[net.kept_count++].packet = copy;
+}
+
+/* All that was kept comes once more. */
+static void hear_kept(void) {
+    for (uint32_t i = 0; i < net.kept_count; i++) {
+        struct packet *p = net.kept[i].packet;
+        struct node *to = &net.node[net.kept[i].to];
+
+        reader_enter(&to->w.reader);
+        replica_receive(to->r, net.node[net.kept[i].from].id,
+                        (struct value){p->bytes, p->size_bytes});
+        reader_exit(&to->w.reader);
+        free(p);
+    }
+    net.kept_count = 0;
+}
+
 /* One packet of each pair. */
 static bool move_packets(void) {
     bool any = false;
@@ -130,6 +170,8 @@ static bool move_packets(void) {
                 continue;
             any = true;
             net.node[from].out[to] = p->next;
+            if (net.keep & kind_bit(p))
+                keep_packet(from, to, p);
             if (net.lying && rng_one_in(&net.rng, 5) && !lie(p)) {
                 free(p);
                 continue;
@@ -969,6 +1011,38 @@ Test(replica, what_there_is_no_memory_for_is_said_again) {
 }
 
 /* A master that has stopped for the next view serves nobody, whoever comes and goes. */
+/* The copies of node b follow their masters of node a anew, and those its. */
+static void follow_anew(uint32_t a, uint32_t b) {
+    reader_enter(&net.node[b].w.reader);
+    replica_node_down(net.node[b].r, net.node[a].id);
+    reader_exit(&net.node[b].w.reader);
+}
+
+/* A FOLLOW from before comes once more: who asked has been counted since, and still is. */
+Test(replica, a_follow_that_comes_late_makes_nobody_uncounted) {
+    open_net(2, 0, "ram", 1);
+    net.keep = UINT32_C(1) << REPLICA_FOLLOW;
+    install(3, 3);
+    settle(3);
+    net.keep = 0;
+    follow_anew(0, 1);
+    follow_anew(1, 0);
+    run_ms(50);
+    settle(3);
+    hear_kept();
+    run_ms(5);
+    net.frozen = 3;
+    for (uint64_t k = 0; k < 20; k++)
+        AGREE(ask(&net.node[0], SHARD_WRITE, k, k));
+    run_ms(200);
+    for (uint64_t k = 0; k < 20; k++)
+        cr_assert(!net.acked[k], "key %llu is on one node", (unsigned long long) k);
+    net.frozen = 0;
+    run_ms(200);
+    equal_copies(3, 20);
+    close_net();
+}
+
 Test(replica, who_has_stopped_does_not_begin_again) {
     const eg_exit kill = exit_reason(EG_EXIT_KILL);
     struct view_id proposed = {1000, 1};
