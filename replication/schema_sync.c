@@ -51,7 +51,10 @@ void schema_look_whole(struct schema_sync *s) {
         for (struct list_node *n = s->changes.next, *next; n != &s->changes; n = next) {
             struct schema_asked *c = EG_CONTAINER_OF(n, struct schema_asked, node);
             next = n->next;
-            if (c->state == SPREAD && c->until_whole)
+            if (c->state != SPREAD)
+                continue;
+            c->until_whole = false;
+            if (c->waiting_count == 0)
                 schema_change_end(s, c, EG_OK, "");
         }
         s->o.whole(s->o.user);
@@ -279,6 +282,22 @@ static void give_up_asked(struct schema_sync *s, uint64_t principal) {
                           "the node that leads the view was lost meanwhile");
 }
 
+/* What is being spread is for all members of this view: they say when they have done it. */
+static void spread_in(struct schema_sync *s, struct schema_asked *c, const struct view *v) {
+    const struct schema_entry *e =
+        schema_list_find(&s->list, (const char *) c->request.name.at, c->request.name.size_bytes);
+
+    c->until_whole = true;
+    c->waiting_count = 0;
+    for (uint32_t i = 0; i < v->count; i++) {
+        if (v->member[i].id == s->o.self)
+            continue;
+        c->waiting[c->waiting_count++] = v->member[i].id;
+        if (e != NULL) /* else the tick says it */
+            schema_say_apply(s, v->member[i].id, c->spread_number, e);
+    }
+}
+
 void schema_sync_view(struct schema_sync *s, const struct view *v) {
     uint64_t principal = s->view == NULL ? 0 : s->view->principal;
     struct schema_asked *c = schema_change_spreading(s);
@@ -288,8 +307,8 @@ void schema_sync_view(struct schema_sync *s, const struct view *v) {
     view_ref(v);
     s->view = v;
     s->was_whole = false;
-    if (c != NULL) /* who was to do it learns of it by the lists */
-        c->until_whole = true;
+    if (c != NULL)
+        spread_in(s, c, v);
     for (uint32_t i = 0; i < v->count; i++)
         if (v->member[i].id != s->o.self)
             schema_say_list(s, v->member[i].id, true);
