@@ -39,6 +39,7 @@ struct hall {
     uint32_t letters;
     uint32_t in_view; /* bits by id: who hears whom */
     uint64_t deaf;    /* hears nobody, and is not heard; 0: none is */
+    uint64_t still;   /* its catalog does nothing now; 0: none is */
     uint64_t epoch;
 };
 
@@ -183,7 +184,8 @@ static void run(struct hall *h) {
     for (int round = 0; round < ROUNDS; round++) {
         for (uint64_t id = 1; id <= NODES; id++) {
             struct site *me = &h->site[id];
-            stepper_run_ms(me->w.st, 10);
+            if (id != h->still)
+                stepper_run_ms(me->w.st, 10);
             reader_enter(&me->w.reader);
             if (round % 50 == 49)
                 schema_sync_tick(me->sync);
@@ -280,6 +282,23 @@ Test(schema_sync, a_table_is_known_everywhere_when_it_is_answered) {
     cr_assert_eq(id_of(&h, 1, "t"), id_of(&h, 2, "t"));
     cr_assert_eq(id_of(&h, 1, "t"), id_of(&h, 3, "t"));
     cr_assert_eq(ask(&h, 2, CATALOG_CREATE, "t", NULL), EG_EXISTS);
+    close_hall(&h);
+}
+
+Test(schema_sync, a_view_in_between_does_not_answer_for_who_has_not_made_it) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    h.still = 2;
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'shards': 2}"), (eg_err) 1);
+    install(&h, 0xe);
+    cr_assert_eq(id_of(&h, 2, "t"), 0);
+    cr_assert_eq(h.site[1].answer, (eg_err) 1);
+    h.still = 0;
+    run(&h);
+    cr_assert_eq(h.site[1].answer, EG_OK);
+    cr_assert_eq(id_of(&h, 2, "t"), id_of(&h, 1, "t"));
     close_hall(&h);
 }
 
