@@ -17,10 +17,12 @@
 #define EG_MUST_USE                 __attribute__((warn_unused_result))
 #define EG_PRINTF(text_at, args_at) __attribute__((format(printf, text_at, args_at)))
 #define EG_NORETURN                 _Noreturn
-#define EG_LIKELY(x)                __builtin_expect(!!(x), 1)
-#define EG_UNLIKELY(x)              __builtin_expect(!!(x), 0)
-#define EG_PREFETCH(p)              __builtin_prefetch((p))
-#define EG_PREFETCH_TO_WRITE(p)     __builtin_prefetch((p), 1)
+/* What is seldom done, kept out of the callers that are often: their frames stay small. */
+#define EG_SELDOM               __attribute__((noinline, cold))
+#define EG_LIKELY(x)            __builtin_expect(!!(x), 1)
+#define EG_UNLIKELY(x)          __builtin_expect(!!(x), 0)
+#define EG_PREFETCH(p)          __builtin_prefetch((p))
+#define EG_PREFETCH_TO_WRITE(p) __builtin_prefetch((p), 1)
 /* For a function that does nothing but prefetch: gcc takes it for one without effects, and leaves
  * out calls of it that it has not put in line by then. */
 #define EG_PREFETCHES __attribute__((always_inline))

@@ -51,13 +51,15 @@ static eg_err settle_key(eg_table *table, struct table *now, const struct key *k
     return err == EG_OK && !table_reads_here(now, k) ? EG_NO_REPLICA : err;
 }
 
-eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
+/* All that can be asked of a look-up: keys that have to be made canonical, tables that change,
+ * copies that lack something, records that are not there. */
+EG_SELDOM static eg_err get_with_care(eg_table *table, eg_span key, eg_span *record) {
     struct node_thread *t;
     const struct record *rec;
     struct table *now;
     struct value v;
     struct key k;
-    eg_err err = table == NULL || record == NULL ? EG_BAD_REQUEST : api_value_of_span(key, &v);
+    eg_err err = api_value_of_span(key, &v);
 
     if (err != EG_OK)
         return err;
@@ -65,27 +67,46 @@ eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
     if (t == NULL)
         return err;
     now = api_table(table);
-    if (EG_UNLIKELY(table_dropped(now)))
+    if (table_dropped(now))
         return EG_NO_TABLE;
     err = table_key(now, &k, v);
     if (err != EG_OK)
         return err;
-    if (EG_UNLIKELY(!may_read_here(table, now, &k))) {
+    if (!may_read_here(table, now, &k)) {
         key_release(&k);
         return EG_NO_REPLICA;
     }
     rec = table_get(now, &t->reader, &k);
-    if (!table->dirty && EG_UNLIKELY(!table_got_stands(now, &t->reader, &k, rec)))
+    if (!table->dirty && !table_got_stands(now, &t->reader, &k, rec))
         err = settle_key(table, now, &k);
     key_release(&k);
     if (rec == NULL && err == EG_OK) {
         err = reader_take_fault(&t->reader);
         return err != EG_OK ? err : EG_NOT_FOUND;
     }
-    if (EG_UNLIKELY(err != EG_OK))
+    if (err != EG_OK)
         return err;
     *record = api_span_of_record(rec);
     return EG_OK;
+}
+
+eg_err eg_get(eg_table *table, eg_span key, eg_span *record) {
+    struct value v = {key.at, (uint32_t) key.size_bytes};
+    const struct record *rec;
+    struct node_thread *t;
+
+    if (table == NULL || record == NULL)
+        return EG_BAD_REQUEST;
+    if (EG_LIKELY(value_is_short(key.at, key.size_bytes)) || api_value_of_span(key, &v) == EG_OK) {
+        t = node_thread_here(table->node);
+        if (EG_LIKELY(t != NULL) &&
+            EG_LIKELY(table_get_at_once(atomic_load_explicit(&table->table, memory_order_acquire),
+                                        &t->reader, v, &rec))) {
+            *record = api_span_of_record(rec);
+            return EG_OK;
+        }
+    }
+    return get_with_care(table, key, record);
 }
 
 static eg_err settle_all(eg_table *table, struct table *now, const struct shard_set *fresh) {

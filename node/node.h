@@ -76,6 +76,10 @@ EG_MUST_USE eg_err node_open(const eg_options *options, struct alloc *a, eg_node
 /* The calling thread's; NULL with *err: EG_BUSY (too many), EG_MEMORY. */
 struct node_thread *node_thread(eg_node *n, eg_err *err);
 void node_thread_free(struct node_thread *t); /* no longer in the list */
+/* NULL: it has called nothing of this node yet. */
+static inline struct node_thread *node_thread_here(eg_node *n) {
+    return (struct node_thread *) thread_slot_get(n->threads); /* its first member */
+}
 /* Its place to wait for answers.  NULL: as above. */
 struct foreign *node_foreign(struct node_thread *t, eg_err *err);
 

@@ -151,7 +151,7 @@ static eg_err canonicalise_container(struct key *k) {
 }
 
 /* The same for all others, which mostly fit into the key itself. */
-static eg_err canonicalise(struct key *k) {
+EG_SELDOM static eg_err canonicalise(struct key *k) {
     enum value_kind kind = value_kind_of(k->value);
     struct canon_head h;
     uint8_t *to = k->inline_canon;
@@ -191,6 +191,17 @@ eg_err key_prepare(struct key *k, struct value v, uint64_t seed, struct alloc *a
     }
     k->hash = XXH3_64bits_withSeed(k->canon, k->canon_bytes, seed);
     return EG_OK;
+}
+
+bool key_prepare_as_is(struct key *k, struct value v, uint64_t seed) {
+    if (EG_UNLIKELY(!key_is_canonical(v)) || EG_UNLIKELY(v.size_bytes > KEY_SIZE_MAX))
+        return false;
+    k->value = v;
+    k->canon = v.at;
+    k->canon_bytes = v.size_bytes;
+    k->heap_bytes = 0;
+    k->hash = XXH3_64bits_withSeed(v.at, v.size_bytes, seed);
+    return true;
 }
 
 void key_release(struct key *k) {

@@ -39,6 +39,9 @@ struct key {
  * EG_MEMORY: no room for a long non-canonical key.  After an error nothing
  * needs to be freed. */
 EG_MUST_USE eg_err key_prepare(struct key *k, struct value v, uint64_t seed, struct alloc *a);
+/* Where the bytes of `v` are canonical already, so that nothing is to be released.  False: they
+ * are not, or are too many. */
+bool key_prepare_as_is(struct key *k, struct value v, uint64_t seed);
 void key_release(struct key *k);
 
 /* True where the encoded bytes of `v` are already canonical. */

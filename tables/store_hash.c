@@ -60,15 +60,23 @@ static bool key_matches(const struct key *k, const struct record *rec) {
            memcmp(array + head, k->canon, k->canon_bytes) == 0;
 }
 
+static inline uint32_t slot_with(hash_word *words, uint32_t i, uint64_t tag) {
+    return (uint32_t) (word_get(&words[i]) >> 48 == tag) << i;
+}
+
 /* The slots of a row that carry the tag, a bit each.  No branch depends on them, so
  * that the processor goes on to the record, and to the next look-up, before the
- * bucket has arrived. */
+ * bucket has arrived; written out, because the compiler would make a loop of it, twice as long
+ * for a processor that holds only so many instructions at once. */
 static inline uint32_t slots_with(const struct hash_group *g, uint64_t tag) {
-    uint32_t with = 0;
+    hash_word *w = g->words;
+    uint32_t with = slot_with(w, 0, tag) | slot_with(w, 1, tag) | slot_with(w, 2, tag);
 
-    for (uint32_t i = 0; i < g->slots; i++)
-        with |= (uint32_t) (word_get(&g->words[i]) >> 48 == tag) << i;
-    return with;
+    _Static_assert(NODE_SLOTS == 3 && BUCKET_SLOTS == 7, "as many as are written out here");
+    if (EG_UNLIKELY(g->slots == NODE_SLOTS))
+        return with;
+    return with | slot_with(w, 3, tag) | slot_with(w, 4, tag) | slot_with(w, 5, tag) |
+           slot_with(w, 6, tag);
 }
 
 static const struct record *find_in(struct hash_group g, const struct key *k) {

@@ -72,6 +72,13 @@ EG_MUST_USE eg_err table_key_checked(const struct table *t, struct key *k, struc
 /* The record under `k`; in a bag the first; NULL: absent or expired. */
 const struct record *table_get(struct table *t, struct reader *r, const struct key *k);
 
+/* Both of the above and table_got_stands() in one piece, for the look-up that has nothing unusual
+ * about it: *rec is under `key`, and may be shown.  False says nothing: look with more care.  Each
+ * instruction here is one less of the next look-up's that the processor begins while it waits for
+ * this one's memory. */
+bool table_get_at_once(struct table *t, struct reader *r, struct value key,
+                       const struct record **rec);
+
 /* n look-ups with their cache misses overlapped; out[i] as table_get(). */
 void table_get_many(struct table *t, struct reader *r, const struct key *const *keys, size_t n,
                     const struct record **out);

@@ -3,6 +3,7 @@
 #include "engine/runtime.h"
 #include "tables/pattern.h"
 #include "tables/scan.h"
+#include "tables/shard_copy.h"
 #include "tables/shard_index.h"
 #include "tables/table_private.h"
 
@@ -14,16 +15,39 @@ static uint64_t now_ms(const struct table *t) {
     return (uint64_t) env_wall_ms(t->world->o.env);
 }
 
-/* The clock is read only for records that end some day. */
-static const struct record *live(const struct table *t, const struct record *rec) {
-    if (EG_LIKELY(rec == NULL || (record_flags(rec) & RECORD_EXPIRES) == 0))
-        return rec;
+EG_SELDOM static const struct record *unless_expired(const struct table *t,
+                                                     const struct record *rec) {
     return shard_expired(rec, now_ms(t)) ? NULL : rec;
+}
+
+/* The clock is read only for records that end some day. */
+static inline const struct record *live(const struct table *t, const struct record *rec) {
+    bool ends = rec != NULL && (record_flags(rec) & RECORD_EXPIRES) != 0;
+    return EG_UNLIKELY(ends) ? unless_expired(t, rec) : rec;
 }
 
 const struct record *table_get(struct table *t, struct reader *r, const struct key *k) {
     struct store *store = shard_of(t, k->hash)->store;
     return live(t, store->ops->get(store, r, k));
+}
+
+bool table_get_at_once(struct table *t, struct reader *r, struct value key,
+                       const struct record **rec) {
+    enum shard_role role;
+    struct shard *s;
+    struct key k;
+
+    if (EG_UNLIKELY(atomic_load_explicit(&t->successor, memory_order_acquire) != NULL) ||
+        EG_UNLIKELY(atomic_load_explicit(&t->dropped, memory_order_acquire)) ||
+        EG_UNLIKELY(!key_prepare_as_is(&k, key, t->seed)))
+        return false;
+    s = shard_of(t, k.hash);
+    if (EG_UNLIKELY(role_of(s) > SHARD_FULL))
+        return false;
+    *rec = live(t, s->store->ops->get(s->store, r, &k));
+    role = role_of(s); /* it may have become another's meanwhile */
+    return *rec != NULL &&
+           (EG_LIKELY(role == SHARD_ALONE) || (role <= SHARD_FULL && shard_is_stable(s)));
 }
 
 void table_prefetch(struct table *t, struct reader *r, const struct key *k) {

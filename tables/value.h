@@ -50,6 +50,14 @@ struct value {
  * O(size) time and constant memory whatever the headers claim. */
 EG_MUST_USE eg_err value_scan(const uint8_t *at, size_t size_bytes, size_t *used_bytes);
 
+/* True where these bytes are one small integer or one string of less than 32 bytes: the usual
+ * key, which needs no scan. */
+static inline bool value_is_short(const uint8_t *at, size_t size_bytes) {
+    return at != NULL && size_bytes > 0 &&
+           ((at[0] & 0xe0) == 0xa0 ? size_bytes == 1u + (at[0] & 0x1f)
+                                   : size_bytes == 1 && (at[0] < 0x80 || at[0] >= 0xe0));
+}
+
 /* The same for bytes that arrive in pieces: the scanner remembers where the next
  * header begins and looks at each only once. */
 struct value_scanner {
