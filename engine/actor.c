@@ -383,8 +383,7 @@ void actor_exit(struct actor *self, const eg_exit *reason) {
 
     if (runtime_current(rt) != self->home || self->home->running != self) {
         /* Lent, or in a hook or timer: it hears of it in its next turn. */
-        struct message *m = message_of_exit(rt, MESSAGE_EXIT, reason, NULL);
-        EG_ASSERT(m != NULL); /* it may not go on; 64 bytes are not to be had */
+        struct message *m = message_of_signal(rt, reason, false);
         m->flags = MESSAGE_QUIT;
         send_or_drop(rt, actor_pid(self), actor_pid(self), m);
         return;
@@ -405,11 +404,7 @@ void actor_exit_normal(struct actor *self) {
 }
 
 void actor_exit_send(struct runtime *rt, eg_pid from, eg_pid to, const eg_exit *reason) {
-    struct message *m = reason->kind == EG_EXIT_KILL
-                            ? message_new(rt, MESSAGE_KILL, 0)
-                            : message_of_exit(rt, MESSAGE_EXIT, reason, NULL);
-    EG_ASSERT(m != NULL); /* a signal may not be lost; 64 bytes are not to be had */
-    send_or_drop(rt, from, to, m);
+    send_or_drop(rt, from, to, message_of_signal(rt, reason, reason->kind == EG_EXIT_KILL));
 }
 
 static void run_cleanups(struct actor *a) {

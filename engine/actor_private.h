@@ -10,6 +10,7 @@
 #include "engine/inbox.h"
 #include "engine/mailbox.h"
 #include "engine/pid_table.h"
+#include "engine/reserve.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
 
@@ -88,6 +89,8 @@ struct message *message_in_block(void *block, uint32_t tier, enum message_kind k
  * the message where there is no text, or no memory for it. */
 struct message *message_of_exit(struct runtime *rt, enum message_kind kind, const eg_exit *reason,
                                 void *spare);
+/* One that needs no memory: a KILL, or an EXIT whose text may be lost. */
+struct message *message_of_signal(struct runtime *rt, const eg_exit *reason, bool kills);
 
 /* ---- schedulers ----------------------------------------------------------- */
 
@@ -145,6 +148,7 @@ struct runtime {
     struct pubsub *topics;        /* listen to                                    */
     struct foreign *foreigns;     /* closed ones, kept: their pids may be sent to */
     bool running;
+    struct reserve reserve; /* for signals, where there is no memory */
 };
 
 static inline void stat_add(_Atomic uint64_t *counter, uint64_t n) {

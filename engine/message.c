@@ -134,6 +134,19 @@ struct message *message_of_exit(struct runtime *rt, enum message_kind kind, cons
     return m;
 }
 
+struct message *message_of_signal(struct runtime *rt, const eg_exit *reason, bool kills) {
+    struct message *m =
+        kills ? message_new(rt, MESSAGE_KILL, 0) : message_of_exit(rt, MESSAGE_EXIT, reason, NULL);
+    void *spare;
+
+    if (EG_LIKELY(m != NULL))
+        return m;
+    spare = reserve_take(&rt->reserve);
+    EG_ASSERT(spare != NULL); /* a signal may not be lost, and so many are under way */
+    return kills ? message_in_block(spare, 0, MESSAGE_KILL, 0)
+                 : message_of_exit(rt, MESSAGE_EXIT, reason, spare);
+}
+
 eg_exit message_exit(const struct message *m) {
     eg_exit reason = {.kind = EG_EXIT_NORMAL};
     EG_ASSERT(m->kind == MESSAGE_EXIT || m->kind == MESSAGE_DOWN);

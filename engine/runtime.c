@@ -89,9 +89,12 @@ eg_err runtime_open(struct runtime **out, const struct runtime_opts *opts) {
     rt->node = opts->node;
     runtime_set_route(rt, opts->route);
     rt->scheduler_count = opts->schedulers;
-    err = registry_open(&rt->names, rt->alloc, REGISTRY_UNIQUE, env_random(rt->env));
+    err = reserve_open(&rt->reserve, rt->alloc, BLOCK_MIN_BYTES);
     if (err != EG_OK)
         goto put_runtime;
+    err = registry_open(&rt->names, rt->alloc, REGISTRY_UNIQUE, env_random(rt->env));
+    if (err != EG_OK)
+        goto close_reserve;
     err = pubsub_open(&rt->topics, rt);
     if (err != EG_OK)
         goto close_names;
@@ -119,6 +122,8 @@ close_topics:
     pubsub_close(rt->topics);
 close_names:
     registry_close(rt->names);
+close_reserve:
+    reserve_close(&rt->reserve);
 put_runtime:
     alloc_unmap(opts->alloc, rt, sizeof *rt);
     return err;
@@ -133,6 +138,7 @@ void runtime_close(struct runtime *rt) {
     pid_table_close(&rt->pids);
     pubsub_close(rt->topics);
     registry_close(rt->names);
+    reserve_close(&rt->reserve);
     alloc_unmap(rt->alloc, rt, sizeof *rt);
 }
 

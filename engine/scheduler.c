@@ -187,6 +187,8 @@ enum turn_result scheduler_turn(struct scheduler *s, uint32_t dispatches, uint32
 
     s->now_ns = env_now_ns(s->rt->env);
     stat_add(&s->stats.turns, 1);
+    if (EG_UNLIKELY(reserve_is_short(&s->rt->reserve)))
+        reserve_fill(&s->rt->reserve);
     take_inbox(s);
     timer_wheel_advance(&s->wheel, scheduler_now_ms(s));
     progress = run_actors(s, dispatches, msgs);

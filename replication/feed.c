@@ -270,16 +270,16 @@ static void node_down(struct actor *self, struct shard *s, const struct message 
 
 static void synced(struct actor *self, struct shard *s, const struct message *m) {
     struct feed *st = feed_of(s);
-    uint64_t sequence;
+    struct notice n;
 
-    if (st == NULL || m->size_bytes != sizeof sequence)
+    if (st == NULL || m->size_bytes != sizeof n)
         return;
-    memcpy(&sequence, m->payload, sizeof sequence);
-    if (feed_is_master(st)) {
-        st->synced = EG_MAX(st->synced, sequence);
+    memcpy(&n, m->payload, sizeof n);
+    if (feed_is_master(st) && n.session == 0) {
+        st->synced = EG_MAX(st->synced, n.sequence);
         feed_release(self, s);
-    } else if (st->ended) {
-        feed_say_covered(s, sequence);
+    } else if (st->ended && n.session == st->following) {
+        feed_say_covered(s, n.sequence);
     }
 }
 

@@ -30,7 +30,7 @@ enum feed_tag {
     FEED_DOWN,                    /* the id of a node whose link is lost */
     FEED_STEP,                    /* the next part of a walk         */
     FEED_TICK,
-    FEED_SYNCED, /* a sequence: the disc has all up to it */
+    FEED_SYNCED, /* struct notice: the disc has all up to it */
     FEED_KEPT,   /* the same, for good (feed_graves.c)    */
     FEED_NEEDED, /* shard.needs is not 0             */
 };
@@ -64,6 +64,7 @@ struct feed_world {
     uint64_t (*pending_bytes)(void *user, uint64_t to);
     void *user;
     _Atomic uint64_t owing; /* copies that were let go of and are to be heard first */
+    _Atomic uint64_t late;  /* words of a session that is over, which nobody heeded */
     _Atomic uint32_t walks; /* under way, at most REPLICA_FILLS */
     void (*stopped)(struct feed_world *w);
     void (*worth_changed)(struct feed_world *w); /* of a copy: it has become full, or is no more */

@@ -63,7 +63,7 @@ void feed_say_covered(struct shard *s, uint64_t sequence) {
 
     st->acked = sequence;
     st->counted = true;
-    if (feed_say(s, st->plan.master, REPLICA_COVERED, sequence) != EG_OK)
+    if (feed_say_of(s, st->plan.master, REPLICA_COVERED, st->following, sequence) != EG_OK)
         feed_need(st->world, s, FEED_MISSED); /* it would wait for ever */
 }
 
@@ -323,7 +323,8 @@ static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
     struct feed *st = feed_of(s);
     uint64_t stable;
 
-    if (!feed_follows(st, from) || !st->ended || !replica_wire_u64(it, &stable))
+    if (!feed_follows(st, from) || !st->ended || !feed_is_of(st, it, st->following) ||
+        !replica_wire_u64(it, &stable))
         return;
     shard_set_stable(s, stable);
     shard_set_role(s, SHARD_FULL);

@@ -125,8 +125,9 @@ void feed_give_up(struct actor *self, struct feed *st) {
 
 /* Ask our own disc to say when it has what we have done so far. */
 bool feed_sync_notice(struct actor *self, struct shard *s, uint64_t sequence) {
-    struct message *m =
-        message_copy(actor_runtime(self), MESSAGE_REPLY, &sequence, sizeof sequence);
+    const struct feed *st = feed_of(s);
+    struct notice n = {feed_is_master(st) ? 0 : st->following, sequence};
+    struct message *m = message_copy(actor_runtime(self), MESSAGE_REPLY, &n, sizeof n);
 
     if (m == NULL)
         return false;
@@ -199,8 +200,8 @@ static uint64_t stable_for_others(const struct shard *s) {
 
 static void tell_full(struct shard *s, const struct follower *f) {
     if (f->full)
-        (void) feed_say(s, f->node, REPLICA_SERVE,
-                        stable_for_others(s)); /* lost with the link: it follows anew */
+        (void) feed_say_of(s, f->node, REPLICA_SERVE, f->session,
+                           stable_for_others(s)); /* lost with the link: it follows anew */
 }
 
 /* Serve as soon as all who must be heard are, and are counted. */
@@ -350,7 +351,7 @@ void feed_hear_covered(struct actor *self, struct shard *s, uint64_t from, struc
     struct follower *f = feed_follower(st, from);
     uint64_t sequence;
 
-    if (f == NULL || f->once || !replica_wire_u64(it, &sequence))
+    if (f == NULL || f->once || !feed_is_of(st, it, f->session) || !replica_wire_u64(it, &sequence))
         return;
     sequence = EG_MIN(sequence, dot_sequence(s->sequence));
     if (f->full && sequence == f->covered && st->serving && !st->stopped)

@@ -61,6 +61,25 @@ eg_err feed_say(struct shard *s, uint64_t to, enum replica_kind kind, uint64_t n
     return feed_out_send(st, to);
 }
 
+eg_err feed_say_of(struct shard *s, uint64_t to, enum replica_kind kind, uint64_t session,
+                   uint64_t n) {
+    struct feed *st = feed_of(s);
+
+    if (!feed_out_begin(s, kind, 2, 0) || !feed_out_u64(st, session) || !feed_out_u64(st, n))
+        return EG_MEMORY;
+    return feed_out_send(st, to);
+}
+
+bool feed_is_of(const struct feed *st, struct value_iter *it, uint64_t session) {
+    uint64_t said;
+
+    if (!replica_wire_u64(it, &said))
+        return false;
+    if (said != session)
+        atomic_fetch_add(&st->world->late, 1);
+    return said == session;
+}
+
 eg_err feed_send_follow(struct shard *s, uint64_t to, uint64_t session, bool once) {
     struct feed *st = feed_of(s);
     uint8_t flag = once ? 0xc3 : 0xc2;

@@ -137,6 +137,11 @@ bool feed_out_clock(struct feed *st, const struct shard_clock *c);
 eg_err feed_out_send(struct feed *st, uint64_t to);
 /* A whole message of one number, or (ANEW) of none. */
 eg_err feed_say(struct shard *s, uint64_t to, enum replica_kind kind, uint64_t n);
+/* COVERED, SERVE: of what began with this FOLLOW alone. */
+eg_err feed_say_of(struct shard *s, uint64_t to, enum replica_kind kind, uint64_t session,
+                   uint64_t n);
+/* Is it of that session?  What is not is late: it is dropped, and counted. */
+bool feed_is_of(const struct feed *st, struct value_iter *it, uint64_t session);
 /* Who hears a session twice need not do it twice. */
 eg_err feed_send_follow(struct shard *s, uint64_t to, uint64_t session, bool once);
 
@@ -151,7 +156,12 @@ void feed_release(struct actor *self, struct shard *s);
 void feed_give_up(struct actor *self, struct feed *st);
 /* What all full copies, and our disc where it must, have of our own changes. */
 uint64_t feed_covered_by_all(const struct shard *s, const struct feed *st);
-/* Our disc will say when it has all up to `sequence` (FEED_SYNCED). */
+/* What a disc is asked to say (FEED_SYNCED). */
+struct notice {
+    uint64_t session; /* a copy's, whose numbers are its master's; 0: the numbers are ours */
+    uint64_t sequence;
+};
+/* Our disc will say when it has all up to `sequence`. */
 bool feed_sync_notice(struct actor *self, struct shard *s, uint64_t sequence);
 
 struct follower *feed_follower(const struct feed *st, uint64_t node); /* NULL: it does not */

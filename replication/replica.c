@@ -549,6 +549,10 @@ uint32_t replica_state_of(const struct replicas *r, uint64_t id) {
     return m < 0 ? 0 : replica_reports_state(r->reports, (uint32_t) m);
 }
 
+uint64_t replica_late(const struct replicas *r) {
+    return atomic_load(&r->world.late);
+}
+
 uint64_t replica_held_by(const struct replicas *r, uint64_t id) {
     int m = member_now(r, id);
 

@@ -98,6 +98,8 @@ void replica_tick(struct replicas *r);
  * view; 0 where it is not in it. */
 uint32_t replica_state_of(const struct replicas *r, uint64_t id);
 uint64_t replica_held_by(const struct replicas *r, uint64_t id);
+/* Words of other copies that came too late, and were not heeded. */
+uint64_t replica_late(const struct replicas *r);
 /* It said that it is leaving, and in this view it has no copy any more. */
 bool replica_has_left(const struct replicas *r);
 /* A table of which nobody in this view has all; `who` (not in it) may have it.  NULL: none. */

@@ -8,8 +8,8 @@
  *                                as our how-many-th change we are at by now
  *     CHANGES  origin, first, last, stable, clock or nil, changes   what one turn did; and what
  *                                more stands behind it; up to which stamp all copies have all
- *     COVERED  sequence          I have all of yours up to there
- *     SERVE    stable            you are counted among the full copies: answer reads
+ *     COVERED  session, sequence I have all of yours up to there
+ *     SERVE    session, stable   you are counted among the full copies: answer reads
  *     STABLE   stable            the same stamp by itself, where there are no more changes
  *     ANEW                       something is lost: follow again
  *     SYNC     sequence          you have all of ours up to there: say when your disc has it too
@@ -21,7 +21,8 @@
  * not yet do not understand each other until both have.
  *
  * Who follows anew says another session: an END is good only where every MISSING before it came.  A
- * FOLLOW with a session that is being told already changes nothing: it may be repeated.
+ * FOLLOW with a session that is being told already changes nothing: it may be repeated.  Sessions
+ * of one copy grow, and what belongs to one before is late: nobody heeds it.
  */
 #ifndef REPLICATION_REPLICA_WIRE_H
 #define REPLICATION_REPLICA_WIRE_H

@@ -1,6 +1,7 @@
 /* copies.c -- rows of a shard on each node, sorted and laid side by side. */
 #include "tests/sim/copies.h"
 
+#include "tables/shard_copy.h"
 #include "tables/table_private.h"
 
 #include <inttypes.h>
@@ -247,6 +248,58 @@ bool copies_anywhere(struct sim_node *const *nodes, uint32_t count, const char *
         all = take_copies(copy, nodes, count, name, i).whole > 0;
     alloc_put(alloc_system(), copy, NODES * sizeof *copy);
     return all;
+}
+
+static struct shard *shard_at(struct sim_node *n, const char *name, uint32_t shard) {
+    struct table *t = find(n, name);
+    return t == NULL || shard >= t->shard_count ? NULL : &t->shard[shard];
+}
+
+/* Has `b`, a whole copy, all that the clock stands for? */
+static bool covers(struct sim_node *node, struct shard *b, struct value clock) {
+    struct shard_clock of;
+    bool all, has;
+
+    if (b == NULL || b->copy == NULL || !is_whole(shard_role(b)))
+        return false;
+    shard_clock_init(&of, alloc_system());
+    EG_ASSERT(shard_clock_get_known(&of, catalog_origins(node->catalog), clock, &all) == EG_OK);
+    has = all && shard_clock_has(shard_copy_clock(b), &of);
+    shard_clock_fini(&of);
+    return has;
+}
+
+static bool shard_heard(struct sim_node *n, struct sim_node *const *others, uint32_t count,
+                        const char *name, uint32_t shard) {
+    struct shard *s = shard_at(n, name, shard);
+    struct value_writer w = value_writer_init(NULL, 0);
+    uint32_t size_bytes;
+    uint8_t *bytes;
+    bool heard = false;
+
+    if (s == NULL || s->copy == NULL)
+        return true;
+    shard_clock_put(shard_copy_clock(s), catalog_origins(n->catalog), &w);
+    size_bytes = (uint32_t) w.need_bytes;
+    bytes = alloc_get(alloc_system(), size_bytes);
+    EG_ASSERT(bytes != NULL);
+    w = value_writer_init(bytes, size_bytes);
+    shard_clock_put(shard_copy_clock(s), catalog_origins(n->catalog), &w);
+    for (uint32_t i = 0; i < count && !heard; i++)
+        heard =
+            covers(others[i], shard_at(others[i], name, shard), (struct value){bytes, size_bytes});
+    alloc_put(alloc_system(), bytes, size_bytes);
+    return heard;
+}
+
+bool copies_heard(struct sim_node *n, struct sim_node *const *others, uint32_t count,
+                  const char *name) {
+    uint32_t shards = copies_shards(n, name);
+    bool heard = true;
+
+    for (uint32_t i = 0; heard && i < shards; i++)
+        heard = shard_heard(n, others, count, name, i);
+    return heard;
 }
 
 static bool check_shard(struct sim_node *n, struct shard *s, struct reader *r) {

@@ -39,9 +39,12 @@ EG_MUST_USE bool copies_peek(struct sim_node *n, const char *table, uint32_t key
 
 uint32_t copies_shards(struct sim_node *n, const char *table); /* 0: it knows no such table */
 
-/* Does the node have every shard of the table as a whole copy, now? */
 /* Does each shard of the table have a whole copy on one of these? */
 bool copies_anywhere(struct sim_node *const *nodes, uint32_t count, const char *name);
+/* Do the whole copies of `others` have all that this node's copies of the table have? */
+bool copies_heard(struct sim_node *n, struct sim_node *const *others, uint32_t count,
+                  const char *table);
+/* Does the node have every shard of the table as a whole copy, now? */
 bool copies_whole(struct sim_node *n, const char *table);
 
 #endif /* TESTS_SIM_COPIES_H */

@@ -254,6 +254,19 @@ bool history_check_reads(const struct history *h, char text[HISTORY_TEXT_BYTES])
     return true;
 }
 
+void history_print(const struct history *h, uint32_t table, uint32_t key) {
+    for (uint32_t i = 0; i < h->count; i++) {
+        const struct op *op = &h->ops[i];
+        char text[200];
+
+        if (op->table != table || op->key != key)
+            continue;
+        describe(op, text, sizeof text);
+        printf("#   %s%s: saw %u; stamp %" PRId64 " to %" PRId64 "\n", op->dirty ? "dirty " : "",
+               text, op->seen, op->least_ms, op->most_ms);
+    }
+}
+
 struct history_counts history_count(const struct history *h) {
     struct history_counts c = {0};
 

@@ -81,6 +81,9 @@ bool history_check_finals(const struct history *h, const struct final *finals, u
  * an earlier read had seen. */
 bool history_check_reads(const struct history *h, char text[HISTORY_TEXT_BYTES]);
 
+/* What happened to a key, one line each, to where people look. */
+void history_print(const struct history *h, uint32_t table, uint32_t key);
+
 struct history_counts {
     uint32_t ok, failed, unknown, reads;
 };

@@ -217,7 +217,6 @@ static bool kill_shard(struct nemesis *n, struct kind *k) {
     const struct cluster_table *t = &n->c->table[rng_below(&k->rng, n->c->shape.tables)];
     uint64_t draw = rng_u64(&k->rng);
     eg_exit kill = exit_reason(EG_EXIT_KILL);
-    uint32_t refuse_one_in = node->heap.refuse_one_in;
     struct reader r;
     struct table *table;
 
@@ -226,11 +225,9 @@ static bool kill_shard(struct nemesis *n, struct kind *k) {
     EG_ASSERT(reader_open(&r, node->epoch, alloc_system()) == EG_OK);
     reader_enter(&r);
     table = catalog_find(node->catalog, t->t.name, strlen(t->t.name));
-    node->heap.refuse_one_in = 0; /* a signal is never refused */
     if (table != NULL)
         actor_exit_send(node->runtime, EG_PID_NONE,
                         shard_pid(&table->shard[draw % table->shard_count]), &kill);
-    node->heap.refuse_one_in = refuse_one_in;
     reader_exit(&r);
     reader_close(&r);
     return table != NULL;

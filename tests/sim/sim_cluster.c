@@ -428,7 +428,9 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
         if (c->node[i].up && i != node)
             others[count++] = &c->node[i];
     for (uint32_t t = 0; t < c->shape.tables; t++)
-        if (!copies_anywhere(others, count, c->table[t].t.name))
+        if (!copies_anywhere(others, count, c->table[t].t.name) ||
+            (c->shape.dirty && c->node[node].up && !c->table[t].sync &&
+             !copies_heard(&c->node[node], others, count, c->table[t].t.name)))
             return false;
     return one_view(c) && count > 0;
 }
@@ -500,6 +502,15 @@ static bool check(struct look *l) {
                 return wrong(c, "a shard of %s on %s stays busy, or is gone", c->table[t].t.name,
                              c->node[i].name);
     return true;
+}
+
+/* What befell the key that the text speaks of. */
+static void tell_history(const struct sim_cluster *c) {
+    const char *at = strstr(c->text, "key ");
+    unsigned key, table;
+
+    if (c->o.tell && at != NULL && sscanf(at, "key %u in table %u", &key, &table) == 2)
+        history_print(&c->history, table, key);
 }
 
 /* As sim_client_call(), and again where only an old connection was found broken. */
@@ -659,6 +670,8 @@ struct cluster_result sim_cluster_run(const struct cluster_opts *o) {
 
     open_cluster(&c, o);
     r.good = run(&c);
+    if (!r.good)
+        tell_history(&c);
     snprintf(r.text, sizeof r.text, "%s", r.good ? "" : c.text);
     r.hash = sim_hash(c.sim);
     r.virtual_ms = now_ms(&c);

@@ -225,15 +225,10 @@ static uint64_t new_seed(void) {
     return ((uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000) % 1000000000000;
 }
 
-/* Memory is not refused: where there is none for a signal a node stops (seeds/open.txt).  Nor does
- * what copies say come twice, or not at all: a SERVE that comes late may yet let a copy serve that
- * is not counted, which no link does.  The fixed seeds and tools/sim have both. */
 static void try_new(struct sum *sum, struct cluster_opts o) {
     uint64_t fresh = new_seed();
     double began_s = cpu_s(RUSAGE_CHILDREN);
 
-    o.faults &=
-        ~(UINT32_C(1) << FAULT_MEMORY | UINT32_C(1) << FAULT_TWICE | UINT32_C(1) << FAULT_LOSE);
     for (o.seed = fresh; o.seed < fresh + NEW_SEEDS; o.seed++) {
         try_seed(sum, &o);
         if (cpu_s(RUSAGE_CHILDREN) - began_s > NEW_SECONDS)

@@ -114,6 +114,10 @@ bool move_packets(void) {
             net.node[from].out[to] = p->next;
             if (net.keep & kind_bit(p))
                 keep_packet(from, to, p);
+            if (net.lost & kind_bit(p)) {
+                free(p);
+                continue;
+            }
             if (net.lying && rng_one_in(&net.rng, 5) && !lie(p)) {
                 free(p);
                 continue;

@@ -63,7 +63,8 @@ struct net {
     bool dull;       /* who loses power keeps nothing but what was synced */
     uint64_t far_ms; /* how long a packet is on its way */
     bool forgetful;  /* there is no memory for some of what arrives */
-    uint32_t keep;   /* what is of these kinds is kept, to come once more: a bit for each */
+    uint32_t lost;   /* what is of these kinds does not arrive: a bit for each */
+    uint32_t keep;   /* what is of these kinds is kept, to come once more */
     struct {
         uint32_t from, to;
         struct packet *packet;

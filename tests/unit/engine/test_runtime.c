@@ -1,9 +1,11 @@
 /* Actors on real threads: birth, messages, ties, ends, time, lending, foreign callers. */
 #include "engine/foreign.h"
 #include "engine/loop_uv.h"
+#include "engine/reserve.h"
 #include "tests/support/fail_alloc.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -276,6 +278,23 @@ Test(runtime, kill_cannot_be_trapped_and_looks_like_killed) {
     ask(watcher, PLAY_WATCH, &a, sizeof a);
     actor_exit_send(rt, EG_PID_NONE, a, &kill);
     expect(MESSAGE_DOWN, EG_EXIT_KILLED, "");
+}
+
+Test(runtime, signals_are_sent_where_there_is_no_memory) {
+    eg_exit shutdown = exit_reason(EG_EXIT_SHUTDOWN), kill = exit_reason(EG_EXIT_KILL);
+    eg_exit crash = exit_crash(1, "whose text has no room");
+    const eg_exit *const reasons[] = {&shutdown, &kill, &crash};
+    eg_pid pids[RESERVE_BLOCKS];
+    uint32_t before = runtime_actors(rt);
+
+    for (uint32_t i = 0; i < EG_COUNTOF(pids); i++)
+        pids[i] = spawn_on(i % 2);
+    memory.left = 0;
+    for (uint32_t i = 0; i < EG_COUNTOF(pids); i++)
+        actor_exit_send(rt, EG_PID_NONE, pids[i], reasons[i % 3]);
+    memory.left = INT_MAX;
+    while (runtime_actors(rt) != before) /* the suite's timeout ends this */
+        sched_yield();
 }
 
 Test(runtime, a_child_spawned_elsewhere_is_linked_from_its_first_moment) {
@@ -581,5 +600,5 @@ Test(runtime_oom, open_fails_cleanly_at_every_allocation) {
             cr_assert_null(r);
         cr_assert_eq(a.live, 0, "leak when allocation %d fails", succeed + 1);
     } while (err != EG_OK && ++succeed < 100);
-    cr_assert_eq(succeed, 18);
+    cr_assert_eq(succeed, 18 + RESERVE_BLOCKS);
 }

@@ -480,7 +480,6 @@ Test(replica, what_there_is_no_memory_for_is_said_again) {
     close_net();
 }
 
-/* A master that has stopped for the next view serves nobody, whoever comes and goes. */
 /* The copies of node b follow their masters of node a anew, and those its. */
 static void follow_anew(uint32_t a, uint32_t b) {
     reader_enter(&net.node[b].w.reader);
@@ -513,6 +512,41 @@ Test(replica, a_follow_that_comes_late_makes_nobody_uncounted) {
     close_net();
 }
 
+/* What is of these kinds comes once more while a copy follows anew, and is not counted yet: it does
+ * not serve. */
+static void nobody_serves_after(enum replica_kind late) {
+    uint32_t filling = 0;
+
+    open_net(2, 0, "ram", 1);
+    net.keep = UINT32_C(1) << late;
+    install(3, 3);
+    settle(3);
+    net.keep = 0;
+    net.lost = UINT32_C(1) << REPLICA_COVERED;
+    follow_anew(0, 1);
+    follow_anew(1, 0);
+    run_ms(50);
+    hear_kept();
+    run_ms(5);
+    for (uint32_t i = 0; i < 2; i++)
+        for (uint32_t s = 0; s < SHARDS; s++)
+            filling += table_role(table_of(&net.node[i]), s) == SHARD_FILLING;
+    cr_assert(filling == SHARDS, "%u of %u copies wait", filling, (uint32_t) SHARDS);
+    cr_assert_geq(replica_late(net.node[0].r) + replica_late(net.node[1].r), SHARDS);
+    net.lost = 0;
+    settle(3);
+    close_net();
+}
+
+Test(replica, a_serve_that_comes_late_lets_nobody_serve) {
+    nobody_serves_after(REPLICA_SERVE);
+}
+
+Test(replica, a_covered_that_comes_late_makes_nobody_counted) {
+    nobody_serves_after(REPLICA_COVERED);
+}
+
+/* A master that has stopped for the next view serves nobody, whoever comes and goes. */
 Test(replica, who_has_stopped_does_not_begin_again) {
     const eg_exit kill = exit_reason(EG_EXIT_KILL);
     struct view_id proposed = {1000, 1};
