@@ -165,8 +165,12 @@ EG_API eg_err eg_get(eg_table *table, eg_span key, eg_span *record);
  * one has size 0.  Returns how many were found, or a negative eg_err. */
 EG_API int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *records);
 
-/* Copies: [record, ...] under `key` (empty where absent; several in a bag). */
+/* Copies: [record, ...] under `key` (empty where absent; several in a bag, or of siblings). */
 EG_API eg_err eg_read(eg_table *table, eg_span key, eg_result *out);
+/* Of a table that keeps siblings (merge: "siblings") [[record, ...], context], newest first: the
+ * context is what eg_write_replacing() and eg_delete_replacing() take.  EG_BAD_REQUEST: another
+ * table. */
+EG_API eg_err eg_read_siblings(eg_table *table, eg_span key, eg_result *out);
 EG_API eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_result *out);
 EG_API eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out,
                        eg_note *note);
@@ -290,6 +294,10 @@ EG_API eg_err eg_write_many_ttl(eg_table *table, eg_span records, uint64_t ttl_m
 EG_API eg_err eg_insert_new(eg_table *table, eg_span record, bool *inserted);
 EG_API eg_err eg_insert_new_ttl(eg_table *table, eg_span record, uint64_t ttl_ms, bool *inserted);
 EG_API eg_err eg_delete(eg_table *table, eg_span key);
+/* Of a table that keeps siblings, only those versions that `context` of eg_read_siblings() names
+ * are replaced or removed; what has come since stays beside. */
+EG_API eg_err eg_write_replacing(eg_table *table, eg_span record, eg_span context);
+EG_API eg_err eg_delete_replacing(eg_table *table, eg_span key, eg_span context);
 EG_API eg_err eg_delete_object(eg_table *table, eg_span record);
 EG_API eg_err eg_take(eg_table *table, eg_span key, eg_result *out);
 EG_API eg_err eg_update(eg_table *table, eg_span key, eg_span changes); /* {attribute: value} */

@@ -174,8 +174,11 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
 }
 
 /* By the shard's own node. */
-static eg_err read_far(struct api_reading *c, eg_table *table, struct value key, eg_result *out) {
-    struct shard_request q = {.op = SHARD_READ, .attribute = SHARD_NO_ATTRIBUTE, .key = key};
+static eg_err read_far(struct api_reading *c, eg_table *table, struct value key, bool siblings,
+                       eg_result *out) {
+    struct shard_request q = {.op = siblings ? SHARD_READ_SIBLINGS : SHARD_READ,
+                              .attribute = SHARD_NO_ATTRIBUTE,
+                              .key = key};
     struct message *m;
     eg_pid to;
     eg_err err = table_message(c->table, &q, &to, &m, NULL);
@@ -186,7 +189,7 @@ static eg_err read_far(struct api_reading *c, eg_table *table, struct value key,
     return api_result_of(&c->buffer, err, out);
 }
 
-eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
+static eg_err read_key(eg_table *table, eg_span key, bool siblings, eg_result *out) {
     struct api_reading c;
     struct value v;
     struct key k;
@@ -202,7 +205,9 @@ eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
     if (err == EG_OK) {
         here = may_read_here(table, c.table, &k);
         before_bytes = c.buffer.size_bytes;
-        if (here)
+        if (here && siblings)
+            err = table_read_siblings(c.table, &c.thread->reader, &k, &c.buffer, NULL);
+        else if (here)
             err = table_read(c.table, &c.thread->reader, &k, &c.buffer);
         if (here && err == EG_OK && !table->dirty &&
             !table_read_stands(c.table, &c.thread->reader, &k)) {
@@ -214,6 +219,14 @@ eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
     if (err == EG_OK && !here && table->dirty)
         err = EG_NO_REPLICA;
     if (err == EG_OK && !here)
-        return read_far(&c, table, v, out);
+        return read_far(&c, table, v, siblings, out);
     return api_reading_end(&c, err, out);
+}
+
+eg_err eg_read(eg_table *table, eg_span key, eg_result *out) {
+    return read_key(table, key, false, out);
+}
+
+eg_err eg_read_siblings(eg_table *table, eg_span key, eg_result *out) {
+    return read_key(table, key, true, out);
 }

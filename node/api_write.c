@@ -121,6 +121,26 @@ eg_err eg_delete(eg_table *table, eg_span key) {
     return err != EG_OK ? err : run_small(table, &q, &result);
 }
 
+eg_err eg_write_replacing(eg_table *table, eg_span record, eg_span context) {
+    struct shard_request q = {.op = SHARD_REPLACE_SIBLINGS};
+    struct small result;
+    eg_err err = table == NULL ? EG_BAD_REQUEST : api_value_of_span(record, &q.value);
+
+    if (err == EG_OK)
+        err = api_value_of_span(context, &q.key);
+    return err != EG_OK ? err : run_small(table, &q, &result);
+}
+
+eg_err eg_delete_replacing(eg_table *table, eg_span key, eg_span context) {
+    struct shard_request q = {.op = SHARD_DELETE_SIBLINGS};
+    struct small result;
+    eg_err err = table == NULL ? EG_BAD_REQUEST : api_value_of_span(key, &q.key);
+
+    if (err == EG_OK)
+        err = api_value_of_span(context, &q.value);
+    return err != EG_OK ? err : run_small(table, &q, &result);
+}
+
 eg_err eg_take(eg_table *table, eg_span key, eg_result *out) {
     struct shard_request q = {.op = SHARD_TAKE};
     struct buffer b;

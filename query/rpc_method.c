@@ -22,10 +22,10 @@
     }
 
 static const struct rpc_method methods[] = {
-    KEYED("read", 2, TX, SHARD_READ, 1, 0),
-    KEYED("write", 2, TTL, SHARD_WRITE, 0, 1),
+    KEYED("read", 2, TX | RPC_OPTION_SIBLINGS, SHARD_READ, 1, 0),
+    KEYED("write", 2, TTL | RPC_OPTION_REPLACES, SHARD_WRITE, 0, 1),
     KEYED("insert_new", 2, TTL, SHARD_INSERT_NEW, 0, 1),
-    KEYED("delete", 2, TX, SHARD_DELETE, 1, 0),
+    KEYED("delete", 2, TX | RPC_OPTION_REPLACES, SHARD_DELETE, 1, 0),
     KEYED("delete_object", 2, TX, SHARD_DELETE_OBJECT, 0, 1),
     KEYED("take", 2, TX, SHARD_TAKE, 1, 0),
     KEYED("update", 3, TTL, SHARD_UPDATE, 1, 2),
@@ -154,6 +154,17 @@ static eg_err check_context(struct rpc_call *c, struct value v) {
     return EG_OK;
 }
 
+static eg_err check_siblings(struct rpc_call *c, struct value v) {
+    if (!value_get_bool(v, &c->options.siblings))
+        return err_note(c->note, EG_BAD_REQUEST, "siblings is true or false");
+    return EG_OK;
+}
+
+static eg_err check_replaces(struct rpc_call *c, struct value v) {
+    c->options.replaces = v; /* what it is, the table sees */
+    return EG_OK;
+}
+
 static eg_err check_tx(struct rpc_call *c, struct value v) {
     uint64_t id;
 
@@ -179,6 +190,8 @@ static eg_err check_option(struct rpc_call *c, struct value name, struct value v
         {"ttl", RPC_OPTION_TTL, check_ttl},
         {"limit", RPC_OPTION_LIMIT, check_limit},
         {"reverse", RPC_OPTION_REVERSE, check_reverse},
+        {"siblings", RPC_OPTION_SIBLINGS, check_siblings},
+        {"replaces", RPC_OPTION_REPLACES, check_replaces},
         {"client", RPC_OPTION_CLIENT, check_client},
         {"version", RPC_OPTION_CLIENT, check_client},
     };

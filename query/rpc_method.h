@@ -41,6 +41,8 @@ enum rpc_option { /* which options a method takes */
                   RPC_OPTION_CLIENT = 16, /* client, version: of hello */
                   RPC_OPTION_FREE = 32,   /* a map that the method reads itself */
                   RPC_OPTION_REVERSE = 64,
+                  RPC_OPTION_SIBLINGS = 128, /* of read */
+                  RPC_OPTION_REPLACES = 256, /* of write and delete: a context of read's */
 };
 
 struct rpc_method {
@@ -48,8 +50,8 @@ struct rpc_method {
     uint8_t name_bytes;
     uint8_t params;   /* that must be there                      */
     uint8_t optional; /* one that may follow; 0: none            */
-    uint8_t options;  /* set of enum rpc_option; 0: none allowed */
     uint8_t order;    /* enum rpc_order                          */
+    uint16_t options; /* set of enum rpc_option; 0: none allowed */
     bool names_table; /* the first parameter is a table's name   */
     uint8_t op;       /* of RPC_KEYED: enum shard_op             */
     uint8_t key_at;   /* of RPC_KEYED: which parameter, 0: none  */
@@ -77,6 +79,8 @@ struct rpc_options {
     uint64_t limit;  /* 0: not said */
     bool reverse;
     bool dirty; /* this node's own copy, whatever it lacks */
+    bool siblings;
+    struct value replaces; /* size 0: not said */
 };
 
 /* One request under way. */

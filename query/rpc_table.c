@@ -183,7 +183,7 @@ static bool stands(struct rpc_call *c, const struct key *k, const struct record 
 static eg_err put_found(struct rpc_call *c, const struct key *k, const struct record *found) {
     eg_err err;
 
-    if (table_schema(c->table)->type == TABLE_BAG) {
+    if (schema_has_many(table_schema(c->table))) {
         err = table_read(c->table, &c->worker->reader, k, c->result);
         return err == EG_OK && !stands(c, k, found) ? EG_AGAIN : err;
     }

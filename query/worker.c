@@ -37,22 +37,43 @@ void worker_buffer_put(struct worker *w, struct buffer *b) {
 
 /* ---- one call ---------------------------------------------------------------- */
 
+static eg_err read_table(struct rpc_call *c) {
+    if (EG_UNLIKELY(c->options.siblings))
+        return table_read_siblings(c->table, &c->worker->reader, &c->key, c->result, c->note);
+    return table_read(c->table, &c->worker->reader, &c->key, c->result);
+}
+
 /* From this node's own copy, whatever it lacks. */
 static eg_err read_dirty(struct rpc_call *c) {
     if (!table_has_copy(c->table, &c->key))
         return err_note(c->note, EG_NO_REPLICA, "this node has no copy of the key's shard");
-    return table_read(c->table, &c->worker->reader, &c->key, c->result);
+    return read_table(c);
 }
 
 /* EG_AGAIN: what was read is not on all copies yet; the master says when it is. */
 static eg_err read_here(struct rpc_call *c) {
     size_t before_bytes = c->result->size_bytes;
-    eg_err err = table_read(c->table, &c->worker->reader, &c->key, c->result);
+    eg_err err = read_table(c);
 
     if (err != EG_OK || table_read_stands(c->table, &c->worker->reader, &c->key))
         return err;
     c->result->size_bytes = before_bytes;
     return EG_AGAIN;
+}
+
+/* Versions side by side, and which of them go: shard_sibling.h. */
+static void ask_for_siblings(const struct rpc_call *c, struct shard_request *q) {
+    if (c->options.siblings) {
+        q->op = SHARD_READ_SIBLINGS;
+    } else if (c->options.replaces.size_bytes == 0) {
+        return;
+    } else if (q->op == SHARD_WRITE) {
+        q->op = SHARD_REPLACE_SIBLINGS;
+        q->key = c->options.replaces;
+    } else {
+        q->op = SHARD_DELETE_SIBLINGS;
+        q->value = c->options.replaces;
+    }
 }
 
 /* Read in place, or change in place where the shard is idle; else send it there. */
@@ -66,12 +87,14 @@ static eg_err run_keyed(struct rpc_call *c) {
         .key = m->key_at != 0 ? c->param[m->key_at] : (struct value){0},
         .value = m->value_at != 0 ? c->param[m->value_at] : (struct value){0},
     };
+    bool reads = q.op == SHARD_READ;
     eg_err err = EG_AGAIN;
     eg_ref ref;
 
-    if (EG_UNLIKELY(c->options.dirty) && q.op == SHARD_READ)
+    ask_for_siblings(c, &q);
+    if (EG_UNLIKELY(c->options.dirty) && reads)
         return read_dirty(c);
-    if (q.op != SHARD_READ)
+    if (!reads)
         err = table_try(c->table, &c->worker->reader, &q, 1, c->result, c->note);
     else if (!session_key_underway(c->session, &c->key) && table_reads_here(c->table, &c->key))
         err = read_here(c);
@@ -251,9 +274,9 @@ eg_err worker_add(struct worker *w, struct rpc_call *c) {
 static bool is_plain_read(const struct rpc_call *c) {
     const struct schema *s = table_schema(c->table);
 
-    return c->method->op == SHARD_READ && !c->options.dirty && s->type != TABLE_BAG &&
-           s->storage != STORAGE_DISC_ONLY && !session_key_underway(c->session, &c->key) &&
-           table_reads_here(c->table, &c->key);
+    return c->method->op == SHARD_READ && !c->options.dirty && !schema_has_many(s) &&
+           !c->options.siblings && s->storage != STORAGE_DISC_ONLY &&
+           !session_key_underway(c->session, &c->key) && table_reads_here(c->table, &c->key);
 }
 
 /* How many calls from `from` on are plain reads of one table. */

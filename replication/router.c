@@ -277,7 +277,8 @@ static struct table *find_table(const struct router *r, const char *name, uint32
 /* Does it mean the same whatever fields records have? */
 static bool is_of_any_layout(enum shard_op op) {
     return op == SHARD_READ || op == SHARD_DELETE || op == SHARD_TAKE || op == SHARD_UPDATE ||
-           op == SHARD_CLEAR || op == SHARD_PURGE || op == SHARD_SYNC;
+           op == SHARD_CLEAR || op == SHARD_PURGE || op == SHARD_SYNC ||
+           op == SHARD_READ_SIBLINGS || op == SHARD_DELETE_SIBLINGS;
 }
 
 /* The table that the request is about, which may have changed since it was made.  EG_NO_TABLE;
@@ -382,7 +383,7 @@ static void dispatch(struct router *r, struct actor *self, struct errand *d) {
 
 /* It may be asked twice. */
 static bool is_read(enum shard_op op) {
-    return op == SHARD_READ || op == SHARD_SETTLE;
+    return shard_op_reads(op);
 }
 
 static void begin(struct router *r, struct actor *self, struct message *m,

@@ -95,11 +95,22 @@ static bool next_text(struct value_iter *it, struct value *out) {
 /* What may be asked of another node's shard. */
 static bool is_for_others(uint64_t op) {
     static const bool list[SHARD_OP_COUNT] = {
-        [SHARD_READ] = true,       [SHARD_WRITE] = true,        [SHARD_INSERT_NEW] = true,
-        [SHARD_WRITE_MANY] = true, [SHARD_DELETE] = true,       [SHARD_DELETE_OBJECT] = true,
-        [SHARD_TAKE] = true,       [SHARD_UPDATE] = true,       [SHARD_COUNTER] = true,
-        [SHARD_CLEAR] = true,      [SHARD_REPLACE_SEEN] = true, [SHARD_REMOVE_SEEN] = true,
+        [SHARD_READ] = true,
+        [SHARD_WRITE] = true,
+        [SHARD_INSERT_NEW] = true,
+        [SHARD_WRITE_MANY] = true,
+        [SHARD_DELETE] = true,
+        [SHARD_DELETE_OBJECT] = true,
+        [SHARD_TAKE] = true,
+        [SHARD_UPDATE] = true,
+        [SHARD_COUNTER] = true,
+        [SHARD_CLEAR] = true,
+        [SHARD_REPLACE_SEEN] = true,
+        [SHARD_REMOVE_SEEN] = true,
         [SHARD_SETTLE] = true,
+        [SHARD_READ_SIBLINGS] = true,
+        [SHARD_REPLACE_SIBLINGS] = true,
+        [SHARD_DELETE_SIBLINGS] = true,
     };
 
     return op < SHARD_OP_COUNT && list[op];
@@ -116,10 +127,14 @@ static bool is_complete(const struct shard_request *q) {
     case SHARD_WRITE_MANY:
         return q->value.size_bytes != 0 && value_kind_of(q->value) == VALUE_ARRAY;
     case SHARD_UPDATE:
-        return q->key.size_bytes != 0 && q->value.size_bytes != 0;
     case SHARD_COUNTER:
+    case SHARD_DELETE_SIBLINGS:
         return q->key.size_bytes != 0 && q->value.size_bytes != 0;
+    case SHARD_REPLACE_SIBLINGS:
+        return q->key.size_bytes != 0 && q->value.size_bytes != 0 &&
+               value_kind_of(q->value) == VALUE_ARRAY && shard_request_key(q, &key);
     case SHARD_READ:
+    case SHARD_READ_SIBLINGS:
     case SHARD_DELETE:
     case SHARD_TAKE:
         return q->key.size_bytes != 0;

@@ -60,6 +60,9 @@ struct merge_rule {
     /* callback: append the record to `out`; nothing appended: it is removed. */
     eg_err (*call)(void *context, struct value newer, struct value older, struct buffer *out);
     void *context;
+    /* siblings: this one goes, for there are too many.  NULL: nobody wants to know. */
+    void (*dropped)(void *user, struct value record);
+    void *user;
 };
 
 enum merge_outcome { MERGE_TAKES_HERE, MERGE_TAKES_THERE, MERGE_MAKES };
@@ -91,9 +94,26 @@ bool merge_keeps_state(enum table_merge policy);
 /* A state from outside: is it one of this policy? */
 bool merge_state_is_sound(const struct merge_rule *rule, struct value record, struct value state);
 
-/* Siblings, newest first; `count` at least 1 where the record is there. */
-uint32_t merge_sibling_count(const struct merge_version *v);
-struct value merge_sibling(const struct merge_version *v, uint32_t i, uint64_t *origin,
-                           uint64_t *sequence);
+/* ---- siblings ----------------------------------------------------------------------------- */
+
+enum {
+    MERGE_SIBLINGS_MAX = 64,             /* of one key: then the oldest goes */
+    MERGE_SIBLINGS_BYTES_MAX = 16 << 20, /* likewise, of all together: they go as one message */
+};
+
+struct merge_sibling {
+    uint64_t hlc, origin, sequence;
+    struct value record;
+};
+
+/* Newest first; at least one where the record is there. */
+uint32_t merge_siblings(const struct merge_version *v,
+                        struct merge_sibling out[MERGE_SIBLINGS_MAX]);
+/* What stays where those that `replaces` names go and nothing comes: *newest, in the version's
+ * memory (size 0: nothing), and the state beside it.  EG_MEMORY. */
+EG_MUST_USE eg_err merge_leave_siblings(const struct merge_version *v, struct value replaces,
+                                        struct value *newest, struct buffer *state);
+/* From outside: is it what merge_write's `replaces` takes? */
+bool merge_replaces_is_sound(struct value replaces);
 
 #endif /* TABLES_MERGE_H */

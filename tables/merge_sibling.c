@@ -7,14 +7,9 @@
 
 #include "tables/record.h"
 
-enum { SIBLING_FIELDS = 4, SIBLINGS_MAX = 64 }; /* of one key: then the oldest goes */
+enum { SIBLING_FIELDS = 4, SIBLING_HEAD_BYTES = 32 /* of a state: three numbers in an array */ };
 
-struct sibling {
-    uint64_t hlc, origin, sequence;
-    struct value record;
-};
-
-static bool read_sibling(struct value v, struct sibling *s) {
+static bool read_sibling(struct value v, struct merge_sibling *s) {
     struct value hlc, origin, sequence;
 
     return value_kind_of(v) == VALUE_ARRAY && value_count(v) == SIBLING_FIELDS &&
@@ -25,7 +20,8 @@ static bool read_sibling(struct value v, struct sibling *s) {
            value_get_u64(sequence, &s->sequence);
 }
 
-static uint32_t siblings_of(const struct merge_version *v, struct sibling list[SIBLINGS_MAX]) {
+uint32_t merge_siblings(const struct merge_version *v,
+                        struct merge_sibling out[MERGE_SIBLINGS_MAX]) {
     struct value_iter it;
     struct value element;
     uint32_t count = 0;
@@ -33,64 +29,65 @@ static uint32_t siblings_of(const struct merge_version *v, struct sibling list[S
     if (merge_is_removed(v))
         return 0;
     if (v->state.size_bytes == 0) {
-        list[0] = (struct sibling){v->hlc, v->origin, v->sequence, v->record};
+        out[0] = (struct merge_sibling){v->hlc, v->origin, v->sequence, v->record};
         return 1;
     }
     it = value_iter_of(v->state);
     while (value_iter_next(&it, &element)) {
-        EG_ASSERT(count < SIBLINGS_MAX);
-        EG_ASSERT(read_sibling(element, &list[count]));
-        if (value_kind_of(list[count].record) == VALUE_NIL)
-            list[count].record = v->record;
+        EG_ASSERT(count < MERGE_SIBLINGS_MAX);
+        EG_ASSERT(read_sibling(element, &out[count]));
+        if (value_kind_of(out[count].record) == VALUE_NIL)
+            out[count].record = v->record;
         count++;
     }
     return count;
 }
 
-uint32_t merge_sibling_count(const struct merge_version *v) {
-    if (merge_is_removed(v))
-        return 0;
-    return v->state.size_bytes == 0 ? 1 : value_count(v->state);
-}
-
-struct value merge_sibling(const struct merge_version *v, uint32_t i, uint64_t *origin,
-                           uint64_t *sequence) {
-    struct sibling list[SIBLINGS_MAX];
-    uint32_t count = siblings_of(v, list);
-
-    EG_ASSERT(i < count);
-    *origin = list[i].origin;
-    *sequence = list[i].sequence;
-    return list[i].record;
-}
-
 /* ---- a list ---------------------------------------------------------------------------------- */
 
 struct family {
-    struct sibling member[SIBLINGS_MAX]; /* newest first */
+    const struct merge_rule *rule;
+    struct merge_sibling member[MERGE_SIBLINGS_MAX + 1]; /* newest first */
     uint32_t count;
+    size_t bytes;
 };
 
-static bool is_later(const struct sibling *a, const struct sibling *b) {
+static bool is_later(const struct merge_sibling *a, const struct merge_sibling *b) {
     if (a->hlc != b->hlc)
         return a->hlc > b->hlc;
     return a->origin != b->origin ? a->origin > b->origin : a->sequence > b->sequence;
 }
 
-static void family_add(struct family *f, const struct sibling *s) {
-    uint32_t at = 0;
+static size_t bytes_of(const struct merge_sibling *s) {
+    return SIBLING_HEAD_BYTES + s->record.size_bytes;
+}
+
+/* The oldest go, but never the last. */
+static void keep_bounds(struct family *f) {
+    while (f->count > 1 && (f->count > MERGE_SIBLINGS_MAX || f->bytes > MERGE_SIBLINGS_BYTES_MAX)) {
+        const struct merge_sibling *oldest = &f->member[--f->count];
+
+        f->bytes -= bytes_of(oldest);
+        if (f->rule != NULL && f->rule->dropped != NULL)
+            f->rule->dropped(f->rule->user, oldest->record);
+    }
+}
+
+/* In its place behind the first `fixed`. */
+static void family_add(struct family *f, uint32_t fixed, const struct merge_sibling *s) {
+    uint32_t at = fixed;
 
     while (at < f->count && !is_later(s, &f->member[at]))
         at++;
-    if (at == SIBLINGS_MAX)
-        return;
-    f->count = EG_MIN(f->count + 1, (uint32_t) SIBLINGS_MAX);
-    for (uint32_t i = f->count - 1; i > at; i--)
+    for (uint32_t i = f->count; i > at; i--)
         f->member[i] = f->member[i - 1];
     f->member[at] = *s;
+    f->count++;
+    f->bytes += bytes_of(s);
+    keep_bounds(f);
 }
 
-static bool has(const struct sibling *list, uint32_t count, const struct sibling *s) {
+static bool has(const struct merge_sibling *list, uint32_t count, const struct merge_sibling *s) {
     for (uint32_t i = 0; i < count; i++)
         if (list[i].origin == s->origin && list[i].sequence == s->sequence)
             return true;
@@ -115,7 +112,7 @@ static void put_family(const void *context, struct value_writer *w) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static bool is_replaced(struct value replaces, const struct sibling *s) {
+static bool is_replaced(struct value replaces, const struct merge_sibling *s) {
     struct value_iter it = value_iter_of(replaces);
     struct value v;
     struct merge_pair dot;
@@ -126,47 +123,81 @@ static bool is_replaced(struct value replaces, const struct sibling *s) {
     return false;
 }
 
+static void add_others(struct family *f, uint32_t fixed, const struct merge_version *old,
+                       struct value replaces) {
+    struct merge_sibling list[MERGE_SIBLINGS_MAX];
+    uint32_t count = merge_siblings(old, list);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (!is_replaced(replaces, &list[i]))
+            family_add(f, fixed, &list[i]);
+}
+
 eg_err merge_write_siblings(const struct merge_rule *rule, const struct merge_write *w,
                             struct buffer *state) {
-    struct family f = {.count = 0};
-    struct sibling old[SIBLINGS_MAX];
-    uint32_t count;
+    struct family f = {.rule = rule};
 
-    (void) rule;
     if (w->replaces.size_bytes == 0 || w->old == NULL)
         return EG_OK;
-    family_add(&f, &(struct sibling){w->hlc, w->origin, w->sequence, w->record});
-    count = siblings_of(w->old, old);
-    for (uint32_t i = 0; i < count; i++)
-        if (!is_replaced(w->replaces, &old[i]))
-            family_add(&f, &old[i]);
-    EG_ASSERT(f.member[0].record.at == w->record.at); /* a write is later than what is there */
+    family_add(&f, 0, &(struct merge_sibling){w->hlc, w->origin, w->sequence, w->record});
+    add_others(&f, 1, w->old, w->replaces);
     return f.count == 1 ? EG_OK : merge_append(state, put_family, &f);
+}
+
+eg_err merge_leave_siblings(const struct merge_version *v, struct value replaces,
+                            struct value *newest, struct buffer *state) {
+    struct family f = {.rule = NULL};
+
+    add_others(&f, 0, v, replaces);
+    *newest = f.count == 0 ? (struct value){NULL, 0} : f.member[0].record;
+    return f.count == 0 ? EG_OK : merge_append(state, put_family, &f);
+}
+
+bool merge_replaces_is_sound(struct value replaces) {
+    struct value_iter it;
+    struct value v;
+    struct merge_pair dot;
+
+    if (value_kind_of(replaces) != VALUE_ARRAY || value_count(replaces) > MERGE_SIBLINGS_MAX)
+        return false;
+    it = value_iter_of(replaces);
+    while (value_iter_next(&it, &v))
+        if (!merge_get_pair(v, &dot))
+            return false;
+    return true;
 }
 
 /* ---- joining --------------------------------------------------------------------------------- */
 
-/* Those that the other side has too, or has never heard of. */
-static void keep(struct family *f, const struct sibling *list, uint32_t count,
-                 const struct merge_side *other, const struct sibling *others,
-                 uint32_t other_count) {
-    for (uint32_t i = 0; i < count; i++)
-        if (!has(f->member, f->count, &list[i]) &&
-            (has(others, other_count, &list[i]) ||
-             !other->knows(other->context, list[i].origin, list[i].sequence)))
-            family_add(f, &list[i]);
+struct brood {
+    struct merge_sibling list[MERGE_SIBLINGS_MAX];
+    uint32_t count;
+};
+
+/* Of `own` those that the other side has too, or has never heard of; but for what is in `taken`. */
+static void keep(struct family *f, const struct brood *own, const struct merge_side *other,
+                 const struct brood *others, const struct brood *taken) {
+    for (uint32_t i = 0; i < own->count; i++) {
+        const struct merge_sibling *s = &own->list[i];
+
+        if (taken != NULL && has(taken->list, taken->count, s))
+            continue;
+        if (has(others->list, others->count, s) ||
+            !other->knows(other->context, s->origin, s->sequence))
+            family_add(f, 0, s);
+    }
 }
 
 eg_err merge_join_siblings(const struct merge_rule *rule, const struct merge_side *here,
                            const struct merge_side *there, enum merge_outcome *outcome,
                            struct buffer *record, struct buffer *state) {
-    struct family f = {.count = 0};
-    struct sibling a[SIBLINGS_MAX], b[SIBLINGS_MAX];
-    uint32_t a_count = siblings_of(here->version, a), b_count = siblings_of(there->version, b);
+    struct family f = {.rule = rule};
+    struct brood a, b;
 
-    (void) rule;
-    keep(&f, a, a_count, there, b, b_count);
-    keep(&f, b, b_count, here, a, a_count);
+    a.count = merge_siblings(here->version, a.list);
+    b.count = merge_siblings(there->version, b.list);
+    keep(&f, &a, there, &b, NULL);
+    keep(&f, &b, here, &a, &a); /* what both have was kept just now */
     *outcome = MERGE_MAKES;
     if (f.count == 0)
         return EG_OK;
@@ -178,19 +209,20 @@ eg_err merge_join_siblings(const struct merge_rule *rule, const struct merge_sid
 bool merge_sound_siblings(const struct merge_rule *rule, struct value record, struct value state) {
     struct value_iter it;
     struct value v;
-    struct sibling s;
+    struct merge_sibling s;
+    struct value key, its_key;
     uint32_t at = 0;
 
-    (void) record;
     if (value_kind_of(state) != VALUE_ARRAY || value_count(state) < 1 ||
-        value_count(state) > SIBLINGS_MAX)
+        value_count(state) > MERGE_SIBLINGS_MAX || !array_element(record, 0, &key))
         return false;
     it = value_iter_of(state);
     while (value_iter_next(&it, &v)) {
         if (!read_sibling(v, &s) || (at == 0) != (value_kind_of(s.record) == VALUE_NIL))
             return false;
         if (at++ != 0 && (value_kind_of(s.record) != VALUE_ARRAY ||
-                          value_count(s.record) != rule->attribute_count))
+                          value_count(s.record) != rule->attribute_count ||
+                          !array_element(s.record, 0, &its_key) || !value_equal(key, its_key)))
             return false;
     }
     return true;

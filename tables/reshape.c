@@ -523,6 +523,7 @@ static eg_err translate(struct reshape_part *p, struct shard_request *q, struct 
     case SHARD_DELETE_OBJECT:
     case SHARD_REPLACE_SEEN: /* copies keep their versions */
     case SHARD_REMOVE_SEEN:
+    case SHARD_REPLACE_SIBLINGS:
         return convert(p, 0, q->value, &q->value, note);
     case SHARD_WRITE_MANY:
         return convert_all(p, &q->value, out, note);

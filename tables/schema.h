@@ -71,6 +71,14 @@ struct schema {
     struct alloc *alloc;
 };
 
+/* Can a key have several records: of its own, or siblings (merge.h)? */
+static inline bool schema_keeps_siblings(const struct schema *s) {
+    return s->merge == MERGE_SIBLINGS && s->type != TABLE_BAG;
+}
+static inline bool schema_has_many(const struct schema *s) {
+    return s->type == TABLE_BAG || s->merge == MERGE_SIBLINGS;
+}
+
 /* Read and check `options` (a MessagePack map, or an empty value for none) for a
  * table called `name`; fields that only Engram sets (id, seed, version, and
  * `table`, its name where the disc has it under another) are taken where present.  Errors:

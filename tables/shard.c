@@ -337,7 +337,7 @@ static void hold(struct actor *self, struct shard *s, const struct message *m,
 /* The answer of a change to a sync table waits for the disc. */
 static void answer(struct actor *self, struct shard *s, const struct message *m,
                    const struct shard_request *q, const struct buffer *result) {
-    bool changed = q->op != SHARD_READ && q->op != SHARD_SETTLE;
+    bool changed = !shard_op_reads(q->op);
     struct runtime *rt = actor_runtime(self);
     struct message *reply;
 
@@ -367,6 +367,7 @@ static bool is_granted(const struct shard *s, const struct shard_request *q) {
 
     switch (q->op) {
     case SHARD_READ:
+    case SHARD_READ_SIBLINGS:
     case SHARD_SETTLE:
         return role <= SHARD_MASTER || (role == SHARD_FULL && shard_is_stable(s));
     case SHARD_INDEX_BUILD: /* each node's own affair */

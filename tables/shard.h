@@ -157,6 +157,7 @@ struct shard_turn {
     bool remote;      /* a change of elsewhere: it keeps its version and nothing refuses it */
     struct record_version version;    /* of a record that is only copied; 0: the next one */
     struct value state;               /* and what stands beside it (merge.h)              */
+    struct buffer *state_room;        /* for what is to; NULL: the copy's own, if it is one */
     const struct shard_clock *teller; /* who tells of a change knew this; NULL: newer wins   */
     uint64_t teller_node;
 };

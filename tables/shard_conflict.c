@@ -26,26 +26,26 @@ static bool loses(enum table_merge policy, enum merge_outcome outcome) {
            policy == MERGE_CALLBACK;
 }
 
-static void report(struct shard_turn *t, const struct merge_version *here,
-                   const struct merge_version *there, enum merge_outcome outcome,
-                   struct value made) {
+static void report(struct shard_turn *t, struct value winner, struct value loser) {
     const struct world *w = t->shard->table->world;
-    bool takes_here =
-        outcome == MERGE_TAKES_HERE || (outcome == MERGE_MAKES && merge_is_later(here, there));
     struct shard_conflict c = {
         .shard = t->shard,
         .key = t->key->value,
-        .here = here,
-        .there = there,
-        .winner = outcome == MERGE_MAKES ? made
-                  : takes_here           ? here->record
-                                         : there->record,
-        .loser = takes_here ? there->record : here->record,
+        .winner = winner,
+        .loser = loser,
         .teller = t->teller_node,
     };
 
     if (w->copy_ops != NULL && w->copy_ops->conflict != NULL)
         w->copy_ops->conflict(w->copy_user, &c);
+    else
+        table_conflict(t->shard->table, &c, "", "", t->now_ms);
+}
+
+void shard_conflict_dropped(void *dropping, struct value loser) {
+    const struct shard_dropping *d = dropping;
+
+    report(d->turn, d->winner, loser);
 }
 
 eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *here,
@@ -56,27 +56,33 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
     struct knower ours = {s->table->world->origins, &copy->clock};
     struct knower theirs = {s->table->world->origins, t->teller};
     struct merge_side a = {here, knows, &ours}, b = {there, knows, &theirs};
+    const struct merge_version *later = merge_is_later(here, there) ? here : there;
+    struct shard_dropping dropping = {t, later->record};
+    const struct merge_version *loser;
     enum merge_outcome outcome;
     eg_err err;
 
+    rule.dropped = shard_conflict_dropped;
+    rule.user = &dropping;
     buffer_clear(&copy->merged);
     buffer_clear(&copy->state);
     err = merge_join(&rule, &a, &b, &outcome, &copy->merged, &copy->state);
     if (err != EG_OK)
         return err;
-    *out = (struct shard_verdict){.is_new = false};
+    *out = (struct shard_verdict){.is_new = outcome == MERGE_MAKES};
     if (outcome == MERGE_MAKES) {
-        out->is_new = true;
         out->record = (struct value){copy->merged.at, (uint32_t) copy->merged.size_bytes};
         out->state = (struct value){copy->state.at, (uint32_t) copy->state.size_bytes};
+        loser = later == here ? there : here;
     } else {
         const struct merge_version *taken = outcome == MERGE_TAKES_HERE ? here : there;
 
-        out->is_new = !merge_is_later(taken, taken == here ? there : here);
+        out->is_new = taken != later;
         out->record = taken->record;
         out->state = taken->state;
+        loser = taken == here ? there : here;
     }
     if (loses(rule.policy, outcome))
-        report(t, here, there, outcome, out->record);
+        report(t, out->record, loser->record);
     return EG_OK;
 }

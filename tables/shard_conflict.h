@@ -21,9 +21,8 @@
 struct shard_conflict {
     const struct shard *shard;
     struct value key;
-    const struct merge_version *here, *there;
     struct value winner, loser; /* records; size 0: a removal */
-    uint64_t teller;            /* the node that had the other */
+    uint64_t teller;            /* the node that had the other; 0: this one */
 };
 
 /* What is to be there. */
@@ -32,6 +31,13 @@ struct shard_verdict {
     struct value record; /* size 0: nothing; valid in the turn */
     struct value state;
 };
+
+/* What merge_rule's `dropped` takes: more siblings than may be go to the journal. */
+struct shard_dropping {
+    struct shard_turn *turn;
+    struct value winner; /* the newest */
+};
+void shard_conflict_dropped(void *dropping, struct value loser);
 
 /* EG_MEMORY, EG_CORRUPT, what a callback says: nothing is decided. */
 EG_MUST_USE eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *here,

@@ -1,7 +1,9 @@
 /* shard_merge.c -- states beside a shard's records, as its turns write them. */
 #include "tables/shard_merge.h"
 
+#include "tables/shard_conflict.h"
 #include "tables/shard_copy.h"
+#include "tables/shard_sibling.h"
 #include "tables/table_private.h"
 
 struct merge_rule shard_merge_rule(const struct schema *schema) {
@@ -16,12 +18,14 @@ struct merge_version shard_merge_version(const struct origins *o, const struct r
                                   .sequence = dot_sequence(rec->dot)};
 }
 
-eg_err shard_merge_write(const struct shard_turn *t, const struct record *old, struct value array,
+eg_err shard_merge_write(struct shard_turn *t, const struct record *old, struct value array,
                          struct record_version version, struct value *state) {
     struct shard *s = t->shard;
     const struct schema *schema = schema_of(s->table);
     const struct origins *o = s->table->world->origins;
+    struct buffer *room = t->state_room != NULL ? t->state_room : &s->copy->state;
     struct merge_rule rule = shard_merge_rule(schema);
+    struct shard_dropping dropping = {t, array};
     struct merge_version before;
     struct merge_write w = {
         .record = array,
@@ -36,10 +40,14 @@ eg_err shard_merge_write(const struct shard_turn *t, const struct record *old, s
         before = shard_merge_version(o, old);
         w.old = &before;
     }
-    buffer_clear(&s->copy->state);
-    err = merge_write_state(&rule, &w, &s->copy->state);
+    if (t->request != NULL && t->request->op == SHARD_REPLACE_SIBLINGS)
+        EG_ASSERT(sibling_context(t->request->key, &w.replaces)); /* the table has seen it */
+    rule.dropped = shard_conflict_dropped;
+    rule.user = &dropping;
+    buffer_clear(room);
+    err = merge_write_state(&rule, &w, room);
     if (err == EG_OK)
-        *state = (struct value){s->copy->state.at, (uint32_t) s->copy->state.size_bytes};
+        *state = (struct value){room->at, (uint32_t) room->size_bytes};
     return err;
 }
 

@@ -8,6 +8,8 @@
 bool shard_request_key(const struct shard_request *q, struct value *key) {
     switch (q->op) {
     case SHARD_READ:
+    case SHARD_READ_SIBLINGS:
+    case SHARD_DELETE_SIBLINGS:
     case SHARD_DELETE:
     case SHARD_TAKE:
     case SHARD_UPDATE:
@@ -19,6 +21,7 @@ bool shard_request_key(const struct shard_request *q, struct value *key) {
     case SHARD_DELETE_OBJECT:
     case SHARD_REPLACE_SEEN:
     case SHARD_REMOVE_SEEN:
+    case SHARD_REPLACE_SIBLINGS:
         return array_element(q->value, 0, key);
     default:
         return false;

@@ -32,6 +32,10 @@ enum shard_op {                      /* key      value                       res
                  * of its time, or remove it. */
                 SHARD_REPLACE_SEEN, /*          record                      true or false   */
                 SHARD_REMOVE_SEEN,  /*          record                      true or false   */
+                /* Of a table that keeps siblings; their contexts: shard_sibling.h. */
+                SHARD_READ_SIBLINGS,    /* key                           [[record, ...], context] */
+                SHARD_REPLACE_SIBLINGS, /* context  record                      true            */
+                SHARD_DELETE_SIBLINGS,  /* key      context                     true            */
                 SHARD_SYNC,   /* nothing; a sync table answers when all before is on disc: true */
                 SHARD_SETTLE, /* nothing; answered when all full copies have all before: true */
                 SHARD_OP_COUNT,
@@ -51,6 +55,11 @@ struct shard_request {
     struct value value;         /* where the op has one                                */
     struct record_version seen; /* of *_SEEN; dot 0: another node's, not known here */
 };
+
+/* Does it change nothing? */
+static inline bool shard_op_reads(enum shard_op op) {
+    return op == SHARD_READ || op == SHARD_READ_SIBLINGS || op == SHARD_SETTLE;
+}
 
 /* The key that a request is about: its own, or that of the record it carries; false
  * where it has none (CLEAR, PURGE, INDEX_*, WRITE_MANY, SYNC, SETTLE). */

@@ -13,6 +13,7 @@
 #include "tables/shard_edit.h"
 #include "tables/shard_index.h"
 #include "tables/shard_merge.h"
+#include "tables/shard_sibling.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
@@ -117,6 +118,26 @@ static const struct record *only_record(struct shard_turn *t) {
     return rec != NULL && shard_expired(rec, t->now_ms) ? NULL : rec;
 }
 
+static bool keeps_siblings(const struct shard_turn *t) {
+    return EG_UNLIKELY(schema_keeps_siblings(schema_of(t->shard->table)));
+}
+
+/* The same with all versions there are; `with_context`: [[record, ...], context]. */
+static eg_err answer_siblings(struct shard_turn *t, bool with_context) {
+    const struct origins *o = t->shard->table->world->origins;
+    const struct record *rec = only_record(t);
+    eg_err err = rec == NULL ? nothing_there(t, EG_OK) : EG_OK;
+
+    if (err == EG_OK)
+        err = with_context ? sibling_put_all(o, rec, t->result)
+                           : sibling_put_records(o, rec, t->result);
+    return err != EG_TOO_LARGE ? err : err_note(t->note, err, "the records do not fit one answer");
+}
+
+static eg_err answer_key(struct shard_turn *t) {
+    return keeps_siblings(t) ? answer_siblings(t, false) : answer_records(t);
+}
+
 /* ---- changing -------------------------------------------------------------- */
 
 /* The next version: later than anything this shard or the replaced record has. */
@@ -148,7 +169,7 @@ static bool frees(const struct shard_turn *t) {
     static const bool list[SHARD_OP_COUNT] = {
         [SHARD_DELETE] = true,      [SHARD_DELETE_OBJECT] = true, [SHARD_TAKE] = true,
         [SHARD_REMOVE_SEEN] = true, [SHARD_CLEAR] = true,         [SHARD_PURGE] = true,
-        [SHARD_SYNC] = true,        [SHARD_SETTLE] = true,
+        [SHARD_SYNC] = true,        [SHARD_SETTLE] = true,        [SHARD_DELETE_SIBLINGS] = true,
     };
 
     return t->request != NULL && list[t->request->op];
@@ -293,10 +314,11 @@ static void bytes_leave(struct shard *s, const struct record *rec) {
 }
 
 /* What stands beside the record: as it came, or as the table's policy has it. */
-static eg_err state_of(const struct shard_turn *t, const struct record *old, struct value array,
+static eg_err state_of(struct shard_turn *t, const struct record *old, struct value array,
                        struct record_version version, struct value *state) {
     *state = t->state;
-    if (EG_LIKELY(t->shard->copy == NULL) || t->version.hlc != 0 || t->taking_back ||
+    if (EG_LIKELY(t->shard->copy == NULL && t->state_room == NULL) || t->version.hlc != 0 ||
+        state->size_bytes != 0 || t->taking_back ||
         !merge_keeps_state(schema_of(t->shard->table)->merge))
         return EG_OK;
     return shard_merge_write(t, old, array, version, state);
@@ -614,11 +636,57 @@ static eg_err op_delete(struct shard_turn *t) {
     return err;
 }
 
+/* What an update leaves of a record's deadline: its own, unless a ttl was given. */
+static uint64_t kept_expiry(const struct shard_turn *t, const struct record *old) {
+    uint64_t expiry_ms = record_expiry_ms(old);
+
+    if (t->request->ttl_ms != 0)
+        return shard_expiry(t);
+    return expiry_ms == RANK_NEVER ? 0 : expiry_ms;
+}
+
+/* Of siblings, one version or those that a context names. */
+static eg_err leave_others(struct shard_turn *t, const struct record *rec) {
+    const struct shard_request *q = t->request;
+    struct value named;
+    eg_err err;
+
+    if (rec == NULL || shard_expired(rec, t->now_ms)) {
+        err = nothing_there(t, EG_OK);
+    } else if (q->op == SHARD_DELETE_SIBLINGS) {
+        EG_ASSERT(sibling_context(q->value, &named)); /* the table has seen it */
+        err = sibling_leave(t, rec, named, kept_expiry(t, rec));
+    } else {
+        err = sibling_leave_equal(t, rec, q->value, kept_expiry(t, rec));
+    }
+    if (err == EG_OK)
+        answer_bool(t, true);
+    return err;
+}
+
+static eg_err op_delete_siblings(struct shard_turn *t) {
+    return leave_others(t, t->shard->store->ops->get(t->shard->store, t->reader, t->key));
+}
+
+static eg_err op_replace_siblings(struct shard_turn *t) {
+    eg_err err = sibling_replace(t, shard_expiry(t));
+
+    if (err == EG_OK)
+        answer_bool(t, true);
+    return err;
+}
+
+static eg_err op_read_siblings(struct shard_turn *t) {
+    return answer_siblings(t, true);
+}
+
 static eg_err op_delete_object(struct shard_turn *t) {
     struct same_key it;
     const struct record *rec = same_key_first(t, &it);
     eg_err err;
 
+    if (keeps_siblings(t))
+        return leave_others(t, rec);
     while (rec != NULL && !value_equal(record_value(rec), t->request->value))
         rec = same_key_next(t, &it);
     err = rec != NULL ? shard_remove(t, t->key, rec) : nothing_there(t, EG_OK);
@@ -629,22 +697,13 @@ static eg_err op_delete_object(struct shard_turn *t) {
 
 static eg_err op_take(struct shard_turn *t) {
     size_t before_bytes = t->result->size_bytes;
-    eg_err err = answer_records(t);
+    eg_err err = answer_key(t);
 
     if (err == EG_OK)
         err = remove_all_of_key(t);
     if (err != EG_OK)
         t->result->size_bytes = before_bytes;
     return err;
-}
-
-/* What an update leaves of a record's deadline: its own, unless a ttl was given. */
-static uint64_t kept_expiry(const struct shard_turn *t, const struct record *old) {
-    uint64_t expiry_ms = record_expiry_ms(old);
-
-    if (t->request->ttl_ms != 0)
-        return shard_expiry(t);
-    return expiry_ms == RANK_NEVER ? 0 : expiry_ms;
 }
 
 static eg_err op_update(struct shard_turn *t) {
@@ -770,7 +829,7 @@ static eg_err op_clear(struct shard_turn *t) {
 }
 
 static eg_err op_read(struct shard_turn *t) {
-    return answer_records(t);
+    return answer_key(t);
 }
 
 static eg_err op_purge(struct shard_turn *t) {
@@ -803,6 +862,9 @@ static eg_err (*const ops[SHARD_OP_COUNT])(struct shard_turn *t) = {
     [SHARD_PURGE] = op_purge,
     [SHARD_REPLACE_SEEN] = op_replace_seen,
     [SHARD_REMOVE_SEEN] = op_remove_seen,
+    [SHARD_READ_SIBLINGS] = op_read_siblings,
+    [SHARD_REPLACE_SIBLINGS] = op_replace_siblings,
+    [SHARD_DELETE_SIBLINGS] = op_delete_siblings,
     [SHARD_SYNC] = op_sync,
     [SHARD_SETTLE] = op_sync,
 };
@@ -823,8 +885,8 @@ eg_err shard_run(struct shard_turn *t) {
 
     if (buffer_room(t->result, RESULT_SMALL_BYTES) == NULL)
         return EG_MEMORY;
-    if (op == SHARD_READ)
-        return op_read(t);
+    if (op == SHARD_READ || op == SHARD_READ_SIBLINGS)
+        return ops[op](t);
     if (op == SHARD_SETTLE) /* the answer waits, see shard.c */
         return op_sync(t);
     if (op == SHARD_INDEX_DROP) /* the schema has forgotten it already: whatever the disc says */

@@ -6,6 +6,7 @@
 #include "tables/reshape.h"
 #include "tables/shard_copy.h"
 #include "tables/shard_edit.h"
+#include "tables/shard_sibling.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
@@ -222,6 +223,19 @@ static eg_err check_counter(const struct schema *s, const struct shard_request *
     return EG_OK;
 }
 
+static eg_err check_siblings(const struct schema *s, const struct shard_request *q,
+                             struct err_note *note) {
+    bool replaces = q->op == SHARD_REPLACE_SIBLINGS;
+    struct value named;
+
+    if (!schema_keeps_siblings(s))
+        return err_note(note, EG_BAD_REQUEST, "table %s keeps no siblings", s->name.text);
+    if (q->op != SHARD_READ_SIBLINGS && !sibling_context(replaces ? q->key : q->value, &named))
+        return err_note(note, EG_BAD_REQUEST,
+                        "replaces is the context that a read with siblings gave");
+    return replaces ? check_record(s, q->value, note) : EG_OK;
+}
+
 static eg_err check(const struct table *t, const struct shard_request *q, struct err_note *note) {
     const struct schema *s = schema_of(t);
 
@@ -239,6 +253,10 @@ static eg_err check(const struct table *t, const struct shard_request *q, struct
         return check_update(s, q, note);
     case SHARD_COUNTER:
         return check_counter(s, q, note);
+    case SHARD_READ_SIBLINGS:
+    case SHARD_REPLACE_SIBLINGS:
+    case SHARD_DELETE_SIBLINGS:
+        return check_siblings(s, q, note);
     default:
         return EG_OK;
     }
@@ -295,7 +313,7 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     s->store->ops->prefetch(s->store, r, &k);
     shard_expect(s);
     s->store->ops->prefetch_record(s->store, r, &k);
-    if (!is_ours(s, q->dirty) || (s->log.sync && !q->sync_later && q->op != SHARD_READ))
+    if (!is_ours(s, q->dirty) || (s->log.sync && !q->sync_later && !shard_op_reads(q->op)))
         owner = NULL;
     else
         owner = claim(s, patience);

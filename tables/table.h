@@ -69,7 +69,7 @@ EG_MUST_USE eg_err table_key(const struct table *t, struct key *k, struct value 
 EG_MUST_USE eg_err table_key_checked(const struct table *t, struct key *k, struct value v,
                                      struct err_note *note);
 
-/* The record under `k`; in a bag the first; NULL: absent or expired. */
+/* The record under `k`; in a bag the first, of siblings the newest; NULL: absent or expired. */
 const struct record *table_get(struct table *t, struct reader *r, const struct key *k);
 
 /* Both of the above and table_got_stands() in one piece, for the look-up that has nothing unusual
@@ -84,9 +84,12 @@ void table_get_many(struct table *t, struct reader *r, const struct key *const *
                     const struct record **out);
 void table_prefetch(struct table *t, struct reader *r, const struct key *k);
 
-/* Append [record, ...] under `k`: none, one, or a bag's many. */
+/* Append [record, ...] under `k`: none, one, a bag's many or all siblings. */
 EG_MUST_USE eg_err table_read(struct table *t, struct reader *r, const struct key *k,
                               struct buffer *result);
+/* Append [[record, ...], context]: shard_sibling.h.  EG_BAD_REQUEST: the table keeps none. */
+EG_MUST_USE eg_err table_read_siblings(struct table *t, struct reader *r, const struct key *k,
+                                       struct buffer *result, struct err_note *note);
 
 /* Number of records that have not expired. */
 uint64_t table_size(struct table *t, struct reader *r);

@@ -5,6 +5,7 @@
 #include "tables/scan.h"
 #include "tables/shard_copy.h"
 #include "tables/shard_index.h"
+#include "tables/shard_sibling.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -111,13 +112,33 @@ static eg_err answer_end(struct array_answer *a, eg_err err) {
     return EG_OK;
 }
 
+static eg_err read_siblings(struct table *t, struct reader *r, const struct key *k,
+                            eg_err (*put)(const struct origins *o, const struct record *rec,
+                                          struct buffer *out),
+                            struct buffer *result) {
+    const struct record *rec = table_get(t, r, k);
+    eg_err err = rec == NULL ? reader_take_fault(r) : EG_OK;
+
+    return err != EG_OK ? err : put(t->world->origins, rec, result);
+}
+
+eg_err table_read_siblings(struct table *t, struct reader *r, const struct key *k,
+                           struct buffer *result, struct err_note *note) {
+    if (!schema_keeps_siblings(schema_of(t)))
+        return err_note(note, EG_BAD_REQUEST, "table %s keeps no siblings", t->name.text);
+    return read_siblings(t, r, k, sibling_put_all, result);
+}
+
 eg_err table_read(struct table *t, struct reader *r, const struct key *k, struct buffer *result) {
     struct store *store = shard_of(t, k->hash)->store;
     struct array_answer answer;
     struct store_cursor c;
     const struct record *rec;
-    eg_err err = answer_begin(&answer, result);
+    eg_err err;
 
+    if (EG_UNLIKELY(schema_keeps_siblings(schema_of(t))))
+        return read_siblings(t, r, k, sibling_put_records, result);
+    err = answer_begin(&answer, result);
     if (err != EG_OK)
         return err;
     if (!store->bag) {

@@ -78,6 +78,42 @@ class Merge(ClusterTest):
         none = shell("conflicts", "t", "restore", 99, node=self.cluster.nodes[0])
         self.assertEqual(none.returncode, 1)
 
+    siblings = [f"siblings_{storage}" for storage in ("ram", "disc", "disc_only")]
+
+    def write_siblings(self):
+        """On both sides of a cut, by programs that have read the same before."""
+        self.old = {}
+        for table in self.siblings:
+            records, self.old[table] = self.one.call("read", table, "k", {"siblings": True})
+            self.assertEqual(records, [["k", 0]])
+            self.one.call("write", table, ["k", 1], {"replaces": self.old[table]})
+            self.one.call("delete", table, "gone")
+            time.sleep(0.005)  # stamps are milliseconds: the second write is the later one
+            self.other.call("write", table, ["k", 2], {"replaces": self.old[table]})
+            self.other.call("write", table, ["gone", 2])
+
+    def check_siblings(self, table):
+        self.everywhere(table, "k", [["k", 2], ["k", 1]])
+        self.everywhere(table, "gone", [["gone", 2]])
+        self.assertEqual(sum((client.call("conflicts", table) for client in self.clients), []), [])
+        for client in self.clients:  # wherever the master is
+            records, context = client.call("read", table, "k", {"siblings": True})
+            self.assertEqual(records, [["k", 2], ["k", 1]])
+            self.assertEqual(client.call("read_many", table, ["k", "no"]), [records, []])
+            self.assertEqual(client.call("select", table, [[["k", "$1"], [], ["$1"]]])[0], [2])
+            self.assertEqual(client.call("size", table), 2)
+        self.one.call("write", table, ["k", 3], {"replaces": self.old[table]})  # of who has seen neither
+        self.everywhere(table, "k", [["k", 3], ["k", 2], ["k", 1]])
+        self.other.call("write", table, ["k", 4], {"replaces": context})
+        self.everywhere(table, "k", [["k", 4], ["k", 3]])
+        _, context = self.one.call("read", table, "k", {"siblings": True})
+        self.one.call("delete", table, "k", {"replaces": context})
+        self.everywhere(table, "k", [])
+        for wrong in ({"replaces": "x"}, {"replaces": []}, {"siblings": True}, {"replaces": b"\xc1"}):
+            self.assert_refused("bad_request", self.one.call, "write", table, ["k", 1], wrong)
+        self.assert_refused("bad_request", self.one.call, "read", "lww_ram", "k", {"siblings": True})
+        self.assert_refused("bad_request", self.one.call, "write", "lww_ram", ["k", 1, 1], {"replaces": context})
+
     def test_each_table_merges_by_its_own_policy(self):
         for storage in ("ram", "disc", "disc_only"):
             for policy in ("lww", "lww_by_attribute", "first", "max", "min", "counter", "set"):
@@ -87,7 +123,10 @@ class Merge(ClusterTest):
                 self.one.call("write", f"{policy}_{storage}", ["k", 1, 1])
             self.one.call("update_counter", f"counter_{storage}", "k", "a", 5)
             self.one.call("write", f"set_{storage}", ["k", ["x", "y"], 1])
+            self.table(f"siblings_{storage}", "siblings", "a", storage=storage)
+            self.one.call("write_many", f"siblings_{storage}", [["k", 0], ["gone", 0]])
         self.split()
+        self.write_siblings()
         for storage in ("ram", "disc", "disc_only"):
             for policy in ("lww", "first", "max", "min"):
                 self.one.call("write", f"{policy}_{storage}", ["k", 7, 2])
@@ -112,6 +151,7 @@ class Merge(ClusterTest):
             self.everywhere(f"counter_{storage}", "k", [["k", 35, None]])
             self.everywhere(f"counter_{storage}", "new", [["new", 50, None]])
             self.everywhere(f"set_{storage}", "k", [["k", ["one", "other", "x"], 1]])
+            self.check_siblings(f"siblings_{storage}")
 
 
 if __name__ == "__main__":

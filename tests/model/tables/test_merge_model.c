@@ -349,12 +349,14 @@ static void write_sibling(const struct merge_rule *rule, struct rng *rng, int s)
 }
 
 static void compare_siblings(const struct side *s) {
+    struct merge_sibling list[MERGE_SIBLINGS_MAX];
+    uint32_t count = merge_siblings(&s->version, list);
     bool there[WRITES] = {false};
-    uint64_t origin, sequence;
 
-    for (uint32_t i = 0; i < merge_sibling_count(&s->version); i++) {
-        struct value rec = merge_sibling(&s->version, i, &origin, &sequence), v;
-        struct value_iter it = value_iter_of(rec);
+    for (uint32_t i = 0; i < count; i++) {
+        struct value_iter it = value_iter_of(list[i].record);
+        uint64_t sequence = list[i].sequence;
+        struct value v;
         int64_t written;
 
         AGREE(value_iter_next(&it, &v) && value_iter_next(&it, &v));
