@@ -29,8 +29,9 @@ static eg_err feed_open(struct feed_world *w, struct shard *s) {
 }
 
 void feed_walk_ends(struct feed *st, struct follower *f) {
-    if (f->stage > WALK_WAITS && f->stage < WALK_OVER)
+    if (f->walks)
         atomic_fetch_sub(&st->world->walks, 1);
+    f->walks = false;
     f->stage = WALK_OVER;
     buffer_fini(&f->place);
 }

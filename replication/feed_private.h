@@ -26,7 +26,15 @@ enum {
     FEED_AHEAD_BYTES = 4 << 20, /* on a link to a copy that fills, before dirty writes wait */
 };
 
-enum walk_stage { WALK_WAITS, WALK_CLEAR, WALK_RECORDS, WALK_GRAVES, WALK_END, WALK_OVER };
+enum walk_stage {
+    WALK_WAITS,
+    WALK_RECENT,
+    WALK_CLEAR,
+    WALK_RECORDS,
+    WALK_GRAVES,
+    WALK_END,
+    WALK_OVER
+};
 
 /* A copy that follows this one. */
 struct follower {
@@ -47,7 +55,9 @@ struct follower {
     struct shard_clock has;      /* as it said when it followed */
     struct shard_clock snapshot; /* ours at that moment */
     enum walk_stage stage;
-    struct buffer place; /* of the walk: the last key */
+    struct recent_place recent; /* of a walk through the last changes only */
+    bool walks;                 /* it is one of the world's `walks`        */
+    struct buffer place;        /* of the walk: the last key */
     uint64_t grave_place;
     bool graves_ended;
 };

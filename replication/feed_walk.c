@@ -1,4 +1,5 @@
-/* feed_walk.c -- a walk through a shard for what a follower lacks, in bounded steps. */
+/* feed_walk.c -- what a follower lacks, in bounded steps: the last changes where it can lack no
+ * others (tables/recent.h), else a walk through the shard. */
 #include "engine/env.h"
 #include "engine/planted.h"
 #include "replication/feed_private.h"
@@ -119,6 +120,92 @@ static eg_err walk_graves(struct parcel *p) {
     return EG_OK;
 }
 
+/* ---- the last changes ------------------------------------------------------------------------ */
+
+static eg_err recent_records(struct parcel *p, const struct key *k, uint64_t dot) {
+    struct shard *s = p->shard;
+    struct feed *st = feed_of(s);
+    struct store *store = s->store;
+    const struct record *rec;
+    struct store_cursor c;
+
+    store->ops->seek(store, p->reader, &c, k, false, false);
+    while ((rec = store->ops->next(store, p->reader, &c)) != NULL &&
+           value_equal(record_key(rec), k->value)) {
+        if (rec->dot != dot)
+            continue;
+        if (!out_change(st, rec, NULL, NULL))
+            return EG_MEMORY;
+        parcel_added(p);
+        return EG_OK;
+    }
+    return reader_take_fault(p->reader);
+}
+
+/* What that change has left: its record, its grave, or nothing where a later one took its place. */
+static eg_err recent_change(struct parcel *p, uint64_t dot, struct value key) {
+    struct shard *s = p->shard;
+    struct feed *st = feed_of(s);
+    uint32_t before = p->count;
+    struct key k;
+    eg_err err = table_key(s->table, &k, key);
+
+    if (err != EG_OK)
+        return err;
+    err = recent_records(p, &k, dot);
+    if (err == EG_OK && p->count == before && !PLANTED(GRAVES_NOT_WALKED))
+        for (const struct grave *g = graves_with(&s->copy->graves, k.hash); g != NULL;
+             g = graves_also(g)) {
+            if (g->version.dot != dot)
+                continue;
+            if (!out_change(st, NULL, g, NULL))
+                err = EG_MEMORY;
+            parcel_added(p);
+            break;
+        }
+    key_release(&k);
+    return err;
+}
+
+static eg_err walk_recent(struct parcel *p) {
+    struct feed *st = feed_of(p->shard);
+    struct shard_copy *c = p->shard->copy;
+    struct follower *f = p->follower;
+    struct value key;
+    uint64_t dot;
+    eg_err err = EG_OK;
+
+    if (!recent_stays(&c->recent, &f->recent))
+        return EG_BUSY; /* so many have come meanwhile: then otherwise */
+    while (err == EG_OK && !p->over) {
+        if (!recent_next(&c->recent, &f->recent, &dot, &key) ||
+            (PLANTED(TAIL_NOT_WALKED) && p->count != 0)) {
+            f->stage = WALK_END;
+            break;
+        }
+        if (!parcel_takes(p, dot))
+            continue;
+        if (key.size_bytes != 0)
+            err = recent_change(p, dot, key);
+        else if (c->cleared.dot == dot && out_change(st, NULL, NULL, &c->cleared))
+            parcel_added(p);
+        else if (c->cleared.dot == dot)
+            err = EG_MEMORY;
+        p->over |= env_now_ns(st->world->env) >= p->until_ns;
+    }
+    return err;
+}
+
+/* Is all that it lacks among the last changes? */
+static bool is_recent(const struct shard *s, const struct follower *f) {
+    const struct shard_clock *behind = recent_behind(&s->copy->recent);
+
+    return behind != NULL && !s->copy->loose && shard_clock_has(&f->has, behind);
+}
+
+/* ---- a walk ------------------------------------------------------------------------------------
+ */
+
 static eg_err send_end(struct shard *s, struct follower *f) {
     struct feed *st = feed_of(s);
     const struct origins *o = st->world->origins;
@@ -138,7 +225,7 @@ static eg_err send_end(struct shard *s, struct follower *f) {
 
 /* What was put together is not on its way: who follows will not mind what it gets twice. */
 static eg_err walk_again(struct follower *f, eg_err err) {
-    f->stage = WALK_CLEAR;
+    f->stage = f->walks ? WALK_CLEAR : WALK_WAITS;
     buffer_clear(&f->place);
     f->grave_place = 0;
     f->graves_ended = false;
@@ -163,10 +250,16 @@ static eg_err walk_begin(struct shard *s, struct follower *f) {
         f->stage = err == EG_OK ? WALK_OVER : WALK_WAITS;
         return err;
     }
+    if (feed_is_even(feed_of(s)) && is_recent(s, f)) {
+        recent_first(&s->copy->recent, &f->recent);
+        f->stage = WALK_RECENT;
+        return EG_OK;
+    }
     if (atomic_fetch_add(&w->walks, 1) >= REPLICA_FILLS) {
         atomic_fetch_sub(&w->walks, 1);
         return EG_BUSY;
     }
+    f->walks = true;
     f->stage = WALK_CLEAR;
     return EG_OK;
 }
@@ -186,6 +279,8 @@ static eg_err walk_clear(struct parcel *p) {
 static eg_err walk_some(struct parcel *p) {
     eg_err err = EG_OK;
 
+    if (p->follower->stage == WALK_RECENT)
+        return walk_recent(p);
     if (p->follower->stage == WALK_CLEAR)
         err = walk_clear(p);
     if (err == EG_OK && p->follower->stage == WALK_RECORDS)

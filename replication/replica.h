@@ -21,9 +21,10 @@
  * so; the master counts it from then on and says so too; only then does it serve reads.  The
  * master itself follows each other copy once, to have what only they had, and those of its own
  * lineage before it serves (replica_plan.h).  A new view
- * between equals is one exchange of clocks; a node that was away gets just what it missed;
- * an empty one gets all, a piece at a time, while reads and writes go on.  The rate is
- * bounded by what the link has not acknowledged, so that it yields to the foreground.
+ * between equals is one exchange of clocks; a node that was away gets just what it missed, found
+ * among the last changes where it was away for a short time (tables/recent.h), else by a walk; an
+ * empty one gets all, a piece at a time, while reads and writes go on.  The rate is bounded by what
+ * the link has not acknowledged, so that it yields to the foreground.
  *
  * A clock is merged only when all it stands for has been applied (shard_clock.h).
  *

@@ -29,6 +29,7 @@ struct catalog_opts {
     struct epoch *epoch;
     struct disc *disc; /* NULL: the node is RAM only and refuses disc tables */
     struct memory_budget *budget;
+    size_t recent_bytes; /* of a part of a shard's last changes; 0: RECENT_PART_BYTES */
 };
 
 EG_MUST_USE eg_err catalog_open(struct catalog **out, const struct catalog_opts *o,

@@ -68,6 +68,20 @@ const struct grave *graves_find(const struct graves *g, uint64_t hash, struct va
     return at == NULL ? NULL : *at;
 }
 
+static const struct grave *with_hash(const struct grave *at, uint64_t hash) {
+    while (at != NULL && at->hash != hash)
+        at = at->next;
+    return at;
+}
+
+const struct grave *graves_with(const struct graves *g, uint64_t hash) {
+    return g->count == 0 ? NULL : with_hash(g->bucket[bucket_of(g, hash)], hash);
+}
+
+const struct grave *graves_also(const struct grave *before) {
+    return with_hash(before->next, before->hash);
+}
+
 /* ---- changing --------------------------------------------------------------------------- */
 
 /* False: no memory, and nothing has changed. */

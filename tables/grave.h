@@ -47,6 +47,10 @@ void graves_clear(struct graves *g);
 /* NULL: none. */
 const struct grave *graves_find(const struct graves *g, uint64_t hash, struct value v);
 
+/* The first of those with this hash; then graves_also() those behind it.  NULL: none. */
+const struct grave *graves_with(const struct graves *g, uint64_t hash);
+const struct grave *graves_also(const struct grave *before);
+
 /* Make one, and room for it; it is not there yet.  NULL: no memory. */
 struct grave *graves_make(struct graves *g, uint64_t hash, struct value v,
                           struct record_version version);

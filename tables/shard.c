@@ -211,6 +211,8 @@ static eg_err recover_record(void *ctx, const struct disc_record *row) {
 
     if (s->table->storage == STORAGE_DISC_ONLY)
         return EG_OK;
+    if (s->copy != NULL)
+        shard_copy_recovered(s, row->version.dot);
     return shard_take_back(s, row);
 }
 
@@ -241,8 +243,10 @@ eg_err shard_recover(struct shard *s, void (*progress)(void *context, uint64_t r
         progress(context, recover_count(run));
     }
     recover_close(run);
-    if (err == EG_OK && s->copy != NULL)
+    if (err == EG_OK && s->copy != NULL) {
+        s->copy->unsure |= t->storage == STORAGE_DISC_ONLY; /* nobody has looked at its rows */
         err = shard_copy_recover_graves(s);
+    }
     return err;
 }
 
@@ -254,7 +258,7 @@ static void account(struct shard *s) {
     struct store_stats store = s->store->ops->stats(s->store);
     uint64_t held = s->record_bytes + store.index_bytes + shard_index_bytes(s) +
                     rank_bytes(&s->by_deadline) + rank_bytes(&s->by_age) +
-                    (s->copy == NULL ? 0 : s->copy->graves.bytes);
+                    (s->copy == NULL ? 0 : s->copy->graves.bytes + recent_bytes(&s->copy->recent));
 
     memory_book(&s->node_account, (int64_t) (held + s->bin.retired_bytes + store.kept_bytes));
     memory_book(&s->table_account, (int64_t) held);

@@ -32,7 +32,8 @@ static bool is_bag(const struct shard *s) {
 /* ---- open, close, role ----------------------------------------------------------------- */
 
 eg_err shard_copy_open(struct shard *s) {
-    struct alloc *a = s->table->world->o.alloc;
+    const struct world *w = s->table->world;
+    struct alloc *a = w->o.alloc;
     struct shard_copy *c;
 
     if (s->copy != NULL)
@@ -42,6 +43,7 @@ eg_err shard_copy_open(struct shard *s) {
         return EG_MEMORY;
     shard_clock_init(&c->clock, a);
     graves_init(&c->graves, a);
+    recent_init(&c->recent, a, w->o.recent_bytes != 0 ? w->o.recent_bytes : RECENT_PART_BYTES);
     buffer_init(&c->packed, a, SIZE_MAX);
     buffer_init(&c->state, a, RECORD_SIZE_MAX);
     buffer_init(&c->merged, a, RECORD_SIZE_MAX);
@@ -67,6 +69,7 @@ void shard_copy_close(struct shard *s) {
         w->copy_ops->close(w->copy_user, s);
     shard_clock_fini(&c->clock);
     graves_fini(&c->graves);
+    recent_fini(&c->recent);
     buffer_fini(&c->packed);
     buffer_fini(&c->state);
     buffer_fini(&c->merged);
@@ -191,6 +194,14 @@ static struct value identity(const struct shard *s, const struct key *k, struct 
     return is_bag(s) ? array : k->value;
 }
 
+/* The key in what identity() said. */
+static struct value key_of(const struct shard *s, struct value identity) {
+    struct value key = identity;
+
+    EG_ASSERT(!is_bag(s) || array_element(identity, 0, &key));
+    return key;
+}
+
 static eg_err forget_row(struct shard *s, struct value identity) {
     if (s->table->disc_table == NULL)
         return EG_OK;
@@ -202,6 +213,18 @@ static eg_err remember_row(struct shard *s, struct value identity, struct record
         return EG_OK;
     return disc_record_put_grave(batch_of(s), s->table->disc_table, s->number, identity, is_bag(s),
                                  v);
+}
+
+/* Before a change: there is room to note it. */
+static void recent_ready(const struct shard_turn *t) {
+    struct shard_copy *c = t->shard->copy;
+
+    if (EG_LIKELY(c->recent.on && !recent_is_full(&c->recent)))
+        return;
+    if (c->recent.on)
+        recent_turn(&c->recent, shard_copy_clock(t->shard));
+    else if (!t->remote && !c->loose && !c->unsure) /* what is here is covered */
+        recent_begin(&c->recent, shard_copy_clock(t->shard));
 }
 
 /* Before readers can see it: who sees it then sees this too. */
@@ -220,7 +243,7 @@ eg_err shard_copy_storing(struct shard_turn *t, struct value array) {
     struct value v = identity(s, t->key, array);
 
     announce(s, false);
-
+    recent_ready(t);
     return graves_find(&s->copy->graves, t->key->hash, v) == NULL ? EG_OK : forget_row(s, v);
 }
 
@@ -230,6 +253,7 @@ void shard_copy_stored(struct shard_turn *t, struct value array, struct value st
     struct value_writer w;
 
     graves_remove(&s->copy->graves, t->key->hash, identity(s, t->key, array));
+    recent_note(&s->copy->recent, version.dot, t->key->value);
     if (!note_begin(s, array.size_bytes + state.size_bytes, &w))
         return;
     put_store(origins_of(s), array, state, version, expiry_ms, &w);
@@ -253,6 +277,7 @@ eg_err shard_copy_removing(struct shard_turn *t, const struct key *k, const stru
 
     if (!t->leaving) {
         announce(t->shard, true);
+        recent_ready(t);
         return dig(t->shard, k, v, version);
     }
     return shard_expired(rec, t->now_ms) ? dig(t->shard, k, v, version_of(rec)) : EG_OK;
@@ -270,7 +295,11 @@ static void bury(struct shard *s, bool silent) {
         return;
     }
     graves_put(&c->graves, g);
-    if (silent || !note_begin(s, g->size_bytes, &w))
+    if (silent) /* it has the dot of what went */
+        return;
+    if (!PLANTED(RECENT_WITHOUT_GRAVES))
+        recent_note(&c->recent, g->version.dot, key_of(s, grave_value(g)));
+    if (!note_begin(s, g->size_bytes, &w))
         return;
     shard_copy_put_grave(origins_of(s), g, &w);
     note_end(s, &w);
@@ -296,6 +325,7 @@ eg_err shard_copy_clearing(struct shard_turn *t, struct record_version version) 
     struct disc_bytes packed;
 
     announce(s, true);
+    recent_ready(t);
     if (s->table->storage != STORAGE_DISC_ONLY)
         return EG_OK;
     s->copy->cleared = version;
@@ -310,11 +340,13 @@ eg_err shard_copy_clearing(struct shard_turn *t, struct record_version version) 
 }
 
 void shard_copy_cleared(struct shard_turn *t, struct record_version version) {
+    static const struct value nothing = {NULL, 0};
     struct shard *s = t->shard;
     struct value_writer w;
 
     graves_clear(&s->copy->graves);
     s->copy->cleared = version;
+    recent_note(&s->copy->recent, version.dot, nothing);
     if (!note_begin(s, 0, &w))
         return;
     shard_copy_put_clear(origins_of(s), version, &w);
@@ -434,7 +466,10 @@ static const struct record *find(struct shard_turn *t, const struct key *k, stru
 static eg_err bury_unseen(struct shard_turn *t, const struct change *c) {
     struct shard *s = t->shard;
     struct disc_mark mark = shard_log_mark(&s->log);
-    eg_err err = dig(s, t->key, c->value, c->version);
+    eg_err err;
+
+    recent_ready(t);
+    err = dig(s, t->key, c->value, c->version);
 
     if (err == EG_OK && s->table->storage == STORAGE_DISC_ONLY)
         err = store_disc_write_extra(s->store);
@@ -552,6 +587,7 @@ static bool grave_is_older(void *context, const struct grave *g) {
 
 /* Remove what is older than the clear, one by one: something newer is there too. */
 static eg_err clear_older(struct shard_turn *t, struct record_version than) {
+    static const struct value nothing = {NULL, 0};
     struct shard *s = t->shard;
     struct older o = {.shard = s, .than = than};
     struct record_version before = s->copy->cleared;
@@ -587,6 +623,7 @@ static eg_err clear_older(struct shard_turn *t, struct record_version than) {
         s->copy->cleared = before;
         return err;
     }
+    recent_note(&s->copy->recent, than.dot, nothing);
     if (note_begin(s, 0, &w)) {
         shard_copy_put_clear(origins_of(s), than, &w);
         note_end(s, &w);
@@ -655,10 +692,13 @@ eg_err shard_copy_apply(struct shard_turn *t, struct value changes) {
     if (value_kind_of(changes) != VALUE_ARRAY)
         return EG_BAD_REQUEST;
     (void) shard_copy_clock(t->shard); /* our own dots come back to us too */
+    recent_ready(t);
     t->remote = true;
     it = value_iter_of(changes);
     while (err == EG_OK && value_iter_next(&it, &v))
         err = apply_one(t, v);
+    if (err != EG_OK) /* what was applied may be covered never, or late */
+        recent_break(&t->shard->copy->recent);
     t->version = (struct record_version){0, 0};
     t->state = (struct value){NULL, 0};
     t->remote = false;
@@ -692,6 +732,8 @@ eg_err shard_copy_cover(struct shard *s, const struct shard_clock *of) {
     if (is_ours_to_come(s, own, shard_clock_last(of, own)))
         return EG_BAD_REQUEST;
     err = shard_clock_merge(&s->copy->clock, of);
+    if (err != EG_OK)
+        recent_break(&s->copy->recent);
     return err != EG_OK ? err : clock_to_disc(s);
 }
 
@@ -705,6 +747,8 @@ eg_err shard_copy_cover_range(struct shard *s, uint64_t origin, uint64_t from, u
         err = EG_BAD_REQUEST;
     if (err == EG_OK)
         err = shard_clock_add(&s->copy->clock, slot, from, to);
+    if (err != EG_OK)
+        recent_break(&s->copy->recent);
     return err != EG_OK ? err : clock_to_disc(s);
 }
 
@@ -731,8 +775,9 @@ uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered) {
 }
 
 void shard_copy_claim(struct shard *s) {
+    recent_break(&s->copy->recent); /* it stands for what is noted by other dots */
     s->sequence++;
-    s->copy->loose = false;
+    s->copy->loose = s->copy->unsure = false;
     s->copy->loose = clock_to_disc(s) != EG_OK; /* then it is claimed once more */
 }
 
@@ -749,6 +794,7 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
         return err;
     s->copy->cleared = (struct record_version){0, 0};
     s->copy->loose = false;
+    recent_break(&s->copy->recent);
     s->copy->own_from = dot_sequence(s->sequence);
     s->sequence++;
     shard_clock_fini(&s->copy->clock);
@@ -820,6 +866,11 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
     return err == EG_BAD_REQUEST ? EG_CORRUPT : err;
 }
 
+/* It may have been applied, and what covers it have been lost. */
+void shard_copy_recovered(struct shard *s, uint64_t dot) {
+    s->copy->unsure |= !shard_clock_covers(&s->copy->clock, dot);
+}
+
 static eg_err recover_grave(struct shard *s, struct disc_bytes row) {
     struct record_version version;
     struct value v, key_value;
@@ -840,6 +891,7 @@ static eg_err recover_grave(struct shard *s, struct disc_bytes row) {
     if (g == NULL)
         return EG_MEMORY;
     graves_put(&s->copy->graves, g);
+    shard_copy_recovered(s, version.dot);
     s->hlc = EG_MAX(s->hlc, version.hlc);
     return EG_OK;
 }
@@ -884,6 +936,7 @@ eg_err shard_copy_move(struct shard *from, struct shard *to) {
 
     if (from->copy == NULL)
         return EG_OK;
+    recent_break(&from->copy->recent);
     if (from->copy->group_count != 0) { /* of another shape: nobody could read it */
         shard_copy_drop_group(from);
         from->copy->lost = true;

@@ -33,6 +33,7 @@
  * Invariants (shard_copy_check)
  *   (1) a key has a record or a grave, not both.
  *   (2) nothing is older than the last clear.
+ *   (3) who has covered recent_behind() lacks only what is noted as recent, where nothing is loose.
  *   A record's dot is covered by the clock, but for those that came before their END (replica.h):
  *   they are `loose` until it has come, or until they are claimed.
  *
@@ -42,6 +43,7 @@
 #define TABLES_SHARD_COPY_H
 
 #include "tables/grave.h"
+#include "tables/recent.h"
 #include "tables/shard.h"
 #include "tables/shard_clock.h"
 #include "tables/shard_dirty.h"
@@ -56,10 +58,12 @@ enum { SHARD_COPY_GROUP_BYTES_MAX = 64 << 20 }; /* of one turn */
 struct shard_copy {
     struct shard_clock clock; /* see shard_copy_clock() */
     struct graves graves;
+    struct recent recent;          /* the last changes: what is not loose */
     struct record_version cleared; /* hlc 0: never */
     struct grave *digging;         /* of the removal under way */
     struct buffer packed;          /* the clock as it goes to the disc */
     bool loose;                    /* there may be more here than the clock says; on disc too */
+    bool unsure;                   /* likewise, since the disc gave it back: nothing is recent */
     struct buffer state;           /* of the record that is being written (shard_merge.h) */
     struct buffer merged;          /* and it, where it comes of two (shard_conflict.h) */
     bool telling;                  /* somebody follows: changes are noted */
@@ -177,6 +181,8 @@ bool shard_copy_any(struct shard *s);
 struct disc_bytes shard_copy_pack(struct shard *s); /* as it goes behind SHARD_CLOCK_BYTES */
 EG_MUST_USE eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed);
 EG_MUST_USE eg_err shard_copy_recover_graves(struct shard *s);
+/* The disc gave back what has this dot. */
+void shard_copy_recovered(struct shard *s, uint64_t dot);
 /* Another shape's shard goes on with it (reshape.h): EG_MEMORY, nothing is moved. */
 EG_MUST_USE eg_err shard_copy_move(struct shard *from, struct shard *to);
 

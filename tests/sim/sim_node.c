@@ -6,7 +6,12 @@
 
 #include <string.h>
 
-enum { READERS_MAX = 64, CLIENT_PORT = 7340, PEER_PORT = 7341 };
+enum {
+    READERS_MAX = 64,
+    CLIENT_PORT = 7340,
+    PEER_PORT = 7341,
+    RECENT_BYTES = 256, /* few changes: shards are walked through too */
+};
 
 /* ---- the machine ----------------------------------------------------------------- */
 
@@ -69,7 +74,8 @@ static void start_catalog(struct sim_node *n) {
                              .runtime = n->runtime,
                              .epoch = n->epoch,
                              .disc = disc_of(n),
-                             .budget = &n->budget};
+                             .budget = &n->budget,
+                             .recent_bytes = RECENT_BYTES};
     struct err_note note;
 
     EG_ASSERT(catalog_open(&n->catalog, &o, &note) == EG_OK);

@@ -6,7 +6,13 @@
 
 #include <string.h>
 
-enum { WAIT_MS = 120 * 1000, READERS_MAX = 16, SCHEDULERS = 2, RESULT_BYTES_MAX = 64 << 20 };
+enum {
+    WAIT_MS = 120 * 1000,
+    READERS_MAX = 16,
+    SCHEDULERS = 2,
+    RESULT_BYTES_MAX = 64 << 20,
+    RECENT_BYTES = 256, /* few, so that some are forgotten */
+};
 
 void table_world_prepare_with(struct table_world *w, struct alloc *tables, struct alloc *messages,
                               uint64_t seed) {
@@ -33,7 +39,8 @@ eg_err table_world_start(struct table_world *w) {
                              .runtime = w->st->rt,
                              .epoch = w->epoch,
                              .disc = disc_twin_disc(w->pump.twin),
-                             .budget = &w->budget};
+                             .budget = &w->budget,
+                             .recent_bytes = RECENT_BYTES};
 
     EG_ASSERT(w->catalog == NULL);
     return catalog_open(&w->catalog, &o, &w->note);

@@ -33,6 +33,7 @@ static struct trial {
     struct node node[NODES];
     struct told told[GROUPS_MAX];
     uint32_t count;
+    uint32_t recent_looks; /* at the last changes, where what another lacks is among them */
 } trial;
 
 #define AGREE(condition)                                                                           \
@@ -236,6 +237,65 @@ static void compare_all(void) {
     }
 }
 
+/* ---- the last changes
+ * ------------------------------------------------------------------------------------------ */
+
+static bool is_noted(const struct recent *r, uint64_t dot) {
+    struct recent_place p;
+    struct value key;
+    uint64_t noted;
+
+    recent_first(r, &p);
+    while (recent_next(r, &p, &noted, &key))
+        if (noted == dot)
+            return true;
+    return false;
+}
+
+/* What b lacks is found among a's last changes, where a says so. */
+static void look_at_recent(struct node *a, struct node *b) {
+    reader_enter(&a->w.reader);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        struct shard *s = &table_of(a)->shard[i];
+        struct shard_clock has;
+        const struct shard_clock *of = shard_copy_clock(&table_of(b)->shard[i]);
+        const struct recent *recent = &s->copy->recent;
+        struct store_cursor c;
+        const struct record *rec;
+        const struct grave *g;
+        uint64_t place = 0;
+        bool ended = false;
+
+        shard_clock_init(&has, alloc_system());
+        for (uint32_t e = 0; e < of->count; e++) { /* in a's words */
+            const struct clock_entry *entry = &of->entry[e];
+            uint16_t slot;
+
+            AGREE(origins_slot(origins_of(a), origin_of(origins_of(b), entry->slot), &slot) ==
+                  EG_OK);
+            if (entry->base != 0)
+                AGREE(shard_clock_add(&has, slot, 1, entry->base) == EG_OK);
+            for (uint32_t n = 0; n < entry->island_count; n++)
+                AGREE(shard_clock_add(&has, slot, entry->island[n].from, entry->island[n].to) ==
+                      EG_OK);
+        }
+        if (recent_behind(recent) != NULL && shard_clock_has(&has, recent_behind(recent))) {
+            trial.recent_looks++;
+            s->store->ops->seek(s->store, &a->w.reader, &c, NULL, false, false);
+            while ((rec = s->store->ops->next(s->store, &a->w.reader, &c)) != NULL)
+                AGREE(shard_clock_covers(&has, rec->dot) || is_noted(recent, rec->dot));
+            while (graves_walk(&s->copy->graves, &place, &ended, &g))
+                for (; g != NULL; g = g->next)
+                    AGREE(shard_clock_covers(&has, g->version.dot) ||
+                          is_noted(recent, g->version.dot));
+            AGREE(s->copy->cleared.hlc == 0 || shard_clock_covers(&has, s->copy->cleared.dot) ||
+                  is_noted(recent, s->copy->cleared.dot));
+        }
+        shard_clock_fini(&has);
+    }
+    reader_exit(&a->w.reader);
+}
+
 /* ---- crash
  * ------------------------------------------------------------------------------------------ */
 
@@ -366,6 +426,8 @@ static void run(enum table_type type, enum table_storage storage, uint64_t seed)
         for (uint64_t d = rng_below(&trial.rng, 4); d > 0 && trial.count > 0; d--)
             deliver(&trial.node[rng_below(&trial.rng, NODES)],
                     &trial.told[rng_below(&trial.rng, trial.count)]);
+        if (rng_one_in(&trial.rng, 2))
+            look_at_recent(n, &trial.node[rng_below(&trial.rng, NODES)]);
         if (rng_one_in(&trial.rng, 8))
             stepper_run_ms(n->w.st, rng_below(&trial.rng, 30));
         if (storage != STORAGE_RAM && rng_one_in(&trial.rng, 60))
@@ -375,6 +437,7 @@ static void run(enum table_type type, enum table_storage storage, uint64_t seed)
             compare_all();
         }
     }
+    AGREE(trial.recent_looks > 0);
     deliver_all();
     compare_all();
     for (int i = 0; i < NODES; i++)
