@@ -120,7 +120,7 @@ static void conflict(struct feed_world *w, const struct shard_conflict *c) {
         r->o.name_of(r->o.user, r->o.self, here);
         r->o.name_of(r->o.user, c->teller != 0 ? c->teller : r->o.self, there);
     }
-    table_conflict(c->shard->table, c, here, there, (uint64_t) env_wall_ms(r->o.env));
+    table_conflict(c->shard, c, here, there, (uint64_t) env_wall_ms(r->o.env));
 }
 
 /* ---- open, end, close ------------------------------------------------------------------------ */

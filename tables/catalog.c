@@ -169,7 +169,7 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
     if (c == NULL)
         return EG_MEMORY;
     c->world.o = *o;
-    journals_init(&c->world.journals, o->alloc);
+    journals_init(&c->world.journals, o->alloc, o->disc);
     list_init(&c->jobs);
     list_init(&c->waiting);
     list_init(&c->dying);

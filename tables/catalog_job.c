@@ -286,6 +286,11 @@ static struct message *family_request(struct actor *self, struct job *j,
     return supervisor_request(actor_runtime(self), command, &key, sizeof key);
 }
 
+static void table_ended(struct table *t) {
+    watch_table_ended(t);
+    journals_drop(&t->world->journals, schema_of(t)->id);
+}
+
 /* Nobody finds it any more, but some may hold it. */
 static void discard_end(struct actor *self, struct job *j) {
     bool forgotten = j->disc_table != NULL && j->err == EG_OK;
@@ -300,8 +305,8 @@ static void discard_end(struct actor *self, struct job *j) {
     }
     if (j->cause != EG_OK)
         j->err = j->cause;
-    else if (j->table != NULL && j->alter == NULL) /* another has taken its place */
-        watch_table_ended(j->table);
+    else if (j->table != NULL && j->alter == NULL) /* else another has taken its place */
+        table_ended(j->table);
     job_answer_true(self, j);
 }
 
@@ -350,7 +355,6 @@ static bool drop_step(struct actor *self, struct job *j) {
         return true;
     }
     job_succeed(j->catalog, j->table, NULL);
-    journals_drop(&j->catalog->world.journals, j->table->name.text);
     j->discard = DISCARD_STOP;
     return job_discard_step(self, j);
 }

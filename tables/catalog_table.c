@@ -218,6 +218,17 @@ static void found_table(void *ctx, const char *name, struct disc_table *t,
         err_note_prefix(y->note, "table %s", name);
 }
 
+static bool is_known(void *context, uint64_t id) {
+    struct catalog *c = context;
+    struct table *const *tables;
+    uint32_t count = names_all(&c->names, &tables);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (schema_of(tables[i])->id == id)
+            return true;
+    return false;
+}
+
 eg_err catalog_recover(struct catalog *c, struct foreign *f, struct err_note *note) {
     struct recovery y = {.catalog = c, .foreign = f, .note = note, .err = EG_OK};
     eg_err err;
@@ -225,5 +236,7 @@ eg_err catalog_recover(struct catalog *c, struct foreign *f, struct err_note *no
     if (c->world.o.disc == NULL)
         return EG_OK;
     err = disc_tables(c->world.o.disc, found_table, &y);
-    return err != EG_OK ? err : y.err;
+    if (err == EG_OK)
+        err = y.err;
+    return err != EG_OK ? err : journals_recover(&c->world.journals, is_known, c);
 }

@@ -4,7 +4,15 @@
  *
  * An entry is a map {key, winner, loser, time, nodes}: `winner` and `loser` are records or nil (a
  * removal), `time` wall milliseconds, `nodes` who had which.  Entries are of this node: where the
- * merge was made.  They live as long as the node's process.
+ * merge was made.
+ *
+ * Those of a table with rows on disc are there too, and go with the batch that has what the merge
+ * has made: after a crash either both are there or none.  They are rows of the node's own:
+ *
+ *     'j' | table's id 8 | number 8 | --> entry      big-endian
+ *
+ * Others live as long as the node's process.  A table takes its entries with it; one that is
+ * cleared or changes its shape keeps them.
  *
  * Threads    Any: a short lock, which nobody takes while nothing was in conflict.
  * Bound      JOURNAL_ENTRIES and JOURNAL_BYTES a table; what there was no memory for is counted.
@@ -18,28 +26,37 @@
 
 #include <stdatomic.h>
 
+struct disc;
+struct disc_batch;
+
 enum { JOURNAL_ENTRIES = 10000, JOURNAL_BYTES = 16 << 20 };
 
 struct journal;
 
 struct journals {
     struct alloc *alloc;
+    struct disc *disc; /* NULL: everything is in memory alone */
     atomic_flag busy;
     struct journal *first; /* of tables that have any entry */
     _Atomic uint64_t lost; /* for which there was no memory */
 };
 
-static inline void journals_init(struct journals *j, struct alloc *a) {
-    *j = (struct journals){.alloc = a, .busy = ATOMIC_FLAG_INIT};
+static inline void journals_init(struct journals *j, struct alloc *a, struct disc *disc) {
+    *j = (struct journals){.alloc = a, .disc = disc, .busy = ATOMIC_FLAG_INIT};
 }
 void journals_fini(struct journals *j);
 
-/* Keep a copy of the entry under the table's name. */
-void journals_add(struct journals *j, const char *table, struct value entry);
+/* Read back what is on disc, and drop there what is of no table that `is_known`.  EG_DISC,
+ * EG_CORRUPT. */
+EG_MUST_USE eg_err journals_recover(struct journals *j,
+                                    bool (*is_known)(void *context, uint64_t table), void *context);
+
+/* Keep a copy of the entry under the table's id, and in `batch` (NULL: not on disc). */
+void journals_add(struct journals *j, uint64_t table, struct value entry, struct disc_batch *batch);
 /* Append an array of the table's newest entries, at most `limit`.  EG_MEMORY: nothing. */
-EG_MUST_USE eg_err journals_read(struct journals *j, const char *table, uint64_t limit,
+EG_MUST_USE eg_err journals_read(struct journals *j, uint64_t table, uint64_t limit,
                                  struct buffer *out);
-/* The table is gone. */
-void journals_drop(struct journals *j, const char *table);
+/* The table is gone.  What the disc keeps nevertheless goes at the next start. */
+void journals_drop(struct journals *j, uint64_t table);
 
 #endif /* TABLES_JOURNAL_H */

@@ -39,7 +39,7 @@ static void report(struct shard_turn *t, struct value winner, struct value loser
     if (w->copy_ops != NULL && w->copy_ops->conflict != NULL)
         w->copy_ops->conflict(w->copy_user, &c);
     else
-        table_conflict(t->shard->table, &c, "", "", t->now_ms);
+        table_conflict(t->shard, &c, "", "", t->now_ms);
 }
 
 void shard_conflict_dropped(void *dropping, struct value loser) {

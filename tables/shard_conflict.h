@@ -19,7 +19,7 @@
 
 /* What a policy has decided, for who keeps a journal. */
 struct shard_conflict {
-    const struct shard *shard;
+    struct shard *shard;
     struct value key;
     struct value winner, loser; /* records; size 0: a removal */
     uint64_t teller;            /* the node that had the other; 0: this one */

@@ -188,12 +188,13 @@ eg_err table_lost(const struct table *t);
 /* Append the map of table_info. */
 EG_MUST_USE eg_err table_info(struct table *t, struct reader *r, struct buffer *result);
 
-/* ---- conflicts (journal.h): any thread ---------------------------------------------------- */
+/* ---- conflicts (journal.h) ---------------------------------------------------- */
 
+struct shard;
 struct shard_conflict;
 
-/* Keep what a merge has set aside; `here` and `there` are names of nodes. */
-void table_conflict(struct table *t, const struct shard_conflict *c, const char *here,
+/* Keep what a merge has set aside, in its shard's turn; `here` and `there` are names of nodes. */
+void table_conflict(struct shard *s, const struct shard_conflict *c, const char *here,
                     const char *there, uint64_t time_ms);
 /* Append the newest entries of this node's, at most `limit`, as an array.  EG_MEMORY. */
 EG_MUST_USE eg_err table_conflicts(struct table *t, uint64_t limit, struct buffer *out);

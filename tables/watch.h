@@ -54,6 +54,7 @@ enum watch_kind {
     WATCH_VIEW,   /* system: {"view": id, "members": [names]}: who acts together from now on */
     WATCH_COPIES, /* system: {"state": what becomes of this node's copies, "shards": how many} */
     WATCH_CLOCK,  /* system: {"node": name, "state": "skewed" | "well", "skew_ms": of its clock} */
+    WATCH_CONFLICT, /* system: {"key": of what was merged, "time": ms, "nodes": [names]} */
     WATCH_PUBLIC_KINDS,
     WATCH_CLEAR_PART = WATCH_PUBLIC_KINDS, /* one shard's; never read */
 };

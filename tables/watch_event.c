@@ -7,11 +7,11 @@ enum { EVENT_BYTES = 512 }; /* more than all but record, old and details can tak
 
 const char *watch_kind_name(enum watch_kind kind) {
     static const char *const names[WATCH_PUBLIC_KINDS] = {
-        [WATCH_WRITE] = "write", [WATCH_DELETE] = "delete", [WATCH_EXPIRE] = "expire",
-        [WATCH_CLEAR] = "clear", [WATCH_SCHEMA] = "schema", [WATCH_GAP] = "gap",
-        [WATCH_DISC] = "disc",   [WATCH_MEMORY] = "memory", [WATCH_OVERLOAD] = "overload",
-        [WATCH_NODE] = "node",   [WATCH_VIEW] = "view",     [WATCH_COPIES] = "copies",
-        [WATCH_CLOCK] = "clock",
+        [WATCH_WRITE] = "write", [WATCH_DELETE] = "delete",     [WATCH_EXPIRE] = "expire",
+        [WATCH_CLEAR] = "clear", [WATCH_SCHEMA] = "schema",     [WATCH_GAP] = "gap",
+        [WATCH_DISC] = "disc",   [WATCH_MEMORY] = "memory",     [WATCH_OVERLOAD] = "overload",
+        [WATCH_NODE] = "node",   [WATCH_VIEW] = "view",         [WATCH_COPIES] = "copies",
+        [WATCH_CLOCK] = "clock", [WATCH_CONFLICT] = "conflict",
     };
 
     EG_ASSERT(kind < WATCH_PUBLIC_KINDS);

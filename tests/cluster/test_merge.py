@@ -43,8 +43,21 @@ class Merge(ClusterTest):
 
         eventually(agree, f"{table}: {wanted}", seen=lambda: found)
 
+    def told(self, watcher, count):
+        """The keys of so many events of merges."""
+        keys = []
+        while len(keys) < count:
+            _, kind, table, _, details = watcher.event()
+            if kind == "conflict":
+                self.assertEqual((table, {*details}), ("t", {"key", "time", "nodes"}))
+                keys.append(details["key"])
+        return keys
+
     def test_what_lost_is_in_the_journal_and_can_be_taken_back(self):
-        self.table("t", "lww", "a")
+        self.table("t", "lww", "a", storage="disc")
+        watchers = [self.cluster.client(number) for number in range(3)]
+        for watcher in watchers:
+            watcher.call("subscribe", {"system": True})
         self.one.call("write", "t", ["k", 0])
         self.one.call("write", "t", ["gone", 0])
         self.split()
@@ -56,7 +69,18 @@ class Merge(ClusterTest):
         self.heal()
         self.everywhere("t", "k", [["k", 2]])
         self.everywhere("t", "gone", [["gone", 2]])
-        entries = {}
+        entries, before = {}, [client.call("conflicts", "t") for client in self.clients]
+        for number, watcher in enumerate(watchers):
+            self.assertEqual(self.told(watcher, len(before[number])), [entry["key"] for entry in reversed(before[number])])
+            if not before[number]:
+                continue
+            self.clients[number].call("sync_table", "t")  # the batch that has the merge has its entry
+            self.cluster.kill(number)
+            self.cluster.start(number)
+            self.clients[number] = self.cluster.client(number)
+            self.assertEqual(self.clients[number].call("conflicts", "t"), before[number])
+        self.one, self.other = self.clients[0], self.clients[2]
+        self.cluster.wait_for_view()
         for number in range(3):  # each where its shard's master is
             for entry in self.clients[number].call("conflicts", "t"):
                 entries[entry["key"]] = entry
