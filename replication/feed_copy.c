@@ -136,8 +136,9 @@ void feed_copy_tick(struct actor *self, struct shard *s) {
 }
 
 eg_err feed_apply(struct actor *self, struct shard *s, const struct follower *teller,
-                  struct value changes) {
+                  struct value_iter *it) {
     struct feed *st = feed_of(s);
+    struct value_iter changes;
     struct err_note note = {""};
     struct shard_turn t = {.shard = s,
                            .reader = shard_reader(s, self),
@@ -148,7 +149,7 @@ eg_err feed_apply(struct actor *self, struct shard *s, const struct follower *te
     eg_err err = shard_ready(&t);
 
     if (err == EG_OK)
-        err = shard_copy_apply(&t, changes);
+        err = value_iter_enter(it, &changes) ? shard_copy_apply(&t, changes) : EG_BAD_REQUEST;
     reader_reset(t.reader);
     return err;
 }
@@ -196,21 +197,23 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
                          struct value_iter *it) {
     struct feed *st = feed_of(s);
     struct follower *f = feed_follower(st, from);
-    struct value changes;
+    struct value_iter changes;
+    uint64_t count;
     eg_err err;
 
-    if (!is_asked(st, from, it) || !value_iter_next(it, &changes))
+    if (!is_asked(st, from, it) || !replica_wire_u64(it, &count) || !value_iter_enter(it, &changes))
         return;
     if (feed_follows(st, from) && st->ended)
         return; /* it came before the END, and has come once more */
+    shard_copy_expect(s, count, changes.left);
     s->copy->loose = true;
     if (feed_follows(st, from)) {
         st->partial = true;
-        err = feed_apply(self, s, NULL, changes);
+        err = feed_apply(self, s, NULL, it);
     } else {
         f->partial = st->hurry = true;
         feed_part(s, 0);
-        err = feed_apply(self, s, f, changes);
+        err = feed_apply(self, s, f, it);
         feed_part(s, from);
         if (err == EG_OK)
             feed_relay(s, NULL);
@@ -291,15 +294,14 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
                          struct value_iter *it) {
     struct feed *st = feed_of(s);
     uint64_t origin, first, last, stable;
-    struct value clock, changes;
+    struct value clock;
     eg_err err;
 
     if (!feed_follows(st, from) || st->barred || !replica_wire_u64(it, &origin) ||
         !replica_wire_u64(it, &first) || !replica_wire_u64(it, &last) ||
-        !replica_wire_u64(it, &stable) || !value_iter_next(it, &clock) ||
-        !value_iter_next(it, &changes))
+        !replica_wire_u64(it, &stable) || !value_iter_next(it, &clock))
         return;
-    err = feed_apply(self, s, NULL, changes);
+    err = feed_apply(self, s, NULL, it);
     if (PLANTED(COVERED_UNAPPLIED))
         err = EG_OK;
     if (err == EG_OK && first <= last)
@@ -357,14 +359,16 @@ static void hear_forget(struct shard *s, uint64_t from, struct value_iter *it) {
 void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
     struct feed *st = feed_of(s);
     struct replica_head h;
+    struct value payload;
     struct value_iter it;
     uint64_t from;
 
     if (st == NULL || m->size_bytes <= sizeof from)
         return;
     memcpy(&from, m->payload, sizeof from);
-    if (replica_wire_open(&h, &it, value_of(m->payload + sizeof from)) != EG_OK ||
-        !view_id_equal(h.view, st->plan.view) || h.table != feed_records_id(s))
+    payload = (struct value){m->payload + sizeof from, m->size_bytes - (uint32_t) sizeof from};
+    if (replica_wire_open(&h, &it, payload) != EG_OK || !view_id_equal(h.view, st->plan.view) ||
+        h.table != feed_records_id(s))
         return; /* of another layout: whoever changes later follows anew, or is told to */
     /* What was under way may still be had everywhere; nothing begins. */
     if (st->stopped && h.kind != REPLICA_CHANGES && h.kind != REPLICA_COVERED)

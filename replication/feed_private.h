@@ -225,9 +225,10 @@ void feed_acknowledge(struct actor *self, struct shard *s);
 void feed_say_covered(struct shard *s, uint64_t sequence);
 void feed_hear(struct actor *self, struct shard *s, const struct message *m);
 
-/* `teller`: who may have been on another side, as it said what it knew; NULL: newer wins. */
+/* The changes that come next in a message.  `teller`: who may have been on another side, as it said
+ * what it knew; NULL: newer wins. */
 eg_err feed_apply(struct actor *self, struct shard *s, const struct follower *teller,
-                  struct value changes);
+                  struct value_iter *it);
 
 /* ---- feed_graves.c --------------------------------------------------------------------------- */
 

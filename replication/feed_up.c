@@ -166,17 +166,15 @@ void feed_hear_up(struct actor *self, struct shard *s, uint64_t from, struct val
     struct feed *st = feed_of(s);
     struct follower *f = feed_follower(st, from);
     uint64_t origin, first, last;
-    struct value changes;
     uint32_t before;
     eg_err err;
 
     if (!feed_is_master(st) || f == NULL || f->once || !replica_wire_u64(it, &origin) ||
-        !replica_wire_u64(it, &first) || !replica_wire_u64(it, &last) || first < 1 ||
-        first > last || !value_iter_next(it, &changes))
+        !replica_wire_u64(it, &first) || !replica_wire_u64(it, &last) || first < 1 || first > last)
         return;
     feed_part(s, 0);
     before = s->copy->group_count;
-    err = feed_apply(self, s, NULL, changes);
+    err = feed_apply(self, s, NULL, it);
     s->copy->patience.count += s->copy->group_count - before;
     feed_part(s, from);
     if (err == EG_OK)

@@ -307,7 +307,8 @@ static eg_err walk_step(struct actor *self, struct shard *s, struct follower *f)
         return err;
     if (w->pending_bytes(w->user, f->node) > REPLICA_AHEAD_BYTES)
         return EG_BUSY;
-    if (!feed_out_begin(s, REPLICA_MISSING, 2, FEED_ARRAY32_BYTES) || !feed_out_u64(st, f->session))
+    if (!feed_out_begin(s, REPLICA_MISSING, 3, FEED_ARRAY32_BYTES) ||
+        !feed_out_u64(st, f->session) || !feed_out_u64(st, s->store->ops->stats(s->store).count))
         return EG_MEMORY;
     p.count_at = st->out.size_bytes;
     if (!buffer_append(&st->out, header, sizeof header))

@@ -3,7 +3,8 @@
  *     [kind, view epoch, view hash, table, shard, ...]
  *
  *     FOLLOW   session, clock, once   tell me what I lack; not `once`: and all that comes then
- *     MISSING  session, changes  some of what you lack (tables/shard_copy.h)
+ *     MISSING  session, count, changes   some of what you lack (tables/shard_copy.h); and how many
+ *                                records there are here, about
  *     END      session, clock, origin, sequence   that was all of what this clock stands for; and
  *                                as our how-many-th change we are at by now
  *     CHANGES  origin, first, last, stable, clock or nil, changes   what one turn did; and what

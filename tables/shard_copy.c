@@ -18,6 +18,8 @@ enum change_kind { CHANGE_STORE, CHANGE_REMOVE, CHANGE_CLEAR, CHANGE_KINDS };
 enum {
     CHANGE_HEAD_BYTES = 48,        /* kind, origin, sequence, hlc, expiry and their array     */
     STORE_FIELDS = 6,              /* without a state */
+    APPLY_AHEAD = 8,               /* changes that are read before the first is applied */
+    EXPECT_AHEAD = 4,              /* steps of growth for each that comes                */
     GROUP_KEPT_BYTES = 256 * 1024, /* of room between turns */
 };
 
@@ -397,21 +399,23 @@ static eg_err check_value(struct shard *s, const struct change *c) {
     return shard_state_is_sound(s, c->value, c->state) ? EG_OK : EG_BAD_REQUEST;
 }
 
-static eg_err read_change(struct shard *s, struct value v, struct change *c) {
+/* The next one of `changes`. */
+static eg_err read_change(struct shard *s, struct value_iter *changes, struct change *c) {
     static const uint32_t counts[CHANGE_KINDS] = {STORE_FIELDS, 5, 4};
     struct value_iter it;
     uint64_t kind, origin, sequence, more;
+    uint32_t count;
     uint16_t slot;
     eg_err err;
 
     *c = (struct change){.expiry_ms = 0};
-    if (value_kind_of(v) != VALUE_ARRAY)
+    if (!value_iter_enter(changes, &it))
         return EG_BAD_REQUEST;
-    it = value_iter_of(v);
-    if (!value_iter_u64(&it, &kind) || kind >= CHANGE_KINDS || value_count(v) < counts[kind] ||
-        (more = value_count(v) - counts[kind]) > (kind == CHANGE_STORE) ||
-        !value_iter_u64(&it, &origin) || !value_iter_u64(&it, &sequence) || sequence == 0 ||
-        sequence > DOT_SEQUENCE_MAX || !value_iter_u64(&it, &c->version.hlc) || c->version.hlc == 0)
+    count = it.left;
+    if (!value_iter_u64(&it, &kind) || kind >= CHANGE_KINDS || count < counts[kind] ||
+        (more = count - counts[kind]) > (kind == CHANGE_STORE) || !value_iter_u64(&it, &origin) ||
+        !value_iter_u64(&it, &sequence) || sequence == 0 || sequence > DOT_SEQUENCE_MAX ||
+        !value_iter_u64(&it, &c->version.hlc) || c->version.hlc == 0)
         return EG_BAD_REQUEST;
     c->kind = (enum change_kind) kind;
     if (kind == CHANGE_STORE && (!value_iter_u64(&it, &c->expiry_ms) || c->expiry_ms == RANK_NEVER))
@@ -420,6 +424,7 @@ static eg_err read_change(struct shard *s, struct value v, struct change *c) {
         return EG_BAD_REQUEST;
     if (more != 0 && (!value_iter_next(&it, &c->state) || c->state.size_bytes > RECORD_SIZE_MAX))
         return EG_BAD_REQUEST;
+    value_iter_leave(changes, &it);
     err = origins_slot(origins_of(s), origin, &slot);
     if (err != EG_OK)
         return err;
@@ -658,45 +663,95 @@ static eg_err apply_clear(struct shard_turn *t, const struct change *c) {
     return shard_clear(t);
 }
 
-static eg_err apply_one(struct shard_turn *t, struct value v) {
+/* Changes that have been read, with their keys: what they will look at is on its way from memory
+ * meanwhile. */
+struct ahead {
+    uint32_t count;
+    struct change change[APPLY_AHEAD];
+    struct key key[APPLY_AHEAD]; /* of a clear: nothing */
+};
+
+static eg_err read_one(struct shard_turn *t, struct value_iter *changes, struct change *c,
+                       struct key *k) {
     struct shard *s = t->shard;
-    struct change c;
-    struct key k;
-    eg_err err = read_change(s, v, &c);
+    eg_err err = read_change(s, changes, c);
 
     if (err != EG_OK)
         return err;
-    if (c.version.hlc >> 16 > t->now_ms + CHANGE_AHEAD_MS)
+    if (c->version.hlc >> 16 > t->now_ms + CHANGE_AHEAD_MS)
         return EG_BAD_REQUEST; /* no clock is so wrong: ours must not be either from then on */
-    s->hlc = EG_MAX(s->hlc, c.version.hlc);
-    if (shard_clock_covers(&s->copy->clock, c.version.dot) ||
-        (s->copy->cleared.hlc != 0 && !is_newer(s, c.version, s->copy->cleared)))
+    if (c->kind == CHANGE_CLEAR)
         return EG_OK;
-    if (c.kind == CHANGE_CLEAR)
-        return apply_clear(t, &c);
-    err = change_key(s, &c, &k);
-    if (err != EG_OK)
-        return err;
-    t->key = &k;
-    err = apply_keyed(t, &c);
-    t->key = NULL;
-    key_release(&k);
+    err = change_key(s, c, k);
+    if (err == EG_OK)
+        s->store->ops->prefetch(s->store, t->reader, k);
     return err;
 }
 
-eg_err shard_copy_apply(struct shard_turn *t, struct value changes) {
-    struct value_iter it;
-    struct value v;
+/* EG_OK too where there are no more; an error is of the one behind `count`. */
+static eg_err read_some(struct shard_turn *t, struct value_iter *changes, struct ahead *a) {
+    struct store *store = t->shard->store;
     eg_err err = EG_OK;
 
-    if (value_kind_of(changes) != VALUE_ARRAY)
-        return EG_BAD_REQUEST;
+    for (a->count = 0; a->count < APPLY_AHEAD && changes->left != 0; a->count++) {
+        err = read_one(t, changes, &a->change[a->count], &a->key[a->count]);
+        if (err != EG_OK)
+            break;
+    }
+    for (uint32_t i = 0; i < a->count; i++)
+        if (a->change[i].kind != CHANGE_CLEAR)
+            store->ops->prefetch_record(store, t->reader, &a->key[i]);
+    return err;
+}
+
+static eg_err apply_one(struct shard_turn *t, struct change *c, const struct key *k) {
+    struct shard *s = t->shard;
+    eg_err err;
+
+    s->hlc = EG_MAX(s->hlc, c->version.hlc);
+    if (shard_clock_covers(&s->copy->clock, c->version.dot) ||
+        (s->copy->cleared.hlc != 0 && !is_newer(s, c->version, s->copy->cleared)))
+        return EG_OK;
+    if (c->kind == CHANGE_CLEAR)
+        return apply_clear(t, c);
+    t->key = k;
+    err = apply_keyed(t, c);
+    t->key = NULL;
+    return err;
+}
+
+static eg_err apply_some(struct shard_turn *t, struct ahead *a) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < a->count; i++) {
+        bool keyed = a->change[i].kind != CHANGE_CLEAR; /* it may be merged into another kind */
+
+        if (err == EG_OK)
+            err = apply_one(t, &a->change[i], &a->key[i]);
+        if (keyed)
+            key_release(&a->key[i]);
+    }
+    return err;
+}
+
+void shard_copy_expect(struct shard *s, uint64_t count, uint32_t coming) {
+    if (s->store->ops->expect != NULL)
+        s->store->ops->expect(s->store, count, (uint64_t) coming * EXPECT_AHEAD);
+}
+
+eg_err shard_copy_apply(struct shard_turn *t, struct value_iter changes) {
+    eg_err err = EG_OK;
+
     (void) shard_copy_clock(t->shard); /* our own dots come back to us too */
     recent_ready(t);
     t->remote = true;
-    it = value_iter_of(changes);
-    while (err == EG_OK && value_iter_next(&it, &v))
-        err = apply_one(t, v);
+    while (err == EG_OK && changes.left != 0) {
+        struct ahead a;
+        eg_err read = read_some(t, &changes, &a);
+
+        err = apply_some(t, &a);
+        err = err == EG_OK ? read : err;
+    }
     if (err != EG_OK) /* what was applied may be covered never, or late */
         recent_break(&t->shard->copy->recent);
     t->version = (struct record_version){0, 0};

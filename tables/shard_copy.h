@@ -151,10 +151,13 @@ static inline bool shard_copy_has_news(const struct shard *s) {
 
 /* ---- changes of elsewhere ---------------------------------------------------------------- */
 
-/* Apply a group's changes, an array of them, from outside: what is malformed is EG_BAD_REQUEST.
+/* About so many records are where the `coming` next changes come from, which a walk tells: have
+ * room for them, as far as what comes is worth it, whoever says what. */
+void shard_copy_expect(struct shard *s, uint64_t count, uint32_t coming);
+/* Apply a group's changes, elements of an array, from outside: what is malformed is EG_BAD_REQUEST.
  * After an error some are applied: the same group may come again.  The caller has asked
  * shard_ready(), and then covers what they stand for: shard_copy_cover(). */
-EG_MUST_USE eg_err shard_copy_apply(struct shard_turn *t, struct value changes);
+EG_MUST_USE eg_err shard_copy_apply(struct shard_turn *t, struct value_iter changes);
 /* All that these stand for has been applied.  EG_MEMORY: some is not covered. */
 EG_MUST_USE eg_err shard_copy_cover(struct shard *s, const struct shard_clock *of);
 EG_MUST_USE eg_err shard_copy_cover_range(struct shard *s, uint64_t origin, uint64_t from,

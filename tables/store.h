@@ -91,6 +91,11 @@ struct store_ops {
     eg_err (*put)(struct store *s, const struct key *k, struct record *rec,
                   const struct record **old_out);
 
+    /* So many records will be here: be ready for them, by at most `steps` of growth.  Who puts
+     * records as a scan of another store hands them out must ask for it, for they all belong
+     * where a table that grows as they come has no room yet.  NULL: it is the same to it. */
+    void (*expect)(struct store *s, uint64_t count, uint64_t steps);
+
     /* Remove `rec`, which the owner has just read under `k`. */
     eg_err (*remove)(struct store *s, const struct key *k, const struct record *rec);
 

@@ -238,6 +238,19 @@ static eg_err hash_put(struct store *base, const struct key *k, struct record *r
     return EG_OK;
 }
 
+static void hash_expect(struct store *base, uint64_t count, uint64_t steps) {
+    struct store_hash *s = hash_of(base);
+    uint64_t buckets = EG_MIN(count, (uint64_t) UINT32_MAX) * 10 / SPLIT_ABOVE_X10;
+
+    for (uint32_t before = 0, now; steps > 0; steps--) {
+        now = header_buckets(s->header);
+        if (now >= buckets || now == before)
+            return;
+        before = now;
+        hash_split(s);
+    }
+}
+
 static eg_err hash_remove(struct store *base, const struct key *k, const struct record *rec) {
     struct store_hash *s = hash_of(base);
     hash_word *bucket = owner_bucket(s, k->hash), *found = NULL;
@@ -346,6 +359,7 @@ static const struct store_ops hash_ops = {
     .prefetch = hash_prefetch,
     .prefetch_record = hash_prefetch_record,
     .put = hash_put,
+    .expect = hash_expect,
     .remove = hash_remove,
     .clear = hash_clear,
     .seek = hash_seek,

@@ -319,6 +319,22 @@ struct value_iter value_iter_of(struct value v) {
     return (struct value_iter){v.at + head.own_bytes, head.children};
 }
 
+bool value_iter_enter(const struct value_iter *it, struct value_iter *in) {
+    struct value_head head;
+
+    if (it->left == 0 || value_kinds[*it->at] != VALUE_ARRAY)
+        return false;
+    head = head_of(it->at);
+    *in = (struct value_iter){it->at + head.own_bytes, head.children};
+    return true;
+}
+
+void value_iter_leave(struct value_iter *it, const struct value_iter *in) {
+    EG_ASSERT(in->left == 0);
+    it->at = in->at;
+    it->left--;
+}
+
 bool value_iter_u64(struct value_iter *it, uint64_t *n) {
     const uint8_t *at = it->at;
     struct value v;

@@ -102,6 +102,10 @@ struct value_iter {
 uint32_t value_count(struct value v); /* array: elements; map: pairs; else 0 */
 struct value_iter value_iter_of(struct value v);
 bool value_iter_next(struct value_iter *it, struct value *element);
+/* The next one, an array, element by element, and not skipped first: when `in` has come to its
+ * end, `it` goes on behind it.  False: it is none. */
+bool value_iter_enter(const struct value_iter *it, struct value_iter *in);
+void value_iter_leave(struct value_iter *it, const struct value_iter *in);
 /* The next one as a number; false too where it is none, and then `it` means nothing. */
 bool value_iter_u64(struct value_iter *it, uint64_t *n);
 

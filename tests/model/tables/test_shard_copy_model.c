@@ -126,7 +126,7 @@ static void deliver(struct node *n, struct told *g) {
     reader_enter(&n->w.reader);
     s->copy->telling = false;
     if (shard_ready(&t) == EG_OK) {
-        AGREE(shard_copy_apply(&t, changes) == EG_OK);
+        AGREE(shard_copy_apply(&t, value_iter_of(changes)) == EG_OK);
         AGREE(shard_copy_cover_range(s, g->origin, g->first, g->last) == EG_OK);
         g->had[n - trial.node] = true;
     }

@@ -180,6 +180,24 @@ Test(value, iteration_visits_elements_and_both_sides_of_pairs) {
     cr_assert_not(value_iter_next(&it, &element));
 }
 
+Test(value, an_array_inside_is_entered_without_being_skipped_first) {
+    struct value v = VALUE(0x93, 0x92, 7, 0xa1, 'x', 0x90, 9);
+    struct value_iter it = value_iter_of(v), in;
+    struct value element;
+    uint64_t n;
+
+    cr_assert(value_iter_enter(&it, &in));
+    cr_assert(value_iter_u64(&in, &n) && n == 7);
+    cr_assert(value_iter_next(&in, &element) && element.size_bytes == 2);
+    value_iter_leave(&it, &in);
+    cr_assert(value_iter_enter(&it, &in));
+    cr_assert_eq(in.left, 0);
+    value_iter_leave(&it, &in);
+    cr_assert_not(value_iter_enter(&it, &in), "a number");
+    cr_assert(value_iter_u64(&it, &n) && n == 9);
+    cr_assert_not(value_iter_enter(&it, &in), "the end");
+}
+
 /* A map of two such maps one level less deep as keys, the greater one first. */
 static void put_nested_keys(struct value_writer *w, int depth, int n) {
     if (depth == 0) {
