@@ -41,6 +41,7 @@ void feed_follower_drop(struct feed *st, uint32_t i) {
 
     st->ragged |= f->partial;
     feed_walk_ends(st, f);
+    feed_sift_stop(st, &f->sift);
     shard_clock_fini(&f->has);
     shard_clock_fini(&f->snapshot);
     alloc_put(st->world->alloc, f, sizeof *f);
@@ -63,6 +64,7 @@ void feed_close(struct feed_world *w, struct shard *s) {
         atomic_fetch_sub(&w->owing, 1);
     while (st->follower_count != 0)
         feed_follower_drop(st, 0);
+    feed_sift_stop(st, &st->sift);
     h = feed_held(st, &count);
     for (size_t i = 0; i < count; i++)
         message_free(w->runtime, h[i].reply);
@@ -138,6 +140,7 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
 
     while (st->follower_count != 0)
         feed_follower_drop(st, 0);
+    feed_sift_stop(st, &st->sift);
     feed_set_telling(s);
     st->plan = order->plan;
     st->was_full = order->was_full && order->plan.here;

@@ -2,6 +2,7 @@
 #include "engine/env.h"
 #include "engine/planted.h"
 #include "replication/feed_private.h"
+#include "tables/shard_floor.h"
 
 #include <string.h>
 
@@ -28,6 +29,7 @@ static void be_filling(struct shard *s) {
     st->following = ++st->session;
     st->up_sent = st->up_has = 0;
     st->upset = false;
+    feed_sift_stop(st, &st->sift);
     feed_forget_group(s); /* our clock has it */
 }
 
@@ -128,7 +130,9 @@ void feed_copy_tick(struct actor *self, struct shard *s) {
     } else if (st->ended) {
         if ((st->quiet || full) && (written || !s->log.sync)) /* else a notice is on its way */
             feed_acknowledge(self, s);
-    } else if (st->quiet && feed_is_time(++st->quiet_ticks)) {
+    } else if (st->sift != NULL && st->quiet && feed_is_time(++st->quiet_ticks)) {
+        feed_sift_again(st, st->plan.master, st->sift);
+    } else if (st->sift == NULL && st->quiet && feed_is_time(++st->quiet_ticks)) {
         (void) feed_send_follow(s, st->plan.master, st->following, false); /* or the next time */
     }
     st->quiet = true;
@@ -158,8 +162,7 @@ bool feed_follows(const struct feed *st, uint64_t from) {
     return !feed_is_master(st) && from == st->plan.master;
 }
 
-/* Is it an answer to our last FOLLOW to that node? */
-static bool is_asked(const struct feed *st, uint64_t from, struct value_iter *it) {
+bool feed_is_asked(const struct feed *st, uint64_t from, struct value_iter *it) {
     const struct follower *f = feed_follower(st, from);
     uint64_t session;
 
@@ -193,6 +196,15 @@ static void give_up_asking(struct shard *s, struct follower *f, struct actor *se
     feed_tick_soon(self, s);
 }
 
+void feed_not_taken(struct actor *self, struct shard *s, uint64_t from, eg_err err) {
+    struct feed *st = feed_of(s);
+
+    if (feed_follows(st, from))
+        apply_failed(self, s, err);
+    else
+        give_up_asking(s, feed_follower(st, from), self, err);
+}
+
 static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
                          struct value_iter *it) {
     struct feed *st = feed_of(s);
@@ -201,7 +213,8 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
     uint64_t count;
     eg_err err;
 
-    if (!is_asked(st, from, it) || !replica_wire_u64(it, &count) || !value_iter_enter(it, &changes))
+    if (!feed_is_asked(st, from, it) || !replica_wire_u64(it, &count) ||
+        !value_iter_enter(it, &changes))
         return;
     if (feed_follows(st, from) && st->ended)
         return; /* it came before the END, and has come once more */
@@ -218,52 +231,118 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
         if (err == EG_OK)
             feed_relay(s, NULL);
     }
-    if (err != EG_OK && feed_follows(st, from))
-        apply_failed(self, s, err);
-    else if (err != EG_OK)
-        give_up_asking(s, f, self, err);
+    if (err != EG_OK)
+        feed_not_taken(self, s, from, err);
     else if (!feed_follows(st, from))
         f->asked_ticks = 0;
 }
 
-static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
-    struct feed *st = feed_of(s);
-    struct follower *f = feed_follower(st, from);
-    struct value clock;
+/* The values of an END, behind its session. */
+struct end {
+    struct shard_clock clock, floor;
     uint64_t origin, sequence;
-    struct shard_clock of;
+};
+
+static void end_fini(struct end *e) {
+    shard_clock_fini(&e->clock);
+    shard_clock_fini(&e->floor);
+}
+
+/* EG_BAD_REQUEST; what shard_clock_get() says. */
+static eg_err end_read(const struct feed_world *w, struct value_iter *it, struct end *e) {
+    struct value clock, floor;
     eg_err err;
 
-    if (!is_asked(st, from, it) || !value_iter_next(it, &clock) || !replica_wire_u64(it, &origin) ||
-        !replica_wire_u64(it, &sequence))
-        return;
-    shard_clock_init(&of, st->world->alloc);
-    err = shard_clock_get(&of, st->world->origins, clock);
+    shard_clock_init(&e->clock, w->alloc);
+    shard_clock_init(&e->floor, w->alloc);
+    if (!value_iter_next(it, &clock) || !replica_wire_u64(it, &e->origin) ||
+        !replica_wire_u64(it, &e->sequence) || !value_iter_next(it, &floor))
+        return EG_BAD_REQUEST;
+    err = shard_clock_get(&e->clock, w->origins, clock);
+    return err == EG_OK ? shard_clock_get(&e->floor, w->origins, floor) : err;
+}
+
+/* The floor is taken over with the clock. */
+static eg_err cover_end(struct shard *s, const struct end *e) {
+    eg_err err = shard_floor_merge(s, &e->floor);
+
+    return err == EG_OK ? shard_copy_cover(s, &e->clock) : err;
+}
+
+static void take_masters_end(struct actor *self, struct shard *s, const struct end *e, eg_err err) {
+    struct feed *st = feed_of(s);
+
+    if (err == EG_OK)
+        err = origins_slot(st->world->origins, e->origin, &st->slot);
+    if (err == EG_OK)
+        st->began = shard_clock_last(&e->clock, st->slot);
+    st->ended = err == EG_OK;
+    st->partial &= !st->ended;
+    if (st->ended)
+        feed_acknowledge(self, s);
+    else
+        feed_fall_behind(self, s);
+}
+
+/* What was let go of here must go from those too who have been told all that we had, and are as
+ * old. */
+static void follow_floor(struct shard *s, const struct follower *teller,
+                         const struct shard_clock *floor) {
+    struct feed *st = feed_of(s);
+
+    for (uint32_t i = 0; i < st->follower_count; i++) {
+        struct follower *f = st->follower[i];
+
+        if (f != teller && !f->once && f->stage == WALK_OVER && !shard_clock_has(&f->has, floor))
+            feed_lose(s, f);
+    }
+}
+
+void feed_take_end(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it,
+                   bool sifted) {
+    struct feed *st = feed_of(s);
+    struct follower *f = feed_follower(st, from);
+    struct end e;
+    eg_err err = end_read(st->world, it, &e);
+
     s->copy->loose &= st->ragged || !feed_follows(st, from);
     if (err == EG_OK)
-        err = shard_copy_cover(s, &of);
+        err = cover_end(s, &e);
     s->copy->loose |= err != EG_OK;
-    if (err == EG_OK && feed_follows(st, from))
-        err = origins_slot(st->world->origins, origin, &st->slot);
-    if (err == EG_OK && feed_follows(st, from))
-        st->began = shard_clock_last(&of, st->slot);
     if (feed_follows(st, from)) {
-        st->ended = err == EG_OK;
-        st->partial &= !st->ended;
-        if (st->ended)
-            feed_acknowledge(self, s);
-        else
-            feed_fall_behind(self, s);
+        take_masters_end(self, s, &e, err);
     } else if (err != EG_OK) {
         give_up_asking(s, f, self, err);
     } else {
         f->asked = f->lacked = f->partial = false;
         s->copy->loose = !feed_is_even(st);
         st->hurry = true;
-        feed_relay(s, &of);
+        feed_relay(s, &e.clock);
+        if (sifted)
+            follow_floor(s, f, &e.floor);
         feed_heard(self, s, f);
     }
-    shard_clock_fini(&of);
+    end_fini(&e);
+}
+
+static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it,
+                     const uint8_t *past) {
+    struct feed *st = feed_of(s);
+    struct value_iter values;
+    struct value said;
+    struct end e;
+    eg_err err;
+
+    if (!feed_is_asked(st, from, it) || it->left != REPLICA_END_VALUES)
+        return;
+    said = (struct value){it->at, (uint32_t) (past - it->at)};
+    values = *it;
+    err = end_read(st->world, &values, &e);
+    if (err != EG_OK)
+        feed_not_taken(self, s, from, err);
+    else if (!feed_sift_begins(self, s, from, said, &e.floor))
+        feed_take_end(self, s, from, it, false);
+    end_fini(&e);
 }
 
 /* What a clock that came with changes says: what else they stand for, and what the master has of
@@ -382,7 +461,7 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         hear_missing(self, s, from, &it);
         break;
     case REPLICA_END:
-        hear_end(self, s, from, &it);
+        hear_end(self, s, from, &it, m->payload + m->size_bytes);
         break;
     case REPLICA_CHANGES:
         hear_changes(self, s, from, &it);
@@ -411,6 +490,12 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         break;
     case REPLICA_UP:
         feed_hear_up(self, s, from, &it);
+        break;
+    case REPLICA_HAVE:
+        feed_hear_have(self, s, from, &it);
+        break;
+    case REPLICA_GONE:
+        feed_hear_gone(self, s, from, &it);
         break;
     case REPLICA_KINDS:
         break;

@@ -258,6 +258,7 @@ void feed_drop_node(struct actor *self, struct shard *s, uint64_t node) {
 }
 
 void feed_ask_once(struct shard *s, struct follower *f) {
+    feed_sift_stop(feed_of(s), &f->sift);
     f->asked_session = ++feed_of(s)->session;
     f->asked = feed_send_follow(s, f->node, f->asked_session, true) == EG_OK; /* or the tick does */
     f->asked_ticks = 0;
@@ -267,6 +268,8 @@ void feed_ask_again(struct shard *s, struct follower *f) {
     f->asked_ticks++;
     if (!f->asked && f->asked_ticks >= 1u << f->asked_failures)
         feed_ask_once(s, f);
+    else if (f->sift != NULL && feed_is_time(f->asked_ticks))
+        feed_sift_again(feed_of(s), f->node, f->sift);
     else if (f->asked && feed_is_time(f->asked_ticks))
         (void) feed_send_follow(s, f->node, f->asked_session, true); /* or the next time */
 }

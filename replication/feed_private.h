@@ -5,6 +5,7 @@
  *     feed_walk.c    what a follower lacks
  *     feed_copy.c    following: what is heard, applied, said
  *     feed_graves.c  deletes that need not be remembered
+ *     feed_sift.c    what such a delete has removed, where it was not heard of
  *     feed_up.c      what was written dirty at a copy, up to the master and on to the others
  *     feed_out.c     messages put together */
 #ifndef REPLICATION_FEED_PRIVATE_H
@@ -36,6 +37,8 @@ enum walk_stage {
     WALK_OVER
 };
 
+struct sift; /* feed_sift.c */
+
 /* A copy that follows this one. */
 struct follower {
     uint64_t node;
@@ -60,6 +63,7 @@ struct follower {
     struct buffer place;        /* of the walk: the last key */
     uint64_t grave_place;
     bool graves_ended;
+    struct sift *sift; /* before its END is taken; NULL: none is needed */
 };
 
 /* All that is stamped so is there by that change. */
@@ -102,6 +106,7 @@ struct feed {
     uint64_t acked;   /* of the master's changes, last said           */
     uint64_t session; /* of the last FOLLOW    */
     uint64_t following; /* of that to the master */
+    struct sift *sift;  /* of the master's END      */
     bool ticking, stepping;
     uint32_t ticks;
     uint64_t synced; /* our own changes that our disc has */
@@ -224,11 +229,29 @@ void feed_wait_for_room(struct actor *self, struct shard *s);
 void feed_acknowledge(struct actor *self, struct shard *s);
 void feed_say_covered(struct shard *s, uint64_t sequence);
 void feed_hear(struct actor *self, struct shard *s, const struct message *m);
+/* Is it an answer to our last FOLLOW to that node? */
+bool feed_is_asked(const struct feed *st, uint64_t from, struct value_iter *it);
+/* All that the END stands for is here, and what it says is gone is not (`sifted`). */
+void feed_take_end(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it,
+                   bool sifted);
+/* What was heard from there could not be applied: it is asked for again. */
+void feed_not_taken(struct actor *self, struct shard *s, uint64_t from, eg_err err);
 
 /* The changes that come next in a message.  `teller`: who may have been on another side, as it said
  * what it knew; NULL: newer wins. */
 eg_err feed_apply(struct actor *self, struct shard *s, const struct follower *teller,
                   struct value_iter *it);
+
+/* ---- feed_sift.c ----------------------------------------------------------------------------- */
+
+/* An END is to be taken whose teller has forgotten deletes up to `floor`; `said`: its values. True:
+ * it is taken later, when what they removed has gone. */
+bool feed_sift_begins(struct actor *self, struct shard *s, uint64_t from, struct value said,
+                      const struct shard_clock *floor);
+void feed_sift_again(const struct feed *st, uint64_t to, const struct sift *f);
+void feed_sift_stop(struct feed *st, struct sift **at);
+void feed_hear_have(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+void feed_hear_gone(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
 
 /* ---- feed_graves.c --------------------------------------------------------------------------- */
 

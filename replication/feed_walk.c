@@ -215,9 +215,10 @@ static eg_err send_end(struct shard *s, struct follower *f) {
     if (f->end_sequence == UINT64_MAX)
         return EG_OK; /* it was lost on the way: it follows anew */
     sequence = dot_sequence(s->sequence);
-    if (!feed_out_begin(s, REPLICA_END, 4, 0) || !feed_out_u64(st, f->session) ||
-        !feed_out_clock(st, &f->snapshot) || !feed_out_u64(st, origin_of(o, o->own)) ||
-        !feed_out_u64(st, sequence))
+    if (!feed_out_begin(s, REPLICA_END, 1 + REPLICA_END_VALUES, 0) ||
+        !feed_out_u64(st, f->session) || !feed_out_clock(st, &f->snapshot) ||
+        !feed_out_u64(st, origin_of(o, o->own)) || !feed_out_u64(st, sequence) ||
+        !feed_out_clock(st, &s->copy->floor))
         return EG_MEMORY;
     f->end_sequence = sequence;
     return feed_out_send(st, f->node);

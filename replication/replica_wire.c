@@ -4,9 +4,10 @@
 enum { HEAD_VALUES = 5 };
 
 static const uint32_t rest_of[REPLICA_KINDS] = {
-    [REPLICA_FOLLOW] = 3,  [REPLICA_MISSING] = 3, [REPLICA_END] = 4,    [REPLICA_CHANGES] = 6,
+    [REPLICA_FOLLOW] = 3,  [REPLICA_MISSING] = 3, [REPLICA_END] = 5,    [REPLICA_CHANGES] = 6,
     [REPLICA_COVERED] = 2, [REPLICA_SERVE] = 2,   [REPLICA_ANEW] = 0,   [REPLICA_FORGET] = 1,
     [REPLICA_STABLE] = 1,  [REPLICA_SYNC] = 1,    [REPLICA_SYNCED] = 1, [REPLICA_UP] = 4,
+    [REPLICA_HAVE] = 3,    [REPLICA_GONE] = 3,
 };
 
 void replica_wire_head(struct value_writer *w, const struct replica_head *h, uint32_t more) {

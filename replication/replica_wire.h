@@ -5,8 +5,11 @@
  *     FOLLOW   session, clock, once   tell me what I lack; not `once`: and all that comes then
  *     MISSING  session, count, changes   some of what you lack (tables/shard_copy.h); and how many
  *                                records there are here, about
- *     END      session, clock, origin, sequence   that was all of what this clock stands for; and
- *                                as our how-many-th change we are at by now
+ *     END      session, clock, origin, sequence, floor   that was all of what this clock stands
+ *                                for; as our how-many-th change we are at by now; what was
+ *                                removed up to there is not told of (tables/shard_floor.h)
+ *     HAVE     session, number, items   I have these: which of them have you seen, and no more?
+ *     GONE     session, number, items   these
  *     CHANGES  origin, first, last, stable, clock or nil, changes   what one turn did; and what
  *                                more stands behind it; up to which stamp all copies have all
  *     COVERED  session, sequence I have all of yours up to there
@@ -44,10 +47,15 @@ enum replica_kind {
     REPLICA_SYNC,
     REPLICA_SYNCED,
     REPLICA_UP,
+    REPLICA_HAVE,
+    REPLICA_GONE,
     REPLICA_KINDS,
 };
 
-enum { REPLICA_HEAD_BYTES = 96 }; /* of all but clocks and changes */
+enum {
+    REPLICA_HEAD_BYTES = 96, /* of all but clocks and changes */
+    REPLICA_END_VALUES = 4,  /* behind the session            */
+};
 
 struct replica_head {
     enum replica_kind kind;

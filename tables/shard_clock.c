@@ -195,6 +195,16 @@ uint64_t shard_clock_reach(const struct shard_clock *c, uint16_t slot, uint64_t 
     return at < e->island_count && e->island[at].from <= sequence ? e->island[at].to : e->base;
 }
 
+uint64_t shard_clock_from(const struct shard_clock *c, uint16_t slot, uint64_t sequence) {
+    const struct clock_entry *e = entry_of(c, slot);
+    uint32_t at;
+
+    if (e == NULL || sequence <= e->base)
+        return e != NULL;
+    at = island_place(e, sequence);
+    return at < e->island_count && e->island[at].from <= sequence ? e->island[at].from : 0;
+}
+
 uint64_t shard_clock_last(const struct shard_clock *c, uint16_t slot) {
     const struct clock_entry *e = entry_of(c, slot);
 

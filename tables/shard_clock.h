@@ -52,6 +52,8 @@ uint64_t shard_clock_base(const struct shard_clock *c, uint16_t slot);
 /* From `sequence` on (0: from the first), up to where all of an origin is covered; less than it
  * where it is not itself. */
 uint64_t shard_clock_reach(const struct shard_clock *c, uint16_t slot, uint64_t sequence);
+/* The first of those that are all covered, up to this one; 0: it is not. */
+uint64_t shard_clock_from(const struct shard_clock *c, uint16_t slot, uint64_t sequence);
 /* The last of an origin that is covered. */
 uint64_t shard_clock_last(const struct shard_clock *c, uint16_t slot);
 

@@ -5,6 +5,7 @@
 #include "engine/planted.h"
 #include "engine/scheduler.h"
 #include "tables/shard_conflict.h"
+#include "tables/shard_floor.h"
 #include "tables/shard_merge.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
@@ -44,6 +45,7 @@ eg_err shard_copy_open(struct shard *s) {
     if (c == NULL)
         return EG_MEMORY;
     shard_clock_init(&c->clock, a);
+    shard_clock_init(&c->floor, a);
     graves_init(&c->graves, a);
     recent_init(&c->recent, a, w->o.recent_bytes != 0 ? w->o.recent_bytes : RECENT_PART_BYTES);
     buffer_init(&c->packed, a, SIZE_MAX);
@@ -70,6 +72,7 @@ void shard_copy_close(struct shard *s) {
     if (c->feed != NULL && w->copy_ops != NULL)
         w->copy_ops->close(w->copy_user, s);
     shard_clock_fini(&c->clock);
+    shard_clock_fini(&c->floor);
     graves_fini(&c->graves);
     recent_fini(&c->recent);
     buffer_fini(&c->packed);
@@ -282,7 +285,10 @@ eg_err shard_copy_removing(struct shard_turn *t, const struct key *k, const stru
         recent_ready(t);
         return dig(t->shard, k, v, version);
     }
-    return shard_expired(rec, t->now_ms) ? dig(t->shard, k, v, version_of(rec)) : EG_OK;
+    if (shard_expired(rec, t->now_ms))
+        return dig(t->shard, k, v, version_of(rec));
+    /* A full cache gives it up without a trace, and may have removed what it stood for. */
+    return schema_of(t->shard->table)->cache ? shard_floor_raise(t->shard, rec->dot) : EG_OK;
 }
 
 /* `silent`: the others see to it themselves. */
@@ -451,8 +457,8 @@ static eg_err change_key(struct shard *s, const struct change *c, struct key *k)
     return EG_BAD_REQUEST;
 }
 
-/* The record that has the identity; NULL: none, or a fault of the reader's. */
-static const struct record *find(struct shard_turn *t, const struct key *k, struct value whole) {
+const struct record *shard_copy_find(struct shard_turn *t, const struct key *k,
+                                     struct value whole) {
     struct store *store = t->shard->store;
     struct store_cursor c;
     const struct record *rec;
@@ -552,7 +558,7 @@ static eg_err cover_one(struct shard *s, uint64_t dot) {
 
 static eg_err apply_keyed(struct shard_turn *t, struct change *c) {
     struct shard *s = t->shard;
-    const struct record *there = find(t, t->key, c->value);
+    const struct record *there = shard_copy_find(t, t->key, c->value);
     const struct grave *g =
         graves_find(&s->copy->graves, t->key->hash, identity(s, t->key, c->value));
     uint64_t dot = c->version.dot;
@@ -816,6 +822,7 @@ static bool is_covered(void *context, const struct grave *g) {
     const struct forgetting *f = context;
 
     return shard_clock_covers(f->covered, g->version.dot) &&
+           shard_floor_raise(f->shard, g->version.dot) == EG_OK &&
            forget_row(f->shard, grave_value(g)) == EG_OK;
 }
 
@@ -823,8 +830,7 @@ uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered) {
     struct forgetting f = {s, covered};
     uint64_t dropped = graves_sift(&s->copy->graves, is_covered, &f);
 
-    if (dropped != 0 && s->table->storage == STORAGE_DISC_ONLY &&
-        store_disc_write_extra(s->store) != EG_OK)
+    if (dropped != 0 && s->table->storage == STORAGE_DISC_ONLY && clock_to_disc(s) != EG_OK)
         disc_batch_reset(store_disc_extra(s->store)); /* rows that mean nothing any more */
     return dropped;
 }
@@ -853,6 +859,7 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
     s->copy->own_from = dot_sequence(s->sequence);
     s->sequence++;
     shard_clock_fini(&s->copy->clock);
+    shard_clock_fini(&s->copy->floor);
     err = shard_clock_add(&s->copy->clock, origins_of(s)->own, s->copy->own_from + 1,
                           s->copy->own_from + 1);
     return err != EG_OK ? err : clock_to_disc(s);
@@ -882,16 +889,18 @@ struct disc_bytes shard_copy_pack(struct shard *s) {
     uint8_t *room;
 
     shard_clock_put(shard_copy_clock(s), NULL, &w);
+    shard_clock_put(&s->copy->floor, NULL, &w);
     buffer_clear(b);
     room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 2 * 9 + 3);
     if (room == NULL)
         return (struct disc_bytes){NULL, 0};
     w = value_writer_init(room + SHARD_CLOCK_BYTES, b->room_bytes - SHARD_CLOCK_BYTES);
-    value_put_array(&w, 4);
+    value_put_array(&w, 5);
     shard_clock_put(&s->copy->clock, NULL, &w);
     value_put_u64(&w, s->copy->cleared.hlc);
     value_put_u64(&w, s->copy->cleared.dot);
     value_put_bool(&w, s->copy->loose);
+    shard_clock_put(&s->copy->floor, NULL, &w);
     EG_ASSERT(!w.overflow);
     b->size_bytes = SHARD_CLOCK_BYTES + w.need_bytes;
     return (struct disc_bytes){b->at, b->size_bytes};
@@ -900,7 +909,7 @@ struct disc_bytes shard_copy_pack(struct shard *s) {
 eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
     struct value all = {packed.at, (uint32_t) packed.size_bytes};
     struct value_iter it;
-    struct value clock, loose;
+    struct value clock, loose, floor;
     size_t used_bytes;
     eg_err err = shard_copy_open(s);
 
@@ -908,7 +917,7 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
         return err;
     if (value_scan(packed.at, packed.size_bytes, &used_bytes) != EG_OK ||
         used_bytes != packed.size_bytes || value_kind_of(all) != VALUE_ARRAY ||
-        value_count(all) < 3 || value_count(all) > 4)
+        value_count(all) < 3 || value_count(all) > 5)
         return EG_CORRUPT;
     it = value_iter_of(all);
     EG_ASSERT(value_iter_next(&it, &clock));
@@ -918,6 +927,8 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
         err = EG_CORRUPT;
     if (err == EG_OK && value_iter_next(&it, &loose) && !value_get_bool(loose, &s->copy->loose))
         err = EG_CORRUPT;
+    if (err == EG_OK && value_iter_next(&it, &floor))
+        err = shard_clock_get(&s->copy->floor, NULL, floor);
     return err == EG_BAD_REQUEST ? EG_CORRUPT : err;
 }
 

@@ -57,6 +57,7 @@ enum { SHARD_COPY_GROUP_BYTES_MAX = 64 << 20 }; /* of one turn */
 
 struct shard_copy {
     struct shard_clock clock; /* see shard_copy_clock() */
+    struct shard_clock floor; /* what was removed so is forgotten (shard_floor.h) */
     struct graves graves;
     struct recent recent;          /* the last changes: what is not loose */
     struct record_version cleared; /* hlc 0: never */
@@ -169,7 +170,10 @@ void shard_copy_put_record(const struct origins *o, const struct record *rec,
 void shard_copy_put_grave(const struct origins *o, const struct grave *g, struct value_writer *w);
 void shard_copy_put_clear(const struct origins *o, struct record_version v, struct value_writer *w);
 
-/* Drop the graves that all copies have covered.  Returns how many. */
+/* The record that has this key, in a bag this value; NULL: none, or a fault of the reader's. */
+const struct record *shard_copy_find(struct shard_turn *t, const struct key *k, struct value whole);
+
+/* Drop the graves that all copies have covered; the floor rises over them.  Returns how many. */
 uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered);
 /* No clock will come for what is `loose`: it becomes a change of our own, so that whose clock has
  * that has it too. */

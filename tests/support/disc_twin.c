@@ -644,6 +644,31 @@ eg_err disc_twin_open(struct disc_twin **out, const struct disc_twin_opts *o) {
     return EG_OK;
 }
 
+eg_err disc_twin_copy(struct disc_twin **out, const struct disc_twin *t) {
+    const struct disc_twin_opts o = {t->alloc, 0, t->wake, t->ctx};
+    struct disc_twin *copy;
+    eg_err err = disc_twin_open(&copy, &o);
+
+    if (err != EG_OK)
+        return err;
+    copy->rng = t->rng;
+    copy->meta.synced = rows_copy(&t->meta.read, t->alloc, 0, t->meta.read.count);
+    copy->meta.read = rows_copy(&t->meta.read, t->alloc, 0, t->meta.read.count);
+    for (const struct disc_table *from = t->tables; from != NULL; from = from->next) {
+        struct disc_table *table = from->dropped ? NULL : alloc_zero(t->alloc, sizeof *table);
+
+        if (table == NULL)
+            continue;
+        memcpy(table->name, from->name, sizeof table->name);
+        table->synced = rows_copy(&from->read, t->alloc, 0, from->read.count);
+        table->read = rows_copy(&from->read, t->alloc, 0, from->read.count);
+        table->next = copy->tables;
+        copy->tables = table;
+    }
+    *out = copy;
+    return EG_OK;
+}
+
 struct disc *disc_twin_disc(struct disc_twin *t) {
     return &t->base;
 }

@@ -41,6 +41,9 @@ uint64_t disc_twin_unsynced(const struct disc_twin *t);
 void disc_twin_crash_keeping(struct disc_twin *t, uint64_t count);
 /* An orderly stop and start: nothing is lost. */
 void disc_twin_restart(struct disc_twin *t);
+/* Another disc that has all that is read of this one now, from the same allocator: so is a disc
+ * that was copied, and is put back later. */
+EG_MUST_USE eg_err disc_twin_copy(struct disc_twin **out, const struct disc_twin *t);
 
 /* Faults.  The n-th group from now (1: the next) fails in write or in fsync, and
  * the disc refuses from there on; what failed in fsync may be there after a crash. */

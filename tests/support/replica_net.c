@@ -300,6 +300,18 @@ void restart(struct node *n, bool power) {
     start_replicas(n);
 }
 
+void restart_with(struct node *n, struct disc_twin *disc) {
+    replicas_end(n->r);
+    stepper_run_ms(n->w.st, 10);
+    AGREE(table_world_stop(&n->w) == EG_OK);
+    replicas_close(n->r);
+    disc_close(disc_twin_disc(n->w.pump.twin));
+    n->w.pump.twin = disc;
+    AGREE(table_world_start(&n->w) == EG_OK);
+    n->lineage = (struct view_id){0, 0};
+    start_replicas(n);
+}
+
 void install(uint32_t mask, uint32_t known) {
     struct placement_node nodes[NODES];
     struct view_id proposed = {++net.epoch, 77 + mask};

@@ -102,6 +102,8 @@ void start_replicas(struct node *n);
 void start_client(struct node *n);
 /* Off and on again, with its disc; `power`: what was not written yet is lost. */
 void restart(struct node *n, bool power);
+/* The same, with another disc from then on, which is the node's. */
+void restart_with(struct node *n, struct disc_twin *disc);
 
 /* ---- views */
 

@@ -1,0 +1,87 @@
+/* shard_floor.c -- one clock more, and two questions about one record. */
+#include "tables/shard_floor.h"
+
+#include "engine/planted.h"
+#include "tables/table_private.h"
+
+eg_err shard_floor_raise(struct shard *s, uint64_t dot) {
+    struct shard_clock *floor = &s->copy->floor;
+    uint64_t from;
+
+    if (PLANTED(FLOOR_NOT_RAISED) || shard_clock_covers(floor, dot))
+        return EG_OK;
+    from = shard_clock_from(shard_copy_clock(s), dot_slot(dot), dot_sequence(dot));
+    return shard_clock_add(floor, dot_slot(dot), from == 0 ? dot_sequence(dot) : from,
+                           dot_sequence(dot));
+}
+
+eg_err shard_floor_merge(struct shard *s, const struct shard_clock *floor) {
+    return shard_clock_merge(&s->copy->floor, floor);
+}
+
+/* The record that has the item's key, and of a bag its value.  EG_NOT_FOUND: none. */
+static eg_err find(struct shard_turn *t, const struct shard_item *item, struct key *k,
+                   const struct record **rec) {
+    struct shard *s = t->shard;
+    struct value v = item->value;
+    eg_err err;
+
+    if (s->store->bag && !array_element(item->value, 0, &v))
+        return EG_BAD_REQUEST;
+    err = key_prepare(k, v, s->table->seed, s->table->world->o.alloc);
+    if (err != EG_OK)
+        return err == EG_MEMORY ? err : EG_BAD_REQUEST;
+    if (shard_of(s->table, k->hash) != s) {
+        err = EG_BAD_REQUEST;
+    } else {
+        *rec = shard_copy_find(t, k, item->value);
+        if (*rec == NULL)
+            err = reader_take_fault(t->reader);
+        if (err == EG_OK && *rec == NULL)
+            err = EG_NOT_FOUND;
+    }
+    if (err != EG_OK)
+        key_release(k);
+    return err;
+}
+
+bool shard_floor_is_gone(struct shard_turn *t, const struct shard_item *item) {
+    struct shard *s = t->shard;
+    const struct record *rec;
+    uint16_t slot;
+    uint64_t dot;
+    struct key k;
+    eg_err err;
+
+    if (item->sequence == 0 || item->sequence > DOT_SEQUENCE_MAX ||
+        origins_known(s->table->world->origins, item->origin, &slot) != EG_OK)
+        return false;
+    dot = dot_make(slot, item->sequence);
+    if (!shard_clock_covers(shard_copy_clock(s), dot))
+        return false;
+    err = find(t, item, &k, &rec);
+    if (err != EG_OK)
+        return err == EG_NOT_FOUND;
+    key_release(&k);
+    return rec->dot != dot;
+}
+
+eg_err shard_floor_let_go(struct shard_turn *t, const struct shard_item *item) {
+    const struct origins *o = t->shard->table->world->origins;
+    const struct record *rec;
+    struct key k;
+    eg_err err = find(t, item, &k, &rec);
+
+    if (err != EG_OK)
+        return err == EG_NOT_FOUND ? EG_OK : err;
+    if (origin_of(o, dot_slot(rec->dot)) == item->origin &&
+        dot_sequence(rec->dot) == item->sequence) {
+        t->remote = t->leaving = true;
+        t->version = (struct record_version){rec->hlc, rec->dot};
+        err = shard_remove(t, &k, rec);
+        t->version = (struct record_version){0, 0};
+        t->remote = t->leaving = false;
+    }
+    key_release(&k);
+    return err;
+}

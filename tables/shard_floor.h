@@ -1,0 +1,43 @@
+/* shard_floor.h -- deletes that a copy has forgotten, and how another copy that has not heard of
+ * them loses what they removed.
+ *
+ *     copy of an old disc               a copy whose floor it does not cover
+ *       what it has: key, dot  ------>    is it here?  no, and our clock has its dot:
+ *       it goes               <------     then it was removed or replaced, whenever that was
+ *
+ * Of each delete that a copy's clock covers, the copy has the grave, or something that came after
+ * it, or it is covered by the copy's floor.  So changes alone are enough for a copy whose
+ * clock covers the floor; any other must have been asked about all that it has, before it takes
+ * over the clock (replication/feed_sift.c).  The floor is said with the clock (END), is taken over
+ * with it, and lies on the disc in the same row.
+ *
+ * A floor is kept as coarse as the clock allows: of each stretch that the clock covers without a
+ * gap, all up to the last that was forgotten.  It grows where graves are dropped, for whatever
+ * reason, and where a full cache gives up a record.
+ *
+ * Threads    The shard's owner.
+ */
+#ifndef TABLES_SHARD_FLOOR_H
+#define TABLES_SHARD_FLOOR_H
+
+#include "tables/shard_copy.h"
+
+/* A delete, or what stands for one, is forgotten.  EG_MEMORY: it must not be. */
+EG_MUST_USE eg_err shard_floor_raise(struct shard *s, uint64_t dot);
+/* Take over what another copy has forgotten; its clock follows.  EG_MEMORY. */
+EG_MUST_USE eg_err shard_floor_merge(struct shard *s, const struct shard_clock *floor);
+
+/* One version of what another copy has: its key, of a bag the record; who wrote it. */
+struct shard_item {
+    struct value value;
+    uint64_t origin, sequence;
+};
+
+/* Was it here, or what replaced it, and is it here no more?  False too where it cannot be said.
+ * Items come from outside. */
+bool shard_floor_is_gone(struct shard_turn *t, const struct shard_item *item);
+/* Remove it where it is here, without a trace.  EG_DISC, EG_MEMORY: it is here still.
+ * EG_BAD_REQUEST: nothing like it belongs here. */
+EG_MUST_USE eg_err shard_floor_let_go(struct shard_turn *t, const struct shard_item *item);
+
+#endif /* TABLES_SHARD_FLOOR_H */
