@@ -429,7 +429,7 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
             others[count++] = &c->node[i];
     for (uint32_t t = 0; t < c->shape.tables; t++)
         if (!copies_anywhere(others, count, c->table[t].t.name) ||
-            (c->shape.dirty && c->node[node].up && !c->table[t].sync &&
+            (c->node[node].up && !c->table[t].sync &&
              !copies_heard(&c->node[node], others, count, c->table[t].t.name)))
             return false;
     return one_view(c) && count > 0;
