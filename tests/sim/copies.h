@@ -47,4 +47,9 @@ bool copies_heard(struct sim_node *n, struct sim_node *const *others, uint32_t c
 /* Does the node have every shard of the table as a whole copy, now? */
 bool copies_whole(struct sim_node *n, const char *table);
 
+/* Print what its cluster has under way; how each of a table's shards stands to those of other nodes
+ * (copies_tell.c). */
+void copies_tell_node(const struct sim_node *n);
+void copies_tell(struct sim_node *n, const char *table);
+
 #endif /* TESTS_SIM_COPIES_H */

@@ -513,6 +513,16 @@ static void tell_history(const struct sim_cluster *c) {
         history_print(&c->history, table, key);
 }
 
+/* Of the table that it begins with. */
+static void tell_copies(struct sim_cluster *c) {
+    for (uint32_t i = 0; c->o.tell && i < c->shape.nodes; i++)
+        copies_tell_node(&c->node[i]);
+    for (uint32_t t = 0; c->o.tell && t < c->shape.tables; t++)
+        for (uint32_t i = 0; i < c->shape.nodes; i++)
+            if (strncmp(c->text, c->table[t].t.name, strlen(c->table[t].t.name)) == 0)
+                copies_tell(&c->node[i], c->table[t].t.name);
+}
+
 /* As sim_client_call(), and again where only an old connection was found broken. */
 static enum sim_outcome ask_admin(struct sim_cluster *c, const struct sim_node *n,
                                   const char *method, struct value params, struct sim_answer *a) {
@@ -670,8 +680,10 @@ struct cluster_result sim_cluster_run(const struct cluster_opts *o) {
 
     open_cluster(&c, o);
     r.good = run(&c);
-    if (!r.good)
+    if (!r.good) {
         tell_history(&c);
+        tell_copies(&c);
+    }
     snprintf(r.text, sizeof r.text, "%s", r.good ? "" : c.text);
     r.hash = sim_hash(c.sim);
     r.virtual_ms = now_ms(&c);

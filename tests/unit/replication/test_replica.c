@@ -546,6 +546,39 @@ Test(replica, a_covered_that_comes_late_makes_nobody_counted) {
     nobody_serves_after(REPLICA_COVERED);
 }
 
+/* A shard drops an index and says so, whatever other copies have heard: a view waits until all of
+ * its tables are known, and what that takes may not wait for the view. */
+Test(replica, an_index_goes_without_the_other_copies) {
+    struct shard_request q = {.op = SHARD_INDEX_DROP, .attribute = 1};
+
+    open_net(2, 0, "ram", 1);
+    install(3, 3);
+    settle(3);
+    net.frozen = 3;
+    for (uint64_t k = 0; k < 20; k++)
+        AGREE(ask(&net.node[0], SHARD_WRITE, k, k));
+    for (uint32_t i = 0; i < 2; i++)
+        for (uint32_t s = 0; s < SHARDS; s++) {
+            struct message *m =
+                message_new(net.node[i].w.st->rt, MESSAGE_CALL, shard_request_size(&q));
+
+            m->tag = q.op;
+            m->ref = 100 + i * SHARDS + s;
+            shard_request_pack(&q, m->payload);
+            AGREE(runtime_send(net.node[i].w.st->rt, net.node[i].client,
+                               shard_pid(table_shard(table_of(&net.node[i]), s)), m) == EG_OK);
+        }
+    run_ms(50);
+    for (uint64_t k = 0; k < 20; k++)
+        AGREE(!net.acked[k]);
+    for (uint64_t k = 100; k < 100 + 2 * SHARDS; k++)
+        cr_assert(net.acked[k], "a shard has not said that it dropped it");
+    net.frozen = 0;
+    run_ms(200);
+    equal_copies(3, 20);
+    close_net();
+}
+
 /* A master that has stopped for the next view serves nobody, whoever comes and goes. */
 Test(replica, who_has_stopped_does_not_begin_again) {
     const eg_exit kill = exit_reason(EG_EXIT_KILL);
