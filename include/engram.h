@@ -37,6 +37,7 @@ extern "C" {
 #endif
 
 typedef struct eg_table eg_table;
+struct eg_writer;
 
 typedef struct eg_span {
     const void *at;
@@ -59,6 +60,17 @@ EG_API void eg_result_free(eg_result *r);
 
 enum { EG_LISTEN_MAX = 16 };
 
+/* A merge of the program's own, for tables made with {merge: "callback", callback: name}: of two
+ * versions of a record that both sides of a cut have written it writes what is to be there, or
+ * nothing: the key is removed.  An empty span is a removal; `winner` is the later one.  It is
+ * pure, the same on every node, may be called by any thread, and twice for one merge.  Any error,
+ * or what is no record of the table with that key: the winner stays. */
+typedef struct eg_merge {
+    const char *name;
+    eg_err (*merge)(void *context, eg_span winner, eg_span loser, struct eg_writer *out);
+    void *context;
+} eg_merge;
+
 typedef struct eg_options {
     const char *name;                  /* NULL: host name, or what the data directory says */
     const char *data_dir;              /* NULL: RAM only; disc tables are refused          */
@@ -77,7 +89,9 @@ typedef struct eg_options {
     uint32_t connections_max;    /* 0: 10,000                                        */
     uint64_t max_frame_bytes;    /* 0: 16 MiB                                        */
     uint64_t max_input_bytes;    /* 0: 64 MiB                                        */
-    int log_level;               /* 0: errors; 1: + warnings; 2: + info; 3: + debug  */
+    const eg_merge *merges;      /* lent until eg_close()                            */
+    uint32_t merge_count;
+    int log_level; /* 0: errors; 1: + warnings; 2: + info; 3: + debug  */
     /* Where log lines go; NULL: nowhere. */
     void (*log)(void *context, int level, const char *line);
     void *log_context;
@@ -358,6 +372,7 @@ EG_API void eg_put_string(eg_writer *w, const char *text);
 EG_API void eg_put_bytes(eg_writer *w, const void *at, size_t size_bytes);
 EG_API void eg_put_array(eg_writer *w, uint32_t count);
 EG_API void eg_put_map(eg_writer *w, uint32_t pairs);
+EG_API void eg_put_value(eg_writer *w, eg_span value); /* one whole value, as it is */
 EG_API eg_span eg_written(const eg_writer *w);
 
 /* Looking at a value: each returns false where it is of another kind. */

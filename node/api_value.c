@@ -89,6 +89,20 @@ void eg_put_map(eg_writer *w, uint32_t pairs) {
     close_writer(w, &v);
 }
 
+void eg_put_value(eg_writer *w, eg_span value) {
+    struct value_writer v = open_writer(w);
+    size_t used_bytes;
+
+    if (value.at == NULL || value.size_bytes > UINT32_MAX ||
+        value_scan(value.at, value.size_bytes, &used_bytes) != EG_OK ||
+        used_bytes != value.size_bytes) {
+        refuse(w);
+        return;
+    }
+    value_put_raw(&v, (struct value){value.at, (uint32_t) value.size_bytes});
+    close_writer(w, &v);
+}
+
 eg_span eg_written(const eg_writer *w) {
     if (w->need_bytes > (size_t) (w->end - w->start))
         return (eg_span){NULL, 0};

@@ -13,6 +13,7 @@
 #include "replication/cluster.h"
 #include "tables/catalog.h"
 #include "tables/disc.h"
+#include "tables/merge_call.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -119,7 +120,9 @@ static eg_err open_catalog(eg_node *n, struct err_note *note) {
                              .runtime = n->runtime,
                              .epoch = n->epoch,
                              .disc = n->disc,
-                             .budget = &n->budget};
+                             .budget = &n->budget,
+                             .merge = n->merge,
+                             .merge_count = n->options.merge_count};
 
     return catalog_open(&n->catalog, &o, note);
 }
@@ -206,6 +209,8 @@ static eg_err open_parts(eg_node *n, struct err_note *note) {
     if (err == EG_OK)
         err = choose_name(n);
     if (err == EG_OK)
+        err = api_merges_open(n, note);
+    if (err == EG_OK)
         err = open_catalog(n, note);
     if (err == EG_OK) /* before others can ask */
         catalog_set_partial(n->catalog, text_partial_ops());
@@ -247,6 +252,7 @@ static void close_parts(eg_node *n) {
         runtime_close(n->runtime);
     if (n->epoch != NULL)
         epoch_close(n->epoch);
+    api_merges_close(n);
     alloc_put(n->alloc, n, sizeof *n);
 }
 

@@ -41,12 +41,15 @@ struct node_env { /* the machine's, with the program's place for log lines */
     eg_node *node;
 };
 
+struct merge_function;
+
 struct eg_node {
     struct alloc *alloc; /* of all its parts; results and handles are the system's */
     eg_options options;
     struct node_env env;
     char name[NODE_NAME_BYTES];
     struct memory_budget budget;
+    struct merge_function *merge; /* of its options' merges */
     struct epoch *epoch;
     struct runtime *runtime;
     struct disc *disc; /* NULL: RAM only */
@@ -59,6 +62,11 @@ struct eg_node {
     struct list_node all_threads; /* what threads hold, under the lock */
     atomic_flag threads_lock;     /* held for a few instructions       */
 };
+
+/* The merges of the options, for the catalog; closed also after an error.  EG_BAD_REQUEST,
+ * EG_MEMORY. */
+EG_MUST_USE eg_err api_merges_open(eg_node *n, struct err_note *note);
+void api_merges_close(eg_node *n);
 
 /* What one thread of the program holds on a node: made at its first call. */
 struct node_thread {

@@ -103,6 +103,15 @@ static int pack_memory(msgpack_packer *p, const struct server *s) {
     return failed;
 }
 
+/* What went wrong when both sides of a cut were merged. */
+static int pack_conflicts(msgpack_packer *p, const struct server *s) {
+    struct catalog_conflicts c = catalog_conflicts(s->opts.catalog);
+    int failed = pack_text(p, "conflicts") | msgpack_pack_map(p, 2);
+
+    failed |= pack_count(p, "callbacks_failed", c.callbacks_failed);
+    return failed | pack_count(p, "not_kept", c.not_kept);
+}
+
 static int pack_schedulers(msgpack_packer *p, const struct server *s) {
     int failed = pack_text(p, "schedulers") | msgpack_pack_array(p, s->worker_count);
 
@@ -124,7 +133,7 @@ static int pack_schedulers(msgpack_packer *p, const struct server *s) {
 eg_err server_stats(const struct server *s, struct buffer *out) {
     uint64_t uptime_ns = env_now_ns(runtime_env(s->opts.runtime)) - s->started_ns;
     msgpack_packer p = rpc_packer(out);
-    int failed = msgpack_pack_map(&p, 11);
+    int failed = msgpack_pack_map(&p, 12);
 
     failed |= pack_text(&p, "node") | pack_text(&p, s->opts.node_name);
     failed |= pack_count(&p, "uptime_ms", uptime_ns / 1000000);
@@ -134,6 +143,7 @@ eg_err server_stats(const struct server *s, struct buffer *out) {
     failed |= pack_errors(&p, s);
     failed |= pack_count(&p, "forwarded", TOTAL(s, forwarded));
     failed |= pack_count(&p, "subscriptions", atomic_load(&((struct server *) s)->subscriptions));
+    failed |= pack_conflicts(&p, s);
     failed |= pack_text(&p, "turn_us") | msgpack_pack_map(&p, 3);
     failed |= pack_text(&p, "p50") | msgpack_pack_double(&p, turn_us(s, 500));
     failed |= pack_text(&p, "p99") | msgpack_pack_double(&p, turn_us(s, 990));

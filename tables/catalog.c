@@ -220,6 +220,11 @@ eg_err catalog_close(struct catalog *c) {
     return err;
 }
 
+struct catalog_conflicts catalog_conflicts(const struct catalog *c) {
+    return (struct catalog_conflicts){atomic_load(&c->world.journals.failed),
+                                      atomic_load(&c->world.journals.lost)};
+}
+
 struct watch_hub *catalog_watch(struct catalog *c) {
     return c->world.watch;
 }

@@ -22,6 +22,8 @@ struct env;
 struct runtime;
 struct watch_hub;
 
+struct merge_function;
+
 struct catalog_opts {
     struct alloc *alloc;
     struct env *env;
@@ -29,6 +31,8 @@ struct catalog_opts {
     struct epoch *epoch;
     struct disc *disc; /* NULL: the node is RAM only and refuses disc tables */
     struct memory_budget *budget;
+    const struct merge_function *merge; /* functions of the program (merge_call.h); borrowed */
+    uint32_t merge_count;
     size_t recent_bytes; /* of a part of a shard's last changes; 0: RECENT_PART_BYTES */
 };
 
@@ -43,6 +47,12 @@ eg_err catalog_close(struct catalog *c);
 
 /* NULL: no such table.  Lent for the reader's section. */
 struct table *catalog_find(struct catalog *c, const char *name, size_t name_bytes);
+
+/* Callbacks that failed, and entries that the journal had no memory for, since the start. */
+struct catalog_conflicts {
+    uint64_t callbacks_failed, not_kept;
+};
+struct catalog_conflicts catalog_conflicts(const struct catalog *c);
 
 /* Where to watch the node (tables/watch.h). */
 struct watch_hub *catalog_watch(struct catalog *c);

@@ -37,8 +37,9 @@ struct journals {
     struct alloc *alloc;
     struct disc *disc; /* NULL: everything is in memory alone */
     atomic_flag busy;
-    struct journal *first; /* of tables that have any entry */
-    _Atomic uint64_t lost; /* for which there was no memory */
+    struct journal *first;   /* of tables that have any entry */
+    _Atomic uint64_t lost;   /* for which there was no memory */
+    _Atomic uint64_t failed; /* callbacks that had no answer (shard_conflict.c) */
 };
 
 static inline void journals_init(struct journals *j, struct alloc *a, struct disc *disc) {

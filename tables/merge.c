@@ -3,6 +3,8 @@
 
 #include "tables/record.h"
 
+#include <string.h>
+
 /* ---- what policies share --------------------------------------------------------------- */
 
 bool merge_is_later(const struct merge_version *a, const struct merge_version *b) {
@@ -121,15 +123,32 @@ static eg_err join_extreme(const struct merge_rule *rule, const struct merge_sid
     return EG_OK;
 }
 
+static bool is_same(struct value a, struct value b) {
+    return a.size_bytes == b.size_bytes &&
+           (a.size_bytes == 0 || memcmp(a.at, b.at, a.size_bytes) == 0);
+}
+
 static eg_err join_call(const struct merge_rule *rule, const struct merge_side *here,
                         const struct merge_side *there, enum merge_outcome *outcome,
                         struct buffer *record, struct buffer *state) {
     bool is_here = merge_later(here, there) == MERGE_TAKES_HERE;
-    const struct merge_side *newer = is_here ? here : there, *older = is_here ? there : here;
+    struct value newer = (is_here ? here : there)->version->record;
+    struct value older = (is_here ? there : here)->version->record;
+    struct value made;
+    eg_err err = rule->call == NULL ? EG_OK : rule->call(rule->context, newer, older, record);
 
     (void) state;
-    *outcome = MERGE_MAKES;
-    return rule->call(rule->context, newer->version->record, older->version->record, record);
+    made = (struct value){record->at, (uint32_t) record->size_bytes};
+    *outcome = is_here ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
+    if (err != EG_OK && err != EG_MEMORY && rule->failed != NULL)
+        rule->failed(rule->user, err);
+    if (err != EG_OK || rule->call == NULL || is_same(made, newer))
+        return err == EG_MEMORY ? err : EG_OK;
+    if (is_same(made, older))
+        *outcome = is_here ? MERGE_TAKES_THERE : MERGE_TAKES_HERE;
+    else
+        *outcome = MERGE_MAKES;
+    return EG_OK;
 }
 
 /* ---- the way ---------------------------------------------------------------------------- */

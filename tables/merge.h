@@ -13,7 +13,8 @@
  *     counter           what was added on both sides, to the last value that was written
  *     set               of fields that are arrays: all elements that neither side has removed
  *     siblings          all that neither side has replaced
- *     callback          what the table's own function makes of both
+ *     callback          what the table's own function makes of both (merge_call.h); where it
+ *                       fails, the later
  *
  * Some need more than the records: a *state* beside each, which no reader sees. It is empty where
  * a record was written as a whole at its own version, and then costs nothing.
@@ -57,9 +58,12 @@ struct merge_side {
 struct merge_rule {
     enum table_merge policy;
     uint32_t attribute_count;
-    /* callback: append the record to `out`; nothing appended: it is removed. */
+    /* callback: append the record to `out`; nothing appended: it is removed.  An error that is not
+     * EG_MEMORY: it has no answer, and `failed` (NULL: nobody wants to know) is told.  NULL: none.
+     */
     eg_err (*call)(void *context, struct value newer, struct value older, struct buffer *out);
     void *context;
+    void (*failed)(void *user, eg_err err);
     /* siblings: this one goes, for there are too many.  NULL: nobody wants to know. */
     void (*dropped)(void *user, struct value record);
     void *user;
@@ -71,7 +75,7 @@ enum merge_outcome { MERGE_TAKES_HERE, MERGE_TAKES_THERE, MERGE_MAKES };
 bool merge_is_later(const struct merge_version *a, const struct merge_version *b);
 
 /* MERGE_MAKES: `record` and `state` hold what was made (an empty record: it is removed).
- * EG_MEMORY; what `call` says; EG_CORRUPT: a state is not what is said above. */
+ * EG_MEMORY; EG_CORRUPT: a state is not what is said above. */
 EG_MUST_USE eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
                               const struct merge_side *there, enum merge_outcome *outcome,
                               struct buffer *record, struct buffer *state);

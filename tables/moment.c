@@ -279,13 +279,13 @@ static eg_err put_options(struct moment *m, struct moment_table *t) {
     struct value_writer measure = value_writer_init(NULL, 0), w;
     uint8_t *room;
 
-    value_put_map(&measure, SCHEMA_OPTIONS);
+    value_put_map(&measure, schema_option_count(schema));
     schema_put_options(schema, &measure);
     room = buffer_room(&m->options, measure.need_bytes);
     if (room == NULL)
         return EG_MEMORY;
     w = value_writer_init(room, measure.need_bytes);
-    value_put_map(&w, SCHEMA_OPTIONS);
+    value_put_map(&w, schema_option_count(schema));
     schema_put_options(schema, &w);
     t->options_at = m->options.size_bytes;
     t->options_bytes = (uint32_t) measure.need_bytes;

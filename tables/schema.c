@@ -5,6 +5,8 @@
  * here, so that nothing below has to look again. */
 #include "tables/schema.h"
 
+#include "tables/merge_call.h"
+
 #include <string.h>
 #include <xxhash.h>
 
@@ -80,6 +82,34 @@ static eg_err take_merge(struct schema *s, struct value v, struct err_note *note
         return bad_option(note, "merge", "the name of a merge policy");
     s->merge = (enum table_merge) n;
     return EG_OK;
+}
+
+static eg_err keep_callback(struct schema *s, struct value v) {
+    uint8_t *at = alloc_get(s->alloc, v.size_bytes);
+
+    if (at == NULL)
+        return EG_MEMORY;
+    memcpy(at, v.at, v.size_bytes);
+    s->callback = (struct value){at, v.size_bytes};
+    return EG_OK;
+}
+
+static void drop_callback(struct schema *s) {
+    alloc_put(s->alloc, (uint8_t *) s->callback.at, s->callback.size_bytes);
+    s->callback = (struct value){NULL, 0};
+}
+
+/* Taken after the policy is known. */
+static eg_err take_callback(struct schema *s, struct value v, struct err_note *note) {
+    eg_err err;
+
+    if (s->merge != MERGE_CALLBACK)
+        return err_note(note, EG_BAD_REQUEST, "option callback is for merge: \"callback\"");
+    err = merge_call_check(s->alloc, v, note);
+    if (err != EG_OK)
+        return err;
+    drop_callback(s); /* it stands twice: the last */
+    return keep_callback(s, v);
 }
 
 static eg_err take_majority(struct schema *s, struct value v, struct err_note *note) {
@@ -243,7 +273,7 @@ static const struct option options_known[] = {
     {"ttl", take_ttl},       {"cache", take_cache},         {"max_bytes", take_max_bytes},
     {"id", take_id},         {"seed", take_seed},           {"version", take_version},
     {"table", take_table},   {"index_ids", take_index_ids}, {"acks", take_acks},
-    {"layout", take_layout},
+    {"layout", take_layout}, {"callback", take_callback},
 };
 
 static eg_err refuse_unknown(struct value options, struct err_note *note) {
@@ -349,6 +379,12 @@ eg_err schema_copy(struct schema *to, const struct schema *from) {
     memcpy(attributes, from->attributes, size_bytes);
     *to = *from;
     to->attributes = attributes;
+    to->callback = (struct value){NULL, 0};
+    if (from->callback.size_bytes != 0 && keep_callback(to, from->callback) != EG_OK) {
+        to->index_count = 0;
+        schema_fini(to);
+        return EG_MEMORY;
+    }
     for (uint32_t i = 0; i < from->index_count; i++) {
         to->index[i] = alloc_get(from->alloc, sizeof *to->index[i]);
         if (to->index[i] == NULL) {
@@ -367,6 +403,13 @@ void schema_fini(struct schema *s) {
     alloc_put(s->alloc, s->attributes, s->attribute_count * sizeof *s->attributes);
     s->attributes = NULL;
     s->attribute_count = 0;
+    drop_callback(s);
+}
+
+enum { OPTIONS = 13 }; /* that every table has */
+
+uint32_t schema_option_count(const struct schema *s) {
+    return OPTIONS + (s->callback.size_bytes != 0);
 }
 
 void schema_put_options(const struct schema *s, struct value_writer *w) {
@@ -396,6 +439,10 @@ void schema_put_options(const struct schema *s, struct value_writer *w) {
     value_put_u64(w, s->shards);
     value_put_text(w, "merge");
     value_put_text(w, merge_names[s->merge]);
+    if (s->callback.size_bytes != 0) {
+        value_put_text(w, "callback");
+        value_put_raw(w, s->callback);
+    }
     value_put_text(w, "majority");
     value_put_bool(w, s->majority);
     value_put_text(w, "durability");
@@ -417,7 +464,7 @@ void schema_put_options(const struct schema *s, struct value_writer *w) {
 static void encode_into(const struct schema *s, struct value_writer *w) {
     bool renamed = strcmp(s->name.text, s->stored_name.text) != 0;
 
-    value_put_map(w, SCHEMA_OPTIONS + 4u + renamed + (s->layout != 0));
+    value_put_map(w, schema_option_count(s) + 4u + renamed + (s->layout != 0));
     schema_put_options(s, w);
     value_put_text(w, "id");
     value_put_u64(w, s->id);

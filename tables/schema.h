@@ -57,6 +57,7 @@ struct schema {
     enum table_storage storage;
     enum table_durability durability;
     enum table_merge merge;
+    struct value callback; /* its own, of MERGE_CALLBACK (merge_call.h); size 0: none */
     bool majority;
     bool cache;
     bool acks_one;   /* a write is answered when one copy has it, not all */
@@ -92,8 +93,8 @@ void schema_fini(struct schema *s);
 /* Append the encoded form, as schema_parse() reads it back. */
 EG_MUST_USE eg_err schema_encode(const struct schema *s, struct buffer *out);
 
-/* Its SCHEMA_OPTIONS options as pairs of a map whose header the caller has put. */
-enum { SCHEMA_OPTIONS = 13 };
+/* Its options as pairs of a map whose header the caller has put: so many. */
+uint32_t schema_option_count(const struct schema *s);
 void schema_put_options(const struct schema *s, struct value_writer *w);
 
 /* Seconds as users give a ttl, in milliseconds; false: not above 0, or past a century. */

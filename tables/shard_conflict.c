@@ -1,6 +1,8 @@
 /* shard_conflict.c -- what becomes of two versions of a key, and who hears of it. */
 #include "tables/shard_conflict.h"
 
+#include "engine/env.h"
+#include "tables/merge_call.h"
 #include "tables/shard_copy.h"
 #include "tables/shard_merge.h"
 #include "tables/table_private.h"
@@ -48,6 +50,16 @@ void shard_conflict_dropped(void *dropping, struct value loser) {
     report(d->turn, d->winner, loser);
 }
 
+/* A function that fails must not keep a copy from being heard: the later stays. */
+static void callback_failed(void *dropping, eg_err err) {
+    const struct shard_dropping *d = dropping;
+    struct table *t = d->turn->shard->table;
+
+    if (atomic_fetch_add(&t->world->journals.failed, 1) == 0)
+        env_log(t->world->o.env, ENV_LOG_WARN, "merge", "the callback of table %s fails: %s",
+                t->name.text, eg_err_text(err));
+}
+
 eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *here,
                             const struct merge_version *there, struct shard_verdict *out) {
     struct shard *s = t->shard;
@@ -58,12 +70,21 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
     struct merge_side a = {here, knows, &ours}, b = {there, knows, &theirs};
     const struct merge_version *later = merge_is_later(here, there) ? here : there;
     struct shard_dropping dropping = {t, later->record};
+    const struct schema *schema = schema_of(s->table);
+    struct merge_call call = {.alloc = s->table->world->o.alloc,
+                              .callback = schema->callback,
+                              .attribute_count = schema->attribute_count,
+                              .function = s->table->world->o.merge,
+                              .function_count = s->table->world->o.merge_count};
     const struct merge_version *loser;
     enum merge_outcome outcome;
     eg_err err;
 
     rule.dropped = shard_conflict_dropped;
+    rule.failed = callback_failed;
     rule.user = &dropping;
+    rule.call = call.callback.size_bytes == 0 ? NULL : merge_call_run;
+    rule.context = &call;
     buffer_clear(&copy->merged);
     buffer_clear(&copy->state);
     err = merge_join(&rule, &a, &b, &outcome, &copy->merged, &copy->state);

@@ -513,7 +513,7 @@ static void put_info(const struct table *t, const struct schema *s, uint64_t siz
                      const struct building *list, uint32_t count, struct value_writer *w) {
     int64_t memory = atomic_load_explicit(&t->budget.used_bytes, memory_order_relaxed);
 
-    value_put_map(w, SCHEMA_OPTIONS + 4u + (count != 0));
+    value_put_map(w, schema_option_count(s) + 4u + (count != 0));
     value_put_text(w, "name");
     value_put_string(w, s->name.text, s->name.size_bytes);
     schema_put_options(s, w);

@@ -58,7 +58,7 @@ int command_info(struct shell *s, struct args *a) {
 
 /* ---- create, drop ------------------------------------------------------------ */
 
-enum create_kind { WORD, NAMES, NUMBER, FLAG };
+enum create_kind { WORD, NAMES, NUMBER, FLAG, CALLBACK /* a specification, or a name */ };
 
 static const struct {
     const char *option, *key;
@@ -71,6 +71,7 @@ static const struct {
     {"--copies", "copies", WORD},
     {"--shards", "shards", NUMBER},
     {"--merge", "merge", WORD},
+    {"--callback", "callback", CALLBACK},
     {"--majority", "majority", FLAG},
     {"--durability", "durability", WORD},
     {"--ttl", "ttl", NUMBER},
@@ -113,6 +114,8 @@ int create_options(struct args *a, struct pack *map) {
             shell_pack_names(map, values[i]);
         else if (create_table[i].kind == NUMBER)
             code = pack_number_option(map, create_table[i].option, values[i]);
+        else if (create_table[i].kind == CALLBACK && values[i][0] == '[')
+            code = pack_json_word(map, values[i]);
         else
             code = shell_pack_field(map, values[i]);
         if (code != EXIT_OK)

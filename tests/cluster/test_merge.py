@@ -7,6 +7,8 @@ lan.enter()
 
 from harness import Cluster, ClusterTest, eventually, main, shell  # noqa: E402: it goes on in namespaces from here
 
+GREATEST = [[[["$1", "$2", "$3"], ["_", "$4", "$5"]], [], [[["$1", ["max", "$2", "$4"], ["max", "$3", "$5"]]]]]]
+
 
 class Merge(ClusterTest):
     @classmethod
@@ -148,11 +150,12 @@ class Merge(ClusterTest):
             self.one.call("update_counter", f"counter_{storage}", "k", "a", 5)
             self.one.call("write", f"set_{storage}", ["k", ["x", "y"], 1])
             self.table(f"siblings_{storage}", "siblings", "a", storage=storage)
+            self.table(f"callback_{storage}", "callback", "a", "b", storage=storage, callback=GREATEST)
             self.one.call("write_many", f"siblings_{storage}", [["k", 0], ["gone", 0]])
         self.split()
         self.write_siblings()
         for storage in ("ram", "disc", "disc_only"):
-            for policy in ("lww", "first", "max", "min"):
+            for policy in ("lww", "first", "max", "min", "callback"):
                 self.one.call("write", f"{policy}_{storage}", ["k", 7, 2])
                 time.sleep(0.005)  # stamps are milliseconds: the second write is the later one
                 self.other.call("write", f"{policy}_{storage}", ["k", 3, 3])
@@ -175,7 +178,13 @@ class Merge(ClusterTest):
             self.everywhere(f"counter_{storage}", "k", [["k", 35, None]])
             self.everywhere(f"counter_{storage}", "new", [["new", 50, None]])
             self.everywhere(f"set_{storage}", "k", [["k", ["one", "other", "x"], 1]])
+            self.everywhere(f"callback_{storage}", "k", [["k", 7, 3]])
+            self.assertEqual(self.one.call("table_info", f"callback_{storage}")["callback"], GREATEST)
             self.check_siblings(f"siblings_{storage}")
+        for wrong in ({"merge": "callback", "callback": 7}, {"merge": "callback", "callback": [["_"]]},
+                      {"merge": "lww", "callback": GREATEST}):
+            self.assert_refused("bad_request", self.one.call, "create_table", "wrong", wrong)
+        self.assertEqual(self.one.call("stats")["conflicts"], {"callbacks_failed": 0, "not_kept": 0})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ _engram() {
     --type) mapfile -t COMPREPLY < <(compgen -W 'set ordered_set bag' -- "$word") && return ;;
     --storage) mapfile -t COMPREPLY < <(compgen -W 'ram disc disc_only' -- "$word") && return ;;
     --durability) mapfile -t COMPREPLY < <(compgen -W 'async sync' -- "$word") && return ;;
+    --merge) mapfile -t COMPREPLY < <(compgen -W 'lww lww_by_attribute first max min siblings counter set callback' -- "$word") && return ;;
     --mode) mapfile -t COMPREPLY < <(compgen -W 'skip replace clear' -- "$word") && return ;;
     --format) mapfile -t COMPREPLY < <(compgen -W 'csv jsonl' -- "$word") && return ;;
     esac
@@ -44,7 +45,7 @@ _engram() {
     cluster) mapfile -t COMPREPLY < <(compgen -W 'status join leave remove plan --add --remove --weight --force' -- "$word") ;;
     create)
         mapfile -t COMPREPLY < <(compgen -W '--type --storage --attributes --index --durability
-            --shards --ttl --cache --max-bytes' -- "$word")
+            --shards --merge --callback --ttl --cache --max-bytes' -- "$word")
         ;;
     esac
 }

@@ -1,5 +1,6 @@
 /* merge: policies by example; the model test has the histories. */
 #include "tables/merge.h"
+#include "tables/merge_call.h"
 
 #include "tests/support/text_value.h"
 
@@ -105,10 +106,100 @@ Test(merge, a_callback_has_the_last_word) {
     buffer_init(&record, alloc_system(), 4096);
     buffer_init(&state, alloc_system(), 4096);
     cr_assert(merge_join(&rule, &a, &b, &outcome, &record, &state) == EG_OK);
-    cr_assert_eq(outcome, MERGE_MAKES);
-    cr_assert(value_equal(value_of(record.at), early.record));
+    cr_assert_eq(outcome, MERGE_TAKES_HERE, "it is the earlier, as it is");
     buffer_fini(&record);
     buffer_fini(&state);
+}
+
+/* ---- what a table's maker has written ------------------------------------------------------- */
+
+static eg_err refuses(void *context, struct value winner, struct value loser, struct buffer *out) {
+    (void) winner, (void) loser;
+    *(int *) context += 1;
+    return buffer_append(out, "\x91", 1) ? EG_NOT_FOUND : EG_MEMORY;
+}
+
+static void count_failure(void *user, eg_err err) {
+    *(eg_err *) user = err;
+}
+
+/* What comes of ['k', 9, 1] and the later ['k', 2, 3]; "!" before it: the callback has failed. */
+static const char *called(const char *callback, const char *early_record) {
+    static char shown[512];
+    int calls = 0;
+    const struct merge_function function = {"refuses", refuses, &calls};
+    struct merge_version early = version(early_record, 1), late = version("['k', 2, 3]", 2);
+    struct merge_side a = {&early, knows_nothing, NULL}, b = {&late, knows_nothing, NULL};
+    struct merge_call call = {.alloc = alloc_system(),
+                              .callback = text(callback),
+                              .attribute_count = 3,
+                              .function = &function,
+                              .function_count = 1};
+    eg_err failure = EG_OK;
+    struct merge_rule rule = {.policy = MERGE_CALLBACK,
+                              .attribute_count = 3,
+                              .call = merge_call_run,
+                              .context = &call,
+                              .failed = count_failure,
+                              .user = &failure};
+    enum merge_outcome outcome;
+    struct buffer record, state;
+    struct err_note note;
+
+    cr_assert_eq(merge_call_check(alloc_system(), call.callback, &note), EG_OK);
+    buffer_init(&record, alloc_system(), 4096);
+    buffer_init(&state, alloc_system(), 4096);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &record, &state), EG_OK);
+    shown[0] = '!';
+    if (outcome != MERGE_MAKES)
+        (void) snprintf(shown + 1, sizeof shown - 1, "%s",
+                        outcome == MERGE_TAKES_HERE ? "here" : "there");
+    else if (record.size_bytes == 0)
+        (void) snprintf(shown + 1, sizeof shown - 1, "removed");
+    else
+        (void) value_text(value_of(record.at), shown + 1, sizeof shown - 1);
+    buffer_fini(&record);
+    buffer_fini(&state);
+    return shown + (failure == EG_OK);
+}
+
+#define GREATEST                                                                                   \
+    "[[[['$1', '$2', '$3'], ['_', '$4', '$5']], [], "                                              \
+    "[[['$1', ['max', '$2', '$4'], ['max', '$3', '$5']]]]]]"
+
+Test(merge, a_specification_makes_one_record_of_two) {
+    const char *early = "['k', 9, 1]";
+
+    cr_assert_str_eq(called(GREATEST, early), "['k', 9, 3]");
+    cr_assert_str_eq(called(GREATEST, NULL), "there", "no clause is about a removal");
+    cr_assert_str_eq(called("[[['$1', '$2'], [], ['$2']]]", early), "here");
+    cr_assert_str_eq(called("[[['$1', '$2'], [], ['$1']]]", early), "there");
+    cr_assert_str_eq(called("[[['$1', nil], [], [nil]], ['_', [], [['element', 1, '$_']]]]", NULL),
+                     "here", "the removal, as it is");
+}
+
+Test(merge, a_callback_that_fails_leaves_the_later) {
+    static const char *const bad[] = {
+        "[['_', [], [7]]]",
+        "[['_', [], [[['k', 1]]]]]",
+        "[['_', [], [[['other', 1, 2]]]]]",
+        "[[['$1', '_'], [], [[['k', ['hd', 7], 2]]]]]",
+        "'refuses'",
+        "'nobody'",
+    };
+
+    for (size_t i = 0; i < EG_COUNTOF(bad); i++)
+        cr_expect_str_eq(called(bad[i], "['k', 9, 1]"), "!there", "%s", bad[i]);
+}
+
+Test(merge, what_is_no_callback_is_refused) {
+    static const char *const bad[] = {"7", "nil", "[7]", "[[['$1'], [], ['$1']]]",
+                                      "[['_', [], []]]"};
+    struct err_note note;
+
+    for (size_t i = 0; i < EG_COUNTOF(bad); i++)
+        cr_expect_eq(merge_call_check(alloc_system(), text(bad[i]), &note), EG_BAD_REQUEST, "%s",
+                     bad[i]);
 }
 
 Test(merge, a_state_that_is_none_is_refused) {
