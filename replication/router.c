@@ -109,8 +109,9 @@ static bool is_alone(struct table *t) {
 
 static eg_err make_many(struct router *r, const struct catalog_request *q, eg_pid *to,
                         struct message **out) {
-    struct routed_many head = {q->ttl_ms, q->name.size_bytes, q->op == CATALOG_CLEAR, q->dirty};
     struct table *t = catalog_find(r->o.catalog, (const char *) q->name.at, q->name.size_bytes);
+    struct routed_many head = {q->ttl_ms, q->name.size_bytes, q->op == CATALOG_CLEAR,
+                               q->dirty && t != NULL && table_takes_dirty(t)};
     size_t value_bytes = head.clear ? 0 : q->value.size_bytes;
     struct message *m;
 

@@ -80,6 +80,12 @@ static inline bool schema_has_many(const struct schema *s) {
     return s->type == TABLE_BAG || s->merge == MERGE_SIBLINGS;
 }
 
+/* Do versions that did not know of each other come to more than the later?  Then who wrote what
+ * without the others has to be heard by who merges. */
+static inline bool schema_is_merged(const struct schema *s) {
+    return s->merge != MERGE_LWW && s->type != TABLE_BAG;
+}
+
 /* Read and check `options` (a MessagePack map, or an empty value for none) for a
  * table called `name`; fields that only Engram sets (id, seed, version, and
  * `table`, its name where the disc has it under another) are taken where present.  Errors:

@@ -272,6 +272,19 @@ static eg_err key_of_request(const struct table *t, const struct shard_request *
 
 /* ---- one shard ------------------------------------------------------------------ */
 
+/* Copies that take each other's changes by their stamps would lose what a policy has to keep: in a
+ * table that is merged, dirty changes are made where all are, at the master. */
+static struct shard_request at_master(const struct shard_request *q) {
+    struct shard_request clean = *q;
+
+    clean.dirty = false;
+    return clean;
+}
+
+bool table_takes_dirty(const struct table *t) {
+    return !schema_is_merged(schema_of(t));
+}
+
 /* Claim a shard, looking again after ever longer pauses while it is busy.  Who waits lets
  * the owner do a few more writes on lines that are still his: taking turns one by one
  * moves them between the cores each time, and both together do less than one alone. */
@@ -298,11 +311,16 @@ static bool is_ours(const struct shard *s, bool dirty) {
 
 eg_err table_try(struct table *t, struct reader *r, const struct shard_request *q,
                  uint32_t patience, struct buffer *result, struct err_note *note) {
+    struct shard_request clean;
     struct key k;
     struct shard *s;
     struct actor *owner;
     eg_err err = check(t, q, note);
 
+    if (EG_UNLIKELY(q->dirty) && !table_takes_dirty(t)) {
+        clean = at_master(q);
+        q = &clean;
+    }
     if (err == EG_OK)
         err = key_of_request(t, q, &k, note);
     if (err != EG_OK)
@@ -371,9 +389,14 @@ static eg_err message_for(struct shard *s, const struct shard_request *q, eg_pid
 
 eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
                      struct message **out, struct err_note *note) {
+    struct shard_request clean;
     struct key k;
     eg_err err = check(t, q, note);
 
+    if (EG_UNLIKELY(q->dirty) && !table_takes_dirty(t)) {
+        clean = at_master(q);
+        q = &clean;
+    }
     if (err == EG_OK)
         err = key_of_request(t, q, &k, note);
     if (err != EG_OK)
@@ -680,6 +703,7 @@ static eg_err many_here(struct table *t, struct reader *r, struct value records,
     bool wanted[SCHEMA_SHARDS_MAX] = {false};
     struct aimed *aimed;
     struct value_writer w;
+    bool dirty = how->dirty && table_takes_dirty(t);
     uint32_t count;
     uint8_t *room = buffer_room(result, 9);
     eg_err err = room == NULL ? EG_MEMORY : check_many(t, records, note);
@@ -694,9 +718,9 @@ static eg_err many_here(struct table *t, struct reader *r, struct value records,
     if (err != EG_OK)
         return err;
     if ((schema_of(t)->durability == DURABILITY_SYNC && !sync_too) ||
-        !claim_all(t, wanted, how->dirty, owner))
+        !claim_all(t, wanted, dirty, owner))
         return EG_AGAIN;
-    err = how->dirty ? dirty_begin(t, owner, note) : EG_OK;
+    err = dirty ? dirty_begin(t, owner, note) : EG_OK;
     if (err != EG_OK) {
         release_all(t, owner, &gates);
         return err;
@@ -704,7 +728,7 @@ static eg_err many_here(struct table *t, struct reader *r, struct value records,
     err = enter_gates(t, r, aimed, count, &gates);
     if (err == EG_OK)
         err = store_all(t, r, aimed, count, how->ttl_ms, owner, !unique_set_is_empty(&gates), note);
-    if (how->dirty)
+    if (dirty)
         dirty_end(t, owner);
     release_all(t, owner, &gates);
     if (err != EG_OK)

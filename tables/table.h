@@ -181,6 +181,9 @@ bool table_is_settled(struct table *t, uint32_t shard);
 EG_MUST_USE eg_err table_settle_message(struct table *t, uint32_t shard, eg_pid *to,
                                         struct message **out);
 
+/* Can it be changed at one copy?  Else a change that is to be dirty is like any other. */
+bool table_takes_dirty(const struct table *t);
+
 /* What to tell a caller whose shard was not there (EG_NOPROC): the table is gone, or
  * the shard's actor has just been replaced. */
 eg_err table_lost(const struct table *t);

@@ -118,6 +118,18 @@ class Merge(ClusterTest):
             self.other.call("write", table, ["k", 2], {"replaces": self.old[table]})
             self.other.call("write", table, ["gone", 2])
 
+    def count_dirty(self):
+        """Who adds dirty at all nodes at once adds all of it: copies do not take each other's sums."""
+        for _ in range(50):
+            for client in self.clients:
+                client.send("update_counter", "counter_ram", "dirty", "a", 1, {"context": "dirty"})
+        for _ in range(50):
+            for client in self.clients:
+                self.assertIsNone(client.receive()[1])
+        self.one.call("write_many", "counter_ram", [["many", 1, 1]], {"context": "dirty"})
+        self.everywhere("counter_ram", "dirty", [["dirty", 150, None]])
+        self.everywhere("counter_ram", "many", [["many", 1, 1]])
+
     def check_siblings(self, table):
         self.everywhere(table, "k", [["k", 2], ["k", 1]])
         self.everywhere(table, "gone", [["gone", 2]])
@@ -152,6 +164,7 @@ class Merge(ClusterTest):
             self.table(f"siblings_{storage}", "siblings", "a", storage=storage)
             self.table(f"callback_{storage}", "callback", "a", "b", storage=storage, callback=GREATEST)
             self.one.call("write_many", f"siblings_{storage}", [["k", 0], ["gone", 0]])
+        self.count_dirty()
         self.split()
         self.write_siblings()
         for storage in ("ram", "disc", "disc_only"):
