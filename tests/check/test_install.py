@@ -94,11 +94,15 @@ class Install(unittest.TestCase):
     def test_programs_manuals_and_the_rest_are_in_place(self):
         for path in ("bin/engramd", "bin/engram", "include/engram.h", "include/engram/error.h", "lib/libengram.so.0",
                      "lib/libengram.a", "share/man/man1/engram.1", "share/man/man8/engramd.8",
+                     "share/man/man1/engram-partition.1", "share/man/man1/engram-soak.1",
+                     "share/bash-completion/completions/engram-partition",
+                     "share/bash-completion/completions/engram-soak",
                      "share/bash-completion/completions/engram", "lib/systemd/system/engramd.service",
                      "etc/engram/engramd.conf"):
             self.assertTrue((self.prefix / path).exists(), path)
         self.assertRegex(run(self.prefix / "bin/engramd", "--version"), r"^engramd \d+\.\d+\.\d+\n$")
-        self.assertRegex(run(self.prefix / "bin/engram", "--version"), r"^engram \d+\.\d+\.\d+\n$")
+        for program in ("engram", "engram-partition", "engram-soak"):
+            self.assertRegex(run(self.prefix / "bin" / program, "--version"), rf"^{program} \d+\.\d+\.\d+\n$")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import tempfile
 import time
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))  # for trial
 BIN = pathlib.Path(os.environ.get("ENGRAM_BIN", pathlib.Path(__file__).resolve().parents[2] / "build/bin"))
 QUICK = "EG_QUICK" in os.environ
 STORAGES = ("ram", "disc", "disc_only")
@@ -168,7 +169,7 @@ class Cluster:
             self.start(number)
 
     def proxy(self, number):
-        from link_proxy import LinkProxy
+        from trial.link_proxy import LinkProxy
         proxy = LinkProxy(self.names, seed=number + 1)
         self.test.addCleanup(proxy.close)
         return proxy

@@ -1,10 +1,14 @@
 """The proxy itself: what goes in comes out, as late, as slowly, as broken as was asked for."""
+import pathlib
 import socket
+import sys
 import threading
 import time
 import unittest
 
-from link_proxy import LinkProxy
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+
+from trial.link_proxy import LinkProxy  # noqa: E402: from there
 
 TEXT = b"hello from node-b, which dials " * 1000
 

@@ -17,6 +17,7 @@ import threading
 
 CHUNK_BYTES = 64 * 1024
 QUEUED_CHUNKS = 64
+STILL_S = 0.001  # how exactly a cut ends
 
 
 class Weather:
@@ -170,7 +171,7 @@ class LinkProxy:
             weather = self.weather[name, towards]
             await asyncio.sleep(max(0, due - self.loop.time()))
             while weather.still:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(STILL_S)
             if weather.corrupt_one_in:
                 data = self.corrupt(data, weather)
             if weather.bytes_per_s:
