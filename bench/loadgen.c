@@ -1,6 +1,6 @@
 /* loadgen.c -- load over many connections from one epoll loop, in either protocol.
  *
- *     loadgen --connect 127.0.0.1:7340 --fill             every key once
+ *     loadgen --connect 127.0.0.1:7340 --fill             every key once, or those from --from on
  *     loadgen --connect 127.0.0.1:6379 --protocol resp --pipeline 16
  *     loadgen --null                                      the generator's own ceiling
  *
@@ -84,7 +84,7 @@ struct options {
     const char *table;
     const char *type;
     enum wire_protocol protocol;
-    uint32_t connections, pipeline, keys;
+    uint32_t connections, pipeline, keys, from;
     uint32_t write_percent;
     size_t value_bytes;
     double seconds, warm_up_seconds;
@@ -368,6 +368,7 @@ static int run(const struct options *o, const struct wire *w) {
     r->o = o;
     r->wire = *w;
     r->random = o->seed;
+    r->next_key = o->from;
     if (o->fill && o->protocol == WIRE_MSGPACK && !o->null)
         create_table(o);
     open_connections(r);
@@ -392,30 +393,19 @@ static void usage(int code) {
     fputs("loadgen [--connect HOST:PORT|unix:PATH] [--protocol msgpack|resp] [--null]\n"
           "        [--connections N] [--pipeline N] [--seconds S] [--warm-up S] [--keys N]\n"
           "        [--value-bytes N] [--writes PERCENT] [--table NAME] [--type TYPE] [--fill]\n"
-          "        [--seed N] [--json]\n",
+          "        [--from N] [--seed N] [--json]\n",
           code == 0 ? stdout : stderr);
     exit(code);
 }
 
 static struct options parse(int argc, char **argv) {
     static const struct option names[] = {
-        {"connect", 1, NULL, 'a'},
-        {"protocol", 1, NULL, 'p'},
-        {"connections", 1, NULL, 'c'},
-        {"pipeline", 1, NULL, 'P'},
-        {"seconds", 1, NULL, 's'},
-        {"warm-up", 1, NULL, 'u'},
-        {"keys", 1, NULL, 'k'},
-        {"value-bytes", 1, NULL, 'v'},
-        {"writes", 1, NULL, 'w'},
-        {"table", 1, NULL, 't'},
-        {"type", 1, NULL, 'T'},
-        {"fill", 0, NULL, 'f'},
-        {"null", 0, NULL, 'n'},
-        {"seed", 1, NULL, 'S'},
-        {"json", 0, NULL, 'j'},
-        {"help", 0, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"connect", 1, NULL, 'a'},  {"protocol", 1, NULL, 'p'},    {"connections", 1, NULL, 'c'},
+        {"pipeline", 1, NULL, 'P'}, {"seconds", 1, NULL, 's'},     {"warm-up", 1, NULL, 'u'},
+        {"keys", 1, NULL, 'k'},     {"value-bytes", 1, NULL, 'v'}, {"writes", 1, NULL, 'w'},
+        {"table", 1, NULL, 't'},    {"type", 1, NULL, 'T'},        {"fill", 0, NULL, 'f'},
+        {"from", 1, NULL, 'F'},     {"null", 0, NULL, 'n'},        {"seed", 1, NULL, 'S'},
+        {"json", 0, NULL, 'j'},     {"help", 0, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
     struct options o = {.address = "127.0.0.1:7340",
                         .table = "bench",
@@ -466,6 +456,9 @@ static struct options parse(int argc, char **argv) {
             break;
         case 'f':
             o.fill = true;
+            break;
+        case 'F':
+            o.from = (uint32_t) atoi(optarg);
             break;
         case 'n':
             o.null = true;

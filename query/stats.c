@@ -5,6 +5,7 @@
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "query/rpc_method.h"
+#include "replication/cluster.h"
 #include "tables/catalog.h"
 #include "tables/watch.h"
 
@@ -130,15 +131,31 @@ static int pack_schedulers(msgpack_packer *p, const struct server *s) {
     return failed;
 }
 
+/* To other nodes, since this one began. */
+static int pack_links(msgpack_packer *p, const struct cluster *c) {
+    struct mesh_stats links = cluster_links(c);
+    int failed = pack_text(p, "links") | msgpack_pack_map(p, 7);
+
+    failed |= pack_count(p, "up", links.links_up);
+    failed |= pack_count(p, "received", links.received_bytes);
+    failed |= pack_count(p, "sent", links.sent_bytes);
+    failed |= pack_count(p, "resent_frames", links.resent_frames);
+    failed |= pack_count(p, "broken_frames", links.broken_frames);
+    failed |= pack_count(p, "refused", links.refused_handshakes);
+    return failed | pack_count(p, "dials", links.dials);
+}
+
 eg_err server_stats(const struct server *s, struct buffer *out) {
     uint64_t uptime_ns = env_now_ns(runtime_env(s->opts.runtime)) - s->started_ns;
     msgpack_packer p = rpc_packer(out);
-    int failed = msgpack_pack_map(&p, 12);
+    int failed = msgpack_pack_map(&p, 12 + (s->opts.cluster != NULL));
 
     failed |= pack_text(&p, "node") | pack_text(&p, s->opts.node_name);
     failed |= pack_count(&p, "uptime_ms", uptime_ns / 1000000);
     failed |= pack_connections(&p, s);
     failed |= pack_memory(&p, s);
+    if (s->opts.cluster != NULL)
+        failed |= pack_links(&p, s->opts.cluster);
     failed |= pack_calls(&p, s);
     failed |= pack_errors(&p, s);
     failed |= pack_count(&p, "forwarded", TOTAL(s, forwarded));

@@ -839,6 +839,10 @@ struct remote *cluster_remote(struct cluster *c) {
     return c->remote;
 }
 
+struct mesh_stats cluster_links(const struct cluster *c) {
+    return mesh_stats(c->mesh);
+}
+
 const char *cluster_address(const struct cluster *c, uint32_t number) {
     return mesh_listens(c->mesh, number);
 }

@@ -58,6 +58,7 @@ void cluster_close(struct cluster *c);
 
 struct remote *cluster_remote(struct cluster *c);
 const char *cluster_address(const struct cluster *c, uint32_t number); /* as bound; NULL: no more */
+struct mesh_stats cluster_links(const struct cluster *c);
 
 /* What may be asked of the cluster's actor by a MESSAGE_CALL. */
 enum cluster_op {

@@ -39,6 +39,9 @@ class Members(ClusterTest):
         nodes = (*cluster.nodes, third)
         eventually(lambda: len({node.client().call("cluster_status")["view"] for node in nodes}) == 1, "one view")
         self.assertIs(client.call("join", cluster.peers[0]), True)  # once more is no harm
+        links = client.call("stats")["links"]
+        self.assertEqual(links["up"], 2, links)
+        self.assertGreater(min(links["received"], links["sent"]), 0, links)
 
     def test_what_cannot_be_joined_is_said(self):
         node = self.alone("n1")
