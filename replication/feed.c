@@ -389,6 +389,23 @@ static void feed_conflict(void *user, const struct shard_conflict *c) {
     w->conflict(w, c);
 }
 
+/* All copies that there may be have told what they have, and none of them is that start. */
+static bool feed_is_over(void *user, struct shard *s, uint64_t origin) {
+    struct feed_world *w = user;
+    const struct feed *st = feed_of(s);
+
+    if (st == NULL || !st->serving || st->stopped || !st->plan.settled ||
+        origin == origin_of(w->origins, w->origins->own))
+        return false;
+    for (uint32_t i = 0; i < st->plan.count; i++) {
+        const struct follower *f = feed_follower(st, st->plan.holder[i].node);
+
+        if (f == NULL || !f->full || !f->heard || f->origin == origin)
+            return false;
+    }
+    return true;
+}
+
 const struct shard_copy_ops *feed_ops(void) {
     static const struct shard_copy_ops ops = {.changed = feed_changed,
                                               .room = feed_room,
@@ -396,7 +413,8 @@ const struct shard_copy_ops *feed_ops(void) {
                                               .resume = feed_resume,
                                               .hold = feed_hold,
                                               .close = feed_closed,
-                                              .conflict = feed_conflict};
+                                              .conflict = feed_conflict,
+                                              .is_over = feed_is_over};
 
     return &ops;
 }

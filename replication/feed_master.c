@@ -305,12 +305,12 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     struct feed *st = feed_of(s);
     struct follower *f;
     struct value clock, once;
-    uint64_t session;
+    uint64_t session, origin;
     bool heard = false, partial = false, all;
     eg_err err;
 
     if (!is_holder(st, from) || !replica_wire_u64(it, &session) || !value_iter_next(it, &clock) ||
-        !value_iter_next(it, &once))
+        !value_iter_next(it, &once) || !replica_wire_u64(it, &origin))
         return;
     f = feed_follower(st, from);
     if (f != NULL && is_late(f, session))
@@ -329,6 +329,7 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     if (f == NULL)
         return; /* it asks again */
     f->session = session;
+    f->origin = origin;
     f->once = value_kind_of(once) == VALUE_TRUE;
     f->heard = heard;
     f->partial = partial;

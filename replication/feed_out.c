@@ -82,10 +82,12 @@ bool feed_is_of(const struct feed *st, struct value_iter *it, uint64_t session) 
 
 eg_err feed_send_follow(struct shard *s, uint64_t to, uint64_t session, bool once) {
     struct feed *st = feed_of(s);
+    const struct origins *o = st->world->origins;
     uint8_t flag = once ? 0xc3 : 0xc2;
 
-    if (!feed_out_begin(s, REPLICA_FOLLOW, 3, 0) || !feed_out_u64(st, session) ||
-        !feed_out_clock(st, shard_copy_clock(s)) || !buffer_append(&st->out, &flag, 1))
+    if (!feed_out_begin(s, REPLICA_FOLLOW, 4, 0) || !feed_out_u64(st, session) ||
+        !feed_out_clock(st, shard_copy_clock(s)) || !buffer_append(&st->out, &flag, 1) ||
+        !feed_out_u64(st, origin_of(o, o->own)))
         return EG_MEMORY;
     return feed_out_send(st, to);
 }

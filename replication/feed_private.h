@@ -49,6 +49,7 @@ struct follower {
     bool partial;                /* it has told some of that */
     bool full;                   /* counted: answers wait for it */
     uint64_t session;            /* its FOLLOW's */
+    uint64_t origin;             /* of its changes, likewise */
     uint64_t asked_session;      /* and that of ours to it */
     uint32_t asked_ticks;        /* since it was asked, or has told something       */
     uint32_t asked_failures;     /* how often what it told could not be taken       */

@@ -2,7 +2,8 @@
  *
  *     [kind, view epoch, view hash, table, shard, ...]
  *
- *     FOLLOW   session, clock, once   tell me what I lack; not `once`: and all that comes then
+ *     FOLLOW   session, clock, once, origin   tell me what I lack; not `once`: and all that comes
+ *                                then; my changes are of this start
  *     MISSING  session, count, changes   some of what you lack (tables/shard_copy.h); and how many
  *                                records there are here, about
  *     END      session, clock, origin, sequence, floor   that was all of what this clock stands

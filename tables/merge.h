@@ -20,8 +20,9 @@
  * a record was written as a whole at its own version, and then costs nothing.
  *
  *     lww_by_attribute  [nil | [hlc, origin], ...]                of each attribute behind the key
- *     counter           [hlc, origin, [value, ...], [[origin, sequence, [sum, ...]], ...]]
- *                       the last plain write, and what each origin has added since
+ *     counter           [hlc, origin, [value, ...], [[origin, sequence, [sum, ...]], ...], folds]
+ *                       the last plain write, and what each origin has added since; folds: how
+ *                       often parts have gone into the values (none, not once)
  *     set               [nil | [[[origin, sequence], ...], ...], ...]  of each attribute's elements
  *     siblings          [[hlc, origin, sequence, record | nil], ...]   newest first; nil: the
  * record
@@ -87,6 +88,10 @@ struct merge_write {
     uint64_t hlc, origin, sequence;
     bool adds;             /* update_counter: the difference counts, not the value        */
     struct value replaces; /* siblings: [[origin, sequence], ...]; size 0: all there are */
+    /* counter: has that origin made its last change, and do we have it, as nobody else has one that
+     * can fold?  NULL: who knows. */
+    bool (*is_over)(const void *context, uint64_t origin);
+    const void *context;
 };
 
 /* Append the state that belongs beside what is written; nothing: none.  EG_MEMORY; EG_CORRUPT. */

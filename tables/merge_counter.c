@@ -6,27 +6,40 @@
  * holds the earlier, and nothing is counted twice however often copies meet (a PN-counter: Shapiro
  * et al., "A comprehensive study of convergent and commutative replicated data types").  A
  * record that was made by adding has the base that nobody wrote: stamp 0, zeros.  Sums that
- * leave 64 bits stay at their end. */
+ * leave 64 bits stay at their end.
+ *
+ * Every start of a node is an origin, so parts would grow in number for ever.  The part of one that
+ * makes no more changes goes into the base's values: it is *folded*, and the base counts how often
+ * that was.  Only one side of a cut can fold, for all copies must be there; so of two versions on
+ * one base the one with more folds has the other's.  A part that the other still has was folded
+ * where that side's clock knows of it. */
 #include "tables/merge_private.h"
 
 #include "tables/record.h"
 
-enum { STATE_FIELDS = 4, PART_FIELDS = 3 };
+enum { STATE_FIELDS = 4 /* and folds, where there are any */, PART_FIELDS = 3 };
 
 /* What a version consists of; a plain write is its own base. */
 struct counted {
     struct merge_pair base; /* hlc, origin */
     struct value values;    /* behind the key; size 0: those of the record */
     struct value parts;     /* size 0: none */
+    uint64_t folds;
     const struct merge_version *version;
 };
 
 static bool read_state(struct value state, struct counted *c) {
-    struct value hlc, origin;
+    struct value hlc, origin, folds;
+    uint32_t count;
 
-    return value_kind_of(state) == VALUE_ARRAY && value_count(state) == STATE_FIELDS &&
-           array_element(state, 0, &hlc) && array_element(state, 1, &origin) &&
-           value_is_integer(hlc) && value_is_integer(origin) &&
+    if (value_kind_of(state) != VALUE_ARRAY)
+        return false;
+    count = value_count(state);
+    if (count == STATE_FIELDS + 1 && (!array_element(state, STATE_FIELDS, &folds) ||
+                                      !value_is_integer(folds) || !value_get_u64(folds, &c->folds)))
+        return false;
+    return (count == STATE_FIELDS || count == STATE_FIELDS + 1) && array_element(state, 0, &hlc) &&
+           array_element(state, 1, &origin) && value_is_integer(hlc) && value_is_integer(origin) &&
            value_get_u64(hlc, &c->base.first) && value_get_u64(origin, &c->base.second) &&
            array_element(state, 2, &c->values) && array_element(state, 3, &c->parts);
 }
@@ -115,12 +128,22 @@ static struct value base_at(const struct counted *c, uint32_t i) {
     return v;
 }
 
-static void put_base(const struct counted *c, uint32_t count, struct value_writer *w) {
+static void put_stamp(const struct counted *c, struct value_writer *w) {
+    value_put_array(w, STATE_FIELDS + (c->folds != 0));
     value_put_u64(w, c->base.first);
     value_put_u64(w, c->base.second);
-    value_put_array(w, count);
-    for (uint32_t i = 0; i < count; i++)
-        value_put_raw(w, base_at(c, i));
+}
+
+static void put_folds(uint64_t folds, struct value_writer *w) {
+    if (folds != 0)
+        value_put_u64(w, folds);
+}
+
+static void put_part(const struct part *p, struct value_writer *w) {
+    value_put_array(w, PART_FIELDS);
+    value_put_u64(w, p->origin);
+    value_put_u64(w, p->sequence);
+    value_put_raw(w, p->sums);
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -130,7 +153,13 @@ struct adding {
     const struct merge_write *write;
     bool is_new; /* nobody has written it: the base is zeros */
     struct counted old;
+    uint32_t kept; /* parts of others that are not folded */
 };
+
+static bool is_folded(const struct adding *a, const struct part *p) {
+    return p->origin != a->write->origin && a->write->is_over != NULL &&
+           a->write->is_over(a->write->context, p->origin);
+}
 
 /* What the write adds at attribute i; 0 where there is no number. */
 static int64_t difference(const struct adding *a, uint32_t i) {
@@ -153,17 +182,32 @@ static void put_own_part(const struct adding *a, const struct part *before,
         value_put_i64(w, add(before == NULL ? 0 : sum_at(before, i), difference(a, i)));
 }
 
-static void put_zero_base(const struct adding *a, struct value_writer *w) {
+static void put_zeros(const struct adding *a, struct value_writer *w) {
     int64_t n;
 
-    value_put_u64(w, 0);
-    value_put_u64(w, 0);
-    value_put_array(w, a->count);
     for (uint32_t i = 0; i < a->count; i++)
         if (number(merge_field(a->write->record, i), &n))
             value_put_i64(w, 0);
         else
             value_put_raw(w, merge_field(a->write->record, i));
+}
+
+/* The base's values, and what is folded into them. */
+static void put_values(const struct adding *a, struct value_writer *w) {
+    for (uint32_t i = 0; i < a->count; i++) {
+        struct value_iter it = parts_of(&a->old);
+        struct part p;
+        int64_t n;
+
+        if (!number(base_at(&a->old, i), &n)) {
+            value_put_raw(w, base_at(&a->old, i));
+            continue;
+        }
+        while (next_part(&it, &p))
+            if (is_folded(a, &p))
+                n = add(n, sum_at(&p, i));
+        value_put_i64(w, n);
+    }
 }
 
 static void put_added(const void *context, struct value_writer *w) {
@@ -172,44 +216,56 @@ static void put_added(const void *context, struct value_writer *w) {
     struct part own, p;
     bool has_own = find_part(&a->old, a->write->origin, &own);
 
-    value_put_array(w, STATE_FIELDS);
+    put_stamp(&a->old, w);
+    value_put_array(w, a->count);
     if (a->is_new)
-        put_zero_base(a, w);
+        put_zeros(a, w);
     else
-        put_base(&a->old, a->count, w);
-    value_put_array(w, it.left + !has_own);
+        put_values(a, w);
+    value_put_array(w, a->kept + 1);
     while (next_part(&it, &p))
-        if (p.origin == a->write->origin) {
-            put_own_part(a, &p, w);
-        } else {
-            value_put_array(w, PART_FIELDS);
-            value_put_u64(w, p.origin);
-            value_put_u64(w, p.sequence);
-            value_put_raw(w, p.sums);
-        }
-    if (!has_own)
-        put_own_part(a, NULL, w);
+        if (p.origin != a->write->origin && !is_folded(a, &p))
+            put_part(&p, w);
+    put_own_part(a, has_own ? &own : NULL, w);
+    put_folds(a->old.folds, w);
 }
 
 eg_err merge_write_counter(const struct merge_rule *rule, const struct merge_write *w,
                            struct buffer *state) {
     struct adding a = {.count = rule->attribute_count - 1, .write = w};
+    uint32_t folded = 0;
+    struct value_iter it;
+    struct part p;
 
     if (!w->adds)
         return EG_OK;
     a.is_new = w->old == NULL || merge_is_removed(w->old);
     if (!a.is_new)
         a.old = counted_of(w->old);
+    it = parts_of(&a.old);
+    while (next_part(&it, &p)) {
+        folded += is_folded(&a, &p);
+        a.kept += p.origin != w->origin && !is_folded(&a, &p);
+    }
+    a.old.folds += folded != 0;
     return merge_append(state, put_added, &a);
 }
 
 /* ---- joining ----------------------------------------------------------------------------------
  */
 
+/* `here` is the side that has more folds, if one has. */
 struct joining {
     uint32_t count;
     struct counted here, there;
+    const struct merge_side *side; /* of `here` */
 };
+
+/* What only `there` has: has it gone into the values here? */
+static bool was_folded(const struct joining *j, const struct part *p) {
+    return j->here.folds != j->there.folds &&
+           j->side->knows(j->side->context, p->origin, p->sequence);
+}
 
 /* The later of both sides' parts of an origin that `here` has; then what only `there` has. */
 static bool next_joined(const struct joining *j, struct value_iter *here, struct value_iter *there,
@@ -222,7 +278,7 @@ static bool next_joined(const struct joining *j, struct value_iter *here, struct
         return true;
     }
     while (next_part(there, p))
-        if (!find_part(&j->here, p->origin, &other))
+        if (!find_part(&j->here, p->origin, &other) && !was_folded(j, p))
             return true;
     return false;
 }
@@ -237,20 +293,19 @@ static void put_joined_parts(const struct joining *j, struct value_writer *w) {
     value_put_array(w, count);
     here = parts_of(&j->here);
     there = parts_of(&j->there);
-    while (next_joined(j, &here, &there, &p)) {
-        value_put_array(w, PART_FIELDS);
-        value_put_u64(w, p.origin);
-        value_put_u64(w, p.sequence);
-        value_put_raw(w, p.sums);
-    }
+    while (next_joined(j, &here, &there, &p))
+        put_part(&p, w);
 }
 
 static void put_state(const void *context, struct value_writer *w) {
     const struct joining *j = context;
 
-    value_put_array(w, STATE_FIELDS);
-    put_base(&j->here, j->count, w);
+    put_stamp(&j->here, w);
+    value_put_array(w, j->count);
+    for (uint32_t i = 0; i < j->count; i++)
+        value_put_raw(w, base_at(&j->here, i));
     put_joined_parts(j, w);
+    put_folds(j->here.folds, w);
 }
 
 static void put_value(const struct joining *j, uint32_t i, struct value_writer *w) {
@@ -290,6 +345,7 @@ eg_err merge_join_counters(const struct merge_rule *rule, const struct merge_sid
     }
     j.here = counted_of(here->version);
     j.there = counted_of(there->version);
+    j.side = here;
     if (!merge_pair_is(j.here.base, j.there.base)) { /* the later plain write, as it is */
         bool takes_here = merge_pair_is_less(j.there.base, j.here.base);
 
@@ -300,6 +356,12 @@ eg_err merge_join_counters(const struct merge_rule *rule, const struct merge_sid
             j.there = j.here;
         else
             j.here = j.there;
+    } else if (j.there.folds > j.here.folds) {
+        struct counted swapped = j.here;
+
+        j.here = j.there;
+        j.there = swapped;
+        j.side = there;
     }
     *outcome = MERGE_MAKES;
     err = merge_append(record, put_record, &j);

@@ -96,6 +96,9 @@ struct shard_copy_ops {
     void (*close)(void *user, struct shard *s); /* nobody calls any more: free the feed */
     /* Two versions met, and one or both are not what is there now.  NULL: nobody listens. */
     void (*conflict)(void *user, const struct shard_conflict *c);
+    /* Will that origin never make a change any more, and have we all that it has made?  While this
+     * is so nobody else can say so of this shard.  NULL: nobody knows. */
+    bool (*is_over)(void *user, struct shard *s, uint64_t origin);
 };
 
 enum { SHARD_COPY_FIRST = 0x40000 };

@@ -18,6 +18,16 @@ struct merge_version shard_merge_version(const struct origins *o, const struct r
                                   .sequence = dot_sequence(rec->dot)};
 }
 
+/* Of the shard's origins. */
+static bool is_over(const void *context, uint64_t origin) {
+    struct shard *s = *(struct shard *const *) context;
+    const struct world *w = s->table->world;
+    const struct shard_copy_ops *ops = atomic_load(&w->copy_ops);
+
+    return s->copy != NULL && ops != NULL && ops->is_over != NULL &&
+           ops->is_over(w->copy_user, s, origin);
+}
+
 eg_err shard_merge_write(struct shard_turn *t, const struct record *old, struct value array,
                          struct record_version version, struct value *state) {
     struct shard *s = t->shard;
@@ -32,6 +42,8 @@ eg_err shard_merge_write(struct shard_turn *t, const struct record *old, struct 
         .hlc = version.hlc,
         .origin = origin_of(o, dot_slot(version.dot)),
         .sequence = dot_sequence(version.dot),
+        .is_over = is_over,
+        .context = &s,
         .adds = t->request != NULL && t->request->op == SHARD_COUNTER,
     };
     eg_err err;

@@ -214,7 +214,7 @@ void start_client(struct node *n) {
 
 void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed) {
     bool sync = strcmp(storage, "sync") == 0, one = strcmp(storage, "one") == 0;
-    bool first = strcmp(storage, "first") == 0;
+    bool first = strcmp(storage, "first") == 0, counter = strcmp(storage, "counter") == 0;
     uint8_t bytes[128];
     struct value_writer w = value_writer_init(bytes, sizeof bytes);
 
@@ -222,14 +222,14 @@ void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t see
     net.count = count;
     net.seed = seed;
     net.rng = rng_of(seed);
-    value_put_map(&w, 2u + (copies != 0) + sync + one + first);
+    value_put_map(&w, 2u + (copies != 0) + sync + one + first + counter);
     value_put_text(&w, "shards");
     value_put_u64(&w, SHARDS);
     value_put_text(&w, "storage");
-    value_put_text(&w, sync ? "disc" : one || first ? "ram" : storage);
-    if (first) {
+    value_put_text(&w, sync || counter ? "disc" : one || first ? "ram" : storage);
+    if (first || counter) {
         value_put_text(&w, "merge");
-        value_put_text(&w, "first");
+        value_put_text(&w, storage);
     }
     if (sync) {
         value_put_text(&w, "durability");
@@ -418,14 +418,22 @@ struct node *master_of(struct node *n, uint64_t key) {
 bool ask_at(struct node *m, enum shard_op op, uint64_t key, uint64_t number, bool dirty) {
     uint8_t bytes[RECORD_BYTES + 32];
     struct value v = record_of(bytes, sizeof bytes, key, number);
+    uint8_t number_bytes[9];
+    struct value_writer w = value_writer_init(number_bytes, sizeof number_bytes);
+    struct value delta = {number_bytes, 0};
     struct shard_request q = {.op = op, .attribute = SHARD_NO_ATTRIBUTE, .dirty = dirty};
     struct message *msg;
     struct err_note note;
     eg_pid to;
 
-    if (op == SHARD_DELETE)
+    value_put_u64(&w, number);
+    delta.size_bytes = (uint32_t) w.need_bytes;
+    if (op == SHARD_DELETE || op == SHARD_COUNTER)
         AGREE(array_element(v, 0, &q.key));
-    else
+    if (op == SHARD_COUNTER) {
+        q.attribute = 1;
+        q.value = delta;
+    } else if (op != SHARD_DELETE)
         q.value = v;
     reader_enter(&m->w.reader);
     AGREE(table_message(table_of(m), &q, &to, &msg, &note) == EG_OK);

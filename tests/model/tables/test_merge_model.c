@@ -25,6 +25,8 @@ static uint64_t seed;
 struct history {
     int count;
     int side[WRITES];
+    uint64_t origin[WRITES];
+    uint64_t now[SIDES]; /* each side's origin: it starts again now and then */
     bool is_merge[WRITES];
     bool replaced[WRITES][WRITES];          /* siblings: this one replaces those */
     int added[WRITES];                      /* counter */
@@ -64,7 +66,7 @@ static void become(struct side *s, struct value rec, struct value st, int sequen
         .record = {s->record, rec.size_bytes},
         .state = {s->state, st.size_bytes},
         .hlc = (uint64_t) sequence,
-        .origin = (uint64_t) h.side[sequence] + 1,
+        .origin = h.origin[sequence],
         .sequence = (uint64_t) sequence,
     };
     s->knows[sequence] = true;
@@ -83,21 +85,43 @@ static struct value contents(const struct buffer *b) {
     return (struct value){b->at, (uint32_t) b->size_bytes};
 }
 
+static bool are_together(void) {
+    for (int s = 1; s < SIDES; s++)
+        if (memcmp(sides[s].knows, sides[0].knows, sizeof sides[0].knows) != 0 ||
+            sides[s].version.sequence != sides[0].version.sequence)
+            return false;
+    return true;
+}
+
+/* All copies are here, and none of them is that start. */
+static bool is_over(const void *context, uint64_t origin) {
+    const bool *together = context;
+
+    for (int s = 0; s < SIDES; s++)
+        if (h.now[s] == origin)
+            return false;
+    return *together;
+}
+
 /* A write of `s`, by what the writer left in `bytes`. */
 static void write_to(const struct merge_rule *rule, int s, struct value rec, bool adds,
                      struct value replaces) {
     int sequence = h.count++;
+    bool together = are_together();
     struct merge_write w = {
         .old = sides[s].version.record.size_bytes == 0 ? NULL : &sides[s].version,
         .record = rec,
         .hlc = (uint64_t) sequence,
-        .origin = (uint64_t) s + 1,
+        .origin = h.now[s],
         .sequence = (uint64_t) sequence,
         .adds = adds,
         .replaces = replaces,
+        .is_over = is_over,
+        .context = &together,
     };
 
     h.side[sequence] = s;
+    h.origin[sequence] = h.now[s];
     buffer_clear(&state);
     AGREE(merge_write_state(rule, &w, &state) == EG_OK);
     AGREE(merge_state_is_sound(rule, rec, contents(&state)));
@@ -136,6 +160,7 @@ static void meet(const struct merge_rule *rule, int a, int b) {
             here->knows[i] |= there->knows[i];
         if (outcome == MERGE_MAKES) {
             h.side[h.count] = a;
+            h.origin[h.count] = h.now[a];
             h.is_merge[h.count] = true;
             become(here, rec, st, h.count++);
         } else if (outcome == MERGE_TAKES_THERE) {
@@ -160,10 +185,22 @@ static void begin(void) {
     memset(sides, 0, sizeof sides);
     h.count = 1;
     for (int s = 0; s < SIDES; s++) {
+        h.now[s] = (uint64_t) s + 1;
         sides[s].knows[0] = true; /* the beginning: nothing is there */
         sides[s].version.record.at = sides[s].record;
         sides[s].version.state.at = sides[s].state;
     }
+}
+
+/* All meet, and some start again. */
+static void gather(const struct merge_rule *rule, struct rng *rng) {
+    for (int s = 1; s < SIDES && h.count + SIDES < WRITES; s++)
+        meet(rule, 0, s);
+    for (int s = 1; s < SIDES && h.count + SIDES < WRITES; s++)
+        meet(rule, 0, s);
+    for (int s = 0; s < SIDES; s++)
+        if (rng_one_in(rng, 2))
+            h.now[s] += SIDES;
 }
 
 typedef void write_fn(const struct merge_rule *rule, struct rng *rng, int side);
@@ -182,7 +219,10 @@ static void run(const struct merge_rule *rule, uint64_t salt, write_fn *write,
         while (h.count + 1 < WRITES) {
             int a = (int) rng_below(&rng, SIDES), b = (int) rng_below(&rng, SIDES);
 
-            if (rng_one_in(&rng, 3) && a != b) {
+            if (rng_one_in(&rng, 8)) {
+                gather(rule, &rng);
+                compare(&sides[a]);
+            } else if (rng_one_in(&rng, 3) && a != b) {
                 meet(rule, a, b);
                 compare(&sides[a]);
                 compare(&sides[b]);
@@ -338,7 +378,7 @@ static void write_sibling(const struct merge_rule *rule, struct rng *rng, int s)
     for (int i = 1; i < sequence; i++)
         if (h.replaced[sequence][i]) {
             value_put_array(&c, 2);
-            value_put_u64(&c, (uint64_t) h.side[i] + 1);
+            value_put_u64(&c, h.origin[i]);
             value_put_u64(&c, (uint64_t) i);
         }
     value_put_array(&w, 2);

@@ -355,6 +355,79 @@ Test(replica, versions_of_both_sides_are_merged_by_the_policy) {
     write_on_both_sides("first", 3, 0, 1000);
 }
 
+/* What is beside a counter's record: the parts of so many origins; -1: none. */
+static int parts_of(struct node *n, uint64_t key) {
+    struct value parts, state;
+    int count = -1;
+
+    reader_enter(&n->w.reader);
+    state = record_state(get(n, key));
+    if (state.size_bytes != 0) {
+        AGREE(array_element(state, 3, &parts));
+        count = (int) value_count(parts);
+    }
+    reader_exit(&n->w.reader);
+    return count;
+}
+
+static uint64_t counted(struct node *n, uint64_t key) {
+    struct value v;
+    uint64_t sum;
+
+    reader_enter(&n->w.reader);
+    AGREE(array_element(record_value(get(n, key)), 1, &v) && value_get_u64(v, &sum));
+    reader_exit(&n->w.reader);
+    return sum;
+}
+
+static void add_to_all(uint32_t node, uint64_t keys, uint64_t delta) {
+    for (uint64_t k = 0; k < keys; k++)
+        AGREE(ask(&net.node[node], SHARD_COUNTER, k, delta));
+    run_ms(50);
+}
+
+/* Every start of a node is an origin of its own, and each adds something. */
+Test(replica, counters_stay_small_when_nodes_start_again) {
+    enum { KEYS = 8, STARTS = 12 };
+
+    open_net(3, 0, "counter", 47);
+    install(7, 7);
+    settle(7);
+    add_to_all(0, KEYS, 1);
+    for (uint32_t i = 0; i < STARTS; i++) {
+        restart(&net.node[i % 3], false);
+        install(7, 7);
+        settle(7);
+        run_ms(100);
+        add_to_all(i % 2, KEYS, 1);
+    }
+    for (uint64_t k = 0; k < KEYS; k++)
+        for (uint32_t i = 0; i < 3; i++) {
+            AGREE(counted(&net.node[i], k) == STARTS + 1);
+            AGREE(parts_of(&net.node[i], k) <= 3);
+        }
+    cut(0, 2); /* and what each side of a cut adds comes to it, once */
+    cut(1, 2);
+    install(3, 7);
+    install(4, 7);
+    settle(7);
+    add_to_all(0, KEYS, 10);
+    add_to_all(2, KEYS, 100);
+    restart(&net.node[0], false); /* while one is away nothing is folded */
+    install(3, 7);
+    settle(3);
+    add_to_all(0, KEYS, 1000);
+    add_to_all(2, KEYS, 10000);
+    memset(net.cut, 0, sizeof net.cut);
+    install(7, 7);
+    settle(7);
+    for (uint64_t k = 0; k < KEYS; k++)
+        for (uint32_t i = 0; i < 3; i++)
+            AGREE(counted(&net.node[i], k) == STARTS + 1 + 11110);
+    equal_copies(7, 0);
+    close_net();
+}
+
 /* Two copies on four nodes: who is placed gets one, who is not lets go of his. */
 Test(replica, copies_move_to_where_they_belong) {
     enum { ALL = 400 };
