@@ -41,9 +41,9 @@ struct nemesis {
 
 const char *fault_name(enum fault f) {
     static const char *const names[FAULT_COUNT] = {
-        "cut",    "one_way",   "slow",        "narrow",      "break", "kill",
-        "power",  "wipe",      "pause",       "jump",        "drift", "actor",
-        "memory", "disc_full", "disc_behind", "disc_broken", "twice", "lose"};
+        "cut",         "one_way",     "slow",  "narrow", "break",   "kill",   "power",
+        "wipe",        "pause",       "jump",  "drift",  "actor",   "memory", "disc_full",
+        "disc_behind", "disc_broken", "twice", "lose",   "old_disc"};
     return names[f];
 }
 
@@ -155,6 +155,7 @@ static void undo(struct nemesis *n, const struct undo *u) {
     case FAULT_KILL:
     case FAULT_POWER:
     case FAULT_WIPE:
+    case FAULT_OLD_DISC:
         start_node(n, u->node);
         break;
     default:
@@ -209,6 +210,25 @@ static bool crash(struct nemesis *n, struct kind *k, enum fault f, uint64_t last
     if (f == FAULT_WIPE)
         sim_node_wipe(node);
     end_later(n, f, number, 0, last_ms);
+    return true;
+}
+
+/* Once it is copied; the next time, as soon as the others have what it lacks, it is put back. */
+static bool old_disc(struct nemesis *n, struct kind *k, uint64_t last_ms) {
+    uint32_t number = draw_node(n, k);
+    struct sim_node *node = &n->c->node[number];
+
+    if (!node->up || !node->o.has_disc)
+        return false;
+    if (node->old == NULL) {
+        sim_node_copy_disc(node);
+        return true;
+    }
+    if (!sim_cluster_can_spare(n->c, number))
+        return false;
+    sim_node_lose_power(node);
+    sim_node_put_back_disc(node);
+    end_later(n, FAULT_OLD_DISC, number, 0, last_ms);
     return true;
 }
 
@@ -302,6 +322,8 @@ static bool begin(struct nemesis *n, enum fault f) {
     case FAULT_POWER:
     case FAULT_WIPE:
         return crash(n, k, f, last_ms);
+    case FAULT_OLD_DISC:
+        return old_disc(n, k, last_ms);
     case FAULT_ACTOR:
         return kill_shard(n, k);
     case FAULT_DISC_FULL:
@@ -407,6 +429,8 @@ struct nemesis *nemesis_open(struct sim_cluster *c, uint64_t seed) {
         k->on = rng_one_in(&k->rng, 2) && !calm && (c->o.faults >> f & 1) != 0;
         if (f == FAULT_TWICE || f == FAULT_LOSE)
             k->on &= c->o.seed >= CLUSTER_SEED_MAIL; /* those before are as they were */
+        if (f == FAULT_OLD_DISC)
+            k->on &= c->o.seed >= CLUSTER_SEED_OLD_DISC;
         k->mean_ms =
             draw_log(&k->rng, f == FAULT_ACTOR ? ACTOR_MEAN_MIN_MS : MEAN_MIN_MS, MEAN_MAX_MS);
         k->next_ns = sim_now_ns(c->sim) + draw_gap_ns(k);

@@ -30,6 +30,7 @@ enum fault {
     FAULT_DISC_BROKEN, /* a write or a sync fails: only a new start helps     */
     FAULT_TWICE,       /* what copies say comes once more, later (sim_mail.h)  */
     FAULT_LOSE,        /* it does not come: no memory for it                  */
+    FAULT_OLD_DISC,    /* power, and the disc is as it was some time before    */
     FAULT_COUNT,
 };
 const char *fault_name(enum fault f);

@@ -14,6 +14,7 @@ enum {
     CREATE_TRIES = 3,
     QUIET_MS = 20 * 1000,  /* for what clients have under way              */
     LATE_MS = 15 * 1000,   /* for requests that nobody waits for any more */
+    FORGET_MS = 5000,      /* until a delete that all have is forgotten */
     AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
     SCHEMER_THINK_MS = 300,
@@ -605,12 +606,28 @@ static bool stop_all(struct sim_cluster *c) {
     return clean;
 }
 
-/* All stopped in order: what is on disc is there again. */
+/* A node that may get the disc back that it had once, when deletes have been forgotten; or
+ * nobody. */
+static struct sim_node *who_gets_old_disc(struct sim_cluster *c) {
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (c->node[i].old != NULL && sim_cluster_can_spare(c, i)) {
+            sim_run_ms(c->sim, FORGET_MS);
+            return &c->node[i];
+        }
+    return NULL;
+}
+
+/* All stopped in order: what is on disc is there again, also where one disc is an old one. */
 static bool come_back(struct sim_cluster *c, const struct look *before) {
     static struct look after;
+    struct sim_node *old = who_gets_old_disc(c);
 
     if (!stop_all(c))
         return false;
+    if (old != NULL) {
+        sim_cluster_tell(c, "%s gets its old disc", old->name);
+        sim_node_put_back_disc(old);
+    }
     for (uint32_t i = 0; i < c->shape.nodes; i++)
         sim_node_start(&c->node[i]);
     after = (struct look){.c = c, .all_went = true};

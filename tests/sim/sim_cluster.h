@@ -26,6 +26,7 @@ enum {
     CLUSTER_KEYS_MAX = HISTORY_KEYS_MAX, /* of a table */
     CLUSTER_SEED_DIRTY = 1000000,        /* odd seeds from here on write at single copies too */
     CLUSTER_SEED_MAIL = 20000000,        /* from here on what copies say may come twice, or not */
+    CLUSTER_SEED_OLD_DISC = 30000000,    /* from here on old discs are put back */
 };
 
 struct nemesis;

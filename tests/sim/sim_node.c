@@ -31,6 +31,7 @@ static void open_disc(struct sim_node *n) {
     struct disc_twin_opts o = {
         .alloc = &n->disc_heap.base, .seed = n->o.seed, .wake = wake_disc, .ctx = n};
 
+    n->old = NULL; /* it was in the same heap */
     n->pump = (struct disc_pump){.delay_ms = n->o.disc_delay_ms};
     EG_ASSERT(disc_twin_open(&n->pump.twin, &o) == EG_OK);
 }
@@ -62,6 +63,17 @@ void sim_node_wipe(struct sim_node *n) {
     sim_heap_reclaim(&n->disc_heap);
     if (n->o.has_disc)
         open_disc(n);
+}
+
+void sim_node_copy_disc(struct sim_node *n) {
+    EG_ASSERT(disc_twin_copy(&n->old, n->pump.twin) == EG_OK);
+}
+
+void sim_node_put_back_disc(struct sim_node *n) {
+    EG_ASSERT(!n->up);
+    disc_close(disc_twin_disc(n->pump.twin));
+    n->pump.twin = n->old;
+    n->old = NULL;
 }
 
 /* ---- start ------------------------------------------------------------------------ */

@@ -43,7 +43,8 @@ struct sim_node {
     struct sim_env env;
     struct sim_heap heap, disc_heap;
     struct disc_pump pump;
-    struct sim_mail mail; /* what its copies are told */
+    struct disc_twin *old; /* a copy of its disc; NULL: none */
+    struct sim_mail mail;  /* what its copies are told */
     struct epoch *epoch;
     struct runtime *runtime;
     struct memory_budget budget;
@@ -64,6 +65,9 @@ EG_MUST_USE bool sim_node_stop(struct sim_node *n);
 void sim_node_kill(struct sim_node *n);
 void sim_node_lose_power(struct sim_node *n);
 void sim_node_wipe(struct sim_node *n); /* its disc, of one that is down */
+/* Its disc as it is now, and of one that is down: that is its disc again. */
+void sim_node_copy_disc(struct sim_node *n);
+void sim_node_put_back_disc(struct sim_node *n);
 
 /* Nothing of it runs for so long. */
 void sim_node_pause(struct sim_node *n, uint64_t ms);
