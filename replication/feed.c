@@ -1,6 +1,7 @@
 /* feed.c -- one shard's exchange with its other copies: its beginning and end, orders, time. */
 #include "engine/env.h"
 #include "replication/feed_private.h"
+#include "tables/shard_floor.h"
 
 #include <string.h>
 
@@ -325,6 +326,15 @@ static void look_at_needs(struct actor *self, struct shard *s) {
         tick(self, s);
 }
 
+static void cut(struct shard *s, const struct message *m) {
+    uint64_t limit_bytes;
+
+    if (s->copy == NULL || m->size_bytes != sizeof limit_bytes)
+        return;
+    memcpy(&limit_bytes, m->payload, sizeof limit_bytes);
+    shard_floor_cut(s, limit_bytes);
+}
+
 static void feed_receive(void *user, struct actor *self, struct shard *s, struct message *m) {
     struct feed_world *w = user;
     struct feed *st = feed_of(s);
@@ -362,6 +372,9 @@ static void feed_receive(void *user, struct actor *self, struct shard *s, struct
         break;
     case FEED_NEEDED:
         look_at_needs(self, s);
+        break;
+    case FEED_CUT:
+        cut(s, m);
         break;
     }
 }

@@ -33,6 +33,7 @@ enum feed_tag {
     FEED_SYNCED, /* struct notice: the disc has all up to it */
     FEED_KEPT,   /* the same, for good (feed_graves.c)    */
     FEED_NEEDED, /* shard.needs is not 0             */
+    FEED_CUT,    /* how many bytes of graves it may keep */
 };
 
 /* What a shard's copy has to look after: bits of shard.needs.  They are set where there is no

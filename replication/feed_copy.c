@@ -431,7 +431,7 @@ static void hear_forget(struct shard *s, uint64_t from, struct value_iter *it) {
         return;
     shard_clock_init(&covered, st->world->alloc);
     if (shard_clock_get(&covered, st->world->origins, clock) == EG_OK)
-        (void) shard_copy_forget(s, &covered); /* how many is of no use here */
+        (void) shard_copy_forget(s, &covered, UINT64_MAX); /* how many is of no use here */
     shard_clock_fini(&covered);
 }
 

@@ -48,7 +48,7 @@ static void try_forget(struct shard *s) {
     for (uint32_t i = 0; i < st->follower_count; i++)
         if (feed_out_begin(s, REPLICA_FORGET, 1, 0) && feed_out_clock(st, &st->forget))
             (void) feed_out_send(st, st->follower[i]->node); /* it may keep them longer */
-    (void) shard_copy_forget(s, &st->forget);
+    (void) shard_copy_forget(s, &st->forget, UINT64_MAX);
     st->forget_sequence = 0;
 }
 

@@ -4,12 +4,19 @@
 #include "engine/env.h"
 #include "replication/feed.h"
 #include "tables/shard_conflict.h"
+#include "tables/shard_floor.h"
 #include "tables/disc.h"
 #include "tables/table.h"
 
 #include <string.h>
 
-enum { PARKED_BYTES_MAX = 8 << 20, STOP_AGAIN_NS = 50 * 1000 * 1000 };
+enum {
+    PARKED_BYTES_MAX = 8 << 20,
+    STOP_AGAIN_NS = 50 * 1000 * 1000,
+    CUT_AGAIN_NS = 200 * 1000 * 1000
+};
+
+#define CUT_TOLD_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 
 /* Look at what may have changed. */
 enum replica_tag { REPLICA_LOOK = 1 };
@@ -45,6 +52,7 @@ struct replicas {
     size_t parked_bytes;
     uint32_t state;        /* enum replica_state, as the next report says it */
     bool said_little;      /* in the last report, for `seasoned` */
+    uint64_t cut_ns;       /* deletes were forgotten early, last */
     bool filling;          /* some copy here is, as was told last */
     uint64_t here;         /* shards of which a copy lies here in this view */
     _Atomic uint64_t turn; /* of the view below: odd while it is being changed */
@@ -617,8 +625,23 @@ static void look_at_needs(struct replicas *r) {
         }
 }
 
+/* A delete that somebody has not heard of is not kept for ever. */
+static void bound_graves(struct replicas *r) {
+    uint64_t limit_bytes = catalog_graves_limit(r->o.catalog), now_ns = env_now_ns(r->o.env);
+
+    if (limit_bytes == UINT64_MAX || now_ns - r->cut_ns < CUT_AGAIN_NS)
+        return;
+    order_all(r, FEED_CUT, &limit_bytes, sizeof limit_bytes);
+    if (now_ns - r->cut_ns > CUT_TOLD_NS)
+        env_log(r->o.env, ENV_LOG_INFO, "replica",
+                "deletes are forgotten before all copies have them: who is away is asked about all "
+                "that it has when it is back");
+    r->cut_ns = now_ns;
+}
+
 void replica_tick(struct replicas *r) {
     look(r);
+    bound_graves(r);
     if (r->view != NULL && !r->between && !r->said_ill && is_ill(r))
         r->o.progress(r->o.user); /* so that others go on without our copies */
     if (atomic_exchange(&r->world.needed, false))

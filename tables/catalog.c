@@ -8,6 +8,7 @@
 #include "engine/supervisor.h"
 #include "tables/catalog_private.h"
 #include "tables/shard_copy.h"
+#include "tables/shard_floor.h"
 #include "tables/watch_private.h"
 
 #include "tables/page.h"
@@ -256,6 +257,16 @@ eg_err catalog_names(struct catalog *c, struct buffer *result) {
 void catalog_set_copies(struct catalog *c, const struct shard_copy_ops *ops, void *user) {
     c->world.copy_user = user;
     atomic_store(&c->world.copy_ops, ops); /* read by the shards, which have started already */
+}
+
+uint64_t catalog_graves_limit(struct catalog *c) {
+    const struct world *w = &c->world;
+    uint64_t most = w->o.graves_bytes_max != 0 ? w->o.graves_bytes_max : SHARD_GRAVES_BYTES_MAX;
+    int64_t bytes = atomic_load_explicit(&w->grave_bytes, memory_order_relaxed);
+    int64_t shards = atomic_load_explicit(&w->grave_shards, memory_order_relaxed);
+
+    return bytes <= 0 || (uint64_t) bytes <= most ? UINT64_MAX
+                                                  : most / 2 / (uint64_t) EG_MAX(shards, 1);
 }
 
 struct origins *catalog_origins(struct catalog *c) {

@@ -33,7 +33,8 @@ struct catalog_opts {
     struct memory_budget *budget;
     const struct merge_function *merge; /* functions of the program (merge_call.h); borrowed */
     uint32_t merge_count;
-    size_t recent_bytes; /* of a part of a shard's last changes; 0: RECENT_PART_BYTES */
+    size_t recent_bytes;       /* of a part of a shard's last changes; 0: RECENT_PART_BYTES */
+    uint64_t graves_bytes_max; /* of all deletes that are remembered; 0: SHARD_GRAVES_BYTES_MAX */
 };
 
 EG_MUST_USE eg_err catalog_open(struct catalog **out, const struct catalog_opts *o,

@@ -23,12 +23,8 @@ static size_t bucket_count(const struct graves *g) {
     return g->bucket == NULL ? 0 : (size_t) 1 << g->bits;
 }
 
-static size_t grave_bytes(uint32_t size_bytes) {
-    return sizeof(struct grave) + size_bytes;
-}
-
 void graves_discard(struct graves *g, struct grave *made) {
-    alloc_put(g->alloc, made, grave_bytes(made->size_bytes));
+    alloc_put(g->alloc, made, grave_bytes(made));
 }
 
 void graves_clear(struct graves *g) {
@@ -116,7 +112,7 @@ struct grave *graves_make(struct graves *g, uint64_t hash, struct value v,
         return NULL;
     if (g->count >= bucket_count(g) * LOAD_MAX && g->bits < BITS_MAX)
         (void) spread(g, g->bits + 1); /* without memory its lists grow longer */
-    made = alloc_get(g->alloc, grave_bytes(v.size_bytes));
+    made = alloc_get(g->alloc, sizeof *made + v.size_bytes);
     if (made == NULL)
         return NULL;
     made->next = NULL;
@@ -132,7 +128,7 @@ static void unlink_at(struct graves *g, struct grave **at) {
 
     *at = old->next;
     g->count--;
-    g->bytes -= grave_bytes(old->size_bytes);
+    g->bytes -= grave_bytes(old);
     graves_discard(g, old);
 }
 
@@ -144,7 +140,7 @@ void graves_put(struct graves *g, struct grave *made) {
     made->next = *at;
     *at = made;
     g->count++;
-    g->bytes += grave_bytes(made->size_bytes);
+    g->bytes += grave_bytes(made);
 }
 
 void graves_remove(struct graves *g, uint64_t hash, struct value v) {

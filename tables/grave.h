@@ -30,6 +30,11 @@ static inline struct value grave_value(const struct grave *g) {
     return (struct value){g->value, g->size_bytes};
 }
 
+/* What it takes of memory. */
+static inline size_t grave_bytes(const struct grave *g) {
+    return sizeof *g + g->size_bytes;
+}
+
 struct graves {
     struct alloc *alloc;
     struct grave **bucket; /* 1 << bits of them */

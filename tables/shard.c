@@ -17,6 +17,7 @@
 #include "tables/reshape.h"
 #include "tables/shard_actor.h"
 #include "tables/shard_copy.h"
+#include "tables/shard_floor.h"
 #include "tables/shard_index.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
@@ -260,6 +261,8 @@ static void account(struct shard *s) {
                     rank_bytes(&s->by_deadline) + rank_bytes(&s->by_age) +
                     (s->copy == NULL ? 0 : s->copy->graves.bytes + recent_bytes(&s->copy->recent));
 
+    if (s->copy != NULL)
+        shard_floor_account(s);
     memory_book(&s->node_account, (int64_t) (held + s->bin.retired_bytes + store.kept_bytes));
     memory_book(&s->table_account, (int64_t) held);
     s->accounted_bytes = s->record_bytes;

@@ -160,6 +160,7 @@ struct shard_turn {
     struct buffer *state_room;        /* for what is to; NULL: the copy's own, if it is one */
     const struct shard_clock *teller; /* who tells of a change knew this; NULL: newer wins   */
     uint64_t teller_node;
+    bool teller_is_behind; /* it has not heard of deletes that are forgotten here */
 };
 
 /* Make the shard's parts; shard_child() says how a supervisor gives it its actor.

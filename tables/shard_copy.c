@@ -74,6 +74,7 @@ void shard_copy_close(struct shard *s) {
     shard_clock_fini(&c->clock);
     shard_clock_fini(&c->floor);
     graves_fini(&c->graves);
+    shard_floor_account(s);
     recent_fini(&c->recent);
     buffer_fini(&c->packed);
     buffer_fini(&c->state);
@@ -513,6 +514,14 @@ static struct merge_version version_in(const struct origins *o, struct record_ve
                                   .sequence = dot_sequence(v.dot)};
 }
 
+/* It becomes a change of ours, later than all that there is. */
+static void write_anew(const struct shard_turn *t, struct change *c) {
+    struct shard *s = t->shard;
+
+    s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
+    c->version = (struct record_version){s->hlc, ++s->sequence};
+}
+
 /* The change and what is here did not know of each other.  *fresh: what comes of them is a
  * change of ours, in `c`. */
 static eg_err judge(struct shard_turn *t, struct change *c, const struct record *there,
@@ -536,8 +545,7 @@ static eg_err judge(struct shard_turn *t, struct change *c, const struct record 
     c->kind = verdict.record.size_bytes == 0 ? CHANGE_REMOVE : CHANGE_STORE;
     c->value = c->kind == CHANGE_STORE ? verdict.record : t->key->value;
     c->state = c->kind == CHANGE_STORE ? verdict.state : nothing;
-    s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
-    c->version = (struct record_version){s->hlc, ++s->sequence};
+    write_anew(t, c);
     return EG_OK;
 }
 
@@ -568,8 +576,14 @@ static eg_err apply_keyed(struct shard_turn *t, struct change *c) {
     if (err != EG_OK)
         return err;
     met = is_conflict(t, c, there, g);
-    if (met)
+    if (met) {
         err = judge(t, c, there, g, &fresh);
+    } else if (EG_UNLIKELY(t->teller_is_behind) && c->kind == CHANGE_STORE && there == NULL &&
+               g == NULL) {
+        /* A delete that is forgotten here, and not on every other copy, may be later than it. */
+        write_anew(t, c);
+        met = fresh = true;
+    }
     if (err != EG_OK)
         return err;
     newer = PLANTED(OLDER_OVER_NEWER) ||
@@ -751,6 +765,7 @@ eg_err shard_copy_apply(struct shard_turn *t, struct value_iter changes) {
     (void) shard_copy_clock(t->shard); /* our own dots come back to us too */
     recent_ready(t);
     t->remote = true;
+    t->teller_is_behind = t->teller != NULL && !shard_clock_has(t->teller, &t->shard->copy->floor);
     while (err == EG_OK && changes.left != 0) {
         struct ahead a;
         eg_err read = read_some(t, &changes, &a);
@@ -815,20 +830,21 @@ eg_err shard_copy_cover_range(struct shard *s, uint64_t origin, uint64_t from, u
 
 struct forgetting {
     struct shard *shard;
-    const struct shard_clock *covered;
+    const struct shard_clock *covered; /* NULL: only what is */
+    uint64_t until_hlc;                /* no later than this */
 };
 
-static bool is_covered(void *context, const struct grave *g) {
+static bool is_forgotten(void *context, const struct grave *g) {
     const struct forgetting *f = context;
 
-    return shard_clock_covers(f->covered, g->version.dot) &&
-           shard_floor_raise(f->shard, g->version.dot) == EG_OK &&
+    return (f->covered == NULL || shard_clock_covers(f->covered, g->version.dot)) &&
+           g->version.hlc <= f->until_hlc && shard_floor_raise(f->shard, g->version.dot) == EG_OK &&
            forget_row(f->shard, grave_value(g)) == EG_OK;
 }
 
-uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered) {
-    struct forgetting f = {s, covered};
-    uint64_t dropped = graves_sift(&s->copy->graves, is_covered, &f);
+uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered, uint64_t until_hlc) {
+    struct forgetting f = {s, covered, until_hlc};
+    uint64_t dropped = graves_sift(&s->copy->graves, is_forgotten, &f);
 
     if (dropped != 0 && s->table->storage == STORAGE_DISC_ONLY && clock_to_disc(s) != EG_OK)
         disc_batch_reset(store_disc_extra(s->store)); /* rows that mean nothing any more */

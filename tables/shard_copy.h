@@ -59,6 +59,7 @@ struct shard_copy {
     struct shard_clock clock; /* see shard_copy_clock() */
     struct shard_clock floor; /* what was removed so is forgotten (shard_floor.h) */
     struct graves graves;
+    uint64_t graves_said;          /* bytes of them, as the node counts them */
     struct recent recent;          /* the last changes: what is not loose */
     struct record_version cleared; /* hlc 0: never */
     struct grave *digging;         /* of the removal under way */
@@ -176,8 +177,9 @@ void shard_copy_put_clear(const struct origins *o, struct record_version v, stru
 /* The record that has this key, in a bag this value; NULL: none, or a fault of the reader's. */
 const struct record *shard_copy_find(struct shard_turn *t, const struct key *k, struct value whole);
 
-/* Drop the graves that all copies have covered; the floor rises over them.  Returns how many. */
-uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered);
+/* Drop the graves that are covered (NULL: whichever), and not stamped later than this; the floor
+ * rises over them.  Returns how many. */
+uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered, uint64_t until_hlc);
 /* No clock will come for what is `loose`: it becomes a change of our own, so that whose clock has
  * that has it too. */
 void shard_copy_claim(struct shard *s);

@@ -19,6 +19,63 @@ eg_err shard_floor_merge(struct shard *s, const struct shard_clock *floor) {
     return shard_clock_merge(&s->copy->floor, floor);
 }
 
+/* ---- a bound -----------------------------------------------------------------------------------
+ */
+
+void shard_floor_account(struct shard *s) {
+    struct world *w = s->table->world;
+    uint64_t now = s->copy->graves.bytes, said = s->copy->graves_said;
+
+    if (now == said)
+        return;
+    atomic_fetch_add_explicit(&w->grave_bytes, (int64_t) (now - said), memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->grave_shards, (now != 0) - (said != 0), memory_order_relaxed);
+    s->copy->graves_said = now;
+}
+
+enum { AGES = 256 };
+
+/* How many bytes of graves there are of each age, of as many between the oldest and the latest. */
+struct ages {
+    uint64_t oldest, latest, step;
+    uint64_t bytes[AGES];
+};
+
+static bool find_ends(void *context, const struct grave *g) {
+    struct ages *a = context;
+
+    a->oldest = EG_MIN(a->oldest, g->version.hlc);
+    a->latest = EG_MAX(a->latest, g->version.hlc);
+    return false;
+}
+
+static bool count_age(void *context, const struct grave *g) {
+    struct ages *a = context;
+
+    a->bytes[(g->version.hlc - a->oldest) / a->step] += grave_bytes(g);
+    return false;
+}
+
+void shard_floor_cut(struct shard *s, uint64_t limit_bytes) {
+    struct ages a = {.oldest = UINT64_MAX};
+    struct graves *graves = &s->copy->graves;
+    uint64_t left = graves->bytes;
+    uint32_t age = 0;
+
+    if (graves->bytes <= limit_bytes)
+        return;
+    graves_sift(graves, find_ends, &a);
+    a.step = (a.latest - a.oldest) / AGES + 1;
+    graves_sift(graves, count_age, &a);
+    while (left > limit_bytes && age < AGES)
+        left -= a.bytes[age++];
+    (void) shard_copy_forget(s, NULL, a.oldest + a.step * age - 1); /* how many is of no use here */
+    shard_floor_account(s);
+}
+
+/* ---- what another copy has ---------------------------------------------------------------------
+ */
+
 /* The record that has the item's key, and of a bag its value.  EG_NOT_FOUND: none. */
 static eg_err find(struct shard_turn *t, const struct shard_item *item, struct key *k,
                    const struct record **rec) {

@@ -27,6 +27,27 @@ EG_MUST_USE eg_err shard_floor_raise(struct shard *s, uint64_t dot);
 /* Take over what another copy has forgotten; its clock follows.  EG_MEMORY. */
 EG_MUST_USE eg_err shard_floor_merge(struct shard *s, const struct shard_clock *floor);
 
+/* ---- a bound for what is not forgotten yet ---------------------------------------------------
+ *
+ * While a member is away, deletes are kept for it.  They take no more than a node's bound:
+ * where they do, each shard gives up its oldest.  The copy that was away is asked about all that it
+ * has then, and is well again; only, where it has itself written a record that was removed here,
+ * and neither knew of the other, nobody can say any more that the removal was the later.  Its
+ * record comes as a new write of the master's, for other copies may remember what that has
+ * forgotten, and would not take it as it is. */
+
+enum { SHARD_GRAVES_BYTES_MAX = 64 << 20 }; /* of a node, unless its catalog is told otherwise */
+
+/* How much one shard may keep so that all are within half of the bound; UINT64_MAX: they are within
+ * it.  Any thread. */
+uint64_t catalog_graves_limit(struct catalog *c);
+/* Forget the oldest until what is left takes no more. */
+void shard_floor_cut(struct shard *s, uint64_t limit_bytes);
+/* Let the node know what they take. */
+void shard_floor_account(struct shard *s);
+
+/* ---- what another copy has ------------------------------------------------------------------- */
+
 /* One version of what another copy has: its key, of a bag the record; who wrote it. */
 struct shard_item {
     struct value value;

@@ -14,6 +14,7 @@ enum {
     CREATE_TRIES = 3,
     QUIET_MS = 20 * 1000,  /* for what clients have under way              */
     LATE_MS = 15 * 1000,   /* for requests that nobody waits for any more */
+    GRAVES_BYTES = 400,    /* of a node, where they are bounded so */
     FORGET_MS = 5000,      /* until a delete that all have is forgotten */
     AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
@@ -298,13 +299,19 @@ static void draw_network(struct sim_cluster *c) {
                     slow_us * UINT64_C(1000);
 }
 
+/* Deletes are forgotten before all copies have heard of them. */
+static bool few_graves(uint64_t seed) {
+    return seed >= CLUSTER_SEED_OLD_DISC && seed % 4 == 3;
+}
+
 static void make_nodes(struct sim_cluster *c) {
     for (uint32_t i = 0; i < c->shape.nodes; i++) {
         struct sim_node_opts o = {.name = node_names[i],
                                   .seed = rng_u64(&c->rng),
                                   .schedulers = 1 + (uint32_t) rng_below(&c->rng, 3),
                                   .has_disc = i < c->shape.discs,
-                                  .disc_delay_ms = 1 + rng_below(&c->rng, 20)};
+                                  .disc_delay_ms = 1 + rng_below(&c->rng, 20),
+                                  .graves_bytes_max = few_graves(c->o.seed) ? GRAVES_BYTES : 0};
 
         if (i > 0)
             o.join[0] = c->node[rng_below(&c->rng, i)].peer_address;
@@ -666,6 +673,7 @@ static void open_cluster(struct sim_cluster *c, const struct cluster_opts *o) {
     sim_set_log_level(c->sim, o->tell ? ENV_LOG_INFO : ENV_LOG_ERROR);
     c->net = sim_net_open(c->sim);
     history_init(&c->history);
+    c->history.forgets = few_graves(c->o.seed);
     draw_shape(c);
     make_nodes(c);
     for (uint32_t i = 0; i < c->shape.tables; i++)

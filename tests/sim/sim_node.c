@@ -89,7 +89,8 @@ static void start_catalog(struct sim_node *n) {
                              .epoch = n->epoch,
                              .disc = disc_of(n),
                              .budget = &n->budget,
-                             .recent_bytes = RECENT_BYTES};
+                             .recent_bytes = RECENT_BYTES,
+                             .graves_bytes_max = n->o.graves_bytes_max};
     struct err_note note;
 
     EG_ASSERT(catalog_open(&n->catalog, &o, &note) == EG_OK);

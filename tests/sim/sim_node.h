@@ -29,6 +29,7 @@ struct sim_node_opts {
     uint32_t schedulers; /* 1 .. 3 */
     bool has_disc;
     uint64_t disc_delay_ms;          /* of a group of writes */
+    uint64_t graves_bytes_max;       /* 0: as usual          */
     const char *join[SIM_JOINS_MAX]; /* addresses, until NULL; must outlive the node */
 };
 

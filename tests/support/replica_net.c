@@ -213,6 +213,11 @@ void start_client(struct node *n) {
 }
 
 void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed) {
+    open_net_with(count, copies, storage, seed, 0);
+}
+
+void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_t seed,
+                   uint64_t graves_bytes_max) {
     bool sync = strcmp(storage, "sync") == 0, one = strcmp(storage, "one") == 0;
     bool first = strcmp(storage, "first") == 0, counter = strcmp(storage, "counter") == 0;
     uint8_t bytes[128];
@@ -249,6 +254,7 @@ void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t see
         n->id = 1000 + i;
         n->messages = fail_alloc_after(INT_MAX);
         table_world_prepare_with(&n->w, alloc_system(), &n->messages.base, seed + i + 1);
+        n->w.graves_bytes_max = graves_bytes_max;
         AGREE(table_world_start(&n->w) == EG_OK);
         n->w.st->rng = rng_of(seed); /* alike for once: one table */
         AGREE(table_world_ask(&n->w, CATALOG_CREATE, "t",

@@ -96,6 +96,9 @@ void run_ms(uint64_t ms);
 
 /* `storage`: ram, disc, disc_only; sync: a disc table; one: acks 1; first: a policy of merging. */
 void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed);
+/* Deletes that are remembered take no more than this; 0: as usual. */
+void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_t seed,
+                   uint64_t graves_bytes_max);
 void close_net(void);
 void tick(struct node *n);
 void start_replicas(struct node *n);

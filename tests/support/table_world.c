@@ -40,7 +40,8 @@ eg_err table_world_start(struct table_world *w) {
                              .epoch = w->epoch,
                              .disc = disc_twin_disc(w->pump.twin),
                              .budget = &w->budget,
-                             .recent_bytes = RECENT_BYTES};
+                             .recent_bytes = RECENT_BYTES,
+                             .graves_bytes_max = w->graves_bytes_max};
 
     EG_ASSERT(w->catalog == NULL);
     return catalog_open(&w->catalog, &o, &w->note);

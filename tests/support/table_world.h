@@ -21,6 +21,7 @@ struct table_world {
     struct epoch *epoch;
     struct stepper *st;
     struct disc_pump pump;
+    uint64_t graves_bytes_max; /* 0: as usual; before it starts */
     struct memory_budget budget;
     struct catalog *catalog;
     struct reader reader;

@@ -201,6 +201,47 @@ Test(floor, those_who_were_told_by_an_old_disc_let_go_too) {
     close_net();
 }
 
+/* ---- deletes that were forgotten before all had heard of them -------------------------------- */
+
+static void away_for_long(const char *storage) {
+    enum { GRAVES_BYTES = 600 };
+
+    open_net_with(3, 0, storage, 62, GRAVES_BYTES);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    cut(0, 2);
+    cut(1, 2);
+    install(3, 7);
+    settle(3);
+    change();
+    run_ms(1000);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t bytes = 0;
+
+        for (uint32_t s = 0; s < SHARDS; s++)
+            bytes += table_of(&net.node[i])->shard[s].copy->graves.bytes;
+        AGREE(bytes <= GRAVES_BYTES && graves_of(&net.node[i]) < DELETED);
+    }
+    install(4, 7);
+    settle(4);
+    fill(&net.node[2], ALL, ALL + 20);
+    AGREE(size_of(&net.node[2]) == ALL + 20);
+    heal();
+    install(7, 7);
+    settle(7);
+    for (uint32_t i = 0; i < 3; i++)
+        AGREE(size_of(&net.node[i]) == ALL - DELETED + 20);
+    equal_copies(7, ALL + 20);
+    close_net();
+}
+
+Test(floor, who_was_away_for_long_brings_nothing_back) {
+    away_for_long("ram");
+    away_for_long("disc");
+    away_for_long("disc_only");
+}
+
 /* ---- what it costs ----------------------------------------------------------------------------
  */
 
