@@ -239,13 +239,14 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
 
 /* The values of an END, behind its session. */
 struct end {
-    struct shard_clock clock, floor;
+    struct shard_clock clock;
     uint64_t origin, sequence;
+    struct shard_floor floor;
 };
 
 static void end_fini(struct end *e) {
     shard_clock_fini(&e->clock);
-    shard_clock_fini(&e->floor);
+    shard_clock_fini(&e->floor.clock);
 }
 
 /* EG_BAD_REQUEST; what shard_clock_get() says. */
@@ -254,12 +255,13 @@ static eg_err end_read(const struct feed_world *w, struct value_iter *it, struct
     eg_err err;
 
     shard_clock_init(&e->clock, w->alloc);
-    shard_clock_init(&e->floor, w->alloc);
+    shard_clock_init(&e->floor.clock, w->alloc);
     if (!value_iter_next(it, &clock) || !replica_wire_u64(it, &e->origin) ||
-        !replica_wire_u64(it, &e->sequence) || !value_iter_next(it, &floor))
+        !replica_wire_u64(it, &e->sequence) || !value_iter_next(it, &floor) ||
+        !replica_wire_u64(it, &e->floor.hlc))
         return EG_BAD_REQUEST;
     err = shard_clock_get(&e->clock, w->origins, clock);
-    return err == EG_OK ? shard_clock_get(&e->floor, w->origins, floor) : err;
+    return err == EG_OK ? shard_clock_get(&e->floor.clock, w->origins, floor) : err;
 }
 
 /* The floor is taken over with the clock. */
@@ -319,7 +321,7 @@ void feed_take_end(struct actor *self, struct shard *s, uint64_t from, struct va
         st->hurry = true;
         feed_relay(s, &e.clock);
         if (sifted)
-            follow_floor(s, f, &e.floor);
+            follow_floor(s, f, &e.floor.clock);
         feed_heard(self, s, f);
     }
     end_fini(&e);
@@ -340,7 +342,7 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
     err = end_read(st->world, &values, &e);
     if (err != EG_OK)
         feed_not_taken(self, s, from, err);
-    else if (!feed_sift_begins(self, s, from, said, &e.floor))
+    else if (!feed_sift_begins(self, s, from, said, &e.floor.clock))
         feed_take_end(self, s, from, it, false);
     end_fini(&e);
 }

@@ -218,7 +218,7 @@ static eg_err send_end(struct shard *s, struct follower *f) {
     if (!feed_out_begin(s, REPLICA_END, 1 + REPLICA_END_VALUES, 0) ||
         !feed_out_u64(st, f->session) || !feed_out_clock(st, &f->snapshot) ||
         !feed_out_u64(st, origin_of(o, o->own)) || !feed_out_u64(st, sequence) ||
-        !feed_out_clock(st, &s->copy->floor))
+        !feed_out_clock(st, &s->copy->floor.clock) || !feed_out_u64(st, s->copy->floor.hlc))
         return EG_MEMORY;
     f->end_sequence = sequence;
     return feed_out_send(st, f->node);

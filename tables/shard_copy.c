@@ -45,7 +45,7 @@ eg_err shard_copy_open(struct shard *s) {
     if (c == NULL)
         return EG_MEMORY;
     shard_clock_init(&c->clock, a);
-    shard_clock_init(&c->floor, a);
+    shard_clock_init(&c->floor.clock, a);
     graves_init(&c->graves, a);
     recent_init(&c->recent, a, w->o.recent_bytes != 0 ? w->o.recent_bytes : RECENT_PART_BYTES);
     buffer_init(&c->packed, a, SIZE_MAX);
@@ -72,7 +72,7 @@ void shard_copy_close(struct shard *s) {
     if (c->feed != NULL && w->copy_ops != NULL)
         w->copy_ops->close(w->copy_user, s);
     shard_clock_fini(&c->clock);
-    shard_clock_fini(&c->floor);
+    shard_clock_fini(&c->floor.clock);
     graves_fini(&c->graves);
     shard_floor_account(s);
     recent_fini(&c->recent);
@@ -289,7 +289,7 @@ eg_err shard_copy_removing(struct shard_turn *t, const struct key *k, const stru
     if (shard_expired(rec, t->now_ms))
         return dig(t->shard, k, v, version_of(rec));
     /* A full cache gives it up without a trace, and may have removed what it stood for. */
-    return schema_of(t->shard->table)->cache ? shard_floor_raise(t->shard, rec->dot) : EG_OK;
+    return schema_of(t->shard->table)->cache ? shard_floor_raise(t->shard, version_of(rec)) : EG_OK;
 }
 
 /* `silent`: the others see to it themselves. */
@@ -579,7 +579,7 @@ static eg_err apply_keyed(struct shard_turn *t, struct change *c) {
     if (met) {
         err = judge(t, c, there, g, &fresh);
     } else if (EG_UNLIKELY(t->teller_is_behind) && c->kind == CHANGE_STORE && there == NULL &&
-               g == NULL) {
+               g == NULL && c->version.hlc <= s->copy->floor.hlc) {
         /* A delete that is forgotten here, and not on every other copy, may be later than it. */
         write_anew(t, c);
         met = fresh = true;
@@ -765,7 +765,8 @@ eg_err shard_copy_apply(struct shard_turn *t, struct value_iter changes) {
     (void) shard_copy_clock(t->shard); /* our own dots come back to us too */
     recent_ready(t);
     t->remote = true;
-    t->teller_is_behind = t->teller != NULL && !shard_clock_has(t->teller, &t->shard->copy->floor);
+    t->teller_is_behind =
+        t->teller != NULL && !shard_clock_has(t->teller, &t->shard->copy->floor.clock);
     while (err == EG_OK && changes.left != 0) {
         struct ahead a;
         eg_err read = read_some(t, &changes, &a);
@@ -838,7 +839,7 @@ static bool is_forgotten(void *context, const struct grave *g) {
     const struct forgetting *f = context;
 
     return (f->covered == NULL || shard_clock_covers(f->covered, g->version.dot)) &&
-           g->version.hlc <= f->until_hlc && shard_floor_raise(f->shard, g->version.dot) == EG_OK &&
+           g->version.hlc <= f->until_hlc && shard_floor_raise(f->shard, g->version) == EG_OK &&
            forget_row(f->shard, grave_value(g)) == EG_OK;
 }
 
@@ -875,7 +876,8 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
     s->copy->own_from = dot_sequence(s->sequence);
     s->sequence++;
     shard_clock_fini(&s->copy->clock);
-    shard_clock_fini(&s->copy->floor);
+    shard_clock_fini(&s->copy->floor.clock);
+    s->copy->floor.hlc = 0;
     err = shard_clock_add(&s->copy->clock, origins_of(s)->own, s->copy->own_from + 1,
                           s->copy->own_from + 1);
     return err != EG_OK ? err : clock_to_disc(s);
@@ -905,18 +907,19 @@ struct disc_bytes shard_copy_pack(struct shard *s) {
     uint8_t *room;
 
     shard_clock_put(shard_copy_clock(s), NULL, &w);
-    shard_clock_put(&s->copy->floor, NULL, &w);
+    shard_clock_put(&s->copy->floor.clock, NULL, &w);
     buffer_clear(b);
-    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 2 * 9 + 3);
+    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 3 * 9 + 3);
     if (room == NULL)
         return (struct disc_bytes){NULL, 0};
     w = value_writer_init(room + SHARD_CLOCK_BYTES, b->room_bytes - SHARD_CLOCK_BYTES);
-    value_put_array(&w, 5);
+    value_put_array(&w, 6);
     shard_clock_put(&s->copy->clock, NULL, &w);
     value_put_u64(&w, s->copy->cleared.hlc);
     value_put_u64(&w, s->copy->cleared.dot);
     value_put_bool(&w, s->copy->loose);
-    shard_clock_put(&s->copy->floor, NULL, &w);
+    shard_clock_put(&s->copy->floor.clock, NULL, &w);
+    value_put_u64(&w, s->copy->floor.hlc);
     EG_ASSERT(!w.overflow);
     b->size_bytes = SHARD_CLOCK_BYTES + w.need_bytes;
     return (struct disc_bytes){b->at, b->size_bytes};
@@ -933,7 +936,7 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
         return err;
     if (value_scan(packed.at, packed.size_bytes, &used_bytes) != EG_OK ||
         used_bytes != packed.size_bytes || value_kind_of(all) != VALUE_ARRAY ||
-        value_count(all) < 3 || value_count(all) > 5)
+        value_count(all) < 3 || value_count(all) > 6)
         return EG_CORRUPT;
     it = value_iter_of(all);
     EG_ASSERT(value_iter_next(&it, &clock));
@@ -944,7 +947,9 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
     if (err == EG_OK && value_iter_next(&it, &loose) && !value_get_bool(loose, &s->copy->loose))
         err = EG_CORRUPT;
     if (err == EG_OK && value_iter_next(&it, &floor))
-        err = shard_clock_get(&s->copy->floor, NULL, floor);
+        err = shard_clock_get(&s->copy->floor.clock, NULL, floor);
+    if (err == EG_OK && it.left != 0 && !value_iter_u64(&it, &s->copy->floor.hlc))
+        err = EG_CORRUPT;
     return err == EG_BAD_REQUEST ? EG_CORRUPT : err;
 }
 

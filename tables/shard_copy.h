@@ -47,6 +47,7 @@
 #include "tables/shard.h"
 #include "tables/shard_clock.h"
 #include "tables/shard_dirty.h"
+#include "tables/shard_floor.h"
 
 struct actor;
 struct catalog;
@@ -57,7 +58,7 @@ enum { SHARD_COPY_GROUP_BYTES_MAX = 64 << 20 }; /* of one turn */
 
 struct shard_copy {
     struct shard_clock clock; /* see shard_copy_clock() */
-    struct shard_clock floor; /* what was removed so is forgotten (shard_floor.h) */
+    struct shard_floor floor; /* of what was removed and is forgotten */
     struct graves graves;
     uint64_t graves_said;          /* bytes of them, as the node counts them */
     struct recent recent;          /* the last changes: what is not loose */

@@ -2,21 +2,26 @@
 #include "tables/shard_floor.h"
 
 #include "engine/planted.h"
+#include "tables/shard_copy.h"
 #include "tables/table_private.h"
 
-eg_err shard_floor_raise(struct shard *s, uint64_t dot) {
-    struct shard_clock *floor = &s->copy->floor;
-    uint64_t from;
+eg_err shard_floor_raise(struct shard *s, struct record_version version) {
+    struct shard_floor *floor = &s->copy->floor;
+    uint16_t slot = dot_slot(version.dot);
+    uint64_t sequence = dot_sequence(version.dot), from;
 
-    if (PLANTED(FLOOR_NOT_RAISED) || shard_clock_covers(floor, dot))
+    if (PLANTED(FLOOR_NOT_RAISED))
         return EG_OK;
-    from = shard_clock_from(shard_copy_clock(s), dot_slot(dot), dot_sequence(dot));
-    return shard_clock_add(floor, dot_slot(dot), from == 0 ? dot_sequence(dot) : from,
-                           dot_sequence(dot));
+    floor->hlc = EG_MAX(floor->hlc, version.hlc);
+    if (shard_clock_covers(&floor->clock, version.dot))
+        return EG_OK;
+    from = shard_clock_from(shard_copy_clock(s), slot, sequence);
+    return shard_clock_add(&floor->clock, slot, from == 0 ? sequence : from, sequence);
 }
 
-eg_err shard_floor_merge(struct shard *s, const struct shard_clock *floor) {
-    return shard_clock_merge(&s->copy->floor, floor);
+eg_err shard_floor_merge(struct shard *s, const struct shard_floor *floor) {
+    s->copy->floor.hlc = EG_MAX(s->copy->floor.hlc, floor->hlc);
+    return shard_clock_merge(&s->copy->floor.clock, &floor->clock);
 }
 
 /* ---- a bound -----------------------------------------------------------------------------------

@@ -20,12 +20,20 @@
 #ifndef TABLES_SHARD_FLOOR_H
 #define TABLES_SHARD_FLOOR_H
 
-#include "tables/shard_copy.h"
+#include "tables/shard.h"
+#include "tables/shard_clock.h"
+
+struct catalog;
+
+struct shard_floor {
+    struct shard_clock clock;
+    uint64_t hlc; /* no delete that is forgotten has a later stamp */
+};
 
 /* A delete, or what stands for one, is forgotten.  EG_MEMORY: it must not be. */
-EG_MUST_USE eg_err shard_floor_raise(struct shard *s, uint64_t dot);
+EG_MUST_USE eg_err shard_floor_raise(struct shard *s, struct record_version version);
 /* Take over what another copy has forgotten; its clock follows.  EG_MEMORY. */
-EG_MUST_USE eg_err shard_floor_merge(struct shard *s, const struct shard_clock *floor);
+EG_MUST_USE eg_err shard_floor_merge(struct shard *s, const struct shard_floor *floor);
 
 /* ---- a bound for what is not forgotten yet ---------------------------------------------------
  *

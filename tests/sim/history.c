@@ -166,7 +166,7 @@ static bool check_final(const struct history *h, const struct final *f, bool che
         }
         if (winner->end == OP_FAIL)
             return wrong(text, "refused and there", winner, winner);
-        if (winner->end == OP_OK && !h->forgets && (int64_t) (f->hlc >> 16) > winner->most_ms)
+        if (winner->end == OP_OK && !h->renews && (int64_t) (f->hlc >> 16) > winner->most_ms)
             return wrong(text, "made again after it had been answered", winner, winner);
     }
     for (const struct op *op = last_on(h, f->table, f->key); checked && op != NULL;

@@ -44,9 +44,9 @@ enum { HISTORY_TABLES_MAX = 8, HISTORY_KEYS_MAX = 64 };
 
 struct history {
     /* Deletes are forgotten before all have heard of them: what was written elsewhere, unknown to
-     * who deleted a later write, may be there again,
-     * as a new write. */
+     * who deleted a later write, may be there again. */
     bool forgets;
+    bool renews; /* what comes from such a copy may be written anew */
     struct op *ops;
     uint32_t count, room;
     struct op *peeks; /* reads in place, which have no number */

@@ -674,6 +674,7 @@ static void open_cluster(struct sim_cluster *c, const struct cluster_opts *o) {
     c->net = sim_net_open(c->sim);
     history_init(&c->history);
     c->history.forgets = few_graves(c->o.seed);
+    c->history.renews = c->o.seed >= CLUSTER_SEED_OLD_DISC;
     draw_shape(c);
     make_nodes(c);
     for (uint32_t i = 0; i < c->shape.tables; i++)
