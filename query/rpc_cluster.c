@@ -77,6 +77,10 @@ eg_err rpc_leave(struct rpc_call *c) {
     return ask(c, CLUSTER_LEAVE, NULL);
 }
 
+eg_err rpc_scrub(struct rpc_call *c) {
+    return ask(c, CLUSTER_SCRUB, NULL);
+}
+
 eg_err rpc_remove(struct rpc_call *c) {
     return ask(c, CLUSTER_REMOVE, "a node's name");
 }

@@ -24,6 +24,7 @@ eg_err rpc_tables(struct rpc_call *c);
 eg_err rpc_cluster_status(struct rpc_call *c);
 eg_err rpc_join(struct rpc_call *c);
 eg_err rpc_leave(struct rpc_call *c);
+eg_err rpc_scrub(struct rpc_call *c);
 eg_err rpc_remove(struct rpc_call *c);
 eg_err rpc_table_info(struct rpc_call *c);
 eg_err rpc_read_many(struct rpc_call *c);

@@ -70,6 +70,7 @@ static const struct rpc_method methods[] = {
     {NAME("backup_close"), .params = 1, .order = RPC_ANY, .run = rpc_backup_close},
     {NAME("cluster_status"), .order = RPC_ANY, .run = rpc_cluster_status},
     {NAME("join"), .params = 1, .order = RPC_ANY, .run = rpc_join},
+    {NAME("scrub"), .order = RPC_ANY, .run = rpc_scrub},
     {NAME("leave"), .options = RPC_OPTION_FREE, .order = RPC_ANY, .run = rpc_leave},
     {NAME("remove"), .params = 1, .options = RPC_OPTION_FREE, .order = RPC_ANY, .run = rpc_remove},
     NODE("ping", 0, rpc_ping),

@@ -442,6 +442,10 @@ static void on_call(struct cluster *c, struct actor *self, const struct message 
     case CLUSTER_REMOVE:
         cluster_remove(c, m);
         break;
+    case CLUSTER_SCRUB:
+        replica_scrub(c->replicas);
+        cluster_answer(c, m->from, m->ref, EG_OK, "");
+        break;
     case CLUSTER_DOWN:
         swim_say(c->swim, SWIM_DOWN, cluster_now_ms(c));
         cluster_answer(c, m->from, m->ref, EG_OK, "");
@@ -537,6 +541,7 @@ static eg_err open_replicas(struct cluster *c) {
                              .stopped = stopped,
                              .event = copies_event,
                              .name_of = name_of,
+                             .scrub_every_ms = c->o.scrub_every_ms,
                              .user = c};
 
     return replicas_open(&c->replicas, &o);

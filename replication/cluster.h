@@ -43,7 +43,8 @@ struct cluster_opts {
     uint32_t join_count;
     const void *cookie; /* NULL: none */
     uint32_t cookie_bytes;
-    uint32_t weight; /* 0: NODE_WEIGHT_USUAL */
+    uint32_t weight;         /* 0: NODE_WEIGHT_USUAL */
+    uint64_t scrub_every_ms; /* copies are compared so often; 0: once a day (scrub.h) */
 };
 
 /* Begin to listen and to meet others.  From here on changes of the schema and writes to tables
@@ -60,6 +61,9 @@ struct remote *cluster_remote(struct cluster *c);
 const char *cluster_address(const struct cluster *c, uint32_t number); /* as bound; NULL: no more */
 struct mesh_stats cluster_links(const struct cluster *c);
 
+/* How many records of damaged copies were written anew since the start (scrub.h); any thread. */
+uint64_t cluster_mended(const struct cluster *c);
+
 /* What may be asked of the cluster's actor by a MESSAGE_CALL. */
 enum cluster_op {
     CLUSTER_STATUS, /* the map of cluster_status                                           */
@@ -68,6 +72,7 @@ enum cluster_op {
                        (0: CLUSTER_LEAVE_MS), and it stays; `force`: at once                */
     CLUSTER_REMOVE, /* a name: true; EG_NOT_FOUND; EG_BAD_REQUEST: it is up; or nobody else has all
                        of some table, without `force`                                       */
+    CLUSTER_SCRUB,  /* true: all copies are compared from now on; cluster_status says how far */
     CLUSTER_SCHEMA, /* a catalog_request as catalog_message_here() packs it: its own answer */
 };
 struct cluster_question {

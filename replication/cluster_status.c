@@ -1,7 +1,14 @@
 /* cluster_status.c -- what people and programs are told of the cluster. */
 #include "replication/cluster_private.h"
 
-enum { STATUS_FIELDS = 4, MEMBER_FIELDS = 12 };
+enum { STATUS_FIELDS = 5, MEMBER_FIELDS = 12, SCRUB_FIELDS = 5 };
+
+/* Once for both passes: they must be of one length. */
+struct moment {
+    uint64_t now_ms;
+    struct scrub_counts scrub;
+    bool idle;
+};
 
 /* The view that this node serves in: agreed on, and all its tables are known here.  NULL: none. */
 static const struct view *view_of(const struct cluster *c) {
@@ -49,7 +56,22 @@ static void put_member(const struct cluster *c, const struct swim_member *m, uin
     value_put_bool(w, (state & REPLICA_DISC_FULL) != 0);
 }
 
-static void put_status(const struct cluster *c, uint64_t now_ms, struct value_writer *w) {
+/* What comparing copies has found. */
+static void put_scrub(const struct moment *at, struct value_writer *w) {
+    value_put_map(w, SCRUB_FIELDS);
+    value_put_text(w, "rounds");
+    value_put_u64(w, at->scrub.rounds);
+    value_put_text(w, "compared");
+    value_put_u64(w, at->scrub.compared);
+    value_put_text(w, "differing");
+    value_put_u64(w, at->scrub.differing);
+    value_put_text(w, "mended");
+    value_put_u64(w, at->scrub.mended);
+    value_put_text(w, "running");
+    value_put_bool(w, !at->idle);
+}
+
+static void put_status(const struct cluster *c, const struct moment *at, struct value_writer *w) {
     char view[CLUSTER_VIEW_TEXT_BYTES];
     uint32_t count = swim_count(c->swim);
 
@@ -68,22 +90,31 @@ static void put_status(const struct cluster *c, uint64_t now_ms, struct value_wr
     value_put_text(w, "members");
     value_put_array(w, count);
     for (uint32_t i = 0; i < count; i++)
-        put_member(c, swim_at(c->swim, i), now_ms, w);
+        put_member(c, swim_at(c->swim, i), at->now_ms, w);
+    value_put_text(w, "scrub");
+    put_scrub(at, w);
+}
+
+uint64_t cluster_mended(const struct cluster *c) {
+    bool idle;
+
+    return c->replicas == NULL ? 0 : replica_scrubbed(c->replicas, &idle).mended;
 }
 
 eg_err cluster_put_status(const struct cluster *c, struct buffer *out) {
-    uint64_t now_ms = cluster_now_ms(c); /* once: the two passes must be of one length */
+    struct moment now = {.now_ms = cluster_now_ms(c)};
     struct value_writer w = value_writer_init(NULL, 0);
     size_t need_bytes;
     uint8_t *room;
 
-    put_status(c, now_ms, &w);
+    now.scrub = replica_scrubbed(c->replicas, &now.idle);
+    put_status(c, &now, &w);
     need_bytes = w.need_bytes;
     room = buffer_room(out, need_bytes);
     if (room == NULL)
         return EG_MEMORY;
     w = value_writer_init(room, need_bytes);
-    put_status(c, now_ms, &w);
+    put_status(c, &now, &w);
     EG_ASSERT(!w.overflow);
     out->size_bytes += need_bytes;
     return EG_OK;

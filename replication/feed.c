@@ -66,6 +66,7 @@ void feed_close(struct feed_world *w, struct shard *s) {
     while (st->follower_count != 0)
         feed_follower_drop(st, 0);
     feed_sift_stop(st, &st->sift);
+    feed_scrub_drop(s);
     h = feed_held(st, &count);
     for (size_t i = 0; i < count; i++)
         message_free(w->runtime, h[i].reply);
@@ -139,6 +140,7 @@ static void leave_copy(struct actor *self, struct shard *s, bool wipe) {
 static void follow_plan(struct actor *self, struct shard *s, const struct feed_order *order) {
     struct feed *st = feed_of(s);
 
+    feed_scrub_drop(s);
     while (st->follower_count != 0)
         feed_follower_drop(st, 0);
     feed_sift_stop(st, &st->sift);
@@ -332,6 +334,7 @@ static void cut(struct shard *s, const struct message *m) {
     if (s->copy == NULL || m->size_bytes != sizeof limit_bytes)
         return;
     memcpy(&limit_bytes, m->payload, sizeof limit_bytes);
+    feed_scrub_drop(s); /* it tells by graves what was removed from what is damaged */
     shard_floor_cut(s, limit_bytes);
 }
 
@@ -376,6 +379,18 @@ static void feed_receive(void *user, struct actor *self, struct shard *s, struct
     case FEED_CUT:
         cut(s, m);
         break;
+    case FEED_SCRUB:
+        feed_scrub_begin(self, s, m);
+        break;
+    case FEED_SCRUB_STEP:
+        feed_scrub_step(self, s);
+        break;
+    case FEED_SCRUB_GO:
+        feed_scrub_go(self, s, m);
+        break;
+    case FEED_SCRUB_DROP:
+        feed_scrub_drop(s);
+        break;
     }
 }
 
@@ -388,6 +403,7 @@ static void feed_resume(void *user, struct actor *self, struct shard *s) {
     if (st == NULL)
         return;
     st->ticking = st->stepping = false;
+    feed_scrub_drop(s);
     missed(self, s);
     feed_tick_soon(self, s);
 }

@@ -34,6 +34,10 @@ enum feed_tag {
     FEED_KEPT,   /* the same, for good (feed_graves.c)    */
     FEED_NEEDED, /* shard.needs is not 0             */
     FEED_CUT,    /* how many bytes of graves it may keep */
+    FEED_SCRUB,  /* struct scrub_order               */
+    FEED_SCRUB_STEP,
+    FEED_SCRUB_GO,   /* the round: all copies have compared */
+    FEED_SCRUB_DROP, /* it takes too long                   */
 };
 
 /* What a shard's copy has to look after: bits of shard.needs.  They are set where there is no
@@ -54,6 +58,20 @@ struct feed_order {
     bool acks_one;
 };
 
+/* A shard is to be summed, and compared with its other copies (feed_scrub.h). */
+struct scrub_order {
+    uint64_t round; /* `from` counts them */
+    uint64_t salt;
+    uint64_t cutoff_ms; /* what expires before is left out */
+    uint64_t from;      /* its master */
+    uint64_t root;      /* of a copy: what the master has summed */
+    uint32_t depth;     /* likewise */
+};
+
+/* Of shard.scrubbed: round << SCRUB_STATE_BITS | state.  A root's lowest bits are the depth. */
+enum scrub_state { SCRUB_NONE, SCRUB_BUSY, SCRUB_SUMMED, SCRUB_EQUAL, SCRUB_DIFFERS, SCRUB_OVER };
+enum { SCRUB_STATE_BITS = 3, SCRUB_DEPTH_MASK = 7 };
+
 /* What all feeds of a node share; replica.c fills it in. */
 struct feed_world {
     struct alloc *alloc;
@@ -72,6 +90,8 @@ struct feed_world {
     void (*resumed)(struct feed_world *w);       /* an order may have been lost with an actor */
     /* The policy of a table has decided between two versions.  Any thread. */
     void (*conflict)(struct feed_world *w, const struct shard_conflict *c);
+    void (*scrubbed)(struct feed_world *w); /* some shard's has moved on */
+    _Atomic uint64_t mended;                /* records and removals written anew */
     _Atomic bool needed; /* some shard needs something: who moves the feeds sends FEED_NEEDED */
 };
 

@@ -499,6 +499,14 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
     case REPLICA_GONE:
         feed_hear_gone(self, s, from, &it);
         break;
+    case REPLICA_NODES:
+    case REPLICA_LIST:
+    case REPLICA_LACKING:
+        feed_scrub_hear(self, s, from, h.kind, &it);
+        break;
+    case REPLICA_ROOTS:
+    case REPLICA_SUMMED:
+    case REPLICA_SCRUB:
     case REPLICA_KINDS:
         break;
     }

@@ -25,6 +25,8 @@ static bool may_forget(const struct shard *s) {
         return st->serving;
     if (!st->serving || !st->plan.settled || s->copy->graves.count == 0)
         return false;
+    if (st->scrub != NULL)
+        return false; /* they tell what was removed from what is damaged */
     for (uint32_t i = 0; i < st->plan.count; i++) {
         const struct follower *f = feed_follower(st, st->plan.holder[i].node);
         if (f == NULL || !f->full)

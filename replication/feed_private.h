@@ -7,7 +7,9 @@
  *     feed_graves.c  deletes that need not be remembered
  *     feed_sift.c    what such a delete has removed, where it was not heard of
  *     feed_up.c      what was written dirty at a copy, up to the master and on to the others
- *     feed_out.c     messages put together */
+ *     feed_out.c     messages put together
+ *     feed_scrub.c   copies compared (feed_scrub.h)
+ *     feed_mend.c    and made equal */
 #ifndef REPLICATION_FEED_PRIVATE_H
 #define REPLICATION_FEED_PRIVATE_H
 
@@ -131,6 +133,7 @@ struct feed {
     struct shard_clock forget; /* to be forgotten when all have covered forget_sequence */
     uint64_t forget_sequence;  /* 0: nothing */
     uint64_t kept;             /* our own changes that our disc has for good */
+    struct scrub *scrub;       /* NULL: it is not compared (feed_scrub.h) */
 };
 
 static inline struct feed *feed_of(const struct shard *s) {
@@ -283,6 +286,15 @@ bool feed_may_wait(const struct shard *s);
 bool feed_tell_master(struct shard *s);
 void feed_hear_up(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
 bool feed_room(void *user, struct shard *s);
+
+/* ---- feed_scrub.c ---------------------------------------------------------------------------- */
+
+void feed_scrub_begin(struct actor *self, struct shard *s, const struct message *m);
+void feed_scrub_step(struct actor *self, struct shard *s);
+void feed_scrub_go(struct actor *self, struct shard *s, const struct message *m);
+void feed_scrub_drop(struct shard *s); /* whatever is under way */
+void feed_scrub_hear(struct actor *self, struct shard *s, uint64_t from, enum replica_kind kind,
+                     struct value_iter *it);
 
 /* ---- time ------------------------------------------------------------------------------------ */
 

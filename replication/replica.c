@@ -3,6 +3,7 @@
 
 #include "engine/env.h"
 #include "replication/feed.h"
+#include "replication/scrub.h"
 #include "tables/shard_conflict.h"
 #include "tables/shard_floor.h"
 #include "tables/disc.h"
@@ -50,11 +51,13 @@ struct replicas {
     _Atomic bool planning; /* orders are to be given again */
     struct parked *parked; /* oldest first */
     size_t parked_bytes;
-    uint32_t state;        /* enum replica_state, as the next report says it */
-    bool said_little;      /* in the last report, for `seasoned` */
-    uint64_t cut_ns;       /* deletes were forgotten early, last */
-    bool filling;          /* some copy here is, as was told last */
-    uint64_t here;         /* shards of which a copy lies here in this view */
+    uint32_t state;   /* enum replica_state, as the next report says it */
+    bool said_little; /* in the last report, for `seasoned` */
+    uint64_t cut_ns;  /* deletes were forgotten early, last */
+    bool filling;     /* some copy here is, as was told last */
+    uint64_t here;    /* shards of which a copy lies here in this view */
+    struct scrubs *scrubs;
+    _Atomic bool scrubbed; /* some shard has moved on */
     _Atomic uint64_t turn; /* of the view below: odd while it is being changed */
     _Atomic uint64_t epoch, hash;
 };
@@ -85,6 +88,13 @@ static void worth_changed(struct feed_world *w) {
         look_soon(r);
 }
 
+static void scrubbed(struct feed_world *w) {
+    struct replicas *r = EG_CONTAINER_OF(w, struct replicas, world);
+
+    if (!atomic_exchange(&r->scrubbed, true))
+        look_soon(r);
+}
+
 static void look_if_stopped(struct replicas *r);
 
 static void plan_again(struct replicas *r);
@@ -94,6 +104,8 @@ static void look(struct replicas *r) {
         look_if_stopped(r);
     if (atomic_load(&r->planning))
         plan_again(r);
+    if (atomic_exchange(&r->scrubbed, false))
+        scrubs_step(r->scrubs);
     if (atomic_exchange(&r->progressing, false))
         r->o.progress(r->o.user);
 }
@@ -147,6 +159,34 @@ static uint64_t pending_to(void *user, uint64_t to) {
                : r->o.pending_bytes(r->o.user, to);
 }
 
+static bool order(struct replicas *r, struct shard *s, enum feed_tag tag, const void *at,
+                  size_t size_bytes);
+
+static bool order_of(void *user, struct shard *s, enum feed_tag tag, const void *at,
+                     size_t size_bytes) {
+    return order(user, s, tag, at, size_bytes);
+}
+
+static void mended(void *user, uint64_t shards) {
+    struct replicas *r = user;
+
+    r->o.event(r->o.user, "mended", shards);
+}
+
+static eg_err open_scrubs(struct replicas *r) {
+    struct scrubs_opts o = {.alloc = r->o.alloc,
+                            .env = r->o.env,
+                            .catalog = r->o.catalog,
+                            .world = &r->world,
+                            .every_ms = r->o.scrub_every_ms,
+                            .order = order_of,
+                            .send = send_to,
+                            .mended = mended,
+                            .user = r};
+
+    return scrubs_open(&r->scrubs, &o);
+}
+
 eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
     static const struct actor_ops ops = {.name = "replicas",
                                          .state_bytes = sizeof(struct replicas *),
@@ -170,9 +210,13 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
                                    .stopped = one_stopped,
                                    .worth_changed = worth_changed,
                                    .resumed = resumed,
+                                   .scrubbed = scrubbed,
                                    .conflict = conflict};
-    err = actor_spawn(o->runtime, NULL, &spawn, &r->pid, NULL);
+    err = open_scrubs(r);
+    if (err == EG_OK)
+        err = actor_spawn(o->runtime, NULL, &spawn, &r->pid, NULL);
     if (err != EG_OK) {
+        scrubs_close(r->scrubs);
         alloc_put(o->alloc, r, sizeof *r);
         return err;
     }
@@ -201,6 +245,7 @@ static void unpark_all(struct replicas *r) {
 
 void replicas_close(struct replicas *r) {
     unpark_all(r);
+    scrubs_close(r->scrubs);
     replica_reports_close(r->reports);
     if (r->view != NULL)
         view_unref(r->view);
@@ -266,6 +311,7 @@ void replica_stop(struct replicas *r, struct view_id proposed) {
     r->proposed = proposed;
     atomic_store(&r->stopping, true);
     r->between = true;
+    scrubs_view(r->scrubs, NULL);
     atomic_store(&r->left, shards);
     r->stop_asked_ns = env_now_ns(r->o.env);
     order_all(r, FEED_STOP, NULL, 0);
@@ -422,7 +468,7 @@ static void hear_parked(struct replicas *r) {
 
         next = p->next;
         if (view_id_equal(p->view, r->view->id) &&
-            replica_wire_open(&h, &it, value_of(p->payload)) == EG_OK)
+            replica_wire_open(&h, &it, value_of(p->payload)) == EG_OK && h.kind < REPLICA_ROOTS)
             deliver(r, p->from, &h, p->payload, p->size_bytes);
     }
     unpark_all(r);
@@ -466,6 +512,7 @@ eg_err replica_install(struct replicas *r, const struct view *v, const struct pl
         plan_table(r, tables[i]);
     r->seasoned |= v->count > 1; /* behind the plans: they go by what was reported */
     publish_view(r, v->id);
+    scrubs_view(r->scrubs, v);
     hear_parked(r);
     return EG_OK;
 }
@@ -502,7 +549,9 @@ void replica_receive(struct replicas *r, uint64_t from, struct value payload) {
     if (replica_wire_open(&h, &it, payload) != EG_OK)
         return;
     if (r->view != NULL && view_id_equal(h.view, r->view->id)) {
-        if (view_find(r->view, from) != NULL)
+        if (view_find(r->view, from) != NULL && h.kind >= REPLICA_ROOTS && !r->between)
+            scrubs_hear(r->scrubs, from, &h, &it);
+        else if (view_find(r->view, from) != NULL && h.kind < REPLICA_ROOTS)
             deliver(r, from, &h, payload.at, payload.size_bytes);
     } else if (r->view == NULL || h.view.epoch >= r->view->id.epoch) {
         park(r, from, h.view, payload);
@@ -642,6 +691,8 @@ static void bound_graves(struct replicas *r) {
 void replica_tick(struct replicas *r) {
     look(r);
     bound_graves(r);
+    if (!r->between)
+        scrubs_step(r->scrubs);
     if (r->view != NULL && !r->between && !r->said_ill && is_ill(r))
         r->o.progress(r->o.user); /* so that others go on without our copies */
     if (atomic_exchange(&r->world.needed, false))
@@ -651,6 +702,16 @@ void replica_tick(struct replicas *r) {
 uint64_t replica_master(struct replicas *r, const struct table *t, uint32_t shard) {
     (void) r;
     return atomic_load(&table_shard((struct table *) t, shard)->master);
+}
+
+void replica_scrub(struct replicas *r) {
+    scrubs_demand(r->scrubs, true);
+    scrubs_step(r->scrubs);
+}
+
+struct scrub_counts replica_scrubbed(const struct replicas *r, bool *idle) {
+    *idle = scrubs_idle(r->scrubs);
+    return scrubs_counts(r->scrubs);
 }
 
 struct view_id replica_view(const struct replicas *r) {

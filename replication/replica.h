@@ -37,6 +37,7 @@
 #include "engine/runtime.h"
 #include "replication/mesh.h"
 #include "replication/replica_plan.h"
+#include "replication/scrub.h"
 #include "tables/catalog.h"
 
 enum {
@@ -62,6 +63,7 @@ struct replica_opts {
     void (*stopped)(void *user, struct view_id proposed); /* after replica_stop() */
     /* For people and watchers: so many of this node's shards are "filling"; all are "full". */
     void (*event)(void *user, const char *state, uint64_t shards);
+    uint64_t scrub_every_ms; /* copies are compared so often; 0: once a day (scrub.h) */
     /* The name of a node that is linked, or ""; any thread. */
     void (*name_of)(void *user, uint64_t node, char out[static NODE_INFO_NAME_BYTES]);
     void *user;
@@ -108,6 +110,11 @@ const struct table *replica_only_with(const struct replicas *r, const struct nod
 /* Are these the nodes by which this view was placed? */
 bool replica_is_placed_so(const struct replicas *r, const struct placement_node *nodes,
                           uint32_t count);
+
+/* Compare all copies now, at all nodes of the view (scrub.h).  The mesh's scheduler. */
+void replica_scrub(struct replicas *r);
+/* What comparing has found so far here; any thread. */
+struct scrub_counts replica_scrubbed(const struct replicas *r, bool *idle);
 
 /* What tables are placed by: tables of one group lie together. */
 uint64_t replica_group(const struct table *t);

@@ -7,7 +7,8 @@ static const uint32_t rest_of[REPLICA_KINDS] = {
     [REPLICA_FOLLOW] = 4,  [REPLICA_MISSING] = 3, [REPLICA_END] = 6,    [REPLICA_CHANGES] = 6,
     [REPLICA_COVERED] = 2, [REPLICA_SERVE] = 2,   [REPLICA_ANEW] = 0,   [REPLICA_FORGET] = 1,
     [REPLICA_STABLE] = 1,  [REPLICA_SYNC] = 1,    [REPLICA_SYNCED] = 1, [REPLICA_UP] = 4,
-    [REPLICA_HAVE] = 3,    [REPLICA_GONE] = 3,
+    [REPLICA_HAVE] = 3,    [REPLICA_GONE] = 3,    [REPLICA_NODES] = 4,  [REPLICA_LIST] = 3,
+    [REPLICA_LACKING] = 3, [REPLICA_ROOTS] = 5,   [REPLICA_SUMMED] = 3, [REPLICA_SCRUB] = 0,
 };
 
 void replica_wire_head(struct value_writer *w, const struct replica_head *h, uint32_t more) {

@@ -19,6 +19,16 @@
  * this: its graves are not needed any more UP       origin, first, last, changes   what was written
  * dirty at a copy, for its master
  *
+ *     NODES    round, level, parents, sums   what lies below the nodes that differ (feed_scrub.h)
+ *     LIST     round, leaves, prints         of all records in the leaves that differ
+ *     LACKING  round, prints, changes        of those I have not these; and what is not among them
+ *
+ * and of whole tables (scrub.h)
+ *
+ *     ROOTS    round, salt, cutoff, shards, roots   the sums of the shards of which I am the master
+ *     SUMMED   round, compared, differing           I have compared them
+ *     SCRUB    nothing                              compare all of which you are the master
+ *
  * `table` is schema_records_id(): nodes of which one has changed a table's layout and the other has
  * not yet do not understand each other until both have.
  *
@@ -47,6 +57,12 @@ enum replica_kind {
     REPLICA_UP,
     REPLICA_HAVE,
     REPLICA_GONE,
+    REPLICA_NODES,
+    REPLICA_LIST,
+    REPLICA_LACKING,
+    REPLICA_ROOTS,
+    REPLICA_SUMMED,
+    REPLICA_SCRUB,
     REPLICA_KINDS,
 };
 

@@ -97,9 +97,11 @@ struct shard {
     _Atomic uint64_t build_seen;       /* records that the index under construction has met */
     struct shard_index index[SCHEMA_INDEXES_MAX];
     _Atomic(struct store_snapshot *) unwanted; /* by anybody; the owner closes them */
-    _Atomic uint64_t master; /* the node that orders its writes now; 0: none is known */
-    _Atomic uint8_t worth;   /* what this copy is, for the next view (replication/feed.h) */
-    _Atomic uint8_t needs;   /* what its copy has to look after (likewise)                    */
+    _Atomic uint64_t master;     /* the node that orders its writes now; 0: none is known */
+    _Atomic uint8_t worth;       /* what this copy is, for the next view (replication/feed.h) */
+    _Atomic uint8_t needs;       /* what its copy has to look after (likewise)                    */
+    _Atomic uint64_t scrubbed;   /* how far it is compared with others (likewise)  */
+    _Atomic uint64_t scrub_root; /* what was summed for that                       */
 
     /* The owner's: first what each write changes, on two lines of its own. */
     _Alignas(2 * EG_CACHE_LINE) struct epoch_bin bin;

@@ -221,6 +221,13 @@ static eg_err remember_row(struct shard *s, struct value identity, struct record
                                  v);
 }
 
+/* What is now otherwise: it is recent, and its part of the tree is to be summed again. */
+static void note_recent(struct shard *s, uint64_t dot, struct value key, uint64_t hash) {
+    recent_note(&s->copy->recent, dot, key);
+    if (EG_UNLIKELY(s->copy->tree != NULL))
+        hash_tree_mark(s->copy->tree, hash);
+}
+
 /* Before a change: there is room to note it. */
 static void recent_ready(const struct shard_turn *t) {
     struct shard_copy *c = t->shard->copy;
@@ -259,7 +266,7 @@ void shard_copy_stored(struct shard_turn *t, struct value array, struct value st
     struct value_writer w;
 
     graves_remove(&s->copy->graves, t->key->hash, identity(s, t->key, array));
-    recent_note(&s->copy->recent, version.dot, t->key->value);
+    note_recent(s, version.dot, t->key->value, t->key->hash);
     if (!note_begin(s, array.size_bytes + state.size_bytes, &w))
         return;
     put_store(origins_of(s), array, state, version, expiry_ms, &w);
@@ -307,7 +314,7 @@ static void bury(struct shard *s, bool silent) {
     if (silent) /* it has the dot of what went */
         return;
     if (!PLANTED(RECENT_WITHOUT_GRAVES))
-        recent_note(&c->recent, g->version.dot, key_of(s, grave_value(g)));
+        note_recent(s, g->version.dot, key_of(s, grave_value(g)), g->hash);
     if (!note_begin(s, g->size_bytes, &w))
         return;
     shard_copy_put_grave(origins_of(s), g, &w);
@@ -779,6 +786,95 @@ eg_err shard_copy_apply(struct shard_turn *t, struct value_iter changes) {
     t->version = (struct record_version){0, 0};
     t->state = (struct value){NULL, 0};
     t->remote = false;
+    return err;
+}
+
+/* ---- what another copy has ---------------------------------------------------------------------
+ */
+
+eg_err shard_copy_read_offer(struct shard *s, struct value change, struct shard_offer *out,
+                             uint64_t *hash) {
+    struct value_iter it = {.at = change.at, .left = 1};
+    struct change c;
+    struct key k;
+    eg_err err = read_change(s, &it, &c);
+
+    if (err == EG_OK && c.kind != CHANGE_STORE)
+        err = EG_BAD_REQUEST;
+    if (err == EG_OK)
+        err = change_key(s, &c, &k);
+    if (err != EG_OK)
+        return err;
+    *hash = k.hash;
+    key_release(&k);
+    *out = (struct shard_offer){c.version, c.expiry_ms, c.value, c.state};
+    return EG_OK;
+}
+
+bool shard_copy_is_newer(const struct shard *s, struct record_version a, struct record_version b) {
+    return is_newer(s, a, b);
+}
+
+bool shard_copy_is_same(const struct shard *s, struct value a, struct value b) {
+    struct value key_a = a, key_b = b;
+
+    if (!is_bag(s) && (!array_element(a, 0, &key_a) || !array_element(b, 0, &key_b)))
+        return false;
+    return value_equal(key_a, key_b);
+}
+
+static eg_err offered_key(struct shard *s, const struct shard_offer *o, struct key *k) {
+    struct value v;
+
+    EG_ASSERT(array_element(o->record, 0, &v));
+    return key_prepare(k, v, s->table->seed, s->table->world->o.alloc);
+}
+
+eg_err shard_copy_trace(struct shard *s, struct reader *r, const struct shard_offer *o,
+                        enum shard_trace *out) {
+    struct shard_turn t = {.shard = s, .reader = r};
+    const struct grave *g;
+    struct key k;
+    eg_err err = offered_key(s, o, &k);
+
+    *out = SHARD_TRACE_NONE;
+    if (err != EG_OK)
+        return err;
+    g = graves_find(&s->copy->graves, k.hash, identity(s, &k, o->record));
+    if (shard_copy_find(&t, &k, o->record) != NULL)
+        *out = SHARD_TRACE_RECORD;
+    else if ((g != NULL && is_newer(s, g->version, o->version)) ||
+             (s->copy->cleared.hlc != 0 && is_newer(s, s->copy->cleared, o->version)))
+        *out = SHARD_TRACE_GONE;
+    key_release(&k);
+    return reader_take_fault(r);
+}
+
+eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with, bool remove) {
+    struct shard *s = t->shard;
+    const struct record *there;
+    struct change c;
+    struct key k;
+    eg_err err = offered_key(s, with, &k);
+
+    if (err != EG_OK)
+        return err;
+    there = shard_copy_find(t, &k, with->record);
+    err = there == NULL ? reader_take_fault(t->reader) : EG_OK;
+    if (err == EG_OK) {
+        s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
+        c = (struct change){.kind = remove ? CHANGE_REMOVE : CHANGE_STORE,
+                            .version = {s->hlc, ++s->sequence},
+                            .expiry_ms = with->expiry_ms,
+                            .value = remove ? identity(s, &k, with->record) : with->record,
+                            .state = with->state};
+        t->remote = true; /* nothing refuses it */
+        t->key = &k;
+        err = apply_newer(t, &c, there);
+        t->key = NULL;
+        t->remote = false;
+    }
+    key_release(&k);
     return err;
 }
 

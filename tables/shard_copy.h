@@ -43,6 +43,7 @@
 #define TABLES_SHARD_COPY_H
 
 #include "tables/grave.h"
+#include "tables/hash_tree.h"
 #include "tables/recent.h"
 #include "tables/shard.h"
 #include "tables/shard_clock.h"
@@ -62,6 +63,7 @@ struct shard_copy {
     struct graves graves;
     uint64_t graves_said;          /* bytes of them, as the node counts them */
     struct recent recent;          /* the last changes: what is not loose */
+    struct hash_tree *tree;        /* where it is compared with another: leaves are marked */
     struct record_version cleared; /* hlc 0: never */
     struct grave *digging;         /* of the removal under way */
     struct buffer packed;          /* the clock as it goes to the disc */
@@ -188,6 +190,28 @@ void shard_copy_claim(struct shard *s);
 EG_MUST_USE eg_err shard_copy_wipe(struct shard_turn *t);
 /* Has there been a change, of ours or of others, since the beginning or since all was dropped? */
 bool shard_copy_any(struct shard *s);
+
+/* ---- what another copy has, where two differ that should not --------------------------------- */
+
+struct shard_offer {
+    struct record_version version;
+    uint64_t expiry_ms;
+    struct value record, state;
+};
+
+/* A stored record, told as a change; from outside.  EG_BAD_REQUEST: it is none of this shard. */
+EG_MUST_USE eg_err shard_copy_read_offer(struct shard *s, struct value change,
+                                         struct shard_offer *out, uint64_t *hash);
+bool shard_copy_is_newer(const struct shard *s, struct record_version a, struct record_version b);
+/* Do both stand for the same: for one key, of a bag for one record? */
+bool shard_copy_is_same(const struct shard *s, struct value a, struct value b);
+enum shard_trace { SHARD_TRACE_NONE, SHARD_TRACE_RECORD, SHARD_TRACE_GONE /* later than that */ };
+/* What is here of what was offered.  EG_DISC, EG_MEMORY. */
+EG_MUST_USE eg_err shard_copy_trace(struct shard *s, struct reader *r, const struct shard_offer *o,
+                                    enum shard_trace *out);
+/* Write it, or remove it, as a new change of ours, whatever is here.  As shard_store(). */
+EG_MUST_USE eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with,
+                                   bool remove);
 
 /* ---- disc ---------------------------------------------------------------------------------- */
 

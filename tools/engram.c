@@ -44,6 +44,7 @@ static const struct command commands[] = {
      command_import_mnesia},
     {"cluster", "[join|leave|remove|plan]", "who is in the cluster; who comes, who goes",
      command_cluster},
+    {"scrub", "", "compare all copies now, and mend what differs", command_scrub},
     {"top", "", "counters and how fast they move", command_top},
     {"processes", "", "the node's actors", command_processes},
     {"call", "METHOD [JSON ...]", "any method of the wire protocol", command_call},

@@ -153,6 +153,7 @@ int command_restore(struct shell *s, struct args *a);
 int command_verify(struct shell *s, struct args *a);
 int command_import_mnesia(struct shell *s, struct args *a);
 int command_cluster(struct shell *s, struct args *a);
+int command_scrub(struct shell *s, struct args *a);
 int command_top(struct shell *s, struct args *a);
 int command_processes(struct shell *s, struct args *a);
 

@@ -153,6 +153,14 @@ class Members(ClusterTest):
         self.assertEqual(out.returncode, 0, out)
         for word in ("n4", "joins", "goes", "gives"):
             self.assertIn(word, out.stdout)
+        client = cluster.nodes[1].client()
+        client.call("create_table", "t", {"copies": "all"})
+        client.call("write_many", "t", [[n, "x" * 99] for n in range(500)])
+        out = shell("--output", "json", "scrub", node=cluster.nodes[0])
+        self.assertEqual(out.returncode, 0, out)
+        self.assertIn('"mended":0', out.stdout.replace(" ", ""))
+        scrub = client.call("cluster_status")["scrub"]
+        self.assertEqual(set(scrub), {"rounds", "compared", "differing", "mended", "running"})
         for words in (("--add", "n1"), ("--remove", "n9"), ("--weight", "n1"), ("bogus",)):
             self.assertEqual(shell("cluster", "plan", *words, node=cluster.nodes[0]).returncode, 2, words)
         cluster.kill(2)

@@ -505,6 +505,9 @@ static bool check(struct look *l) {
     if (!history_check_reads(&c->history, c->text))
         return false;
     for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (sim_node_mended(&c->node[i]) != 0)
+            return wrong(c, "copies differed, and %s wrote records anew", c->node[i].name);
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
         for (uint32_t t = 0; t < c->shape.tables; t++)
             if (!copies_check(&c->node[i], c->table[t].t.name))
                 return wrong(c, "a shard of %s on %s stays busy, or is gone", c->table[t].t.name,

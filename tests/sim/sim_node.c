@@ -12,6 +12,7 @@ enum {
     READERS_MAX = 64,
     CLIENT_PORT = 7340,
     PEER_PORT = 7341,
+    SCRUB_EVERY_MS = 3000,
     RECENT_BYTES = 256, /* few changes: shards are walked through too */
 };
 
@@ -111,7 +112,8 @@ static void start_cluster(struct sim_node *n) {
                              .listen_count = 1,
                              .join = n->o.join,
                              .cookie = cookie,
-                             .cookie_bytes = sizeof cookie - 1};
+                             .cookie_bytes = sizeof cookie - 1,
+                             .scrub_every_ms = SCRUB_EVERY_MS};
     struct err_note note;
 
     while (o.join_count < SIM_JOINS_MAX && n->o.join[o.join_count] != NULL)
@@ -175,6 +177,10 @@ static uint64_t lost_bytes(const struct sim_node *n) {
     return n->catalog->bin.lost_bytes + n->catalog->world.watch->bin.lost_bytes;
 }
 
+uint64_t sim_node_mended(const struct sim_node *n) {
+    return n->mended + (n->up ? cluster_mended(n->cluster) : 0);
+}
+
 bool sim_node_stop(struct sim_node *n) {
     uint64_t lost;
     bool clean;
@@ -182,6 +188,7 @@ bool sim_node_stop(struct sim_node *n) {
     EG_ASSERT(n->up);
     n->heap.refuse_one_in = 0;
     lost = lost_bytes(n);
+    n->mended += cluster_mended(n->cluster);
     server_close(n->server);
     sim_mail_detach(&n->mail);
     cluster_stop(n->cluster);
@@ -199,6 +206,7 @@ bool sim_node_stop(struct sim_node *n) {
 
 static void crash(struct sim_node *n, bool power) {
     EG_ASSERT(n->up);
+    n->mended += cluster_mended(n->cluster);
     sim_net_crash(n->net, n->host, power);
     sim_vanish(n->sim, n->runtime);
     sim_mail_detach(&n->mail);

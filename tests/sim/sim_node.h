@@ -41,6 +41,7 @@ struct sim_node {
     char client_address[SIM_ADDRESS_BYTES], peer_address[SIM_ADDRESS_BYTES];
     uint32_t host, starts;
     bool up;
+    uint64_t mended; /* by earlier starts (cluster_mended()) */
     struct sim_env env;
     struct sim_heap heap, disc_heap;
     struct disc_pump pump;
@@ -58,6 +59,9 @@ struct sim_node {
 void sim_node_init(struct sim_node *n, struct sim *s, struct sim_net *net,
                    const struct sim_node_opts *o);
 void sim_node_fini(struct sim_node *n); /* down */
+
+/* Records that were found damaged, and written anew: none should be. */
+uint64_t sim_node_mended(const struct sim_node *n);
 
 /* Open all of it; the world goes on meanwhile. */
 void sim_node_start(struct sim_node *n);

@@ -3,7 +3,7 @@
 _engram() {
     local word=$2 previous=$3 command='' i
     local options='--connect --user --output --timeout --version --help'
-    local commands='status tables info create alter drop read write delete select query explain import export conflicts watch backup restore verify import-mnesia cluster top processes call help'
+    local commands='status tables info create alter drop read write delete select query explain import export conflicts watch backup restore verify import-mnesia cluster scrub top processes call help'
     local -a connect=()
 
     for ((i = 1; i < COMP_CWORD; i++)); do

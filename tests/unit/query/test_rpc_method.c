@@ -44,7 +44,7 @@ Test(rpc_method, every_name_that_users_were_promised_is_found) {
         "query",          "explain",
         "cluster_status", "join",
         "leave",          "remove",
-        "conflicts",
+        "conflicts",      "scrub",
     };
 
     cr_assert_eq(rpc_method_count(), EG_COUNTOF(names));

@@ -1,0 +1,110 @@
+/* feed_scrub.h -- two copies of a shard compared, and made equal where they are not.
+ *
+ *     master: sum its records --ROOTS, of many shards together (scrub.h)--> copy: sum, compare
+ *         <-- NODES(1) ------------------------------------------------------- they differ
+ *             NODES(2) -->   <-- NODES(3) ...       what lies below the nodes that differ
+ *             LIST -----------------------> the prints of all records in the leaves that differ
+ *         <-- LACKING --------------------- those that it has not, and whole what the list has not
+ *     master: decide for each key, write what was decided as a change of its own: to all
+ *
+ * Full copies of one view have had the same changes, so where two differ, one of them is damaged.
+ * What is right is decided by key: the newer version; of one version the content that most copies
+ * have, the master's where they are as many; a record over its absence.  It is written anew, with
+ * a version of its own, so that it goes the way of all changes.
+ *
+ * Changes go on meanwhile.  What looked different only because it was on its way is told apart at
+ * the end: a copy that answers LIST has had every change that the master had made before it; what
+ * came later is not what the list says, and is left alone.  No grave is forgotten before the end.
+ *
+ * What goes by itself is not compared: what expires soon, and all of a cache table.
+ *
+ * Threads    The shard's owner.
+ * Bound      A tree, a list of SCRUB_LIST_BYTES, and SCRUB_OFFER_BYTES of records from each copy;
+ * what is beyond them is found the next time.
+ */
+#ifndef REPLICATION_FEED_SCRUB_H
+#define REPLICATION_FEED_SCRUB_H
+
+#include "replication/feed_private.h"
+#include "tables/hash_tree.h"
+
+enum {
+    SCRUB_LEAVES_MAX = 4096, /* looked at in one round */
+    SCRUB_LIST_BYTES = 1 << 20,
+    SCRUB_OFFER_BYTES = 1 << 20,
+    SCRUB_SUMS_MAX = 3, /* times that what has changed meanwhile is summed again */
+};
+
+enum scrub_scan { SCAN_NONE, SCAN_SUM, SCAN_LIST, SCAN_MATCH, SCAN_MEND, SCAN_REST };
+
+/* A full copy, as its master sees it. */
+struct scrub_peer {
+    uint64_t node;
+    bool differs;
+    bool descending; /* it is not known yet in which leaves */
+    bool owes;       /* a LACKING */
+};
+
+struct scrub_vote {
+    uint64_t print, node; /* that has it not */
+};
+
+struct scrub_offer {
+    uint64_t hash, print, node;
+    size_t at; /* of the change, in `offers` */
+    bool done;
+};
+
+struct scrub {
+    struct scrub_order o;
+    struct hash_tree tree;
+    enum scrub_scan scan;
+    struct buffer place; /* of the scan: the last key */
+    uint32_t sums;
+    uint8_t *wanted; /* the leaves that differ, one byte each */
+    uint32_t wanted_count;
+    bool go; /* all copies have said whether they differ */
+    uint32_t peer_count;
+    struct scrub_peer peer[NODES_MAX];
+    struct buffer prints;  /* of the list */
+    struct buffer seen;    /* of a copy: one byte for each of them */
+    struct buffer lacking; /* struct scrub_vote */
+    struct buffer offered; /* struct scrub_offer */
+    struct buffer offers;  /* changes */
+    uint32_t offer_count;
+    size_t rest; /* of the offers, those that have been looked at by themselves */
+};
+
+/* One record of a scan. */
+struct scrub_look {
+    struct shard *shard;
+    struct scrub *scrub;
+    struct reader *reader;
+    const struct record *record;
+    struct hash_item item;
+};
+
+/* ---- feed_scrub.c --------------------------------------------------------------------------- */
+
+void feed_scrub_scan(struct actor *self, struct shard *s, enum scrub_scan scan);
+void feed_scrub_end(struct shard *s, enum scrub_state state);
+struct hash_item feed_scrub_item(const struct shard *s, uint64_t hash, struct record_version v,
+                                 uint64_t expiry_ms, struct value record, struct value state);
+/* Say which leaves differ, or read it.  False: no memory, malformed. */
+bool feed_scrub_out_numbers(struct feed *st, const uint32_t *at, uint32_t count);
+bool feed_scrub_out_binary(struct feed *st, const void *at, size_t size_bytes);
+bool feed_scrub_numbers(struct buffer *out, struct value v, uint32_t below);
+
+/* ---- feed_mend.c ---------------------------------------------------------------------------- */
+
+eg_err feed_mend_list(struct scrub_look *l);
+eg_err feed_mend_match(struct scrub_look *l);
+eg_err feed_mend_record(struct scrub_look *l);
+void feed_mend_listed(struct actor *self, struct shard *s);
+void feed_mend_matched(struct shard *s);
+void feed_mend_rest(struct actor *self, struct shard *s);
+void feed_mend_hear_list(struct actor *self, struct shard *s, struct value_iter *it);
+void feed_mend_hear_lacking(struct actor *self, struct shard *s, uint64_t from,
+                            struct value_iter *it);
+
+#endif /* REPLICATION_FEED_SCRUB_H */

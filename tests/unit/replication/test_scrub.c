@@ -1,0 +1,169 @@
+/* Goal: copies that differ behind the engine's back become equal, by what is newest or most have,
+ * and equal ones cost next to nothing.  Method: replica_net.h; records are changed where they lie.
+ */
+#include "engine/env.h"
+#include "tests/support/replica_net.h"
+
+#include "tables/table_private.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum damage { LOST, CHANGED, OLDER, BACK };
+
+/* Of a scrub everywhere, until it is over. */
+static void scrub(void) {
+    bool idle = false, one;
+
+    replica_scrub(net.node[0].r);
+    for (int ms = 0; ms < SETTLE_MS && !idle; ms++) {
+        run_ms(1);
+        idle = true;
+        for (uint32_t i = 0; i < net.count; i++) {
+            (void) replica_scrubbed(net.node[i].r, &one);
+            idle &= one;
+        }
+    }
+    AGREE(idle);
+    run_ms(100);
+}
+
+static uint64_t sent_bytes(void) {
+    uint64_t bytes = 0;
+
+    for (uint32_t a = 0; a < net.count; a++)
+        for (uint32_t b = 0; b < net.count; b++)
+            bytes += net.node[a].sent_bytes[b];
+    return bytes;
+}
+
+static struct scrub_counts counts(void) {
+    struct scrub_counts all = {0};
+
+    for (uint32_t i = 0; i < net.count; i++) {
+        bool idle;
+        struct scrub_counts c = replica_scrubbed(net.node[i].r, &idle);
+
+        all.compared += c.compared;
+        all.differing += c.differing;
+        all.mended += c.mended;
+    }
+    return all;
+}
+
+static void damage_in(struct shard_turn *t, const struct record *rec, enum damage damage,
+                      uint64_t key) {
+    uint8_t bytes[RECORD_BYTES * 2];
+    struct value other = record_of(bytes, sizeof bytes, key, 999999);
+
+    if (damage == LOST) {
+        t->leaving = true;
+        AGREE(shard_remove(t, t->key, rec) == EG_OK);
+        return;
+    }
+    t->remote = true;
+    t->version = (struct record_version){rec->hlc - (damage == OLDER ? 1 << 16 : 0),
+                                         rec->dot - (damage == OLDER)};
+    AGREE(shard_store(t, other, 0, NULL) == EG_OK);
+    shard_copy_drop_group(t->shard);
+}
+
+static void damage(struct node *n, uint64_t key, enum damage damage) {
+    uint8_t bytes[16];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    struct err_note note = {""};
+    struct actor *owner;
+    struct shard *s;
+    struct key k;
+
+    value_put_u64(&w, key);
+    AGREE(table_key(table_of(n), &k, (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK);
+    s = shard_of(table_of(n), k.hash);
+    while ((owner = actor_claim(n->w.st->rt, shard_pid(s))) == NULL)
+        run_ms(1);
+    reader_enter(&n->w.reader);
+    damage_in(&(struct shard_turn){.shard = s,
+                                   .reader = &n->w.reader,
+                                   .note = &note,
+                                   .key = &k,
+                                   .now_ms = (uint64_t) env_wall_ms(&n->w.st->env)},
+              s->store->ops->get(s->store, &n->w.reader, &k), damage, key);
+    shard_turn_end(s);
+    reader_exit(&n->w.reader);
+    key_release(&k);
+    actor_release(owner);
+}
+
+static bool holds(struct node *n, uint64_t key, uint64_t number) {
+    uint8_t bytes[RECORD_BYTES * 2];
+    struct value right = record_of(bytes, sizeof bytes, key, number);
+    const struct record *rec;
+    bool yes;
+
+    reader_enter(&n->w.reader);
+    rec = get(n, key);
+    yes = rec != NULL && value_equal(record_value(rec), right);
+    reader_exit(&n->w.reader);
+    return yes;
+}
+
+Test(scrub, equal_copies_cost_next_to_nothing) {
+    uint64_t before;
+
+    open_net(2, 0, "ram", 41);
+    install(3, 3);
+    settle(3);
+    fill(&net.node[0], 0, 500);
+    for (uint64_t k = 0; k < 500; k += 3)
+        AGREE(ask(&net.node[0], SHARD_DELETE, k, 0));
+    run_ms(3000); /* graves go, and all is told */
+    before = sent_bytes();
+    scrub();
+    cr_assert_eq(counts().compared, SHARDS);
+    cr_assert_eq(counts().differing, 0);
+    /* What a table and a node cost besides its shards is shared by 256 of them, not by four. */
+    cr_assert_leq(sent_bytes() - before, 300 + SHARDS * 16);
+    close_net();
+}
+
+static void mends(const char *storage, uint32_t nodes, enum damage kind, uint64_t seed) {
+    enum { ALL = 300, BAD = 20 };
+
+    open_net(nodes, 0, storage, seed);
+    install((1u << nodes) - 1, (1u << nodes) - 1);
+    settle((1u << nodes) - 1);
+    fill(&net.node[0], 0, ALL);
+    run_ms(200);
+    for (uint64_t k = 0; k < BAD; k++) { /* the master's copy as well as others' */
+        struct node *master = master_of(&net.node[0], k);
+
+        damage(nodes == 2 && kind == CHANGED ? &net.node[(master - net.node + 1) % nodes]
+                                             : &net.node[k % nodes],
+               k, kind);
+    }
+    scrub();
+    cr_assert_geq(counts().mended, BAD);
+    equal_copies((1u << nodes) - 1, ALL);
+    for (uint64_t k = 0; k < ALL; k++)
+        AGREE(holds(&net.node[0], k, k));
+    scrub();
+    cr_assert_eq(counts().mended, BAD);
+    close_net();
+}
+
+Test(scrub, what_one_has_lost_comes_back) {
+    mends("ram", 2, LOST, 1);
+    mends("disc", 3, LOST, 2);
+    mends("disc_only", 3, LOST, 3);
+}
+
+Test(scrub, what_is_changed_in_one_is_as_in_most) {
+    mends("ram", 3, CHANGED, 4);
+    mends("ram", 2, CHANGED, 5);
+    mends("disc_only", 3, CHANGED, 6);
+}
+
+Test(scrub, what_is_older_gives_way) {
+    mends("ram", 3, OLDER, 7);
+    mends("disc", 2, OLDER, 8);
+}
