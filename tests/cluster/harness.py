@@ -158,8 +158,10 @@ class Cluster:
     """Nodes n1, n2, ... that know of each other; on loopback, or each on a machine of a Lan, which
     speak directly or (proxied) through a LinkProxy before each."""
 
-    def __init__(self, test, count, discs=True, proxied=False, lan=None, flags=()):
+    def __init__(self, test, count, discs=True, proxied=False, lan=None, flags=(), machines=None):
+        """`machines`: a BadMachine of some, by number."""
         self.test, self.count, self.discs, self.lan, self.flags = test, count, discs, lan, flags
+        self.machines = machines or {}
         self.names = [f"n{number + 1}" for number in range(count)]
         self.cookie = test.file("cookie", test.secret())
         self.cookie.chmod(0o600)
@@ -189,6 +191,8 @@ class Cluster:
                 flags += ["--join", self.proxies[other].address if self.proxies else address]
         where = {} if self.lan is None else {"prefix": self.lan.prefix(number),
                                              "listen": f"unix:{self.data(number)}.socket"}
+        if number in self.machines:
+            where["env"] = self.machines[number].env
         self.nodes[number] = self.test.node(*flags, *self.flags, **where,
                                             data=self.data(number) if self.discs else None)
         self.peers[number] = self.nodes[number].ready["peer"].split(",")[0]

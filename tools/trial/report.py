@@ -7,11 +7,13 @@
      "views":      [{"at_s", "views": {node: [members] or null}}, ...],
      "outcomes":   {"acknowledged": n, "refused: busy": n, ...}}
 
-A violation is {"what", "table", "key", "node", "found", "wanted"}."""
+A violation is {"what", "table", "key", "node", "found", "wanted", "at"}."""
 import json
 import re
 import sys
 import time
+
+from .settle import now
 
 VIOLATIONS_SHOWN = 5    # of each kind
 SHOWN_CHARACTERS = 80   # of what was found
@@ -107,7 +109,7 @@ def print_words(report):
 def sentence(each):
     what = f"{each['what']} ({KINDS.get(each['what'], '')})"
     where = " ".join(str(each[part]) for part in ("table", "key") if each.get(part) is not None)
-    text = f"{what}: {where} at {each['node']}" if where else f"{what}: {each['node']}"
+    text = f"{what}: {where} at {each['node']}, {each['at']}" if where else f"{what}: {each['node']}, {each['at']}"
     if each.get("found") is not None:
         text += f": found {short(each['found'])}"
     return text if each.get("wanted") is None else f"{text}, wanted {short(each['wanted'])}"
@@ -120,4 +122,4 @@ def short(value):
 
 def simple(what, node, found=None):
     """A violation that is not of a record."""
-    return {"what": what, "table": None, "key": None, "node": node, "found": found, "wanted": None}
+    return {"what": what, "table": None, "key": None, "node": node, "found": found, "wanted": None, "at": now()}

@@ -4,6 +4,7 @@ An item is one record of which somebody knows what it must be.  It is read at ea
 (dirty) and, as any program would, through the first.  Items that are right are looked at once more
 when all are: what heals late may still bring something back."""
 import collections
+import datetime
 import time
 
 from .client import Client, Refused
@@ -83,4 +84,10 @@ class Settler:
 
 
 def violation(what, item, node, found, wanted=None):
-    return {"what": what, "table": item.table, "key": item.key, "node": node, "found": found, "wanted": wanted}
+    return {"what": what, "table": item.table, "key": item.key, "node": node, "found": found, "wanted": wanted,
+            "at": now()}
+
+
+def now():
+    """As nodes' logs say it."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
