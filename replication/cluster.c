@@ -527,7 +527,21 @@ static eg_err open_schema(struct cluster *c) {
     return err;
 }
 
+static void say_have(void *user, const struct witness_word *word, struct view_id view) {
+    router_witness()->have(((struct cluster *) user)->router, word, view);
+}
+
+static void say_told(void *user, const struct witness_word *word) {
+    router_witness()->tell(((struct cluster *) user)->router, word);
+}
+
+static void say_outcome(void *user, const struct witness_word *word, eg_err outcome,
+                        const char *text) {
+    router_witness()->answer(((struct cluster *) user)->router, word, outcome, text);
+}
+
 static eg_err open_replicas(struct cluster *c) {
+    static const struct witness_ops witness = {say_have, say_told, say_outcome};
     struct replica_opts o = {.alloc = c->o.alloc,
                              .env = c->o.env,
                              .runtime = c->o.runtime,
@@ -537,6 +551,7 @@ static eg_err open_replicas(struct cluster *c) {
                              .self = c->self.id,
                              .send = send_replica,
                              .pending_bytes = pending_bytes,
+                             .witness = &witness,
                              .progress = copies_progress,
                              .stopped = stopped,
                              .event = copies_event,

@@ -14,6 +14,7 @@
 
 #include "engine/actor.h"
 #include "engine/list.h"
+#include "replication/witness.h"
 
 enum { ERRAND_TEXT_BYTES = 128 };
 
@@ -40,6 +41,7 @@ struct errand {
     eg_ref ref;
     struct errand_group *group;
     struct message *request; /* of ours */
+    struct witness witness;  /* of ours, asked of another node */
 };
 
 struct errands {

@@ -18,7 +18,7 @@
 
 #include <string.h>
 
-enum { REQUEST = 2, ANSWER = 3 }; /* 0 and 1 are the router's */
+enum { REQUEST = 2, ANSWER = 3 }; /* 0, 1 and 4 are the router's */
 enum { REQUEST_FIELDS = 7, ANSWER_FIELDS = 4, PAGE_KEPT_BYTES = 1 << 20 };
 
 enum far_read_tag {

@@ -69,7 +69,8 @@ void feed_close(struct feed_world *w, struct shard *s) {
     feed_scrub_drop(s);
     h = feed_held(st, &count);
     for (size_t i = 0; i < count; i++)
-        message_free(w->runtime, h[i].reply);
+        if (h[i].reply != NULL)
+            message_free(w->runtime, h[i].reply);
     buffer_fini(&st->held);
     buffer_fini(&st->marks);
     buffer_fini(&st->out);

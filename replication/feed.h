@@ -22,6 +22,7 @@
 
 #include "replication/replica_plan.h"
 #include "replication/replica_wire.h"
+#include "replication/witness.h"
 
 enum feed_tag {
     FEED_STOP = SHARD_COPY_FIRST, /* payload: nothing               */
@@ -88,6 +89,8 @@ struct feed_world {
     void (*stopped)(struct feed_world *w);
     void (*worth_changed)(struct feed_world *w); /* of a copy: it has become full, or is no more */
     void (*resumed)(struct feed_world *w);       /* an order may have been lost with an actor */
+    const struct witness_ops *witness;           /* NULL: copies answer no requests themselves */
+    void *witness_user;
     /* The policy of a table has decided between two versions.  Any thread. */
     void (*conflict)(struct feed_world *w, const struct shard_conflict *c);
     void (*scrubbed)(struct feed_world *w); /* some shard's has moved on */

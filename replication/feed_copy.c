@@ -375,12 +375,13 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
                          struct value_iter *it) {
     struct feed *st = feed_of(s);
     uint64_t origin, first, last, stable;
-    struct value clock;
+    struct value clock, witness;
     eg_err err;
 
     if (!feed_follows(st, from) || st->barred || !replica_wire_u64(it, &origin) ||
         !replica_wire_u64(it, &first) || !replica_wire_u64(it, &last) ||
-        !replica_wire_u64(it, &stable) || !value_iter_next(it, &clock))
+        !replica_wire_u64(it, &stable) || !value_iter_next(it, &clock) ||
+        !value_iter_next(it, &witness))
         return;
     err = feed_apply(self, s, NULL, it);
     if (PLANTED(COVERED_UNAPPLIED))
@@ -394,6 +395,8 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
         err = flush_first(s);
     if (err == EG_OK && shard_role(s) == SHARD_FULL)
         shard_set_stable(s, stable);
+    if (err == EG_OK)
+        feed_witness_hear(s, witness);
     if (err == EG_OK)
         feed_acknowledge(self, s);
     else

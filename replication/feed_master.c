@@ -102,7 +102,10 @@ void feed_release(struct actor *self, struct shard *s) {
     if (st->told_stable != atomic_load(&s->stable) && st->marks.size_bytes == 0)
         feed_step_soon(self, s, true);
     while (done < count && h[done].sequence <= covered) {
-        actor_reply(self, h[done].to, h[done].ref, h[done].reply);
+        if (h[done].reply != NULL)
+            actor_reply(self, h[done].to, h[done].ref, h[done].reply);
+        else
+            feed_witness_over(st, &h[done]);
         done++;
     }
     if (done != 0) {
@@ -117,6 +120,10 @@ void feed_give_up(struct actor *self, struct feed *st) {
     struct held *h = feed_held(st, &count);
 
     for (size_t i = 0; i < count; i++) {
+        if (h[i].reply == NULL) {
+            feed_witness_give_up(st, &h[i], why);
+            continue;
+        }
         message_free(st->world->runtime, h[i].reply);
         actor_reply_bytes(self, h[i].to, h[i].ref, EG_IN_DOUBT, why, sizeof why - 1);
     }
@@ -138,12 +145,14 @@ bool feed_sync_notice(struct actor *self, struct shard *s, uint64_t sequence) {
     return false;
 }
 
-bool feed_hold(void *user, struct actor *self, struct shard *s, eg_pid to, uint64_t ref,
-               struct message *reply) {
+bool feed_hold(void *user, struct actor *self, struct shard *s, const struct message *call,
+               const struct shard_request *q, struct message *reply) {
     struct feed *st = feed_of(s);
-    struct held h = {dot_sequence(s->sequence), to, ref, reply};
+    struct held h = {dot_sequence(s->sequence), call->from, call->ref, reply, 0, 0, 0};
 
     (void) user;
+    if (feed_witness_hold(self, s, call, q, reply))
+        return true;
     if (!buffer_append(&st->held, &h, sizeof h))
         return false;
     if (s->log.sync && !feed_sync_notice(self, s, h.sequence)) {
@@ -407,7 +416,17 @@ static bool group_for(struct shard *s, uint64_t to, bool put, uint32_t *count, s
     return fits;
 }
 
-/* [origin, first, last, stable, clock or nil, changes], but for what came from `to`. */
+static bool out_witness(struct shard *s) {
+    struct feed *st = feed_of(s);
+    uint8_t *room = buffer_room(&st->out, WITNESS_BYTES);
+    struct value_writer w = value_writer_init(room, room == NULL ? 0 : WITNESS_BYTES);
+
+    witness_put(feed_witness_word(s), &w);
+    st->out.size_bytes += room == NULL ? 0 : w.need_bytes;
+    return room != NULL;
+}
+
+/* [origin, first, last, stable, clock or nil, witness, changes], but for what came from `to`. */
 static bool out_changes(struct shard *s, uint64_t to) {
     static const uint8_t nil = 0xc0;
     struct feed *st = feed_of(s);
@@ -418,14 +437,14 @@ static bool out_changes(struct shard *s, uint64_t to) {
     uint8_t header[FEED_ARRAY32_BYTES] = {0xdd, (uint8_t) (count >> 24), (uint8_t) (count >> 16),
                                           (uint8_t) (count >> 8), (uint8_t) count};
 
-    fits = fits && feed_out_begin(s, REPLICA_CHANGES, 6, bytes) &&
+    fits = fits && feed_out_begin(s, REPLICA_CHANGES, 7, bytes) &&
            feed_out_u64(st, origin_of(o, o->own)) && feed_out_u64(st, s->copy->told + 1) &&
            feed_out_u64(st, dot_sequence(s->sequence)) && feed_out_u64(st, stable_for_others(s));
     if (shard_clock_is_empty(&st->relay))
         fits = fits && buffer_append(&st->out, &nil, 1);
     else
         fits = fits && feed_out_clock(st, &st->relay);
-    return fits && buffer_append(&st->out, header, sizeof header) &&
+    return fits && out_witness(s) && buffer_append(&st->out, header, sizeof header) &&
            group_for(s, to, true, &count, &bytes);
 }
 

@@ -7,6 +7,7 @@
  *     feed_graves.c  deletes that need not be remembered
  *     feed_sift.c    what such a delete has removed, where it was not heard of
  *     feed_up.c      what was written dirty at a copy, up to the master and on to the others
+ *     feed_witness.c other nodes' requests that the copies answer themselves
  *     feed_out.c     messages put together
  *     feed_scrub.c   copies compared (feed_scrub.h)
  *     feed_mend.c    and made equal */
@@ -81,11 +82,15 @@ struct feed_part {
     size_t bytes;   /* and in bytes              */
 };
 
+/* An answer that waits for copies.  Without a reply it is another node's request, which they answer
+ * themselves: feed_witness.c. */
 struct held {
     uint64_t sequence;
     eg_pid to;
     eg_ref ref;
     struct message *reply;
+    uint64_t for_node, for_number;
+    uint64_t session; /* in which that node's copy follows */
 };
 
 struct feed {
@@ -115,14 +120,15 @@ struct feed {
     uint64_t synced; /* our own changes that our disc has */
     uint32_t follower_count;
     struct follower *follower[NODES_MAX];
-    struct buffer held;       /* struct held, by sequence */
-    struct buffer marks;      /* struct mark, by sequence: what is not stable yet */
-    uint64_t told_stable;     /* what the others were told last */
-    struct buffer out;        /* the message that is being put together */
-    struct shard_clock relay; /* goes out with the next changes: what they stand for besides */
-    bool hurry;               /* what is relayed is waited for                      */
-    bool forced;              /* the group is told now, whatever is on its way      */
-    bool parts_over;          /* what follows the last part may be from anybody     */
+    struct buffer held;          /* struct held, by sequence */
+    struct buffer marks;         /* struct mark, by sequence: what is not stable yet */
+    uint64_t told_stable;        /* what the others were told last */
+    struct buffer out;           /* the message that is being put together */
+    struct shard_clock relay;    /* goes out with the next changes: what they stand for besides */
+    struct witness_word witness; /* goes out with them; node 0: none */
+    bool hurry;                  /* what is relayed is waited for                      */
+    bool forced;                 /* the group is told now, whatever is on its way      */
+    bool parts_over;             /* what follows the last part may be from anybody     */
     uint32_t part_count;
     struct feed_part part[FEED_PARTS];
     uint64_t up_sent, up_has;  /* a copy: of its own, told to the master; and what that has */
@@ -168,8 +174,8 @@ eg_err feed_send_follow(struct shard *s, uint64_t to, uint64_t session, bool onc
 
 /* Answers that wait, by sequence. */
 struct held *feed_held(const struct feed *st, size_t *count);
-bool feed_hold(void *user, struct actor *self, struct shard *s, eg_pid to, uint64_t ref,
-               struct message *reply);
+bool feed_hold(void *user, struct actor *self, struct shard *s, const struct message *call,
+               const struct shard_request *q, struct message *reply);
 /* Those that all full copies have covered are given; all are told that they are in doubt. */
 void feed_release(struct actor *self, struct shard *s);
 void feed_give_up(struct actor *self, struct feed *st);
@@ -295,6 +301,18 @@ void feed_scrub_go(struct actor *self, struct shard *s, const struct message *m)
 void feed_scrub_drop(struct shard *s); /* whatever is under way */
 void feed_scrub_hear(struct actor *self, struct shard *s, uint64_t from, enum replica_kind kind,
                      struct value_iter *it);
+
+/* ---- feed_witness.c -------------------------------------------------------------------------- */
+
+/* Let the copies answer it: true, and the reply is taken. */
+bool feed_witness_hold(struct actor *self, struct shard *s, const struct message *call,
+                       const struct shard_request *q, struct message *reply);
+const struct witness_word *feed_witness_word(struct shard *s);
+/* All have it, by our count; it cannot be said whether they will. */
+void feed_witness_over(struct feed *st, const struct held *h);
+void feed_witness_give_up(struct feed *st, const struct held *h, const char *why);
+/* A copy has applied what this word came with. */
+void feed_witness_hear(struct shard *s, struct value word);
 
 /* ---- time ------------------------------------------------------------------------------------ */
 

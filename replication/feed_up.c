@@ -39,6 +39,7 @@ void feed_forget_group(struct shard *s) {
     st->part_count = 0;
     st->parts_over = st->hurry = false;
     shard_clock_clear(&st->relay);
+    st->witness.node = 0;
 }
 
 void feed_flush(struct shard *s) {

@@ -187,6 +187,30 @@ static eg_err open_scrubs(struct replicas *r) {
     return scrubs_open(&r->scrubs, &o);
 }
 
+static void say_have(void *user, const struct witness_word *word, struct view_id view) {
+    struct replicas *r = user;
+
+    if (!atomic_load_explicit(&r->ended, memory_order_relaxed))
+        r->o.witness->have(r->o.user, word, view);
+}
+
+static void say_told(void *user, const struct witness_word *word) {
+    struct replicas *r = user;
+
+    if (!atomic_load_explicit(&r->ended, memory_order_relaxed))
+        r->o.witness->tell(r->o.user, word);
+}
+
+static void say_outcome(void *user, const struct witness_word *word, eg_err outcome,
+                        const char *text) {
+    struct replicas *r = user;
+
+    if (!atomic_load_explicit(&r->ended, memory_order_relaxed))
+        r->o.witness->answer(r->o.user, word, outcome, text);
+}
+
+static const struct witness_ops witness = {say_have, say_told, say_outcome};
+
 eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
     static const struct actor_ops ops = {.name = "replicas",
                                          .state_bytes = sizeof(struct replicas *),
@@ -211,7 +235,9 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
                                    .worth_changed = worth_changed,
                                    .resumed = resumed,
                                    .scrubbed = scrubbed,
-                                   .conflict = conflict};
+                                   .conflict = conflict,
+                                   .witness = o->witness == NULL ? NULL : &witness,
+                                   .witness_user = r};
     err = open_scrubs(r);
     if (err == EG_OK)
         err = actor_spawn(o->runtime, NULL, &spawn, &r->pid, NULL);

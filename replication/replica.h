@@ -38,6 +38,7 @@
 #include "replication/mesh.h"
 #include "replication/replica_plan.h"
 #include "replication/scrub.h"
+#include "replication/witness.h"
 #include "tables/catalog.h"
 
 enum {
@@ -58,6 +59,7 @@ struct replica_opts {
     uint64_t self;                                                 /* node id    */
     eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send(), any thread */
     uint64_t (*pending_bytes)(void *user, uint64_t to);
+    const struct witness_ops *witness; /* with `user`; NULL: copies answer no requests themselves */
     /* The reports of the next view will differ: some shard has become full. */
     void (*progress)(void *user);
     void (*stopped)(void *user, struct view_id proposed); /* after replica_stop() */

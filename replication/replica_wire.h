@@ -7,17 +7,25 @@
  *     MISSING  session, count, changes   some of what you lack (tables/shard_copy.h); and how many
  *                                records there are here, about
  *     END      session, clock, origin, sequence, floor, hlc   that was all of what this clock
- * stands for; as our how-many-th change we are at by now; what was removed up to there is not told
- * of (tables/shard_floor.h) HAVE     session, number, items   I have these: which of them have you
- * seen, and no more? GONE     session, number, items   these CHANGES  origin, first, last, stable,
- * clock or nil, changes   what one turn did; and what more stands behind it; up to which stamp all
- * copies have all COVERED  session, sequence I have all of yours up to there SERVE    session,
- * stable   you are counted among the full copies: answer reads STABLE   stable            the same
- * stamp by itself, where there are no more changes ANEW                       something is lost:
- * follow again SYNC     sequence          you have all of ours up to there: say when your disc has
- * it too SYNCED   sequence          it has, for good FORGET   clock             all copies have
- * this: its graves are not needed any more UP       origin, first, last, changes   what was written
- * dirty at a copy, for its master
+ *                                stands for; as our how-many-th change we are at by now; what was
+ *                                removed up to there is not told of (tables/shard_floor.h)
+ *
+ *     HAVE     session, number, items   I have these: which of them have you seen, and no more?
+ *     GONE     session, number, items   these
+ *
+ *     CHANGES  origin, first, last, stable, clock or nil, witness, changes   what one turn did;
+ *                                what more stands behind it; up to which stamp all copies have
+ *                                all; whom else to tell that you have it (witness.h)
+ *
+ *     COVERED  session, sequence   I have all of yours up to there
+ *     SERVE    session, stable   you are counted among the full copies: answer reads
+ *     STABLE   stable            the same stamp by itself, where there are no more changes
+ *
+ *     ANEW                       something is lost: follow again
+ *     SYNC     sequence          you have all of ours up to there: say when your disc has it too
+ *     SYNCED   sequence          it has, for good
+ *     FORGET   clock             all copies have this: its graves are not needed any more
+ *     UP       origin, first, last, changes   what was written dirty at a copy, for its master
  *
  *     NODES    round, level, parents, sums   what lies below the nodes that differ (feed_scrub.h)
  *     LIST     round, leaves, prints         of all records in the leaves that differ

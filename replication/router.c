@@ -34,6 +34,7 @@ enum router_tag {
     ROUTER_REQUEST = 1, /* CALL: struct routed, the packed request, the table's name   */
     ROUTER_MANY,        /* CALL: struct routed_many, the table's name, the records     */
     ROUTER_RECEIVED,    /* a node's id, a payload from it                              */
+    ROUTER_TOLD,        /* struct witness_word: our own copy has that change            */
     ROUTER_LOST,        /* a node's id                                                 */
     ROUTER_VIEW,
     ROUTER_TICK,
@@ -218,7 +219,9 @@ static void send_answer(struct router *r, const struct errand *d, eg_err err, co
 /* It is over: tell whoever asked. */
 static void answer(struct router *r, struct actor *self, struct errand *d, eg_err err,
                    const void *bytes, size_t size_bytes) {
-    if (d->visit)
+    if (d->visit && err == EG_AGAIN)
+        ; /* the copies answer it */
+    else if (d->visit)
         send_answer(r, d, err, bytes, size_bytes);
     else if (d->group != NULL)
         group_over(r, self, d->group, err, bytes, size_bytes);
@@ -310,8 +313,8 @@ static eg_err ask_shard(struct actor *self, const struct errand *d, struct table
     return actor_send(self, to, m);
 }
 
-static eg_err ask_node(struct router *r, const struct errand *d, const struct errand_view *v,
-                       uint64_t to, struct view_id view) {
+static eg_err ask_node(struct router *r, struct errand *d, const struct errand_view *v, uint64_t to,
+                       struct view_id view) {
     struct router_request q = {.id = d->number,
                                .view = view,
                                .table_name = {(const uint8_t *) v->name, v->head.name_bytes},
@@ -320,6 +323,7 @@ static eg_err ask_node(struct router *r, const struct errand *d, const struct er
                                .what = v->q};
     eg_err err;
 
+    witness_begin(&d->witness, view);
     buffer_clear(&r->out);
     err = router_put_request(&r->out, &q);
     if (err != EG_OK)
@@ -550,6 +554,7 @@ static void refuse_visit(struct router *r, uint64_t from, const struct router_re
 static void receive_request(struct router *r, struct actor *self, uint64_t from,
                             const struct router_request *q) {
     struct err_note note = {""};
+    struct shard_request what = q->what;
     uint32_t shard = q->shard;
     struct table *t =
         catalog_find(r->o.catalog, (const char *) q->table_name.at, q->table_name.size_bytes);
@@ -575,7 +580,9 @@ static void receive_request(struct router *r, struct actor *self, uint64_t from,
     d->their_number = q->id;
     asked(r, d, from);
     d->deadline_ns = now_ns(r) + (uint64_t) ROUTER_VISIT_MS * 1000000;
-    err = ask_shard(self, d, t, shard, &q->what);
+    what.for_node = from;
+    what.for_number = q->id;
+    err = ask_shard(self, d, t, shard, &what);
     if (err != EG_OK)
         answer_text(r, self, d, err == EG_NOPROC ? EG_NO_REPLICA : err, "");
 }
@@ -601,26 +608,60 @@ static void receive_answer(struct router *r, struct actor *self, uint64_t from,
     struct errand *d = errand_find(&r->errands, a->id);
 
     if (d == NULL || d->visit || d->peer != from) {
-        r->counted.strange++; /* too late, or made up */
+        r->counted.strange++; /* too late, or made up, or the copies have said so before */
         return;
     }
     hear(r, self, d, a->outcome, a->result.at, a->result.size_bytes);
 }
 
+/* All full copies have it, by their own word. */
+static void answer_if_complete(struct router *r, struct actor *self, struct errand *d) {
+    static const uint8_t yes = 0xc3;
+
+    if (witness_is_complete(&d->witness) || (PLANTED(ANSWERED_BY_ONE_COPY) && d->witness.told))
+        answer(r, self, d, EG_OK, &yes, 1);
+}
+
+static bool is_asked_of_others(const struct errand *d) {
+    return d != NULL && !d->visit && d->peer != 0;
+}
+
+static void receive_have(struct router *r, struct actor *self, uint64_t from,
+                         const struct router_have *h) {
+    struct errand *d = errand_find(&r->errands, h->id);
+
+    if (!is_asked_of_others(d))
+        return; /* who was asked has answered */
+    witness_say(&d->witness, from, h->view);
+    answer_if_complete(r, self, d);
+}
+
+static void told(struct router *r, struct actor *self, const struct message *m) {
+    struct witness_word word;
+    struct errand *d;
+
+    memcpy(&word, m->payload, sizeof word);
+    d = errand_find(&r->errands, word.number);
+    if (!is_asked_of_others(d))
+        return;
+    witness_tell(&d->witness, &word, r->o.self);
+    answer_if_complete(r, self, d);
+}
+
 static void receive_payload(struct router *r, struct actor *self, const struct message *m) {
-    struct router_request q;
-    struct router_answer a;
-    bool is_request;
+    struct router_payload p;
     uint64_t from;
     struct value payload = {m->payload + sizeof from, (uint32_t) (m->size_bytes - sizeof from)};
 
     memcpy(&from, m->payload, sizeof from);
-    if (router_get(payload, &is_request, &q, &a) != EG_OK)
+    if (router_get(payload, &p) != EG_OK)
         r->counted.malformed++;
-    else if (is_request)
-        receive_request(r, self, from, &q);
+    else if (p.word == ROUTER_IS_REQUEST)
+        receive_request(r, self, from, &p.request);
+    else if (p.word == ROUTER_IS_ANSWER)
+        receive_answer(r, self, from, &p.answer);
     else
-        receive_answer(r, self, from, &a);
+        receive_have(r, self, from, &p.have);
 }
 
 static void node_lost(struct router *r, struct actor *self, uint64_t node) {
@@ -660,6 +701,48 @@ static void retry_waiting(struct router *r, struct actor *self) {
             answer_text(r, self, d, EG_NO_REPLICA, "no full copy of the shard can be reached");
         else
             dispatch(r, self, d);
+    }
+}
+
+/* What our own copy has, of a change that another node has made for us: EG_OK, it is on all, for
+ * it is older than what is; EG_IN_DOUBT, it is nobody's to say; EG_AGAIN, not yet. */
+static eg_err outcome_here(const struct router *r, const struct errand *d) {
+    struct errand_view v;
+    struct table *t;
+
+    if (!is_asked_of_others(d) || !d->witness.told)
+        return EG_AGAIN;
+    v = look_at(d);
+    if (follow_table(r, &v, &t) != EG_OK)
+        return EG_AGAIN;
+    switch (table_role(t, v.head.shard)) {
+    case SHARD_ALONE:
+        return EG_OK;
+    case SHARD_MASTER:
+    case SHARD_FULL:
+        return atomic_load(&table_shard(t, v.head.shard)->stable) >= d->witness.word.hlc ? EG_OK
+                                                                                         : EG_AGAIN;
+    case SHARD_AWAY:
+        return EG_IN_DOUBT;
+    default:
+        return EG_AGAIN;
+    }
+}
+
+/* Where the word of another copy does not come, for it fell behind or its link broke. */
+static void settle_told(struct router *r, struct actor *self) {
+    static const uint8_t yes = 0xc3;
+
+    for (struct list_node *n = r->asked.next, *next; n != &r->asked; n = next) {
+        struct errand *d = EG_CONTAINER_OF(n, struct errand, node);
+        eg_err outcome = outcome_here(r, d);
+
+        next = n->next;
+        if (outcome == EG_OK)
+            answer(r, self, d, EG_OK, &yes, 1);
+        else if (outcome == EG_IN_DOUBT)
+            answer_text(r, self, d, EG_IN_DOUBT,
+                        "made, and this node's copy went elsewhere before all had it");
     }
 }
 
@@ -711,12 +794,15 @@ static void receive(struct actor *self, void *state, struct message *m) {
             hear(r, self, d, outcome_of(m), m->payload, m->size_bytes);
     } else if (m->tag == ROUTER_RECEIVED) {
         receive_payload(r, self, m);
+    } else if (m->tag == ROUTER_TOLD) {
+        told(r, self, m);
     } else if (m->tag == ROUTER_LOST) {
         memcpy(&node, m->payload, sizeof node);
         node_lost(r, self, node);
     } else {
         r->ticking &= m->tag != ROUTER_TICK;
         retry_waiting(r, self);
+        settle_told(r, self);
         expire_asked(r, self);
     }
     start_tick(r, self);
@@ -760,6 +846,42 @@ void router_node_down(struct router *r, uint64_t id) {
 
 void router_view_changed(struct router *r) {
     tell(r, ROUTER_VIEW, NULL, 0, (struct value){NULL, 0});
+}
+
+/* ---- what shards say of changes that others made for us, or we for others ------------------- */
+
+static void say_have(void *user, const struct witness_word *word, struct view_id view) {
+    struct router *r = user;
+    uint8_t room[ROUTER_HAVE_BYTES];
+    const struct router_have h = {word->number, view};
+
+    /* Not through: who waits for it hears it of the master. */
+    (void) r->o.send(r->o.user, word->node, router_put_have(room, &h));
+}
+
+static void say_told(void *user, const struct witness_word *word) {
+    tell(user, ROUTER_TOLD, word, sizeof *word, (struct value){NULL, 0});
+}
+
+static void say_outcome(void *user, const struct witness_word *word, eg_err outcome,
+                        const char *text) {
+    static const char yes[] = "\xc3";
+    struct router *r = user;
+    struct buffer out;
+    eg_err err;
+
+    buffer_init(&out, r->o.alloc, MESH_FRAME_BYTES_MAX);
+    err = router_put_answer(&out, word->number, outcome, outcome == EG_OK ? yes : text,
+                            outcome == EG_OK ? 1 : strlen(text));
+    if (err == EG_OK) /* else it runs into its deadline */
+        (void) r->o.send(r->o.user, word->node, (struct value){out.at, (uint32_t) out.size_bytes});
+    buffer_fini(&out);
+}
+
+const struct witness_ops *router_witness(void) {
+    static const struct witness_ops ops = {say_have, say_told, say_outcome};
+
+    return &ops;
 }
 
 /* ---- open, close ------------------------------------------------------------------- */

@@ -10,6 +10,9 @@
  * no full copy can be reached).  What was sent and got no answer because its node was lost may
  * have happened: EG_IN_DOUBT for changes, sent again for reads.
  *
+ * A change is answered when all full copies have said to us that they have it (witness.h), or when
+ * who was asked says so, whichever is first.
+ *
  * Sessions do not call the router: it is the route of tables/ (tables/route.h), so what asks a
  * table for a message gets one for the router's actor where the shard is not this node's alone.
  */
@@ -29,6 +32,7 @@ enum {
 struct child_spec;
 struct router;
 struct table_route;
+struct witness_ops;
 
 struct router_opts {
     struct alloc *alloc;
@@ -52,6 +56,8 @@ EG_MUST_USE eg_err router_open(struct router **out, const struct router_opts *o)
 void router_child(struct router *r, struct child_spec *out);
 /* What catalog_set_route() takes. */
 struct table_route *router_route(struct router *r);
+/* What replica_opts.witness takes, with the router as its user; any thread. */
+const struct witness_ops *router_witness(void);
 /* The actor has ended and nobody asks any more. */
 void router_close(struct router *r);
 

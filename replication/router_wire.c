@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-enum { REQUEST, ANSWER };
-enum { REQUEST_FIELDS = 13, ANSWER_FIELDS = 4 };
+static const uint32_t fields_of[] = {
+    [ROUTER_IS_REQUEST] = 13, [ROUTER_IS_ANSWER] = 4, [ROUTER_IS_HAVE] = 4};
 
 /* ---- writing --------------------------------------------------------------------- */
 
@@ -20,8 +20,8 @@ static void put_span(struct value_writer *w, struct value v) {
 static void write_request(struct value_writer *w, const void *what) {
     const struct router_request *q = what;
 
-    value_put_array(w, REQUEST_FIELDS);
-    value_put_u64(w, REQUEST);
+    value_put_array(w, fields_of[ROUTER_IS_REQUEST]);
+    value_put_u64(w, ROUTER_IS_REQUEST);
     value_put_u64(w, q->id);
     value_put_u64(w, q->view.epoch);
     value_put_u64(w, q->view.hash);
@@ -51,8 +51,8 @@ struct answer {
 static void write_answer(struct value_writer *w, const void *what) {
     const struct answer *a = what;
 
-    value_put_array(w, ANSWER_FIELDS);
-    value_put_u64(w, ANSWER);
+    value_put_array(w, fields_of[ROUTER_IS_ANSWER]);
+    value_put_u64(w, ROUTER_IS_ANSWER);
     value_put_u64(w, a->id);
     value_put_i64(w, a->outcome);
     if (a->outcome != EG_OK)
@@ -68,6 +68,17 @@ eg_err router_put_answer(struct buffer *out, uint64_t id, eg_err outcome, const 
     const struct answer a = {id, outcome, bytes, size_bytes};
 
     return value_append(out, write_answer, &a);
+}
+
+struct value router_put_have(uint8_t room[ROUTER_HAVE_BYTES], const struct router_have *h) {
+    struct value_writer w = value_writer_init(room, ROUTER_HAVE_BYTES);
+
+    value_put_array(&w, fields_of[ROUTER_IS_HAVE]);
+    value_put_u64(&w, ROUTER_IS_HAVE);
+    value_put_u64(&w, h->id);
+    value_put_u64(&w, h->view.epoch);
+    value_put_u64(&w, h->view.hash);
+    return (struct value){room, (uint32_t) w.need_bytes};
 }
 
 /* ---- reading, from outside --------------------------------------------------------- */
@@ -173,19 +184,32 @@ static bool get_answer(struct value_iter *it, struct router_answer *a) {
     return a->outcome == EG_OK ? value_iter_next(it, &a->result) : next_text(it, &a->result);
 }
 
-eg_err router_get(struct value payload, bool *is_request, struct router_request *request,
-                  struct router_answer *answer) {
+static bool get_have(struct value_iter *it, struct router_have *h) {
+    return next_u64(it, UINT64_MAX, &h->id) && next_u64(it, UINT64_MAX, &h->view.epoch) &&
+           next_u64(it, UINT64_MAX, &h->view.hash);
+}
+
+eg_err router_get(struct value payload, struct router_payload *out) {
     struct value_iter it;
-    uint64_t kind;
+    uint64_t word;
+    bool well = false;
 
     if (value_kind_of(payload) != VALUE_ARRAY)
         return EG_BAD_REQUEST;
     it = value_iter_of(payload);
-    if (!next_u64(&it, ANSWER, &kind))
+    if (!next_u64(&it, ROUTER_IS_HAVE, &word) || value_count(payload) != fields_of[word])
         return EG_BAD_REQUEST;
-    *is_request = kind == REQUEST;
-    if (value_count(payload) != (*is_request ? REQUEST_FIELDS : ANSWER_FIELDS))
-        return EG_BAD_REQUEST;
-    return (*is_request ? get_request(&it, request) : get_answer(&it, answer)) ? EG_OK
-                                                                               : EG_BAD_REQUEST;
+    out->word = (enum router_word) word;
+    switch (out->word) {
+    case ROUTER_IS_REQUEST:
+        well = get_request(&it, &out->request);
+        break;
+    case ROUTER_IS_ANSWER:
+        well = get_answer(&it, &out->answer);
+        break;
+    case ROUTER_IS_HAVE:
+        well = get_have(&it, &out->have);
+        break;
+    }
+    return well ? EG_OK : EG_BAD_REQUEST;
 }

@@ -327,14 +327,14 @@ static void refuse(struct actor *self, const struct message *m, eg_err err, cons
 
 /* The answer of a change waits for the other copies; they wait for its disc where it is sync. */
 static void hold(struct actor *self, struct shard *s, const struct message *m,
-                 const struct buffer *result) {
+                 const struct shard_request *q, const struct buffer *result) {
     struct runtime *rt = actor_runtime(self);
     struct world *w = s->table->world;
     struct message *reply = message_copy(rt, MESSAGE_REPLY, result->at, result->size_bytes);
 
     if (reply != NULL) {
         reply->tag = EG_OK;
-        if (w->copy_ops != NULL && w->copy_ops->hold(w->copy_user, self, s, m->from, m->ref, reply))
+        if (w->copy_ops != NULL && w->copy_ops->hold(w->copy_user, self, s, m, q, reply))
             return;
         message_free(rt, reply);
     }
@@ -353,7 +353,7 @@ static void answer(struct actor *self, struct shard *s, const struct message *m,
         return;
     }
     if (role_of(s) == SHARD_MASTER && !q->dirty && (changed || !shard_is_stable(s))) {
-        hold(self, s, m, result);
+        hold(self, s, m, q, result);
         return;
     }
     if (!changed || !s->log.sync) {

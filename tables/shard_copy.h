@@ -94,9 +94,10 @@ struct shard_copy_ops {
     void (*receive)(void *user, struct actor *self, struct shard *s, struct message *m);
     /* A successor has taken the shard over. */
     void (*resume)(void *user, struct actor *self, struct shard *s);
-    /* The answer of a change waits for other copies: true, and the message is taken. */
-    bool (*hold)(void *user, struct actor *self, struct shard *s, eg_pid to, uint64_t ref,
-                 struct message *reply);
+    /* The answer of a request waits for other copies: true, and the message is taken.  Where they
+     * answer another node's request themselves, who passed it on hears EG_AGAIN at once. */
+    bool (*hold)(void *user, struct actor *self, struct shard *s, const struct message *call,
+                 const struct shard_request *q, struct message *reply);
     void (*close)(void *user, struct shard *s); /* nobody calls any more: free the feed */
     /* Two versions met, and one or both are not what is there now.  NULL: nobody listens. */
     void (*conflict)(void *user, const struct shard_conflict *c);

@@ -51,6 +51,8 @@ struct shard_request {
     bool sync_later;
     bool dirty;                 /* at this node's full copy, without the others (shard_copy.h) */
     uint64_t ttl_ms;            /* of this write; 0: as the table says                 */
+    /* Another node's request, and its number there: the copies may answer it (shard_copy.h). */
+    uint64_t for_node, for_number;
     struct value key;           /* where the op has one                                */
     struct value value;         /* where the op has one                                */
     struct record_version seen; /* of *_SEEN; dot 0: another node's, not known here */

@@ -12,6 +12,7 @@ struct defect {
 
 static const struct defect defects[] = {
     {"ANSWERED_BEFORE_COPIES", 10, "a write is answered before the copies have it"},
+    {"ANSWERED_BY_ONE_COPY", 156, "a write is answered when the copy of who asked has it"},
     {"COVERED_UNAPPLIED", 2, "a copy counts changes as had that it could not apply"},
     {"SERVES_WHILE_FILLING", 26, "a copy that fell behind goes on answering reads"},
     {"TWO_MASTERS", 1, "each full copy takes itself for the master"},

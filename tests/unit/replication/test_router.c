@@ -2,6 +2,7 @@
  * other one is played by the test, payload by payload. */
 #include "replication/router.h"
 #include "replication/router_wire.h"
+#include "replication/witness.h"
 #include "engine/supervisor.h"
 #include "tables/table_private.h"
 #include "tests/support/table_world.h"
@@ -10,10 +11,21 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-enum { ME = 1, OTHER = 2 };
+enum { ME = 1, OTHER = 2, THIRD = 3, STAMP = 1000 };
 
 /* What the other node does with a request. */
-enum mood { ANSWERS, REFUSES_ONCE, SILENT, UNREACHABLE, LOST, LEFT_OUT, BACK };
+enum mood {
+    ANSWERS,
+    REFUSES_ONCE,
+    SILENT,
+    UNREACHABLE,
+    LOST,
+    LEFT_OUT,
+    BACK,
+    COPIES_ANSWER, /* it says nothing, and all copies say that they have it */
+    OURS_ANSWERS,  /* our own copy alone does                               */
+    OTHERS_LATE,   /* ours does, and the others say so of an earlier view   */
+};
 
 struct town {
     struct table_world w;
@@ -46,6 +58,17 @@ static void open_all(struct town *n, enum shard_role role) {
         atomic_store(&n->table->shard[i].role, role);
 }
 
+static void copies_answer(struct town *n, bool other, struct view_id in) {
+    const struct witness_word word = {
+        .node = ME, .number = n->last.id, .hlc = STAMP, .count = 2, .copy = {ME, THIRD}};
+    uint8_t room[ROUTER_HAVE_BYTES];
+    const struct router_have have = {n->last.id, in};
+
+    if (other)
+        router_receive(n->router, THIRD, router_put_have(room, &have));
+    router_witness()->tell(n->router, &word);
+}
+
 static void other_answers(struct town *n) {
     uint8_t bytes[64];
     struct value result = text_value(bytes, sizeof bytes,
@@ -75,6 +98,13 @@ static void other_answers(struct town *n) {
         say(n, n->unanswered, EG_OK, "\x91\x92\x01\xa3old", 7);
         say(n, n->last.id, EG_OK, result.at, result.size_bytes);
         break;
+    case COPIES_ANSWER:
+    case OURS_ANSWERS:
+        copies_answer(n, n->mood == COPIES_ANSWER, n->view);
+        break;
+    case OTHERS_LATE:
+        copies_answer(n, true, (struct view_id){n->view.epoch - 1, n->view.hash});
+        break;
     default:
         break;
     }
@@ -82,25 +112,23 @@ static void other_answers(struct town *n) {
 
 static eg_err send(void *user, uint64_t to, struct value payload) {
     struct town *n = user;
-    bool is_request;
+    struct router_payload p;
 
     if (n->mood == UNREACHABLE)
         return EG_NO_REPLICA;
     cr_assert_eq(to, OTHER);
     cr_assert_leq(payload.size_bytes, sizeof n->copy);
     memcpy(n->copy, payload.at, payload.size_bytes);
-    cr_assert_eq(
-        router_get((struct value){n->copy, payload.size_bytes}, &is_request, &n->last, &n->answer),
-        EG_OK);
-    if (is_request) {
+    cr_assert_eq(router_get((struct value){n->copy, payload.size_bytes}, &p), EG_OK);
+    if (p.word == ROUTER_IS_REQUEST) {
+        n->last = p.request;
         n->requests++;
         other_answers(n);
-    } else {
+    } else if (p.word == ROUTER_IS_ANSWER) {
         n->answers++;
         memcpy(n->answer_copy, n->copy, payload.size_bytes);
-        cr_assert_eq(router_get((struct value){n->answer_copy, payload.size_bytes}, &is_request,
-                                &n->last, &n->answer),
-                     EG_OK);
+        cr_assert_eq(router_get((struct value){n->answer_copy, payload.size_bytes}, &p), EG_OK);
+        n->answer = p.answer;
     }
     return EG_OK;
 }
@@ -251,6 +279,44 @@ Test(router, silence_is_a_timeout) {
     open_town(&n, SHARD_FULL);
     n.mood = SILENT;
     cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_TIMEOUT);
+    close_town(&n);
+}
+
+Test(router, a_change_is_answered_when_all_copies_say_that_they_have_it) {
+    struct town n;
+
+    open_town(&n, SHARD_FULL);
+    n.mood = COPIES_ANSWER;
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_OK);
+    result_is(&n, "true");
+    n.mood = ANSWERS; /* also of the one before: nobody waits for it */
+    say(&n, n.last.id, EG_IN_DOUBT, "", 0);
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'y']"), EG_OK);
+    close_town(&n);
+}
+
+Test(router, a_copy_that_does_not_say_so_is_waited_for) {
+    struct town n;
+
+    open_town(&n, SHARD_FULL);
+    n.mood = OURS_ANSWERS;
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_TIMEOUT);
+    n.mood = OTHERS_LATE;
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_TIMEOUT);
+    close_town(&n);
+}
+
+Test(router, what_all_have_by_the_masters_count_is_answered_too) {
+    struct town n;
+
+    open_town(&n, SHARD_FULL);
+    n.mood = OURS_ANSWERS;
+    for (uint32_t i = 0; i < 4; i++)
+        atomic_store(&n.table->shard[i].stable, STAMP);
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_OK);
+    result_is(&n, "true");
+    open_all(&n, SHARD_AWAY); /* our copy went elsewhere: nobody tells us any more */
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_IN_DOUBT);
     close_town(&n);
 }
 
