@@ -2,6 +2,7 @@
 #include "tests/sim/nemesis.h"
 
 #include "tables/table_private.h"
+#include "tests/sim/cut_shape.h"
 
 #include <string.h>
 
@@ -15,6 +16,10 @@ enum {
     ASK_AGAIN_MS = 500,
     MEND_MS = 60 * 1000,
     JUMP_MAX_MS = 3600 * 1000,
+    BLIP_MS = 4,
+    LONG_BLIP_MS = 1000,
+    FLAP_MS = 300, /* at most, between two changes */
+    FLAP_TIMES = 20,
 };
 
 static const uint64_t MS = 1000000;
@@ -37,13 +42,15 @@ struct nemesis {
     struct kind kind[FAULT_COUNT];
     struct undo undo[UNDOS_MAX];
     uint32_t faults;
+    bool over; /* what comes again does not any more */
 };
 
 const char *fault_name(enum fault f) {
     static const char *const names[FAULT_COUNT] = {
-        "cut",         "one_way",     "slow",  "narrow", "break",   "kill",   "power",
-        "wipe",        "pause",       "jump",  "drift",  "actor",   "memory", "disc_full",
-        "disc_behind", "disc_broken", "twice", "lose",   "old_disc"};
+        "cut",         "one_way",     "slow",  "narrow", "break",    "kill",    "power",
+        "wipe",        "pause",       "jump",  "drift",  "actor",    "memory",  "disc_full",
+        "disc_behind", "disc_broken", "twice", "lose",   "old_disc", "halves",  "one_out",
+        "ring",        "bridge",      "blip",  "flap",   "swizzle",  "blackout"};
     return names[f];
 }
 
@@ -87,7 +94,7 @@ static bool is_full(const struct nemesis *n) {
 
     for (uint32_t i = 0; i < UNDOS_MAX; i++)
         open += n->undo[i].open;
-    return open >= UNDOS_MAX - 2 * CLUSTER_NODES_MAX * CLUSTER_NODES_MAX / 4;
+    return open >= UNDOS_MAX - 2 * CLUSTER_NODES_MAX * CLUSTER_NODES_MAX / 4; /* one adds less */
 }
 
 static struct sim_link *link_of(struct nemesis *n, uint32_t from, uint32_t to) {
@@ -103,6 +110,27 @@ static void start_node(struct nemesis *n, uint32_t node) {
 
 static bool may_go(struct nemesis *n, uint32_t node) {
     return n->c->shape.wild || sim_cluster_can_spare(n->c, node);
+}
+
+/* Both ways of each pair. */
+static void cut_pairs(struct nemesis *n, uint32_t pairs, bool cut) {
+    for (uint32_t a = 0; a < n->c->shape.nodes; a++)
+        for (uint32_t b = a + 1; b < n->c->shape.nodes; b++)
+            if (pairs & cut_pair(a, b))
+                link_of(n, a, b)->cut = link_of(n, b, a)->cut = cut;
+    sim_net_changed(n->c->net);
+}
+
+/* A flap: `node` times more, for as long as it lasts each time; even times it is whole. */
+static void flap(struct nemesis *n, const struct undo *u) {
+    cut_pairs(n, u->other, !n->over && u->node % 2 == 1);
+    if (!n->over && u->node != 0)
+        end_later(n, FAULT_FLAP, u->node - 1, u->other, 1 + u->node * 7 % FLAP_MS);
+}
+
+/* One of a swizzle: cut off, or back. */
+static void swizzle(struct nemesis *n, const struct undo *u) {
+    cut_pairs(n, cut_node(u->node, n->c->shape.nodes), !n->over && u->other != 0);
 }
 
 static void undo(struct nemesis *n, const struct undo *u) {
@@ -156,8 +184,22 @@ static void undo(struct nemesis *n, const struct undo *u) {
     case FAULT_POWER:
     case FAULT_WIPE:
     case FAULT_OLD_DISC:
+    case FAULT_BLACKOUT:
         start_node(n, u->node);
         break;
+    case FAULT_HALVES:
+    case FAULT_ONE_OUT:
+    case FAULT_RING:
+    case FAULT_BRIDGE:
+    case FAULT_BLIP: /* `other`: between whom */
+        cut_pairs(n, u->other, false);
+        break;
+    case FAULT_FLAP:
+        flap(n, u);
+        return;
+    case FAULT_SWIZZLE:
+        swizzle(n, u);
+        return;
     default:
         break;
     }
@@ -176,6 +218,48 @@ static bool cut(struct nemesis *n, struct kind *k, uint64_t last_ms) {
                 link_of(n, a, b)->cut = true;
     sim_net_changed(n->c->net);
     end_later(n, FAULT_CUT, 0, side, last_ms);
+    return true;
+}
+
+/* A cut of a shape. */
+static bool part(struct nemesis *n, struct kind *k, enum fault f, uint64_t last_ms) {
+    static const enum cut_shape shapes[FAULT_COUNT] = {
+        [FAULT_HALVES] = CUT_HALVES, [FAULT_ONE_OUT] = CUT_ONE_OUT, [FAULT_RING] = CUT_RING,
+        [FAULT_BRIDGE] = CUT_BRIDGE, [FAULT_BLIP] = CUT_ANY,        [FAULT_FLAP] = CUT_ANY};
+    uint32_t pairs = cut_draw(shapes[f], n->c->shape.nodes, &k->rng);
+    uint32_t times = 2 * (1 + (uint32_t) rng_below(&k->rng, FLAP_TIMES));
+
+    if (pairs == 0)
+        return false;
+    cut_pairs(n, pairs, true);
+    if (f == FAULT_FLAP)
+        end_later(n, f, times, pairs, 1 + rng_below(&k->rng, FLAP_MS));
+    else if (f == FAULT_BLIP)
+        end_later(n, f, 0, pairs, rng_one_in(&k->rng, 2) ? BLIP_MS : LONG_BLIP_MS);
+    else
+        end_later(n, f, 0, pairs, last_ms);
+    return true;
+}
+
+static bool begin_swizzle(struct nemesis *n, struct kind *k, uint64_t last_ms) {
+    for (uint32_t i = 0; i < n->c->shape.nodes; i++) {
+        if (rng_one_in(&k->rng, 2))
+            continue;
+        end_later(n, FAULT_SWIZZLE, i, 1, rng_below(&k->rng, last_ms));
+        end_later(n, FAULT_SWIZZLE, i, 0, last_ms + rng_below(&k->rng, last_ms));
+    }
+    return n->c->shape.nodes > 1;
+}
+
+/* Each comes back in its own time. */
+static bool black_out(struct nemesis *n, struct kind *k, uint64_t last_ms) {
+    if (!n->c->shape.wild)
+        return false;
+    for (uint32_t i = 0; i < n->c->shape.nodes; i++) {
+        if (n->c->node[i].up)
+            sim_node_lose_power(&n->c->node[i]);
+        end_later(n, FAULT_BLACKOUT, i, 0, 1 + rng_below(&k->rng, last_ms));
+    }
     return true;
 }
 
@@ -310,6 +394,17 @@ static bool begin(struct nemesis *n, enum fault f) {
     switch (f) {
     case FAULT_CUT:
         return n->c->shape.nodes > 1 && cut(n, k, last_ms);
+    case FAULT_HALVES:
+    case FAULT_ONE_OUT:
+    case FAULT_RING:
+    case FAULT_BRIDGE:
+    case FAULT_BLIP:
+    case FAULT_FLAP:
+        return part(n, k, f, last_ms);
+    case FAULT_SWIZZLE:
+        return begin_swizzle(n, k, last_ms);
+    case FAULT_BLACKOUT:
+        return black_out(n, k, last_ms);
     case FAULT_ONE_WAY:
     case FAULT_SLOW:
     case FAULT_NARROW:
@@ -391,6 +486,7 @@ static void mend_discs(struct nemesis *n) {
 }
 
 void nemesis_end(struct nemesis *n) {
+    n->over = true;
     for (int f = 0; f < FAULT_COUNT; f++)
         n->kind[f].on = false;
     for (int i = 0; i < UNDOS_MAX; i++)
@@ -431,6 +527,8 @@ struct nemesis *nemesis_open(struct sim_cluster *c, uint64_t seed) {
             k->on &= c->o.seed >= CLUSTER_SEED_MAIL; /* those before are as they were */
         if (f == FAULT_OLD_DISC)
             k->on &= c->o.seed >= CLUSTER_SEED_OLD_DISC;
+        if (f >= FAULT_HALVES)
+            k->on &= c->o.seed >= CLUSTER_SEED_CUTS;
         k->mean_ms =
             draw_log(&k->rng, f == FAULT_ACTOR ? ACTOR_MEAN_MIN_MS : MEAN_MIN_MS, MEAN_MAX_MS);
         k->next_ns = sim_now_ns(c->sim) + draw_gap_ns(k);

@@ -31,6 +31,14 @@ enum fault {
     FAULT_TWICE,       /* what copies say comes once more, later (sim_mail.h)  */
     FAULT_LOSE,        /* it does not come: no memory for it                  */
     FAULT_OLD_DISC,    /* power, and the disc is as it was some time before    */
+    FAULT_HALVES,      /* these are cuts of one shape (cut_shape.h)            */
+    FAULT_ONE_OUT,
+    FAULT_RING,
+    FAULT_BRIDGE,
+    FAULT_BLIP,     /* a cut of 4 ms, or of a second                      */
+    FAULT_FLAP,     /* a cut that comes and goes                          */
+    FAULT_SWIZZLE,  /* nodes are cut off one by one, and come back in another order */
+    FAULT_BLACKOUT, /* all nodes lose power at once                       */
     FAULT_COUNT,
 };
 const char *fault_name(enum fault f);

@@ -27,6 +27,7 @@ enum {
     CLUSTER_SEED_DIRTY = 1000000,        /* odd seeds from here on write at single copies too */
     CLUSTER_SEED_MAIL = 20000000,        /* from here on what copies say may come twice, or not */
     CLUSTER_SEED_OLD_DISC = 30000000,    /* from here on old discs are put back */
+    CLUSTER_SEED_CUTS = 40000000,        /* from here on cuts have shapes (cut_shape.h) */
 };
 
 struct nemesis;

@@ -251,6 +251,8 @@ static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
     for (uint64_t i = 0; i < MAIL_SEEDS; i++) {
         o.seed = CLUSTER_SEED_MAIL + i;
         try_seed(sum, &o);
+        o.seed = CLUSTER_SEED_CUTS + i;
+        try_seed(sum, &o);
     }
     for (uint64_t i = 0; i < OLD_DISC_SEEDS; i++) {
         o.seed = CLUSTER_SEED_OLD_DISC + i;
