@@ -38,18 +38,20 @@ static bool is_mutual(const struct view_peer *a, const struct view_peer *b) {
 
 /* ---- what should be ----------------------------------------------------- */
 
-/* Is this member of our view still in it, as far as we know? */
-static bool is_with_us(const struct views *v, const struct view_peer *p) {
+/* Is this member of our view still in it, as far as we know?  `said`: and does it say that all of
+ * it is? */
+static bool is_with_us(const struct views *v, const struct view_peer *p, bool said) {
     if (!p->told)
         return true;
     if (p->word.where == WHERE_NONE)
         return false;
     if (p->word.id.epoch < v->view->id.epoch)
         return true; /* said before it agreed to ours */
-    return view_id_equal(p->word.id, v->view->id) && p->word.where != WHERE_BROKEN;
+    return view_id_equal(p->word.id, v->view->id) && !(said && p->word.where == WHERE_BROKEN);
 }
 
-bool views_is_whole(struct views *v) {
+/* Is our view whole: as we see it, or (`said`) as all of its members do? */
+static bool is_whole(struct views *v, bool said) {
     if (v->broken)
         return false;
     for (uint32_t i = 0; i < v->members.count; i++) {
@@ -59,7 +61,7 @@ bool views_is_whole(struct views *v) {
         if (views_is_self(v, who))
             continue;
         p = views_peer(v, who.id);
-        if (p == NULL || p->who.incarnation != who.incarnation || !is_with_us(v, p) ||
+        if (p == NULL || p->who.incarnation != who.incarnation || !is_with_us(v, p, said) ||
             (p->told && !view_set_has(&p->word.reach, v->self)))
             return false;
         for (uint32_t j = 0; j < i; j++) {
@@ -69,6 +71,10 @@ bool views_is_whole(struct views *v) {
         }
     }
     return true;
+}
+
+bool views_is_whole(struct views *v) {
+    return is_whole(v, true);
 }
 
 static bool is_fit(const struct views *v, const struct view_set *set, const struct view_peer *p,
@@ -164,7 +170,8 @@ void views_tell(struct views *v) {
         word.where = WHERE_AGREED;
         word.id = v->pending_id;
     } else if (v->serving) {
-        word.where = views_is_whole(v) ? WHERE_WHOLE : WHERE_BROKEN;
+        /* As we see it ourselves: two who said what they hear of each other would never end. */
+        word.where = is_whole(v, false) ? WHERE_WHOLE : WHERE_BROKEN;
         word.id = v->view->id;
         word.count = v->view->count;
     }

@@ -19,6 +19,7 @@ enum {
     AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
     SCHEMER_THINK_MS = 300,
+    VIEW_WORDS_MAX = 300000, /* heard by a node in all: usual are some thousand */
     RECORD_BYTES_MAX = 20000,
     REPLICATES =
         1, /* until replicas are part of a cluster, several nodes agree on views and schema */
@@ -507,6 +508,10 @@ static bool check(struct look *l) {
     for (uint32_t i = 0; i < c->shape.nodes; i++)
         if (sim_node_mended(&c->node[i]) != 0)
             return wrong(c, "copies differed, and %s wrote records anew", c->node[i].name);
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (c->node[i].mail.view_words > VIEW_WORDS_MAX)
+            return wrong(c, "%s heard %" PRIu64 " words of views", c->node[i].name,
+                         c->node[i].mail.view_words);
     for (uint32_t i = 0; i < c->shape.nodes; i++)
         for (uint32_t t = 0; t < c->shape.tables; t++)
             if (!copies_check(&c->node[i], c->table[t].t.name))

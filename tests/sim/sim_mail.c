@@ -96,6 +96,7 @@ static void on_payload(void *user, uint64_t from, enum mesh_channel channel, str
     struct sim_mail *m = user;
     bool open = channel == MESH_REPLICA && atomic_load(&m->cluster->open);
 
+    m->view_words += channel == MESH_VIEW;
     if (open && m->lose_one_in != 0 && rng_one_in(&m->rng, m->lose_one_in)) {
         lose(m->cluster, payload);
         return;

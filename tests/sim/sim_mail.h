@@ -24,6 +24,7 @@ struct cluster;
 
 struct sim_mail {
     uint32_t twice_one_in, lose_one_in; /* of a replica's words; 0: none */
+    uint64_t view_words;                /* heard: nodes that echo each other say more and more */
 
     struct sim *sim;
     struct cluster *cluster;
