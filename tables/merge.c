@@ -134,15 +134,16 @@ static eg_err join_call(const struct merge_rule *rule, const struct merge_side *
     bool is_here = merge_later(here, there) == MERGE_TAKES_HERE;
     struct value newer = (is_here ? here : there)->version->record;
     struct value older = (is_here ? there : here)->version->record;
+    bool asks = rule->call != NULL && (newer.size_bytes != 0 || older.size_bytes != 0);
+    eg_err err = asks ? rule->call(rule->context, newer, older, record) : EG_OK;
     struct value made;
-    eg_err err = rule->call == NULL ? EG_OK : rule->call(rule->context, newer, older, record);
 
     (void) state;
     made = (struct value){record->at, (uint32_t) record->size_bytes};
     *outcome = is_here ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
     if (err != EG_OK && err != EG_MEMORY && rule->failed != NULL)
         rule->failed(rule->user, err);
-    if (err != EG_OK || rule->call == NULL || is_same(made, newer))
+    if (err != EG_OK || !asks || is_same(made, newer))
         return err == EG_MEMORY ? err : EG_OK;
     if (is_same(made, older))
         *outcome = is_here ? MERGE_TAKES_THERE : MERGE_TAKES_HERE;

@@ -122,17 +122,18 @@ eg_err merge_call_run(void *call, struct value winner, struct value loser, struc
     eg_err err = value_kind_of(c->callback) == VALUE_STRING ? run_function(c, &sides, out)
                                                             : run_specification(c, &sides, out);
 
-    made = (struct value){out->at + before_bytes, (uint32_t) (out->size_bytes - before_bytes)};
-    if (err == EG_OK && made.size_bytes == 0)
+    if (err == EG_OK && out->size_bytes == before_bytes)
         return EG_OK;
-    if (err == EG_OK && (value_scan(made.at, made.size_bytes, &used_bytes) != EG_OK ||
-                         used_bytes != made.size_bytes))
-        err = EG_BAD_REQUEST;
-    if (err == EG_OK && value_kind_of(made) != VALUE_NIL) {
-        err = is_record(c, &sides, made) ? EG_OK : EG_BAD_REQUEST;
-        if (err == EG_OK)
-            return EG_OK;
+    if (err != EG_OK) {
+        out->size_bytes = before_bytes;
+        return err;
     }
-    out->size_bytes = before_bytes;
+    made = (struct value){out->at + before_bytes, (uint32_t) (out->size_bytes - before_bytes)};
+    if (value_scan(made.at, made.size_bytes, &used_bytes) != EG_OK || used_bytes != made.size_bytes)
+        err = EG_BAD_REQUEST;
+    else if (value_kind_of(made) != VALUE_NIL)
+        err = is_record(c, &sides, made) ? EG_OK : EG_BAD_REQUEST;
+    if (err != EG_OK || value_kind_of(made) == VALUE_NIL)
+        out->size_bytes = before_bytes;
     return err;
 }

@@ -44,6 +44,10 @@ static void report(struct shard_turn *t, struct value winner, struct value loser
         table_conflict(t->shard, &c, "", "", t->now_ms);
 }
 
+void shard_conflict_cleared(struct shard_turn *t, struct value loser) {
+    report(t, (struct value){NULL, 0}, loser);
+}
+
 void shard_conflict_dropped(void *dropping, struct value loser) {
     const struct shard_dropping *d = dropping;
 

@@ -598,6 +598,8 @@ static eg_err apply_keyed(struct shard_turn *t, struct change *c) {
              (g == NULL || is_newer(s, c->version, g->version)));
     if (fresh || newer)
         err = apply_newer(t, c, there);
+    else if (met && s->table->storage == STORAGE_DISC_ONLY)
+        err = store_disc_write_extra(s->store); /* the journal's row, if there is one */
     return err == EG_OK && met ? cover_one(s, dot) : err;
 }
 
@@ -670,12 +672,45 @@ static bool grave_is_newer(void *context, const struct grave *g) {
     return false;
 }
 
+/* The journal gets what the clear takes away unknown to who cleared, as far as it has room. */
+static eg_err report_cleared(struct shard_turn *t, struct record_version clear) {
+    struct shard *s = t->shard;
+    uint64_t count = 0;
+    struct store_cursor c;
+    const struct record *rec;
+    eg_err err = EG_OK;
+
+    if (EG_LIKELY(t->teller == NULL))
+        return EG_OK;
+    s->store->ops->seek(s->store, t->reader, &c, NULL, false, false);
+    while (err == EG_OK && count < JOURNAL_ENTRIES &&
+           (rec = s->store->ops->next(s->store, t->reader, &c)) != NULL) {
+        struct key k;
+
+        if (is_newer(s, version_of(rec), clear) || shard_clock_covers(t->teller, rec->dot) ||
+            shard_expired(rec, t->now_ms))
+            continue;
+        err = key_prepare(&k, record_key(rec), s->table->seed, s->table->world->o.alloc);
+        if (err != EG_OK)
+            break;
+        t->key = &k;
+        shard_conflict_cleared(t, record_value(rec));
+        t->key = NULL;
+        key_release(&k);
+        count++;
+    }
+    return err == EG_OK ? reader_take_fault(t->reader) : err;
+}
+
 static eg_err apply_clear(struct shard_turn *t, const struct change *c) {
     struct shard *s = t->shard;
     struct older o = {.shard = s, .than = c->version};
     struct store_cursor cursor;
     const struct record *rec;
+    eg_err err = report_cleared(t, c->version);
 
+    if (err != EG_OK)
+        return err;
     graves_sift(&s->copy->graves, grave_is_newer, &o);
     s->store->ops->seek(s->store, t->reader, &cursor, NULL, false, false);
     while (o.err == EG_OK && (rec = s->store->ops->next(s->store, t->reader, &cursor)) != NULL)
@@ -731,14 +766,32 @@ static eg_err read_some(struct shard_turn *t, struct value_iter *changes, struct
     return err;
 }
 
+/* All that is older has been cleared here: unknown to who wrote it, or long since. */
+static eg_err lose_to_clear(struct shard_turn *t, const struct change *c, const struct key *k) {
+    struct shard *s = t->shard;
+    eg_err err = EG_OK;
+
+    if (EG_LIKELY(t->teller == NULL) || c->kind != CHANGE_STORE ||
+        shard_clock_covers(t->teller, s->copy->cleared.dot) ||
+        (c->expiry_ms != 0 && c->expiry_ms <= t->now_ms))
+        return EG_OK;
+    t->key = k;
+    shard_conflict_cleared(t, c->value);
+    t->key = NULL;
+    if (s->table->storage == STORAGE_DISC_ONLY)
+        err = store_disc_write_extra(s->store);
+    return err == EG_OK ? cover_one(s, c->version.dot) : err;
+}
+
 static eg_err apply_one(struct shard_turn *t, struct change *c, const struct key *k) {
     struct shard *s = t->shard;
     eg_err err;
 
     s->hlc = EG_MAX(s->hlc, c->version.hlc);
-    if (shard_clock_covers(&s->copy->clock, c->version.dot) ||
-        (s->copy->cleared.hlc != 0 && !is_newer(s, c->version, s->copy->cleared)))
+    if (shard_clock_covers(&s->copy->clock, c->version.dot))
         return EG_OK;
+    if (s->copy->cleared.hlc != 0 && !is_newer(s, c->version, s->copy->cleared))
+        return lose_to_clear(t, c, k);
     if (c->kind == CHANGE_CLEAR)
         return apply_clear(t, c);
     t->key = k;

@@ -49,8 +49,8 @@ struct shard_request {
     /* Many changes are to be answered at once: table_try() does not mind that the table is
      * sync, and who asks lets SHARD_SYNC follow. */
     bool sync_later;
-    bool dirty;                 /* at this node's full copy, without the others (shard_copy.h) */
-    uint64_t ttl_ms;            /* of this write; 0: as the table says                 */
+    bool dirty;      /* at this node's full copy, without the others (shard_copy.h) */
+    uint64_t ttl_ms; /* of this write; 0: as the table says                 */
     /* Another node's request, and its number there: the copies may answer it (shard_copy.h). */
     uint64_t for_node, for_number;
     struct value key;           /* where the op has one                                */

@@ -196,7 +196,8 @@ EG_MUST_USE eg_err table_info(struct table *t, struct reader *r, struct buffer *
 struct shard;
 struct shard_conflict;
 
-/* Keep what a merge has set aside, in its shard's turn; `here` and `there` are names of nodes. */
+/* Keep what a merge has set aside, in its shard's turn; `here` and `there` are names of nodes. What
+ * goes to disc is in the turn's batch, of a disc_only table in its store's (store_disc_extra()). */
 void table_conflict(struct shard *s, const struct shard_conflict *c, const char *here,
                     const char *there, uint64_t time_ms);
 /* Append the newest entries of this node's, at most `limit`, as an array.  EG_MEMORY. */

@@ -65,8 +65,6 @@ static eg_err keep(struct shard *s, const struct entry *e, struct buffer *b) {
         return err;
     journals_add(&t->world->journals, schema_of(t)->id,
                  (struct value){b->at, (uint32_t) b->size_bytes}, batch_of(s));
-    if (t->storage == STORAGE_DISC_ONLY && store_disc_write_extra(s->store) != EG_OK)
-        disc_batch_reset(store_disc_extra(s->store)); /* of this process, then */
     buffer_clear(b);
     err = merge_append(b, put_event, e);
     if (err == EG_OK)

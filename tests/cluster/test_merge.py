@@ -5,7 +5,7 @@ import lan
 
 lan.enter()
 
-from harness import Cluster, ClusterTest, eventually, main, shell  # noqa: E402: it goes on in namespaces from here
+from harness import STORAGES, Cluster, ClusterTest, eventually, main, shell  # noqa: E402: it goes on in namespaces from here
 
 GREATEST = [[[["$1", "$2", "$3"], ["_", "$4", "$5"]], [], [[["$1", ["max", "$2", "$4"], ["max", "$3", "$5"]]]]]]
 
@@ -104,7 +104,7 @@ class Merge(ClusterTest):
         none = shell("conflicts", "t", "restore", 99, node=self.cluster.nodes[0])
         self.assertEqual(none.returncode, 1)
 
-    siblings = [f"siblings_{storage}" for storage in ("ram", "disc", "disc_only")]
+    siblings = [f"siblings_{storage}" for storage in STORAGES]
 
     def write_siblings(self):
         """On both sides of a cut, by programs that have read the same before."""
@@ -130,6 +130,48 @@ class Merge(ClusterTest):
         self.everywhere("counter_ram", "dirty", [["dirty", 150, None]])
         self.everywhere("counter_ram", "many", [["many", 1, 1]])
 
+    def make_others(self):
+        """What is no record of a set: bags, clears, what ends by itself, another shape."""
+        for storage in STORAGES:
+            self.table(f"bag_{storage}", "lww", "a", storage=storage, type="bag")
+            self.one.call("write_many", f"bag_{storage}", [["k", 0], ["k", 1]])
+            for table in ("cleared", "ending", "shape"):
+                self.table(f"{table}_{storage}", "lww", "a", storage=storage)
+                self.one.call("write_many", f"{table}_{storage}", [["k", 0], ["old", 0]])
+
+    def change_others(self):
+        for storage in STORAGES:
+            self.one.call("delete_object", f"bag_{storage}", ["k", 0])
+            self.one.call("write", f"bag_{storage}", ["k", 2])
+            self.other.call("write_many", f"bag_{storage}", [["k", 3], ["k", 2]])
+            self.one.call("write", f"cleared_{storage}", ["k", 1])
+            self.other.call("write", f"cleared_{storage}", ["other", 1])
+            self.one.call("write", f"ending_{storage}", ["k", 1], {"ttl": 0.2})
+            self.one.call("write", f"ending_{storage}", ["gone", 1], {"ttl": 0.2})
+            self.one.call("add_attribute", f"shape_{storage}", "b", 5)
+            self.other.call("write", f"shape_{storage}", ["k", 1])
+            time.sleep(0.005)  # stamps are milliseconds: what follows is later
+            (self.one if storage == "ram" else self.other).call("clear_table", f"cleared_{storage}")
+            self.other.call("write", f"ending_{storage}", ["k", 2])
+        time.sleep(0.005)
+        for storage in STORAGES:
+            self.one.call("write", f"cleared_{storage}", ["since", 1])
+
+    def check_others(self):
+        for storage in STORAGES:
+            bag = lambda client: sorted(client.call("read", f"bag_{storage}", "k", {"context": "dirty"}))
+            eventually(lambda: [bag(client) for client in self.clients] == 3 * [[["k", 1], ["k", 2], ["k", 3]]],
+                       f"bag_{storage}", seen=lambda: [bag(client) for client in self.clients])
+            for key, wanted in (("k", []), ("old", []), ("other", []), ("since", [["since", 1]])):
+                self.everywhere(f"cleared_{storage}", key, wanted)
+            lost = sorted((entry["loser"], entry["winner"]) for client in self.clients
+                          for entry in client.call("conflicts", f"cleared_{storage}"))
+            self.assertEqual(lost, [(["other" if storage == "ram" else "k", 1], None)])
+            self.everywhere(f"ending_{storage}", "k", [["k", 2]])
+            self.everywhere(f"ending_{storage}", "gone", [])
+            self.everywhere(f"shape_{storage}", "k", [["k", 1, 5]])
+            self.everywhere(f"shape_{storage}", "old", [["old", 0, 5]])
+
     def check_siblings(self, table):
         self.everywhere(table, "k", [["k", 2], ["k", 1]])
         self.everywhere(table, "gone", [["gone", 2]])
@@ -153,10 +195,10 @@ class Merge(ClusterTest):
         self.assert_refused("bad_request", self.one.call, "write", "lww_ram", ["k", 1, 1], {"replaces": context})
 
     def test_each_table_merges_by_its_own_policy(self):
-        for storage in ("ram", "disc", "disc_only"):
+        for storage in STORAGES:
             for policy in ("lww", "lww_by_attribute", "first", "max", "min", "counter", "set"):
                 self.table(f"{policy}_{storage}", policy, "a", "b", storage=storage)
-        for storage in ("ram", "disc", "disc_only"):
+        for storage in STORAGES:
             for policy in ("lww", "lww_by_attribute", "first", "max", "min"):
                 self.one.call("write", f"{policy}_{storage}", ["k", 1, 1])
             self.one.call("update_counter", f"counter_{storage}", "k", "a", 5)
@@ -165,9 +207,11 @@ class Merge(ClusterTest):
             self.table(f"callback_{storage}", "callback", "a", "b", storage=storage, callback=GREATEST)
             self.one.call("write_many", f"siblings_{storage}", [["k", 0], ["gone", 0]])
         self.count_dirty()
+        self.make_others()
         self.split()
+        self.change_others()
         self.write_siblings()
-        for storage in ("ram", "disc", "disc_only"):
+        for storage in STORAGES:
             for policy in ("lww", "first", "max", "min", "callback"):
                 self.one.call("write", f"{policy}_{storage}", ["k", 7, 2])
                 time.sleep(0.005)  # stamps are milliseconds: the second write is the later one
@@ -182,7 +226,7 @@ class Merge(ClusterTest):
             self.one.call("write", f"set_{storage}", ["k", ["x", "one"], 1])  # y is removed
             self.other.call("write", f"set_{storage}", ["k", ["x", "y", "other"], 1])
         self.heal()
-        for storage in ("ram", "disc", "disc_only"):
+        for storage in STORAGES:
             self.everywhere(f"lww_{storage}", "k", [["k", 3, 3]])
             self.everywhere(f"first_{storage}", "k", [["k", 7, 2]])
             self.everywhere(f"max_{storage}", "k", [["k", 7, 2]])
@@ -194,6 +238,7 @@ class Merge(ClusterTest):
             self.everywhere(f"callback_{storage}", "k", [["k", 7, 3]])
             self.assertEqual(self.one.call("table_info", f"callback_{storage}")["callback"], GREATEST)
             self.check_siblings(f"siblings_{storage}")
+        self.check_others()
         for wrong in ({"merge": "callback", "callback": 7}, {"merge": "callback", "callback": [["_"]]},
                       {"merge": "lww", "callback": GREATEST}):
             self.assert_refused("bad_request", self.one.call, "create_table", "wrong", wrong)
