@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { HELD_PIECE_BYTES = 16 << 10 }; /* copied at a time to a frame that is not all there */
+
 static const struct stream_events stream_events;
 
 static void mark_ready(struct conn *c) {
@@ -283,35 +285,42 @@ static size_t take_all(struct conn *c, const uint8_t *at, size_t size_bytes) {
     return taken_bytes;
 }
 
-static void keep_rest(struct conn *c, size_t taken_bytes) {
-    if (c->held.size_bytes == 0) {
-        if (!buffer_append(&c->held, c->in + taken_bytes, c->in_bytes - taken_bytes)) {
-            c->ended = true;
-            c->end = EG_MEMORY;
-        }
-    } else if (taken_bytes > 0) {
-        memmove(c->held.at, c->held.at + taken_bytes, c->held.size_bytes - taken_bytes);
-        c->held.size_bytes -= taken_bytes;
-    }
-    c->in_bytes = 0;
-    if (c->held.size_bytes == 0)
-        buffer_fini(&c->held);
-}
+/* A frame has begun before: so much behind it as ends it, piece by piece, for all else can be taken
+ * where it lies. */
+static void finish_held(struct conn *c) {
+    while (c->held.size_bytes > 0 && c->in_bytes > 0) {
+        size_t piece_bytes = EG_MIN(c->in_bytes, (size_t) HELD_PIECE_BYTES), taken_bytes;
 
-static void take_input(struct conn *c) {
-    if (c->in_bytes == 0)
-        return;
-    if (c->held.size_bytes > 0) {
-        if (!buffer_append(&c->held, c->in, c->in_bytes)) {
+        if (!buffer_append(&c->held, c->in, piece_bytes)) {
             c->ended = true;
             c->end = EG_MEMORY;
             c->in_bytes = 0;
             return;
         }
-        keep_rest(c, take_all(c, c->held.at, c->held.size_bytes));
-    } else {
-        keep_rest(c, take_all(c, c->in, c->in_bytes));
+        taken_bytes = take_all(c, c->held.at, c->held.size_bytes);
+        if (taken_bytes > 0) { /* its end was in the piece */
+            piece_bytes -= c->held.size_bytes - taken_bytes;
+            buffer_clear(&c->held);
+        }
+        c->in += piece_bytes;
+        c->in_bytes -= piece_bytes;
     }
+}
+
+static void take_input(struct conn *c) {
+    size_t taken_bytes;
+
+    finish_held(c);
+    if (c->in_bytes > 0) {
+        taken_bytes = take_all(c, c->in, c->in_bytes);
+        if (!buffer_append(&c->held, c->in + taken_bytes, c->in_bytes - taken_bytes)) {
+            c->ended = true;
+            c->end = EG_MEMORY;
+        }
+        c->in_bytes = 0;
+    }
+    if (c->held.size_bytes == 0)
+        buffer_fini(&c->held);
 }
 
 static const char *end_text(eg_err err) {

@@ -157,6 +157,8 @@ struct shard_turn {
     bool taking_back; /* a change that was refused in the middle: limits do not apply */
     bool leaving;     /* what is removed goes by itself: its time is over, or its room */
     bool remote;      /* a change of elsewhere: it keeps its version and nothing refuses it */
+    bool looked;      /* of a set: what is under the key has been looked up, and is `there` */
+    const struct record *there;       /* NULL: nothing                                    */
     struct record_version version;    /* of a record that is only copied; 0: the next one */
     struct value state;               /* and what stands beside it (merge.h)              */
     struct buffer *state_room;        /* for what is to; NULL: the copy's own, if it is one */

@@ -505,10 +505,17 @@ static eg_err bury_unseen(struct shard_turn *t, const struct change *c) {
 
 static eg_err apply_newer(struct shard_turn *t, const struct change *c,
                           const struct record *there) {
+    eg_err err;
+
     t->version = c->version;
     t->state = c->state;
-    if (c->kind == CHANGE_STORE)
-        return shard_store(t, c->value, c->expiry_ms, NULL);
+    if (c->kind == CHANGE_STORE) {
+        t->there = there;
+        t->looked = true;
+        err = shard_store(t, c->value, c->expiry_ms, NULL);
+        t->looked = false;
+        return err;
+    }
     return there != NULL ? shard_remove(t, t->key, there) : bury_unseen(t, c);
 }
 

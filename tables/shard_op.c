@@ -342,7 +342,7 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     /* In a bag an equal record stands at the same place everywhere, so what is
      * replaced need not be known beforehand. */
     if (!s->store->bag)
-        old = s->store->ops->get(s->store, t->reader, t->key);
+        old = t->looked ? t->there : s->store->ops->get(s->store, t->reader, t->key);
     err = old == NULL ? nothing_there(t, EG_OK) : EG_OK;
     if (err == EG_OK)
         err = may_grow(t, old == NULL ? 0 : record_bytes(old), size_bytes);

@@ -70,14 +70,19 @@ eg_err value_scanner_run(struct value_scanner *s, const uint8_t *at, size_t size
     eg_err err = EG_AGAIN;
 
     while (left > 0 && next_bytes < limit_bytes) {
+        uint8_t lead = value_leads[at[next_bytes]];
         struct value_head head;
 
-        err = head_read(at + next_bytes, limit_bytes - next_bytes, &head);
-        if (err != EG_OK)
-            break;
-        next_bytes += head.own_bytes;
-        err = EG_AGAIN;
-        if (head.container) {
+        if (EG_LIKELY(lead < LEAD_NEVER)) {
+            next_bytes += lead;
+        } else {
+            err = head_read(at + next_bytes, limit_bytes - next_bytes, &head);
+            if (err != EG_OK)
+                break;
+            next_bytes += head.own_bytes;
+            err = EG_AGAIN;
+        }
+        if (lead >= LEAD_CONTAINER) {
             if (depth == VALUE_DEPTH_MAX || next_bytes + head.children > s->max_bytes) {
                 err = EG_TOO_LARGE; /* each child takes a byte at least */
                 break;
@@ -122,7 +127,14 @@ const uint8_t *value_skip(const uint8_t *at) {
     uint64_t missing = 1;
 
     do {
-        struct value_head head = head_of(at);
+        uint8_t lead = value_leads[*at];
+        struct value_head head;
+
+        if (EG_LIKELY(lead < LEAD_NEVER)) {
+            at += lead;
+            continue;
+        }
+        head = head_of(at);
         at += head.own_bytes;
         missing += head.children;
     } while (--missing > 0);
