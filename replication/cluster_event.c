@@ -6,6 +6,7 @@
 #include "tables/watch.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { EVENT_BYTES = 512 + NODES_MAX * (NODE_INFO_NAME_BYTES + 2) };
 
@@ -106,25 +107,49 @@ void cluster_tell_discs(struct cluster *c) {
     }
 }
 
+static void tell_clock(struct cluster *c, const char *name, bool is_skewed, int64_t skew_ms) {
+    uint8_t at[EVENT_BYTES];
+    struct value_writer w = value_writer_init(at, sizeof at);
+
+    value_put_map(&w, 3);
+    value_put_text(&w, "node");
+    value_put_text(&w, name);
+    value_put_text(&w, "state");
+    value_put_text(&w, is_skewed ? "skewed" : "well");
+    value_put_text(&w, "skew_ms");
+    value_put_i64(&w, skew_ms);
+    tell(c, WATCH_CLOCK, at, &w);
+}
+
 void cluster_tell_skews(struct cluster *c) {
     for (uint32_t i = 0; i < swim_count(c->swim); i++) {
         const struct swim_member *m = swim_at(c->swim, i);
         bool skewed = swim_is_skewed(m);
-        uint8_t at[EVENT_BYTES];
-        struct value_writer w = value_writer_init(at, sizeof at);
 
         if (m->info.id == c->self.id || !m->linked ||
             !note_of(c->skewed, &c->skewed_count, m->info.id, skewed))
             continue;
         env_log(c->o.env, skewed ? ENV_LOG_WARN : ENV_LOG_INFO, "cluster",
                 "the clock of %s is %lld ms from ours", m->info.name, (long long) m->skew_ms);
-        value_put_map(&w, 3);
-        value_put_text(&w, "node");
-        value_put_text(&w, m->info.name);
-        value_put_text(&w, "state");
-        value_put_text(&w, skewed ? "skewed" : "well");
-        value_put_text(&w, "skew_ms");
-        value_put_i64(&w, m->skew_ms);
-        tell(c, WATCH_CLOCK, at, &w);
+        tell_clock(c, m->info.name, skewed, m->skew_ms);
     }
+}
+
+/* The farthest of the others says how far. */
+void cluster_tell_own_skew(struct cluster *c, bool is_skewed) {
+    int64_t skew_ms = 0;
+
+    for (uint32_t i = 0; i < swim_count(c->swim); i++) {
+        const struct swim_member *m = swim_at(c->swim, i);
+
+        if (m->linked && llabs(m->skew_ms) > llabs(skew_ms))
+            skew_ms = m->skew_ms;
+    }
+    env_log(c->o.env, is_skewed ? ENV_LOG_ERROR : ENV_LOG_INFO, "cluster",
+            is_skewed
+                ? "this node's clock is not that of most others (by up to %lld ms): it orders "
+                  "no writes where another can"
+                : "this node's clock is that of the others again (within %lld ms)",
+            (long long) llabs(skew_ms));
+    tell_clock(c, c->self.name, is_skewed, -skew_ms);
 }

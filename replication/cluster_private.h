@@ -75,7 +75,8 @@ struct cluster {
     uint64_t disc_well_ms, renewed_ms, skew_looked_ms, copies_looked_ms;
     uint64_t discs_full[NODES_MAX], skewed[NODES_MAX]; /* ids: it was told of them */
     uint32_t discs_full_count, skewed_count;
-    bool stale; /* removed since its data began: it links with nobody */
+    uint32_t skew_looks; /* at which our own clock was other than we say */
+    bool stale;          /* removed since its data began: it links with nobody */
 };
 
 uint64_t cluster_now_ms(const struct cluster *c);
@@ -114,6 +115,7 @@ void cluster_tell_view(struct cluster *c, const struct view *v);
 void cluster_tell_copies(struct cluster *c, const char *state, uint64_t shards);
 void cluster_tell_discs(struct cluster *c); /* of others, where this view knows otherwise */
 void cluster_tell_skews(struct cluster *c);
+void cluster_tell_own_skew(struct cluster *c, bool is_skewed);
 void cluster_view_text(struct view_id id, char text[CLUSTER_VIEW_TEXT_BYTES]);
 
 /* Clocks, our disc, what others are to know of us: looked at now and then (cluster_watch.c). */

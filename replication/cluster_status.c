@@ -47,7 +47,8 @@ static void put_member(const struct cluster *c, const struct swim_member *m, uin
     value_put_text(w, "skew_ms"); /* of its clock to ours */
     value_put_i64(w, m->skew_ms);
     value_put_text(w, "skewed");
-    value_put_bool(w, swim_is_skewed(m));
+    value_put_bool(w,
+                   m->info.id == c->self.id ? (c->state & REPLICA_SKEWED) != 0 : swim_is_skewed(m));
     value_put_text(w, "shards"); /* of which it has something */
     value_put_u64(w, replica_held_by(c->replicas, m->info.id));
     value_put_text(w, "leaving");

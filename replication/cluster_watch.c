@@ -8,6 +8,7 @@ enum {
     RENEW_MS = 500,      /* between two requests for a view whose reports are of today */
     DISC_WELL_MS = 1000, /* for a disc to have room before it counts again             */
     SKEW_MS = 1000,
+    SKEW_LOOKS = 3, /* one behind the other, before our clock counts as skewed, or no more */
     COPIES_MS = 100,
 };
 
@@ -35,6 +36,29 @@ static void look_at_disc(struct cluster *c) {
         c->state &= ~(uint32_t) (REPLICA_DISC_FULL | REPLICA_DISC_LOST);
         env_log(c->o.env, ENV_LOG_INFO, "cluster", "the disc takes changes again");
     }
+}
+
+/* Two members cannot say which of them is wrong. */
+static bool is_skewed_here(const struct cluster *c) {
+    uint32_t away = 0;
+
+    for (uint32_t i = 0; c->view != NULL && i < c->view->count; i++) {
+        const struct swim_member *m = swim_find(c->swim, c->view->member[i].id);
+
+        away += m != NULL && m->info.id != c->self.id && m->linked && swim_is_skewed(m);
+    }
+    return c->view != NULL && 2 * away > c->view->count;
+}
+
+static void look_at_clock(struct cluster *c) {
+    bool is_skewed = is_skewed_here(c), was = (c->state & REPLICA_SKEWED) != 0;
+
+    c->skew_looks = is_skewed == was ? 0 : c->skew_looks + 1;
+    if (c->skew_looks < SKEW_LOOKS)
+        return;
+    c->skew_looks = 0;
+    c->state ^= REPLICA_SKEWED;
+    cluster_tell_own_skew(c, is_skewed);
 }
 
 /* The others are to know of us what is so now, and to place copies by the members of now. */
@@ -69,5 +93,6 @@ void cluster_watch_tick(struct cluster *c) {
     if (now_ms - c->skew_looked_ms >= SKEW_MS) {
         c->skew_looked_ms = now_ms;
         cluster_tell_skews(c);
+        look_at_clock(c);
     }
 }

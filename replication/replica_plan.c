@@ -246,11 +246,13 @@ static bool is_better(const struct replica_plan_opts *o, const struct figures *f
         return o->view->member[a].id == o->self;
     if (f->worth[a] != REPLICA_FULL && is_ill(o, a) != is_ill(o, b))
         return is_ill(o, b);
+    if (f->worth[a] == REPLICA_FULL && !view_id_equal(x, y) && f->nothing[a] != f->nothing[b])
+        return f->nothing[b];
+    if (!PLANTED(SKEWED_IS_MASTER) && says(o, a, REPLICA_SKEWED) != says(o, b, REPLICA_SKEWED))
+        return says(o, b, REPLICA_SKEWED);
     if (f->worth[a] == REPLICA_FULL && !view_id_equal(x, y)) {
         uint32_t of_a = kin_of(o, f, a), of_b = kin_of(o, f, b);
 
-        if (f->nothing[a] != f->nothing[b])
-            return f->nothing[b];
         if (of_a != of_b)
             return of_a > of_b;
         return x.epoch != y.epoch ? x.epoch > y.epoch : x.hash > y.hash;

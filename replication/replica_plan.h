@@ -15,6 +15,9 @@
  * table that was just made, all placed copies must: else what its master acknowledged alone in the
  * first moment would go with it.
  *
+ * A member whose clock is skewed is behind any other that is worth the same: what it wrote would
+ * win over later writes of another side.
+ *
  * Who is not placed any more stays a copy until all who are have it.  A member that says that it is
  * leaving is placed nowhere, and lets go as soon as all who can be reached have it.  One whose disc
  * takes no more is ill: it can tell what it has and take nothing more.  It counts as having SOME of
@@ -42,6 +45,7 @@ enum replica_state {
     REPLICA_LEAVING = 1,   /* it wants to have nothing any more */
     REPLICA_DISC_FULL = 2, /* its disc takes no changes         */
     REPLICA_DISC_LOST = 4, /* nor what a copy in memory has to keep there: whom it has met */
+    REPLICA_SKEWED = 8,    /* its clock is far from those of most of its view              */
 };
 
 /* What all members report, by table; made once a view. */

@@ -1,6 +1,8 @@
 /* copies.c -- rows of a shard on each node, sorted and laid side by side. */
 #include "tests/sim/copies.h"
 
+#include "replication/cluster_private.h"
+
 #include "tables/shard_copy.h"
 #include "tables/table_private.h"
 
@@ -186,6 +188,21 @@ uint32_t copies_shards(struct sim_node *n, const char *name) {
     reader_exit(&r);
     reader_close(&r);
     return count;
+}
+
+uint32_t copies_masters(struct sim_node *n, const char *name) {
+    uint32_t shards = copies_shards(n, name), masters = 0;
+    struct reader r;
+    struct table *t;
+
+    EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
+    reader_enter(&r);
+    t = find(n, name);
+    for (uint32_t i = 0; t != NULL && i < shards; i++)
+        masters += replica_master(n->cluster->replicas, t, i) == n->cluster->self.id;
+    reader_exit(&r);
+    reader_close(&r);
+    return masters;
 }
 
 uint32_t copies_expected(struct sim_node *const *nodes, uint32_t count,

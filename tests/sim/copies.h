@@ -38,6 +38,8 @@ EG_MUST_USE bool copies_check(struct sim_node *n, const char *table);
 EG_MUST_USE bool copies_peek(struct sim_node *n, const char *table, uint32_t key, uint32_t *number);
 
 uint32_t copies_shards(struct sim_node *n, const char *table); /* 0: it knows no such table */
+/* Of how many of them this node orders the writes. */
+uint32_t copies_masters(struct sim_node *n, const char *table);
 
 /* Does each shard of the table have a whole copy on one of these? */
 bool copies_anywhere(struct sim_node *const *nodes, uint32_t count, const char *name);

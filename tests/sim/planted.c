@@ -24,11 +24,12 @@ static const struct defect defects[] = {
     {"OLDER_OVER_NEWER", 9, "what comes last wins"},
     {"INDEX_NOT_TOLD", 1, "changes of other nodes do not reach the indexes"},
     {"DIRTY_NOT_TOLD", 1000013, "what was written at one copy stays there"},
-    {"FLOOR_NOT_RAISED", 30000000, "who puts an old disc back is not asked what was deleted since"},
+    {"FLOOR_NOT_RAISED", 30000015, "who puts an old disc back is not asked what was deleted since"},
+    {"SKEWED_IS_MASTER", 1, "a node whose clock is far from all others orders writes"},
     {"ORIGIN_KEPT_OVER_A_START", 2, "a new start gives numbers out that were given out before"},
     {"FRAME_NOT_SENT_AGAIN", 1, "what was on its way when a link broke is lost"},
     {"FRAME_HANDLED_TWICE", 109, "what is sent again is handled again"},
-    {"DOUBT_TAKEN_FOR_REFUSAL", 8, "a change that may have been made is said not to have been"},
+    {"DOUBT_TAKEN_FOR_REFUSAL", 9, "a change that may have been made is said not to have been"},
     {"LIST_NOT_LEARNT", 3, "a node learns nothing of tables that were made without it"},
 };
 

@@ -1,10 +1,13 @@
 /* sim_cluster.c -- put together, set loose, healed, looked at. */
 #include "tests/sim/sim_cluster.h"
 
+#include "engine/env.h"
+#include "replication/swim.h"
 #include "tests/sim/nemesis.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -12,11 +15,13 @@ enum {
     CLIENT_WAIT_MS = 8 * 1000,
     MEET_MS = 30 * 1000, /* at the start, for all nodes to be in one view */
     CREATE_TRIES = 3,
-    QUIET_MS = 20 * 1000,  /* for what clients have under way              */
-    LATE_MS = 15 * 1000,   /* for requests that nobody waits for any more */
-    GRAVES_BYTES = 400,    /* of a node, where they are bounded so */
-    FORGET_MS = 5000,      /* until a delete that all have is forgotten */
-    AGREE_MS = 120 * 1000, /* after healing, for all copies to be equal   */
+    QUIET_MS = 20 * 1000,   /* for what clients have under way              */
+    LATE_MS = 15 * 1000,    /* for requests that nobody waits for any more */
+    MASTERS_MS = 15 * 1000, /* for a clock to be found wrong, and another view */
+    NEAR_MS = 100,          /* of a clock to where it counts as skewed, how sure one must be */
+    GRAVES_BYTES = 400,     /* of a node, where they are bounded so */
+    FORGET_MS = 5000,       /* until a delete that all have is forgotten */
+    AGREE_MS = 120 * 1000,  /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
     SCHEMER_THINK_MS = 300,
     VIEW_WORDS_MAX = 300000, /* heard by a node in all: usual are some thousand */
@@ -496,6 +501,42 @@ static bool keeps_acknowledged(void *user, uint32_t table) {
     return !c->shape.wild || c->table[table].sync;
 }
 
+/* ---- clocks -------------------------------------------------------------------------------- */
+
+/* Of how many nodes the clock is at least so far from that of this one. */
+static uint32_t clocks_away(struct sim_cluster *c, uint32_t node, int64_t ms) {
+    uint32_t away = 0;
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        away += llabs(env_wall_ms(&c->node[i].env.env) - env_wall_ms(&c->node[node].env.env)) > ms;
+    return away;
+}
+
+static bool is_skewed(struct sim_cluster *c, uint32_t node) {
+    return 2 * clocks_away(c, node, SWIM_CLOCK_SKEW_MS + NEAR_MS) > c->shape.nodes;
+}
+
+/* Far from where it may or may not be so. */
+static bool is_in_time(struct sim_cluster *c, uint32_t node) {
+    return 2 * clocks_away(c, node, SWIM_CLOCK_SKEW_MS - NEAR_MS) <= c->shape.nodes;
+}
+
+/* Where a node whose clock is right has a copy, none whose clock is wrong is the master. */
+static bool masters_are_in_time(void *user) {
+    struct sim_cluster *c = user;
+    bool any = false;
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        any |= is_in_time(c, i);
+    for (uint32_t i = 0; any && i < c->shape.nodes; i++)
+        for (uint32_t t = 0; is_skewed(c, i) && t < c->shape.tables; t++)
+            if (c->table[t].t.copies == 0 &&
+                (!c->table[t].t.on_disc || c->shape.discs == c->shape.nodes) &&
+                copies_masters(&c->node[i], c->table[t].t.name) != 0)
+                return false;
+    return true;
+}
+
 static bool check(struct look *l) {
     struct sim_cluster *c = l->c;
 
@@ -517,7 +558,8 @@ static bool check(struct look *l) {
             if (!copies_check(&c->node[i], c->table[t].t.name))
                 return wrong(c, "a shard of %s on %s stays busy, or is gone", c->table[t].t.name,
                              c->node[i].name);
-    return true;
+    return sim_run_until(c->sim, masters_are_in_time, c, MASTERS_MS) ||
+           wrong(c, "a node orders writes whose clock is not the others'");
 }
 
 /* What befell the key that the text speaks of. */
