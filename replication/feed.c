@@ -163,7 +163,8 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     }
     feed_forget_group(s);
     buffer_clear(&st->marks);
-    st->told_stable = 0;
+    st->told_stable = st->poked = 0;
+    st->late = false;
     shard_set_stable(s, 0);
     if (!st->plan.here || !feed_is_master(st))
         feed_give_up(self, st);
@@ -360,6 +361,7 @@ static void feed_receive(void *user, struct actor *self, struct shard *s, struct
     case FEED_STEP:
         if (st != NULL) {
             st->stepping = false;
+            feed_acknowledge_late(self, s);
             feed_tell_stable(s);
             feed_step(self, s);
         }

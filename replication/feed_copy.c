@@ -23,7 +23,7 @@ static void be_filling(struct shard *s) {
         shard_set_role(s, SHARD_FILLING); /* before the master knows: it counts us no more then */
     if (st->ended)
         st->was_full = false; /* it may have gone on without us */
-    st->ended = st->counted = st->quiet = st->barred = false;
+    st->ended = st->counted = st->quiet = st->barred = st->late = false;
     st->acked = 0;
     st->pause_ticks = st->quiet_ticks = 0;
     st->following = ++st->session;
@@ -64,6 +64,7 @@ void feed_say_covered(struct shard *s, uint64_t sequence) {
     struct feed *st = feed_of(s);
 
     st->acked = sequence;
+    st->late = false;
     st->counted = true;
     if (feed_say_of(s, st->plan.master, REPLICA_COVERED, st->following, sequence) != EG_OK)
         feed_need(st->world, s, FEED_MISSED); /* it would wait for ever */
@@ -111,6 +112,23 @@ static bool owes_word(struct shard *s) {
     const struct feed *st = feed_of(s);
 
     return s->log.sync && shard_clock_reach(&s->copy->clock, st->slot, st->began) > st->acked;
+}
+
+void feed_acknowledge_late(struct actor *self, struct shard *s) {
+    if (feed_of(s)->late)
+        feed_acknowledge(self, s);
+}
+
+/* Who waits for it has been told; the master is, with all that comes meanwhile. */
+static void acknowledge_later(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+
+    if (shard_role(s) != SHARD_FULL) { /* it counts us by that */
+        feed_acknowledge(self, s);
+        return;
+    }
+    st->late = true;
+    feed_step_soon(self, s, true);
 }
 
 void feed_copy_tick(struct actor *self, struct shard *s) {
@@ -395,9 +413,9 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
         err = flush_first(s);
     if (err == EG_OK && shard_role(s) == SHARD_FULL)
         shard_set_stable(s, stable);
-    if (err == EG_OK)
-        feed_witness_hear(s, witness);
-    if (err == EG_OK)
+    if (err == EG_OK && feed_witness_hear(s, witness))
+        acknowledge_later(self, s);
+    else if (err == EG_OK)
         feed_acknowledge(self, s);
     else
         apply_failed(self, s, err);
@@ -419,12 +437,14 @@ static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
         st->world->worth_changed(st->world);
 }
 
-static void hear_stable(struct shard *s, uint64_t from, struct value_iter *it) {
+static void hear_stable(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
     uint64_t stable;
 
-    if (feed_follows(feed_of(s), from) && shard_role(s) == SHARD_FULL &&
-        replica_wire_u64(it, &stable))
-        shard_set_stable(s, stable);
+    if (!feed_follows(feed_of(s), from) || shard_role(s) != SHARD_FULL ||
+        !replica_wire_u64(it, &stable))
+        return;
+    shard_set_stable(s, stable);
+    feed_acknowledge_late(self, s); /* somebody waits for it by now, perhaps */
 }
 
 static void hear_forget(struct shard *s, uint64_t from, struct value_iter *it) {
@@ -485,7 +505,7 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         hear_forget(s, from, &it);
         break;
     case REPLICA_STABLE:
-        hear_stable(s, from, &it);
+        hear_stable(self, s, from, &it);
         break;
     case REPLICA_SYNC:
         feed_hear_sync(self, s, from, &it);

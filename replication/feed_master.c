@@ -145,6 +145,20 @@ bool feed_sync_notice(struct actor *self, struct shard *s, uint64_t sequence) {
     return false;
 }
 
+/* A read waits for what copies have put off saying (feed_witness.c): let them say it now. */
+static void poke(struct shard *s) {
+    struct feed *st = feed_of(s);
+    uint64_t sequence = dot_sequence(s->sequence);
+
+    if (shard_copy_has_news(s) || st->poked == sequence)
+        return;
+    st->poked = sequence;
+    for (uint32_t i = 0; i < st->follower_count; i++)
+        if (st->follower[i]->full && st->follower[i]->covered < sequence)
+            (void) feed_say(s, st->follower[i]->node, REPLICA_STABLE,
+                            atomic_load(&s->stable)); /* or in a while, by themselves */
+}
+
 bool feed_hold(void *user, struct actor *self, struct shard *s, const struct message *call,
                const struct shard_request *q, struct message *reply) {
     struct feed *st = feed_of(s);
@@ -153,6 +167,7 @@ bool feed_hold(void *user, struct actor *self, struct shard *s, const struct mes
     (void) user;
     if (feed_witness_hold(self, s, call, q, reply))
         return true;
+    poke(s);
     if (!buffer_append(&st->held, &h, sizeof h))
         return false;
     if (s->log.sync && !feed_sync_notice(self, s, h.sequence)) {

@@ -112,6 +112,7 @@ struct feed {
     uint16_t slot;        /* of the master's origin, once ended           */
     uint64_t began;   /* the master's last change when we followed: what was before may have gaps */
     uint64_t acked;   /* of the master's changes, last said           */
+    bool late;        /* it has more, and says so in a while */
     uint64_t session; /* of the last FOLLOW    */
     uint64_t following; /* of that to the master */
     struct sift *sift;  /* of the master's END      */
@@ -123,6 +124,7 @@ struct feed {
     struct buffer held;          /* struct held, by sequence */
     struct buffer marks;         /* struct mark, by sequence: what is not stable yet */
     uint64_t told_stable;        /* what the others were told last */
+    uint64_t poked;              /* the copies, that they say what they have: of so many */
     struct buffer out;           /* the message that is being put together */
     struct shard_clock relay;    /* goes out with the next changes: what they stand for besides */
     struct witness_word witness; /* goes out with them; node 0: none */
@@ -237,6 +239,7 @@ void feed_copy_tick(struct actor *self, struct shard *s);
 void feed_wait_for_room(struct actor *self, struct shard *s);
 /* Say what we have of the master's changes, as soon as our disc has it where it must. */
 void feed_acknowledge(struct actor *self, struct shard *s);
+void feed_acknowledge_late(struct actor *self, struct shard *s); /* what was put off */
 void feed_say_covered(struct shard *s, uint64_t sequence);
 void feed_hear(struct actor *self, struct shard *s, const struct message *m);
 /* Is it an answer to our last FOLLOW to that node? */
@@ -311,8 +314,8 @@ const struct witness_word *feed_witness_word(struct shard *s);
 /* All have it, by our count; it cannot be said whether they will. */
 void feed_witness_over(struct feed *st, const struct held *h);
 void feed_witness_give_up(struct feed *st, const struct held *h, const char *why);
-/* A copy has applied what this word came with. */
-void feed_witness_hear(struct shard *s, struct value word);
+/* A copy has applied what this word came with.  True: it has said so to who waits for it. */
+bool feed_witness_hear(struct shard *s, struct value word);
 
 /* ---- time ------------------------------------------------------------------------------------ */
 

@@ -77,16 +77,17 @@ void feed_witness_give_up(struct feed *st, const struct held *h, const char *why
 }
 
 /* What came with it is applied here: all up to `last` is. */
-void feed_witness_hear(struct shard *s, struct value word) {
+bool feed_witness_hear(struct shard *s, struct value word) {
     struct feed *st = feed_of(s);
     const struct feed_world *w = st->world;
     struct witness_word heard;
 
     if (!st->ended || s->log.sync || w->witness == NULL || witness_get(word, &heard) != EG_OK ||
         heard.node == 0)
-        return;
+        return false;
     if (heard.node == w->self)
         w->witness->tell(w->witness_user, &heard);
     else
         w->witness->have(w->witness_user, &heard, st->plan.view);
+    return true;
 }
