@@ -15,6 +15,7 @@
 
 #include "engine/env.h"
 #include "engine/planted.h"
+#include "engine/scheduler.h"
 #include "engine/supervisor.h"
 #include "replication/errand.h"
 #include "replication/router_wire.h"
@@ -62,6 +63,7 @@ struct router {
     struct list_node waiting, asked;
     struct buffer out; /* a payload being written */
     bool ticking;
+    bool inside; /* something is being done: what comes of it by a call must wait */
     struct {
         uint64_t malformed, strange, refused, lost;
     } counted;
@@ -636,24 +638,19 @@ static void receive_have(struct router *r, struct actor *self, uint64_t from,
     answer_if_complete(r, self, d);
 }
 
-static void told(struct router *r, struct actor *self, const struct message *m) {
-    struct witness_word word;
-    struct errand *d;
+static void told(struct router *r, struct actor *self, const struct witness_word *word) {
+    struct errand *d = errand_find(&r->errands, word->number);
 
-    memcpy(&word, m->payload, sizeof word);
-    d = errand_find(&r->errands, word.number);
     if (!is_asked_of_others(d))
         return;
-    witness_tell(&d->witness, &word, r->o.self);
+    witness_tell(&d->witness, word, r->o.self);
     answer_if_complete(r, self, d);
 }
 
-static void receive_payload(struct router *r, struct actor *self, const struct message *m) {
+static void receive_payload(struct router *r, struct actor *self, uint64_t from,
+                            struct value payload) {
     struct router_payload p;
-    uint64_t from;
-    struct value payload = {m->payload + sizeof from, (uint32_t) (m->size_bytes - sizeof from)};
 
-    memcpy(&from, m->payload, sizeof from);
     if (router_get(payload, &p) != EG_OK)
         r->counted.malformed++;
     else if (p.word == ROUTER_IS_REQUEST)
@@ -780,9 +777,11 @@ static eg_err outcome_of(const struct message *m) {
 
 static void receive(struct actor *self, void *state, struct message *m) {
     struct router *r = *(struct router **) state;
+    struct witness_word word;
     struct errand *d;
     uint64_t node;
 
+    r->inside = true;
     if (m->kind == MESSAGE_CALL && m->tag == ROUTER_REQUEST) {
         actor_keep(self, m);
         begin(r, self, m, NULL);
@@ -793,9 +792,13 @@ static void receive(struct actor *self, void *state, struct message *m) {
         if (d != NULL) /* else it ran into its deadline */
             hear(r, self, d, outcome_of(m), m->payload, m->size_bytes);
     } else if (m->tag == ROUTER_RECEIVED) {
-        receive_payload(r, self, m);
+        memcpy(&node, m->payload, sizeof node);
+        receive_payload(
+            r, self, node,
+            (struct value){m->payload + sizeof node, (uint32_t) (m->size_bytes - sizeof node)});
     } else if (m->tag == ROUTER_TOLD) {
-        told(r, self, m);
+        memcpy(&word, m->payload, sizeof word);
+        told(r, self, &word);
     } else if (m->tag == ROUTER_LOST) {
         memcpy(&node, m->payload, sizeof node);
         node_lost(r, self, node);
@@ -806,6 +809,7 @@ static void receive(struct actor *self, void *state, struct message *m) {
         expire_asked(r, self);
     }
     start_tick(r, self);
+    r->inside = false;
 }
 
 static eg_err init(struct actor *self, void *state, const void *arg) {
@@ -836,8 +840,33 @@ static void tell(struct router *r, enum router_tag tag, const void *first, size_
         r->counted.lost++;
 }
 
+/* The actor, where what it is told may be done by the caller at once: on its scheduler, while it
+ * does nothing itself.  NULL: tell it. */
+static struct actor *enter(struct router *r) {
+    struct scheduler *s = runtime_scheduler(r->o.runtime, r->o.scheduler);
+    struct actor *self;
+
+    if (!scheduler_is_current(s) || r->inside) /* whose else `inside` is */
+        return NULL;
+    self = scheduler_find(s, pid_of(r));
+    r->inside = self != NULL;
+    return self;
+}
+
+static void leave(struct router *r, struct actor *self) {
+    start_tick(r, self);
+    r->inside = false;
+}
+
 void router_receive(struct router *r, uint64_t from, struct value payload) {
-    tell(r, ROUTER_RECEIVED, &from, sizeof from, payload);
+    struct actor *self = enter(r);
+
+    if (self == NULL) {
+        tell(r, ROUTER_RECEIVED, &from, sizeof from, payload);
+        return;
+    }
+    receive_payload(r, self, from, payload);
+    leave(r, self);
 }
 
 void router_node_down(struct router *r, uint64_t id) {
@@ -860,6 +889,14 @@ static void say_have(void *user, const struct witness_word *word, struct view_id
 }
 
 static void say_told(void *user, const struct witness_word *word) {
+    struct router *r = user;
+    struct actor *self = enter(r);
+
+    if (self != NULL) {
+        told(r, self, word);
+        leave(r, self);
+        return;
+    }
     tell(user, ROUTER_TOLD, word, sizeof *word, (struct value){NULL, 0});
 }
 
