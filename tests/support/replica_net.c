@@ -180,6 +180,25 @@ struct table *table_of(struct node *n) {
     return t;
 }
 
+static void on_have(void *user, const struct witness_word *word, struct view_id view) {
+    (void) user, (void) word, (void) view;
+    net.witness.have++;
+}
+
+static void on_told(void *user, const struct witness_word *word) {
+    AGREE(word->node == ((struct node *) user)->id);
+    net.witness.told++;
+}
+
+static void on_answer(void *user, const struct witness_word *word, eg_err outcome,
+                      const char *text) {
+    (void) user, (void) word, (void) text;
+    net.witness.answered++;
+    net.witness.outcome = outcome;
+}
+
+static const struct witness_ops witness = {on_have, on_told, on_answer};
+
 void start_replicas(struct node *n) {
     struct replica_opts o = {.alloc = alloc_system(),
                              .env = &n->w.st->env,
@@ -190,6 +209,7 @@ void start_replicas(struct node *n) {
                              .self = n->id,
                              .send = send_packet,
                              .pending_bytes = no_pending,
+                             .witness = &witness,
                              .progress = on_progress,
                              .stopped = on_stopped,
                              .event = on_event,
@@ -427,7 +447,11 @@ bool ask_at(struct node *m, enum shard_op op, uint64_t key, uint64_t number, boo
     uint8_t number_bytes[9];
     struct value_writer w = value_writer_init(number_bytes, sizeof number_bytes);
     struct value delta = {number_bytes, 0};
-    struct shard_request q = {.op = op, .attribute = SHARD_NO_ATTRIBUTE, .dirty = dirty};
+    struct shard_request q = {.op = op,
+                              .attribute = SHARD_NO_ATTRIBUTE,
+                              .dirty = dirty,
+                              .for_node = net.witness.for_node,
+                              .for_number = key};
     struct message *msg;
     struct err_note note;
     eg_pid to;

@@ -73,6 +73,11 @@ struct net {
     struct rng rng;
     uint64_t seed;
     bool acked[1 << 14]; /* by key */
+    struct {
+        uint64_t for_node; /* whose requests those are that are asked for; 0: the client's own */
+        uint32_t have, told, answered;
+        eg_err outcome; /* the last answer's */
+    } witness;          /* witness.h */
     uint32_t report_count;
     struct buffer report[REPORTS_MAX]; /* views look at them */
 };
