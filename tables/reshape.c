@@ -7,6 +7,8 @@
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "engine/scheduler.h"
+#include "tables/merge_reshape.h"
+#include "tables/shard_merge.h"
 #include "tables/shard_actor.h"
 #include "tables/shard_copy.h"
 #include "tables/table_private.h"
@@ -115,19 +117,58 @@ static eg_err convert(struct reshape_part *p, uint32_t room, struct value old, s
     return conversion_run(&p->whole->conversion, &p->room[room], old, fresh, note);
 }
 
-/* The state goes along where the record stays as it is; of another shape it begins anew. */
+struct sibling_room {
+    struct reshape_part *part;
+    struct err_note *note;
+};
+
+static eg_err convert_sibling(void *context, struct value old, struct value *fresh) {
+    const struct sibling_room *room = context;
+
+    return convert(room->part, 1, old, fresh, room->note);
+}
+
+/* What stands beside the record then, in `out`. */
+static eg_err convert_state(struct reshape_part *p, struct value old, struct value fresh,
+                            struct value state, struct buffer *out, struct err_note *note) {
+    struct sibling_room room = {p, note};
+    struct merge_reshape r = {.policy = schema_of(p->whole->to)->merge,
+                              .conversion = &p->whole->conversion,
+                              .old = old,
+                              .fresh = fresh,
+                              .state = state,
+                              .convert = convert_sibling,
+                              .context = &room};
+    eg_err err = merge_reshape_state(&r, out);
+
+    if (err == EG_OK &&
+        !shard_state_is_sound(p->to, fresh, (struct value){out->at, (uint32_t) out->size_bytes}))
+        buffer_clear(out); /* it would be refused by whoever hears of it */
+    return err;
+}
+
 static eg_err store(const struct shard_turn *t, const struct key *k, struct value array,
                     struct value state, struct record_version version, uint64_t expiry_ms,
                     struct err_note *note) {
     struct reshape_part *p = t->shard->reshape;
     struct shard_turn other = turn_of(t, k, note);
+    struct buffer converted;
     struct value fresh;
     eg_err err = convert(p, 0, array, &fresh, note);
 
+    if (err != EG_OK)
+        return err;
+    buffer_init(&converted, p->whole->alloc, 2 * (size_t) RECORD_SIZE_MAX);
     other.version = version;
-    if (p->whole->conversion.same)
-        other.state = state;
-    return err != EG_OK ? err : shard_store(&other, fresh, expiry_ms, NULL);
+    other.state = state;
+    if (EG_UNLIKELY(state.size_bytes != 0) && !p->whole->conversion.same) {
+        err = convert_state(p, array, fresh, state, &converted, note);
+        other.state = (struct value){converted.at, (uint32_t) converted.size_bytes};
+    }
+    if (err == EG_OK)
+        err = shard_store(&other, fresh, expiry_ms, NULL);
+    buffer_fini(&converted);
+    return err;
 }
 
 /* The record of the new shard that equals `array`; in a set the only one of its key. */

@@ -135,11 +135,20 @@ class Merge(ClusterTest):
         for storage in STORAGES:
             self.table(f"bag_{storage}", "lww", "a", storage=storage, type="bag")
             self.one.call("write_many", f"bag_{storage}", [["k", 0], ["k", 1]])
-            for table in ("cleared", "ending", "shape"):
+            for table in ("cleared", "ending"):
                 self.table(f"{table}_{storage}", "lww", "a", storage=storage)
                 self.one.call("write_many", f"{table}_{storage}", [["k", 0], ["old", 0]])
+        self.table("shape", "lww", "a")
+        self.one.call("write_many", "shape", [["k", 0], ["old", 0]])
+        self.table("moving", "counter", "a", "b", storage="disc")
+        self.one.call("update_counter", "moving", "k", "b", 5)
 
     def change_others(self):
+        self.one.call("add_attribute", "shape", "b", 5)
+        self.other.call("write", "shape", ["k", 1])
+        self.one.call("update_counter", "moving", "k", "b", 1)
+        self.one.call("add_attribute", "moving", "c", 7)
+        self.other.call("update_counter", "moving", "k", "b", 2)
         for storage in STORAGES:
             self.one.call("delete_object", f"bag_{storage}", ["k", 0])
             self.one.call("write", f"bag_{storage}", ["k", 2])
@@ -148,8 +157,6 @@ class Merge(ClusterTest):
             self.other.call("write", f"cleared_{storage}", ["other", 1])
             self.one.call("write", f"ending_{storage}", ["k", 1], {"ttl": 0.2})
             self.one.call("write", f"ending_{storage}", ["gone", 1], {"ttl": 0.2})
-            self.one.call("add_attribute", f"shape_{storage}", "b", 5)
-            self.other.call("write", f"shape_{storage}", ["k", 1])
             time.sleep(0.005)  # stamps are milliseconds: what follows is later
             (self.one if storage == "ram" else self.other).call("clear_table", f"cleared_{storage}")
             self.other.call("write", f"ending_{storage}", ["k", 2])
@@ -169,8 +176,9 @@ class Merge(ClusterTest):
             self.assertEqual(lost, [(["other" if storage == "ram" else "k", 1], None)])
             self.everywhere(f"ending_{storage}", "k", [["k", 2]])
             self.everywhere(f"ending_{storage}", "gone", [])
-            self.everywhere(f"shape_{storage}", "k", [["k", 1, 5]])
-            self.everywhere(f"shape_{storage}", "old", [["old", 0, 5]])
+        self.everywhere("shape", "k", [["k", 1, 5]])
+        self.everywhere("shape", "old", [["old", 0, 5]])
+        self.everywhere("moving", "k", [["k", None, 8, 7]])
 
     def check_siblings(self, table):
         self.everywhere(table, "k", [["k", 2], ["k", 1]])

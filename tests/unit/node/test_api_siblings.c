@@ -2,6 +2,7 @@
  * with an older context that makes them. */
 #include <engram.h>
 
+#include "tests/support/temp_dir.h"
 #include "tests/support/text_value.h"
 
 #include <criterion/criterion.h>
@@ -121,6 +122,58 @@ Test(api_siblings, the_oldest_go_where_there_are_too_many) {
     cr_expect_eq(value_count((struct value){found.value.at, (uint32_t) found.value.size_bytes}),
                  64);
     eg_result_free(&found);
+}
+
+static void alter(const char *change) {
+    eg_note note = {""};
+
+    cr_assert_eq(eg_alter_table(node, "t", span(change), &note), EG_OK, "%s", note.text);
+}
+
+Test(api_siblings, all_versions_follow_their_table_into_another_shape) {
+    uint8_t room[2][64];
+    eg_span none = context(room[0]), both;
+
+    cr_assert_eq(eg_write_replacing(table, span("['k', 1]"), none), EG_OK);
+    cr_assert_eq(eg_write_replacing(table, span("['k', 2]"), none), EG_OK);
+    both = context(room[1]);
+    alter("['add_attribute', 'b', 7]");
+    expect("[['k', 2, 7], ['k', 1, 7]]");
+    alter("['transform_table', [[['$1', '$2', '$3'], [], [[['$1', ['+', '$2', '$3']]]]]], ['k', "
+          "'s']]");
+    expect("[['k', 9], ['k', 8]]");
+    cr_assert_eq(eg_write_replacing(table, span("['k', 3]"), none), EG_OK);
+    cr_assert_eq(eg_delete_replacing(table, span("'k'"), both), EG_OK);
+    expect("[['k', 3]]");
+}
+
+Test(api_siblings, all_versions_are_kept_on_disc) {
+    static const char *const storages[] = {"disc", "disc_only", "disc"};
+    struct temp_dir dir = temp_dir_make();
+    uint8_t room[64];
+    eg_span none = context(room), options;
+    char change[64];
+
+    teardown();
+    cr_assert_eq(
+        eg_open(&(eg_options){.name = "test", .schedulers = 1, .data_dir = dir.path}, &node, NULL),
+        EG_OK);
+    options = span("{'merge': 'siblings', 'attributes': ['k', 'a']}");
+    cr_assert_eq(eg_create_table(node, "t", &options, NULL), EG_OK);
+    cr_assert_eq(eg_table_open(node, "t", &table), EG_OK);
+    cr_assert_eq(eg_write_replacing(table, span("['k', 1]"), none), EG_OK);
+    cr_assert_eq(eg_write_replacing(table, span("['k', 2]"), none), EG_OK);
+    for (size_t i = 0; i < sizeof storages / sizeof storages[0]; i++) {
+        (void) snprintf(change, sizeof change, "['change_storage', '%s']", storages[i]);
+        alter(change);
+        teardown();
+        cr_assert_eq(eg_open(&(eg_options){.name = "test", .schedulers = 1, .data_dir = dir.path},
+                             &node, NULL),
+                     EG_OK);
+        cr_assert_eq(eg_table_open(node, "t", &table), EG_OK);
+        expect("[['k', 2], ['k', 1]]");
+    }
+    temp_dir_remove(&dir);
 }
 
 Test(api_siblings, what_is_no_context_is_refused) {

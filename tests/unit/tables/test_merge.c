@@ -1,6 +1,7 @@
 /* merge: policies by example; the model test has the histories. */
 #include "tables/merge.h"
 #include "tables/merge_call.h"
+#include "tables/merge_reshape.h"
 
 #include "tests/support/text_value.h"
 
@@ -230,4 +231,40 @@ Test(merge, a_state_that_is_none_is_refused) {
         cr_assert_not(merge_state_is_sound(&rule, text("['k', ['a', 'b']]"), text(bad[i].state)),
                       "case %zu", i);
     }
+}
+
+/* ---- another shape --------------------------------------------------------------------------- */
+
+/* The state beside ['k', 3, 5] where its table becomes [key, b, new, a]; with a program: none. */
+static const char *reshaped(enum table_merge policy, const char *state) {
+    static char shown[512];
+    static struct conversion c;
+    struct merge_reshape r = {.policy = policy,
+                              .conversion = &c,
+                              .old = text("['k', 3, 5]"),
+                              .fresh = text("['k', 5, 7, 3]"),
+                              .state = text(state)};
+    const struct merge_rule rule = {.policy = policy, .attribute_count = 4};
+    static const int32_t sources[] = {0, 2, CONVERSION_DEFAULT, 1};
+    struct buffer out;
+
+    conversion_init(&c, alloc_system());
+    c.count = EG_COUNTOF(sources);
+    for (size_t i = 0; i < EG_COUNTOF(sources); i++)
+        c.field[i] = (struct conversion_field){sources[i], CONVERSION_NO_VALUE};
+    buffer_init(&out, alloc_system(), 4096);
+    cr_assert_eq(merge_reshape_state(&r, &out), EG_OK);
+    cr_assert(
+        merge_state_is_sound(&rule, r.fresh, (struct value){out.at, (uint32_t) out.size_bytes}));
+    (void) value_text(value_of(out.at), shown, sizeof shown);
+    buffer_fini(&out);
+    conversion_fini(&c);
+    return shown;
+}
+
+Test(merge, a_state_follows_its_attributes_into_another_shape) {
+    cr_assert_str_eq(reshaped(MERGE_LWW_BY_ATTRIBUTE, "[[1, 2], nil]"), "[nil, nil, [1, 2]]");
+    cr_assert_str_eq(reshaped(MERGE_COUNTER, "[1, 2, [0, 1], [[7, 8, [3, 4]]], 2]"),
+                     "[1, 2, [1, 7, 0], [[7, 8, [4, 0, 3]]], 2]");
+    cr_assert_str_eq(reshaped(MERGE_FIRST, "[1, 2]"), "[1, 2]");
 }
