@@ -9,6 +9,7 @@ LIE says:
     deny       every 10th write is done and answered with busy
     double     every 5th update_counter is done twice
     forget     every other update of a set is answered with true and never done
+    forget_all every other read of a majority table is answered with nothing
     invent     every 10th write is answered with an error that no fault explains"""
 import collections
 import os
@@ -25,7 +26,8 @@ from trial.pack import Unpacker, pack  # noqa: E402: from there
 
 LIE = os.environ["LIE"]
 METHOD, EVERY = {"lose": ("write", 10), "undelete": ("delete", 2), "deny": ("write", 10),
-                 "double": ("update_counter", 5), "forget": ("update", 2), "invent": ("write", 10)}[LIE]
+                 "double": ("update_counter", 5), "forget": ("update", 2), "forget_all": ("read", 2),
+                 "invent": ("write", 10)}[LIE]
 PIECE_BYTES = 1 << 18
 
 
@@ -43,7 +45,7 @@ class Session:
     def requests(self):
         for frame in frames(self.client):
             kind, msgid, method, params = frame
-            if method == METHOD:
+            if method == METHOD and (LIE != "forget_all" or params[0].endswith("_agreed")):
                 self.count[METHOD] += 1
                 if self.count[METHOD] % EVERY == 0 and not self.lie(msgid, method, params):
                     continue
@@ -54,6 +56,8 @@ class Session:
         """Is it passed on?"""
         if LIE in ("lose", "undelete", "forget"):
             self.client.sendall(pack([1, msgid, None, True]))
+        elif LIE == "forget_all":
+            self.client.sendall(pack([1, msgid, None, []]))
         elif LIE == "invent":
             self.client.sendall(pack([1, msgid, "internal: the moon", None]))
         elif LIE == "deny":

@@ -14,19 +14,19 @@ from trial.pack import Unpacker, pack
 
 LIAR = pathlib.Path(__file__).resolve().parent / "lying_engramd.py"
 LIES = {"lose": "stale", "undelete": "resurrected", "deny": "unexpected", "double": "unexpected",
-        "forget": "lost", "invent": "strange answer"}
+        "forget": "lost", "forget_all": "two minds", "invent": "strange answer"}
 
 
 def run(program, *words, **env):
     return subprocess.run([str(word) for word in (BIN / program, *words)], capture_output=True, text=True,
-                          timeout=240, env=dict(os.environ, **env))
+                          timeout=400, env=dict(os.environ, **env))
 
 
 class Partition(ClusterTest):
     def test_a_good_cluster_passes_and_the_reports_say_so(self):
         files = self.dir / "report.json", self.dir / "report.html"
         done = run("engram-partition", "--nodes", 3, "--seconds", 0.5, "--times", 5, "halves", "blips",
-                   "--json", files[0], "--html", files[1], "--seed", 7)
+                   "--json", files[0], "--html", files[1], "--seed", 7, "--timeout", 120)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertEqual(done.stdout.splitlines()[-1], "passed")
         whole = json.loads(files[0].read_text())
@@ -108,7 +108,7 @@ class Soak(ClusterTest):
                     self.assertIn("engramd ready", liar.stdout.readline())
                     for seconds in 0.3, 3, 30:  # a loaded machine may not come to a lie at once
                         done = run("engram-soak", "--connect", f"unix:{front}", "--time", seconds, "--timeout", 0.1,
-                                   "--keys", 20)
+                                   "--keys", 20, "--majority")
                         if f"violation: {LIES[lie]} (" in done.stdout:
                             break
                     self.assertIn(f"violation: {LIES[lie]} (", done.stdout)

@@ -6,9 +6,11 @@ import multiprocessing
 import multiprocessing.connection
 import time
 
+from .agreed import Agreed
 from .figures import Figures
 from .ledger import Register, Total
 from .settle import Item, Settler
+from .tables import AGREED_KEYS
 from .worker import Worker
 
 GRACE_S = 120  # for an answer beyond the time that was given: a call may be under way
@@ -20,9 +22,10 @@ class Crew:
         self.seconds = collections.defaultdict(Figures)  # since then -> what was done in it
         self.user = options["user"]
         self.pipes, self.processes = [], []
+        agreed = Agreed(workers * AGREED_KEYS)
         for number in range(workers):
             here, there = multiprocessing.Pipe()
-            process = multiprocessing.Process(target=Worker(number, there, **options).run, daemon=True)
+            process = multiprocessing.Process(target=Worker(number, there, agreed, **options).run, daemon=True)
             process.start()
             there.close()
             self.pipes.append(here)

@@ -23,6 +23,8 @@ def parser(program, version, description, epilog):
                        help="of a worker between two calls [%(default)s]")
     words.add_argument("--copies", default="all", metavar="N|all", help="of the trial's tables [%(default)s]")
     words.add_argument("--durability", choices=("async", "sync"), help="of tables on disc")
+    words.add_argument("--majority", action="store_true",
+                       help="try a majority table too, whose calls must be linearizable")
     words.add_argument("--timeout", type=float, default=60, metavar="S",
                        help="until copies must be equal after a heal [%(default)s]")
     words.add_argument("--seed", type=int, metavar="N", help="of all chances [a new one]")

@@ -84,7 +84,7 @@ class Trial:
                              quiet=asked.output == "json")
         self.names = [f"n{number + 1}" for number in range(asked.nodes)]
         self.workers = asked.workers or asked.nodes
-        self.tables = Tables("trial", self.workers)
+        self.tables = Tables("trial", self.workers, asked.majority)
         self.dir, self.cluster, self.network, self.observer = directory(), None, None, None
 
     def run(self):
@@ -130,8 +130,8 @@ class Trial:
                 one.cut(told)
             self.network.block(step.pairs)
             self.crew.pump(step.seconds)
-        one.violations += [simple("died", name) for name in self.cluster.died()]
         one.end(lambda: self.network.block(cuts.WHOLE))
+        one.violations += [simple("died", name) for name in self.cluster.died()]
 
     def words(self, plan, step):
         pieces = cuts.pieces(self.asked.nodes, step.pairs, self.names)

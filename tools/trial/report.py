@@ -23,6 +23,7 @@ KINDS = {
     "unexpected": "there, and never written",
     "stale": "read older than what was acknowledged before",
     "backwards": "a counter that became less",
+    "two minds": "a read of a majority table that no single order of all calls explains",
     "unequal": "copies that are not equal",
     "unreachable": "a node that does not answer",
     "strange answer": "an error that no fault explains",

@@ -63,7 +63,7 @@ class Soak:
         shown = {name: value for name, value in vars(asked).items() if name != "schedule"}
         self.report = Report(PROGRAM, version, shown, quiet=asked.output == "json")
         self.workers = asked.workers or len(asked.connect)
-        self.tables = Tables(f"soak_{asked.seed:x}", self.workers)
+        self.tables = Tables(f"soak_{asked.seed:x}", self.workers, asked.majority)
         self.observer, self.stopping, self.told_at = None, False, 0.0
 
     def run(self):

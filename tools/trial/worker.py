@@ -9,6 +9,7 @@ clocks.  Commands come through a pipe; each but `go` is answered with (its name,
     ("settle", seconds)              look after its own records at all nodes; answers with violations, recovered
     ("end",)"""
 import collections
+import itertools
 import random
 import signal
 import time
@@ -17,6 +18,7 @@ from .client import HAPPENED_NOT, Client, Refused
 from .figures import Figures
 from .ledger import REMOVED, Elements, Register, Total
 from .settle import Item, Settler, violation
+from .tables import AGREED_KEYS
 
 FIGURES_EVERY_S = 0.25
 REDIAL_S = 0.05
@@ -25,7 +27,7 @@ VIOLATIONS = 100   # of which one tells as much as a thousand
 
 
 class Worker:
-    def __init__(self, number, pipe, seed, keys, value_bytes, pause_s, user):
+    def __init__(self, number, pipe, agreed, seed, keys, value_bytes, pause_s, user):
         self.number, self.pipe, self.keys, self.pause_s, self.user = number, pipe, keys, pause_s, user
         self.random = random.Random(f"{seed}/{number}")
         self.padding = "x" * value_bytes
@@ -34,6 +36,7 @@ class Worker:
         self.sets = collections.defaultdict(Elements)
         self.sums = collections.defaultdict(Total)
         self.shared = collections.defaultdict(Register)
+        self.agreed_by_all, self.agreed = agreed, collections.defaultdict(Register)
         self.highest = {}           # of this connection: counter -> the greatest value seen
         self.violations, self.violated = [], set()
 
@@ -60,6 +63,11 @@ class Worker:
     def begin(self, addresses, tables):
         self.addresses, self.tables = addresses, tables
         self.home = next(iter(addresses))
+        calls = {self.read_kept: 35, self.write_kept: 30, self.delete_kept: 5, self.write_shared: 10, self.add_to_sum: 10,
+                 self.change_set: 10}
+        if tables.majority:
+            calls |= {self.write_agreed: 5, self.read_agreed: 10}
+        self.calls, self.weights = list(calls), list(itertools.accumulate(calls.values()))
         return ()
 
     def pause(self):
@@ -72,6 +80,8 @@ class Worker:
                  for key, ledger in self.kept.items()]
         items += [Item(self.tables.sets, key, self.judge_of(self.elements_of, key, ledger))
                   for key, ledger in self.sets.items()]
+        items += [Item(self.tables.agreed, key, self.judge_of(self.version_of, key, ledger))
+                  for key, ledger in self.agreed.items()]
         found = Settler(self.addresses, timeout_s, self.user).settle(items)
         violations, self.violations = self.violations + found[:VIOLATIONS], []
         return violations, len(self.recovered)
@@ -102,19 +112,8 @@ class Worker:
     def work(self):
         if self.client is None and not self.dial():
             return
-        began, kind = time.monotonic(), self.random.random()
-        if kind < 0.35:
-            outcome = self.read_kept()
-        elif kind < 0.65:
-            outcome = self.write_kept()
-        elif kind < 0.70:
-            outcome = self.delete_kept()
-        elif kind < 0.80:
-            outcome = self.write_shared()
-        elif kind < 0.90:
-            outcome = self.add_to_sum()
-        else:
-            outcome = self.change_set()
+        began, (call,) = time.monotonic(), self.random.choices(self.calls, cum_weights=self.weights)
+        outcome = call()
         if outcome == "acknowledged":
             self.figures.answered(time.monotonic() - began)
         else:
@@ -172,6 +171,31 @@ class Worker:
             elements.append(ledger.next())
         return self.change(ledger, elements, "update", self.tables.sets, key,
                            {self.tables.field(self.number): elements})
+
+    def write_agreed(self):
+        slot = self.number * AGREED_KEYS + self.random.randrange(AGREED_KEYS)
+        generation, version = self.agreed_by_all.trying(slot)
+        key = self.tables.agreed_key(slot, generation)
+        ledger = self.agreed[key]
+        ledger.last = version
+        outcome = self.change(ledger, version, "write", self.tables.agreed, [key, version])
+        if outcome == "acknowledged":
+            self.agreed_by_all.after(slot, generation, version)
+        elif outcome == "in doubt":
+            self.agreed_by_all.give_up(slot)
+        return outcome
+
+    def read_agreed(self):
+        slot = self.random.randrange(self.agreed_by_all.slots)
+        generation, least = self.agreed_by_all.before(slot)
+        key = self.tables.agreed_key(slot, generation)
+        outcome, records = self.ask("read", self.tables.agreed, key)
+        if outcome == "acknowledged":
+            version = self.version_of(records)
+            most = self.agreed_by_all.after(slot, generation, version)
+            if most is not None and not least <= version <= most:
+                self.violate("two minds", self.tables.agreed, key, version, f"{least} to {most}")
+        return outcome
 
     def kept_key(self):
         return self.tables.kept_key(self.number, self.random.randrange(self.keys))
