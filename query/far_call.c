@@ -427,9 +427,9 @@ static eg_err wait(struct far_call *f, struct table *t, struct err_note *note) {
     uint64_t now_ns = table_now_ns(t);
 
     if (f->patient_ns == 0)
-        f->patient_ns = now_ns + (uint64_t) FAR_WAIT_MS * 1000000;
+        f->patient_ns = now_ns + table_far_wait_ns(t);
     if (now_ns >= f->patient_ns)
-        return err_note(note, EG_NO_REPLICA, "no full copy of a shard can be reached");
+        return table_far_nobody(t, note, "no full copy of a shard can be reached");
     return EG_AGAIN;
 }
 

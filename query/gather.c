@@ -427,10 +427,10 @@ static eg_err no_patience(struct gather *g, struct table *t, struct err_note *no
     uint64_t now_ns = table_now_ns(t);
 
     if (g->patient_ns == 0)
-        g->patient_ns = now_ns + (uint64_t) FAR_WAIT_MS * 1000000;
+        g->patient_ns = now_ns + table_far_wait_ns(t);
     return now_ns < g->patient_ns
                ? EG_AGAIN
-               : err_note(note, EG_NO_REPLICA, "no full copy of a shard can be reached");
+               : table_far_nobody(t, note, "no full copy of a shard can be reached");
 }
 
 /* Wait, and then look again who has what. */

@@ -617,9 +617,9 @@ static eg_err wait_for_near(struct select *s, struct table *t, struct err_note *
     uint64_t now_ns = table_now_ns(t);
 
     if (s->patient_ns == 0)
-        s->patient_ns = now_ns + (uint64_t) FAR_WAIT_MS * 1000000;
+        s->patient_ns = now_ns + table_far_wait_ns(t);
     if (now_ns >= s->patient_ns)
-        return err_note(note, EG_NO_REPLICA, "this node's copy has gone meanwhile: ask again");
+        return table_far_nobody(t, note, "this node's copy has gone meanwhile: ask again");
     s->ask = ASK_MOMENT;
     return EG_AGAIN;
 }

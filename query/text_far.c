@@ -221,9 +221,9 @@ eg_err text_far_check(struct text_plan *p, struct text_source *s, struct err_not
     }
     now_ns = table_now_ns(s->table);
     if (p->patient_ns == 0)
-        p->patient_ns = now_ns + (uint64_t) FAR_WAIT_MS * 1000000;
+        p->patient_ns = now_ns + table_far_wait_ns(s->table);
     if (now_ns >= p->patient_ns)
-        return err_note(note, EG_NO_REPLICA, "this node's copy has gone meanwhile: ask again");
+        return table_far_nobody(s->table, note, "this node's copy has gone meanwhile: ask again");
     p->asking = s;
     return EG_AGAIN;
 }

@@ -134,8 +134,23 @@ static void stopped(void *user, struct view_id proposed) {
     cluster_run(c);
 }
 
+/* Who should have a voice: all that are not removed, and do not leave. */
+static void known_members(const struct cluster *c, struct elector_list *out) {
+    out->count = 0;
+    for (uint32_t i = 0; i < swim_count(c->swim) && out->count < NODES_MAX; i++) {
+        const struct swim_member *m = swim_at(c->swim, i);
+
+        if (m->state != SWIM_LEFT && m->state != SWIM_REMOVED)
+            elector_list_add(out, (struct elector){m->info.id, m->info.weight, m->info.has_disc});
+    }
+}
+
 static eg_err report(void *user, struct buffer *out) {
-    return replica_report(((struct cluster *) user)->replicas, out);
+    struct cluster *c = user;
+    struct elector_list known;
+
+    known_members(c, &known);
+    return replica_report(c->replicas, &known, out);
 }
 
 /* Who may hold copies: all that are not removed. */
@@ -273,6 +288,17 @@ static void copies_progress(void *user) {
 
     views_renew(c->views, cluster_now_ms(c));
     cluster_run(c);
+}
+
+static eg_err elect(void *user, const struct electorate *e) {
+    struct cluster *c = user;
+
+    c->memory.electorate = *e;
+    env_log(c->o.env, ENV_LOG_INFO, "cluster", "majorities are of %u members%s, since view %llx",
+            e->list[e->lists - 1].count, e->lists == 2 ? ", and of those before" : "",
+            (unsigned long long) e->epoch);
+    cluster_remember(c);
+    return c->to_remember ? EG_BUSY : EG_OK;
 }
 
 static void copies_event(void *user, const char *state, uint64_t shards) {
@@ -557,6 +583,8 @@ static eg_err open_replicas(struct cluster *c) {
                              .event = copies_event,
                              .name_of = name_of,
                              .scrub_every_ms = c->o.scrub_every_ms,
+                             .elect = elect,
+                             .electorate = &c->memory.electorate,
                              .user = c};
 
     return replicas_open(&c->replicas, &o);

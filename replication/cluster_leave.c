@@ -111,6 +111,8 @@ static void forget_all(struct cluster *c) {
         mesh_forget(c->mesh, m->info.id);
     }
     swim_forget_all(c->swim, cluster_now_ms(c));
+    replica_forget_electorate(c->replicas);
+    c->memory.electorate = (struct electorate){0};
     c->parting_ms = 0;
     c->reach_changed = c->to_remember = true;
     leave_over(c, EG_OK, "");

@@ -1,7 +1,7 @@
 /* cluster_memory.c -- one row, written whole. */
 #include "replication/cluster_memory.h"
 
-enum { VERSION = 1, FIELDS = 5, HEAD_BYTES = 64 };
+enum { VERSION = 1, FIELDS = 6, FIELDS_BEFORE = 5, HEAD_BYTES = 64 };
 
 static const uint8_t row_key[] = {DISC_META_CLUSTER};
 
@@ -10,12 +10,16 @@ static bool row_read(struct value v, struct cluster_memory *out, struct value *m
     struct value_iter it;
     uint64_t version;
 
-    if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != FIELDS)
+    if (value_kind_of(v) != VALUE_ARRAY ||
+        (value_count(v) != FIELDS && value_count(v) != FIELDS_BEFORE))
         return false;
     it = value_iter_of(v);
-    for (uint32_t i = 0; i < FIELDS; i++)
+    for (uint32_t i = 0; i < value_count(v); i++)
         value_iter_next(&it, &field[i]);
     *members = field[4];
+    if (value_count(v) == FIELDS && value_kind_of(field[5]) != VALUE_NIL &&
+        !electorate_get(field[5], &out->electorate))
+        return false;
     return value_get_u64(field[0], &version) && version == VERSION &&
            value_get_u64(field[1], &out->incarnation) && value_get_u64(field[2], &out->born) &&
            value_get_u64(field[3], &out->epoch) && value_kind_of(field[4]) == VALUE_ARRAY;
@@ -45,9 +49,25 @@ eg_err cluster_memory_load(struct disc *d, struct cluster_memory *out, struct bu
     return EG_OK;
 }
 
+static eg_err electorate_write(struct buffer *row, const struct electorate *e) {
+    uint8_t *room = buffer_room(row, ELECTORATE_BYTES_MAX);
+    struct value_writer w = value_writer_init(room, room == NULL ? 0 : ELECTORATE_BYTES_MAX);
+
+    if (room == NULL)
+        return EG_MEMORY;
+    if (e->epoch != 0)
+        electorate_put(&w, e);
+    else
+        value_put_nil(&w);
+    EG_ASSERT(!w.overflow);
+    row->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
 static eg_err row_write(struct buffer *row, const struct cluster_memory *m, const struct swim *s) {
     uint8_t head[HEAD_BYTES];
     struct value_writer w = value_writer_init(head, sizeof head);
+    eg_err err;
 
     value_put_array(&w, FIELDS);
     value_put_u64(&w, VERSION);
@@ -58,7 +78,8 @@ static eg_err row_write(struct buffer *row, const struct cluster_memory *m, cons
         value_put_array(&w, 0);
     if (!buffer_append(row, head, w.need_bytes))
         return EG_MEMORY;
-    return s != NULL ? swim_save(s, row) : EG_OK;
+    err = s != NULL ? swim_save(s, row) : EG_OK;
+    return err == EG_OK ? electorate_write(row, &m->electorate) : err;
 }
 
 eg_err cluster_memory_save(struct disc *d, struct alloc *a, const struct cluster_memory *m,

@@ -1,14 +1,15 @@
 /* cluster_memory.h -- what a node remembers of its cluster over a restart.
  *
- * One row of the disc's meta table, [version, incarnation, born, epoch, members]: the last start
- * (the next one is later, also where the clock went back), the start with which this data
- * began (a node that was removed since must begin anew), the epoch of the last view (ids of
- * views never repeat), and who else there is, to be dialled.  It is written without waiting
- * for the disc: what a crash loses the others tell again.
+ * One row of the disc's meta table, [version, incarnation, born, epoch, members, electorate]: the
+ * last start (the next one is later, also where the clock went back), the start with which this
+ * data began (a node that was removed since must begin anew), the epoch of the last view (ids of
+ * views never repeat), who else there is, to be dialled, and whose majority counts (electorate.h).
+ * It is written without waiting for the disc: what a crash loses the others tell again.
  */
 #ifndef REPLICATION_CLUSTER_MEMORY_H
 #define REPLICATION_CLUSTER_MEMORY_H
 
+#include "replication/electorate.h"
 #include "replication/swim.h"
 #include "tables/disc.h"
 
@@ -18,6 +19,7 @@ struct cluster_memory {
     uint64_t incarnation;
     uint64_t born;
     uint64_t epoch;
+    struct electorate electorate;
 };
 
 /* All zeros where nothing is remembered.  `row` (empty, bounded by the caller) keeps what *members

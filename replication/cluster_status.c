@@ -1,7 +1,7 @@
 /* cluster_status.c -- what people and programs are told of the cluster. */
 #include "replication/cluster_private.h"
 
-enum { STATUS_FIELDS = 5, MEMBER_FIELDS = 12, SCRUB_FIELDS = 5 };
+enum { STATUS_FIELDS = 6, MEMBER_FIELDS = 13, SCRUB_FIELDS = 5 };
 
 /* Once for both passes: they must be of one length. */
 struct moment {
@@ -22,6 +22,16 @@ static const char *state_of(const struct cluster *c, const struct swim_member *m
     if (in_view && m->state != SWIM_LEFT && m->state != SWIM_REMOVED)
         return "up";
     return m->state == SWIM_UP ? swim_state_name(SWIM_JOINING) : swim_state_name(m->state);
+}
+
+static bool elects(const struct cluster *c, uint64_t id) {
+    const struct electorate *e = replica_electorate(c->replicas);
+
+    for (uint32_t l = 0; l < e->lists; l++)
+        for (uint32_t i = 0; i < e->list[l].count; i++)
+            if (e->list[l].at[i].id == id)
+                return true;
+    return false;
 }
 
 static void put_member(const struct cluster *c, const struct swim_member *m, uint64_t now_ms,
@@ -53,6 +63,8 @@ static void put_member(const struct cluster *c, const struct swim_member *m, uin
     value_put_u64(w, replica_held_by(c->replicas, m->info.id));
     value_put_text(w, "leaving");
     value_put_bool(w, m->state == SWIM_LEAVING);
+    value_put_text(w, "elects"); /* counts in majorities */
+    value_put_bool(w, elects(c, m->info.id));
     value_put_text(w, "disc_full");
     value_put_bool(w, (state & REPLICA_DISC_FULL) != 0);
 }
@@ -88,6 +100,8 @@ static void put_status(const struct cluster *c, const struct moment *at, struct 
     }
     value_put_text(w, "principal");
     value_put_bool(w, view_of(c) != NULL && view_of(c)->principal == c->self.id);
+    value_put_text(w, "no_majority"); /* shards of majority tables that have none in this view */
+    value_put_u64(w, replica_refused(c->replicas));
     value_put_text(w, "members");
     value_put_array(w, count);
     for (uint32_t i = 0; i < count; i++)

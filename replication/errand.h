@@ -37,7 +37,8 @@ struct errand {
     uint64_t peer;         /* a visit's asker; else the node that was asked, 0: a shard here */
     uint64_t their_number; /* of a visit */
     uint64_t deadline_ns;
-    eg_pid from; /* who is to be answered; of ours, without a group */
+    uint64_t majority_ns; /* of a majority table: when it is over, whatever it waits for; else 0 */
+    eg_pid from;          /* who is to be answered; of ours, without a group */
     eg_ref ref;
     struct errand_group *group;
     struct message *request; /* of ours */

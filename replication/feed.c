@@ -1,5 +1,6 @@
 /* feed.c -- one shard's exchange with its other copies: its beginning and end, orders, time. */
 #include "engine/env.h"
+#include "engine/planted.h"
 #include "replication/feed_private.h"
 #include "tables/shard_floor.h"
 
@@ -98,16 +99,22 @@ static uint8_t worth_now(struct shard *s) {
     enum shard_role role = shard_role(s);
     bool any = !is_wiped(s) && shard_copy_any(s);
     enum replica_worth worth = any ? REPLICA_SOME : REPLICA_NONE;
+    bool votes = s->copy == NULL ? role == SHARD_ALONE : s->copy->votes;
 
-    if ((role <= SHARD_FULL || (st != NULL && st->was_full && role != SHARD_AWAY)) &&
+    if (PLANTED(BLANK_VOTES))
+        votes = true;
+    if ((shard_role_is_whole(role) || (st != NULL && st->was_full && role != SHARD_AWAY)) &&
         (st == NULL || !st->deaf))
         worth = REPLICA_FULL;
-    return (uint8_t) (worth | (any ? FEED_ANY : 0) | FEED_SAID);
+    return (uint8_t) (worth | (any ? FEED_ANY : 0) | FEED_SAID | (votes ? FEED_VOTES : 0) |
+                      (shard_role_is_whole(role) ? FEED_SERVED : 0));
 }
 
 static void stop(struct feed_world *w, struct shard *s) {
     if (shard_role(s) != SHARD_STOPPED || atomic_load(&s->worth) == 0)
         atomic_store(&s->worth, worth_now(s));
+    else
+        atomic_fetch_and(&s->worth, (uint8_t) ~FEED_SERVED);
     shard_set_role(s, SHARD_STOPPED);
     if (feed_of(s) != NULL)
         feed_of(s)->stopped = true;
@@ -138,6 +145,20 @@ static void leave_copy(struct actor *self, struct shard *s, bool wipe) {
     reader_reset(t.reader);
 }
 
+/* What is still held was seen or done in another view; and what is written from now on is later
+ * than all that was written in one before, wherever that is and whatever clocks say. */
+static void begin_majority(struct actor *self, struct shard *s) {
+    struct feed *st = feed_of(s);
+
+    if (st->plan.quorum.fresh)
+        shard_copy_vote(s, true);
+    feed_give_up(self, st);
+    st->round_over = st->round;
+    st->round_more = false;
+    if (feed_is_master(st) && !PLANTED(STAMPS_OF_CLOCKS))
+        s->hlc = EG_MAX(s->hlc, shard_stamp_of_view(st->plan.view.epoch));
+}
+
 static void follow_plan(struct actor *self, struct shard *s, const struct feed_order *order) {
     struct feed *st = feed_of(s);
 
@@ -157,7 +178,10 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->owes = false;
     st->failures = 0;
     st->forget_sequence = st->kept = 0;
-    if (s->copy->loose) { /* those ENDs were of the view before, or of a start before */
+    if (feed_has_quorum(st))
+        begin_majority(self, s);
+    if (s->copy->loose &&
+        !st->plan.refused) { /* those ENDs were of the view before, or of a start before */
         shard_copy_claim(s);
         st->ragged = st->partial = false;
     }
@@ -166,6 +190,11 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
     st->told_stable = st->poked = 0;
     st->late = false;
     shard_set_stable(s, 0);
+    if (st->plan.refused && st->plan.here) { /* as if between two views */
+        st->stopped = true;
+        shard_set_role(s, SHARD_STOPPED);
+        return;
+    }
     if (!st->plan.here || !feed_is_master(st))
         feed_give_up(self, st);
     if (!st->plan.here) {
@@ -186,11 +215,14 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
 static bool same_plan(const struct replica_plan *a, const struct replica_plan *b) {
     bool same = view_id_equal(a->view, b->view) && a->master == b->master && a->here == b->here &&
                 a->drop == b->drop && a->settled == b->settled && a->waits == b->waits &&
-                a->worst == b->worst && a->count == b->count;
+                a->worst == b->worst && a->count == b->count && a->refused == b->refused &&
+                memcmp(&a->quorum, &b->quorum, sizeof a->quorum) == 0;
 
     for (uint32_t i = 0; same && i < a->count; i++)
         same = a->holder[i].node == b->holder[i].node && a->holder[i].must == b->holder[i].must &&
-               a->holder[i].ill == b->holder[i].ill && a->holder[i].well == b->holder[i].well;
+               a->holder[i].ill == b->holder[i].ill && a->holder[i].well == b->holder[i].well &&
+               a->holder[i].votes == b->holder[i].votes &&
+               a->holder[i].elects == b->holder[i].elects;
     return same;
 }
 
@@ -200,6 +232,7 @@ static void take_plan(struct feed_world *w, struct actor *self, struct shard *s,
 
     memcpy(&order, m->payload, sizeof order);
     atomic_store(&s->master, order.plan.master);
+    atomic_store(&s->refused, order.plan.refused && !order.never_met);
     if (order.never_met) {
         shard_set_role(s, SHARD_ALONE);
         return;
@@ -249,6 +282,7 @@ static void tick(struct actor *self, struct shard *s) {
         if (s->log.sync && shard_log_is_written(&s->log)) /* a notice may have failed */
             st->synced = dot_sequence(s->sequence);
         feed_try_serve(self, s);
+        feed_round_tick(self, s);
         feed_release(self, s);
         feed_step(self, s);
         if (master_waits(s))

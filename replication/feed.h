@@ -50,7 +50,13 @@ enum feed_need {
 
 /* Of a shard's `worth`: enum replica_worth, whether there has ever been a change, and that this is
  * what it was when a view ended. */
-enum { FEED_WORTH = 3, FEED_ANY = 4, FEED_SAID = 8 };
+enum {
+    FEED_WORTH = 3,
+    FEED_ANY = 4,
+    FEED_SAID = 8,
+    FEED_VOTES = 16, /* of a majority table: REPLICA_VOTES, REPLICA_SERVED */
+    FEED_SERVED = 32,
+};
 
 struct feed_order {
     struct replica_plan plan;

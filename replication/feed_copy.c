@@ -133,7 +133,7 @@ static void acknowledge_later(struct actor *self, struct shard *s) {
 
 void feed_copy_tick(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
-    bool full = shard_role(s) == SHARD_FULL, written = shard_log_is_written(&s->log);
+    bool full = shard_role_is_whole(shard_role(s)), written = shard_log_is_written(&s->log);
 
     if (full && !owes_word(s))
         return;
@@ -411,7 +411,7 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
         err = hear_clock(s, clock);
     if (err == EG_OK)
         err = flush_first(s);
-    if (err == EG_OK && shard_role(s) == SHARD_FULL)
+    if (err == EG_OK && shard_role_is_whole(shard_role(s)))
         shard_set_stable(s, stable);
     if (err == EG_OK && feed_witness_hear(s, witness))
         acknowledge_later(self, s);
@@ -431,7 +431,9 @@ static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
         !replica_wire_u64(it, &stable))
         return;
     shard_set_stable(s, stable);
-    shard_set_role(s, SHARD_FULL);
+    shard_set_role(s, feed_has_quorum(st) ? SHARD_VOTER : SHARD_FULL);
+    if (feed_has_quorum(st))
+        shard_copy_vote(s, true);
     st->failures = 0;
     if (!st->was_full)
         st->world->worth_changed(st->world);
@@ -440,7 +442,7 @@ static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
 static void hear_stable(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it) {
     uint64_t stable;
 
-    if (!feed_follows(feed_of(s), from) || shard_role(s) != SHARD_FULL ||
+    if (!feed_follows(feed_of(s), from) || !shard_role_is_whole(shard_role(s)) ||
         !replica_wire_u64(it, &stable))
         return;
     shard_set_stable(s, stable);
@@ -521,6 +523,12 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         break;
     case REPLICA_GONE:
         feed_hear_gone(self, s, from, &it);
+        break;
+    case REPLICA_ROUND:
+        feed_hear_round(s, from, &it);
+        break;
+    case REPLICA_STANDS:
+        feed_hear_stands(self, s, from, &it);
         break;
     case REPLICA_NODES:
     case REPLICA_LIST:

@@ -96,12 +96,12 @@ void feed_release(struct actor *self, struct shard *s) {
     size_t count, done = 0;
     struct held *h = feed_held(st, &count);
 
-    if (!st->serving)
+    if (!st->serving || !feed_quorum_full(st))
         return;
     feed_settle(s);
     if (st->told_stable != atomic_load(&s->stable) && st->marks.size_bytes == 0)
         feed_step_soon(self, s, true);
-    while (done < count && h[done].sequence <= covered) {
+    while (done < count && h[done].sequence <= covered && h[done].round <= st->round_over) {
         if (h[done].reply != NULL)
             actor_reply(self, h[done].to, h[done].ref, h[done].reply);
         else
@@ -116,6 +116,7 @@ void feed_release(struct actor *self, struct shard *s) {
 
 void feed_give_up(struct actor *self, struct feed *st) {
     static const char why[] = "made here, and the view changed before all copies had it";
+    static const char again[] = "the view changed before a majority had confirmed it";
     size_t count;
     struct held *h = feed_held(st, &count);
 
@@ -125,7 +126,10 @@ void feed_give_up(struct actor *self, struct feed *st) {
             continue;
         }
         message_free(st->world->runtime, h[i].reply);
-        actor_reply_bytes(self, h[i].to, h[i].ref, EG_IN_DOUBT, why, sizeof why - 1);
+        if (h[i].changed)
+            actor_reply_bytes(self, h[i].to, h[i].ref, EG_IN_DOUBT, why, sizeof why - 1);
+        else
+            actor_reply_bytes(self, h[i].to, h[i].ref, EG_NO_REPLICA, again, sizeof again - 1);
     }
     buffer_clear(&st->held);
 }
@@ -160,14 +164,20 @@ static void poke(struct shard *s) {
 }
 
 bool feed_hold(void *user, struct actor *self, struct shard *s, const struct message *call,
-               const struct shard_request *q, struct message *reply) {
+               const struct shard_request *q, struct message *reply, unsigned why) {
     struct feed *st = feed_of(s);
-    struct held h = {dot_sequence(s->sequence), call->from, call->ref, reply, 0, 0, 0};
+    struct held h = {.sequence = dot_sequence(s->sequence),
+                     .changed = (why & SHARD_HOLD_CHANGED) != 0,
+                     .to = call->from,
+                     .ref = call->ref,
+                     .reply = reply};
 
     (void) user;
-    if (feed_witness_hold(self, s, call, q, reply))
+    if (!feed_has_quorum(st) && feed_witness_hold(self, s, call, q, reply))
         return true;
     poke(s);
+    if ((why & SHARD_HOLD_LOOKED) != 0 && feed_has_quorum(st) && !PLANTED(READ_WITHOUT_ROUND))
+        h.round = feed_round(self, s);
     if (!buffer_append(&st->held, &h, sizeof h))
         return false;
     if (s->log.sync && !feed_sync_notice(self, s, h.sequence)) {
@@ -209,6 +219,11 @@ void feed_grant(struct actor *self, struct shard *s) {
     for (uint32_t i = 0; i < st->follower_count; i++)
         any |= st->follower[i]->full;
     any = any && !st->acks_one;
+    if (feed_has_quorum(st)) {
+        shard_set_role(s, SHARD_CHAIR);
+        feed_release(self, s);
+        return;
+    }
     if (any && shard_role(s) != SHARD_MASTER) {
         shard_set_role(s, SHARD_MASTER);
         feed_mark(s);
@@ -234,7 +249,9 @@ void feed_try_serve(struct actor *self, struct shard *s) {
 
     if (st->serving || st->stopped || !feed_is_master(st))
         return;
-    for (uint32_t i = 0; i < st->plan.count; i++) {
+    if (feed_has_quorum(st) && (!feed_quorum_heard(st) || !feed_quorum_full(st)))
+        return;
+    for (uint32_t i = 0; i < st->plan.count && !feed_has_quorum(st); i++) {
         const struct replica_holder *h = &st->plan.holder[i];
         const struct follower *f = feed_follower(st, h->node);
 
@@ -242,6 +259,8 @@ void feed_try_serve(struct actor *self, struct shard *s) {
             return;
     }
     st->serving = true;
+    if (feed_has_quorum(st))
+        shard_copy_vote(s, true);
     feed_grant(self, s);
     for (uint32_t i = 0; i < st->follower_count; i++)
         tell_full(s, st->follower[i]);
@@ -366,6 +385,8 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     }
     if (feed_is_master(st) && !f->once) {
         f->lacked = partial || !all || !shard_clock_has(&f->snapshot, &f->has);
+        if (PLANTED(MAJORITY_NOT_READ) && feed_has_quorum(st))
+            f->lacked = false;
         f->heard |= !f->lacked;
         if (f->lacked)
             feed_ask_once(s, f);

@@ -8,6 +8,7 @@
  *     feed_sift.c    what such a delete has removed, where it was not heard of
  *     feed_up.c      what was written dirty at a copy, up to the master and on to the others
  *     feed_witness.c other nodes' requests that the copies answer themselves
+ *     feed_quorum.c  majority tables: who has heard, has it, says that the view stands
  *     feed_out.c     messages put together
  *     feed_scrub.c   copies compared (feed_scrub.h)
  *     feed_mend.c    and made equal */
@@ -58,6 +59,7 @@ struct follower {
     uint32_t asked_failures;     /* how often what it told could not be taken       */
     uint64_t covered;            /* of our own changes, as it says */
     uint64_t kept;               /* likewise, and its disc has them for good */
+    uint64_t stands;             /* the last round that it has answered */
     uint64_t end_sequence;       /* ours at the END */
     struct shard_clock has;      /* as it said when it followed */
     struct shard_clock snapshot; /* ours at that moment */
@@ -86,6 +88,8 @@ struct feed_part {
  * themselves: feed_witness.c. */
 struct held {
     uint64_t sequence;
+    uint64_t round; /* that must be over first; 0: none     */
+    bool changed;   /* given up, it is in doubt; else it did not happen */
     eg_pid to;
     eg_ref ref;
     struct message *reply;
@@ -142,6 +146,9 @@ struct feed {
     uint64_t forget_sequence;  /* 0: nothing */
     uint64_t kept;             /* our own changes that our disc has for good */
     struct scrub *scrub;       /* NULL: it is not compared (feed_scrub.h) */
+    uint64_t round;            /* the last that was begun; and ended */
+    uint64_t round_over;
+    bool round_more; /* the next is waited for */
 };
 
 static inline struct feed *feed_of(const struct shard *s) {
@@ -177,8 +184,9 @@ eg_err feed_send_follow(struct shard *s, uint64_t to, uint64_t session, bool onc
 /* Answers that wait, by sequence. */
 struct held *feed_held(const struct feed *st, size_t *count);
 bool feed_hold(void *user, struct actor *self, struct shard *s, const struct message *call,
-               const struct shard_request *q, struct message *reply);
-/* Those that all full copies have covered are given; all are told that they are in doubt. */
+               const struct shard_request *q, struct message *reply, unsigned why);
+/* Those that all full copies have covered are given; all are told that they are in doubt, or, where
+ * they have changed nothing, to ask again. */
 void feed_release(struct actor *self, struct shard *s);
 void feed_give_up(struct actor *self, struct feed *st);
 /* What all full copies, and our disc where it must, have of our own changes. */
@@ -219,6 +227,23 @@ void feed_try_serve(struct actor *self, struct shard *s);
 void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
 void feed_hear_covered(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
 bool feed_changed(void *user, struct shard *s);
+
+/* ---- feed_quorum.c: of a majority table; of others all is enough ------------------------------
+ */
+
+static inline bool feed_has_quorum(const struct feed *st) {
+    return st->plan.quorum.lists != 0;
+}
+/* Has the master heard so many that it has all that was ever acknowledged? */
+bool feed_quorum_heard(const struct feed *st);
+/* Have so many copies all? */
+bool feed_quorum_full(const struct feed *st);
+/* The round that must be over before what was looked at now may be told. */
+uint64_t feed_round(struct actor *self, struct shard *s);
+void feed_hear_round(struct shard *s, uint64_t from, struct value_iter *it);
+void feed_hear_stands(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+/* Time passes: who has not answered is asked again. */
+void feed_round_tick(struct actor *self, struct shard *s);
 
 /* ---- feed_walk.c ----------------------------------------------------------------------------- */
 

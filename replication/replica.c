@@ -40,7 +40,9 @@ struct replicas {
     struct replica_reports *reports;
     uint32_t node_count;
     struct placement_node node[NODES_MAX];
-    bool seasoned; /* it has been in a view with others since its start */
+    struct electorate electorate;
+    bool elect_asked; /* for the view in which one of two lists can go */
+    bool seasoned;    /* it has been in a view with others since its start */
     struct view_id proposed;
     _Atomic bool stopping;
     uint64_t stop_asked_ns;
@@ -223,6 +225,8 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
     if (r == NULL)
         return EG_MEMORY;
     r->o = *o;
+    if (o->electorate != NULL)
+        r->electorate = *o->electorate;
     r->world = (struct feed_world){.alloc = o->alloc,
                                    .env = o->env,
                                    .runtime = o->runtime,
@@ -357,10 +361,13 @@ static uint8_t worth_of(const struct replicas *r, const struct shard *s) {
 }
 
 static uint8_t said_of(const struct replicas *r, const struct shard *s) {
-    uint8_t worth = worth_of(r, s);
-    bool any = (atomic_load(&s->worth) & FEED_ANY) != 0;
+    uint8_t worth = worth_of(r, s), now = atomic_load(&s->worth);
+    uint8_t beside = (uint8_t) ((now & FEED_VOTES ? REPLICA_VOTES : 0) |
+                                (now & FEED_SERVED ? REPLICA_SERVED : 0));
 
-    return worth == REPLICA_FULL && !any ? REPLICA_FULL_OF_NOTHING : worth;
+    if (worth == REPLICA_FULL && (now & FEED_ANY) == 0)
+        worth = REPLICA_FULL_OF_NOTHING;
+    return worth | (table_schema(s->table)->majority ? beside : 0);
 }
 
 /* A full disc is none: it takes what makes room, and more as soon as there is some.  It matters to
@@ -369,12 +376,12 @@ static bool is_ill(const struct replicas *r) {
     return r->o.disc != NULL && disc_yields(r->o.disc, NULL) != EG_OK;
 }
 
-eg_err replica_report(struct replicas *r, struct buffer *out) {
+eg_err replica_report(struct replicas *r, const struct elector_list *known, struct buffer *out) {
     struct table *const *tables;
     uint32_t state = r->state;
     uint32_t count = catalog_tables(r->o.catalog, &tables);
     enum { ENTRY_BYTES = 16 + SCHEMA_SHARDS_MAX };
-    size_t room_bytes = 10 + (size_t) count * ENTRY_BYTES;
+    size_t room_bytes = 10 + 2 * ELECTORATE_BYTES_MAX + (size_t) count * ENTRY_BYTES;
     uint8_t *room = buffer_room(out, room_bytes);
     struct value_writer w = value_writer_init(room, room == NULL ? 0 : room_bytes);
 
@@ -384,9 +391,10 @@ eg_err replica_report(struct replicas *r, struct buffer *out) {
     r->said_little = !r->seasoned;
     if (r->said_ill)
         state |= REPLICA_DISC_FULL | REPLICA_DISC_LOST;
-    value_put_array(&w, count + (state != 0));
+    value_put_array(&w, count + 1 + (state != 0));
     if (state != 0)
         value_put_u64(&w, state);
+    replica_report_put_electorate(&w, known, &r->electorate);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t worth[SCHEMA_SHARDS_MAX];
         uint32_t shards = table_shards(tables[i]);
@@ -429,6 +437,7 @@ static void plan_table(struct replicas *r, struct table *t) {
                                   .group = replica_group(t),
                                   .copies = schema->copies,
                                   .on_disc = schema->storage != STORAGE_RAM,
+                                  .electorate = schema->majority ? &r->electorate : NULL,
                                   .shards = table_shards(t)};
 
     memcpy(node, r->node, sizeof node);
@@ -500,6 +509,118 @@ static void hear_parked(struct replicas *r) {
     unpark_all(r);
 }
 
+/* ---- whose majority counts --------------------------------------------------------------------
+ */
+
+static uint32_t majority_tables(const struct replicas *r, struct replica_majority **out) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables), found = 0;
+    struct replica_majority *m = alloc_get(r->o.alloc, EG_MAX(count, 1u) * sizeof *m);
+
+    *out = m;
+    for (uint32_t i = 0; i < count && m != NULL; i++) {
+        const struct schema *schema = table_schema(tables[i]);
+
+        if (schema->majority)
+            m[found++] = (struct replica_majority){.table = schema->id,
+                                                   .group = replica_group(tables[i]),
+                                                   .copies = schema->copies,
+                                                   .shards = table_shards(tables[i]),
+                                                   .on_disc = schema->storage != STORAGE_RAM};
+    }
+    return found;
+}
+
+static eg_err elect(struct replicas *r, const struct electorate *e) {
+    eg_err err =
+        e->epoch == r->electorate.epoch || r->o.elect == NULL ? EG_OK : r->o.elect(r->o.user, e);
+
+    if (err == EG_BUSY || err == EG_MEMORY)
+        return err;
+    r->elect_asked &= e->epoch == r->electorate.epoch;
+    r->electorate = *e; /* a disc that takes nothing is reported otherwise */
+    return EG_OK;
+}
+
+/* The first one.  `fresh`: for a table that nobody has anything of. */
+static bool may_found(const struct replicas *r, const struct elector_list *wanted, bool fresh) {
+    return replica_reports_reach(r->reports, wanted, !fresh);
+}
+
+/* What holds in the view that has just come. */
+static eg_err elect_for_view(struct replicas *r) {
+    struct replica_majority *tables;
+    uint32_t count = majority_tables(r, &tables), room;
+    struct electorate now, next;
+    struct elector_list wanted;
+    struct table *const *all;
+    eg_err err = tables == NULL ? EG_MEMORY : EG_OK;
+
+    room = catalog_tables(r->o.catalog, &all);
+    if (err != EG_OK)
+        return err;
+    replica_reports_electorate(r->reports, &now);
+    replica_reports_wanted(r->reports, &wanted);
+    next = now;
+    if (now.epoch != 0)
+        (void) electorate_next(&next, &now, &wanted,
+                               replica_reports_look(r->reports, &now, &wanted, tables, count),
+                               r->view->id.epoch);
+    else if (count != 0 && may_found(r, &wanted, false))
+        next = (struct electorate){.epoch = r->view->id.epoch, .lists = 1, .list[0] = wanted};
+    alloc_put(r->o.alloc, tables, EG_MAX(room, 1u) * sizeof *tables);
+    return elect(r, &next);
+}
+
+/* The first majority table was made in this view, by all of its members. */
+static void elect_for_table(struct replicas *r, const struct table *t) {
+    const struct schema *schema = table_schema(t);
+    struct elector_list wanted;
+
+    if (!schema->majority || r->electorate.epoch != 0)
+        return;
+    replica_reports_wanted(r->reports, &wanted);
+    if (may_found(r, &wanted, !replica_reports_tell(r->reports, schema->id)))
+        (void) elect(r, &(struct electorate){/* in vain: with the next view */
+                                             .epoch = r->view->id.epoch,
+                                             .lists = 1,
+                                             .list[0] = wanted});
+}
+
+const struct electorate *replica_electorate(const struct replicas *r) {
+    return &r->electorate;
+}
+
+void replica_forget_electorate(struct replicas *r) {
+    r->electorate = (struct electorate){0};
+}
+
+uint64_t replica_refused(const struct replicas *r) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+    uint64_t refused = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; n < table_shards(tables[i]); n++)
+            refused += atomic_load(&table_shard(tables[i], n)->refused);
+    return refused;
+}
+
+/* Two lists, and all that is here has served by both: the next view may let one go. */
+static bool may_settle(const struct replicas *r) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+
+    if (r->electorate.lists != 2 || r->elect_asked)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; table_schema(tables[i])->majority && n < table_shards(tables[i]); n++)
+            if (shard_role(table_shard(tables[i], n)) == SHARD_FILLING ||
+                shard_role(table_shard(tables[i], n)) == SHARD_STOPPED)
+                return false;
+    return true;
+}
+
 static void publish_view(struct replicas *r, struct view_id id) {
     atomic_fetch_add(&r->turn, 1);
     atomic_store(&r->epoch, id.epoch);
@@ -534,6 +655,11 @@ eg_err replica_install(struct replicas *r, const struct view *v, const struct pl
     memcpy(r->node, nodes, count * sizeof *nodes);
     r->node_count = count;
     r->here = 0;
+    err = elect_for_view(r);
+    if (err != EG_OK) {
+        r->between = true;
+        return err;
+    }
     for (uint32_t i = 0; i < table_count; i++)
         plan_table(r, tables[i]);
     r->seasoned |= v->count > 1; /* behind the plans: they go by what was reported */
@@ -544,8 +670,10 @@ eg_err replica_install(struct replicas *r, const struct view *v, const struct pl
 }
 
 void replica_table_changed(struct replicas *r, struct table *t) {
-    if (r->view != NULL && !r->between && !table_dropped(t))
-        plan_table(r, t);
+    if (r->view == NULL || r->between || table_dropped(t))
+        return;
+    elect_for_table(r, t);
+    plan_table(r, t);
 }
 
 /* ---- what others say
@@ -606,11 +734,15 @@ bool replica_watch(struct replicas *r) {
             const struct shard *s = table_shard(tables[i], n);
 
             filling += shard_role(s) == SHARD_FILLING;
-            news += shard_role(s) <= SHARD_FULL && !was_said_full(r, s);
+            news += shard_role_is_whole(shard_role(s)) && !was_said_full(r, s);
         }
     if ((filling != 0) != r->filling) {
         r->filling = filling != 0;
         r->o.event(r->o.user, r->filling ? "filling" : "full", r->filling ? filling : r->here);
+    }
+    if (may_settle(r)) {
+        r->elect_asked = true;
+        news++;
     }
     return news != 0 && origins_met(r->world.origins);
 }

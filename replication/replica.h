@@ -66,6 +66,9 @@ struct replica_opts {
     /* For people and watchers: so many of this node's shards are "filling"; all are "full". */
     void (*event)(void *user, const char *state, uint64_t shards);
     uint64_t scrub_every_ms; /* copies are compared so often; 0: once a day (scrub.h) */
+    /* The electorate is another from now on: to be remembered.  EG_BUSY, EG_MEMORY: not yet. */
+    eg_err (*elect)(void *user, const struct electorate *e);
+    const struct electorate *electorate; /* as it was remembered; NULL: none */
     /* The name of a node that is linked, or ""; any thread. */
     void (*name_of)(void *user, uint64_t node, char out[static NODE_INFO_NAME_BYTES]);
     void *user;
@@ -80,11 +83,19 @@ void replicas_close(struct replicas *r);
 /* Between views.  Every shard's role becomes STOPPED in its own turn, what was queued before it
  * is done; then opts.stopped(). */
 void replica_stop(struct replicas *r, struct view_id proposed);
-/* Append what this node's copies are: tables whose shards are not all full, by table id. */
-EG_MUST_USE eg_err replica_report(struct replicas *r, struct buffer *out);
+/* Append what this node's copies are: tables whose shards are not all full, by table id; and that
+ * it knows these members. */
+EG_MUST_USE eg_err replica_report(struct replicas *r, const struct elector_list *known,
+                                  struct buffer *out);
 /* Now and then: tell by opts.event where it has become otherwise.  True: the next report will say
  * that more copies are full. */
 EG_MUST_USE bool replica_watch(struct replicas *r);
+/* Whose majority counts; epoch 0: nobody's yet.  Of how many shards here too few copies are in this
+ * view. */
+const struct electorate *replica_electorate(const struct replicas *r);
+uint64_t replica_refused(const struct replicas *r);
+/* It has left its cluster: nobody's majority is asked for any more. */
+void replica_forget_electorate(struct replicas *r);
 /* What the next report says of this node besides (enum replica_state): ask for a view then. */
 void replica_say(struct replicas *r, uint32_t state);
 /* EG_MEMORY, EG_DISC: all stay STOPPED; it may be called again.

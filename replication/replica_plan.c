@@ -18,7 +18,9 @@ struct entry {
 
 struct replica_reports {
     struct alloc *alloc;
-    uint32_t state[NODES_MAX]; /* by member */
+    const struct view *view;                              /* which outlives this */
+    struct value known[NODES_MAX], electorate[NODES_MAX]; /* in its memory; size 0: not said */
+    uint32_t state[NODES_MAX];                            /* by member */
     uint64_t held[NODES_MAX];
     uint32_t count, room;
     struct entry *entry; /* by table, then member */
@@ -29,6 +31,16 @@ void replica_report_put(struct value_writer *w, uint64_t table, const uint8_t *w
     value_put_array(w, 2);
     value_put_u64(w, table);
     value_put_binary(w, worth, shards);
+}
+
+void replica_report_put_electorate(struct value_writer *w, const struct elector_list *known,
+                                   const struct electorate *e) {
+    value_put_array(w, 2);
+    elector_list_put(w, known);
+    if (e->epoch != 0)
+        electorate_put(w, e);
+    else
+        value_put_nil(w);
 }
 
 static int entry_compare(const void *a, const void *b) {
@@ -63,8 +75,21 @@ static uint64_t held_of(const struct entry *e) {
     uint64_t held = 0;
 
     for (uint32_t i = 0; i < e->shards; i++)
-        held += e->worth[i] != REPLICA_NONE;
+        held += (e->worth[i] & REPLICA_WORTH_MASK) != REPLICA_NONE;
     return held;
+}
+
+static bool read_electorate(struct replica_reports *r, uint32_t member, struct value v) {
+    struct value_iter it;
+    struct value known;
+
+    if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != 2)
+        return false;
+    it = value_iter_of(v);
+    if (!value_iter_next(&it, &known) || value_kind_of(known) != VALUE_ARRAY)
+        return false;
+    r->known[member] = known;
+    return value_iter_next(&it, &r->electorate[member]);
 }
 
 eg_err replica_reports_open(struct replica_reports **out, struct alloc *a, const struct view *v) {
@@ -73,6 +98,7 @@ eg_err replica_reports_open(struct replica_reports **out, struct alloc *a, const
     if (r == NULL)
         return EG_MEMORY;
     r->alloc = a;
+    r->view = v;
     for (uint32_t i = 0; i < v->count; i++)
         r->room += value_count(report_of(&v->member[i]));
     r->entry = alloc_get(a, EG_MAX(r->room, 1u) * sizeof *r->entry);
@@ -91,6 +117,8 @@ eg_err replica_reports_open(struct replica_reports **out, struct alloc *a, const
             e->member = i;
             if (value_is_integer(one) && value_get_u64(one, &state))
                 r->state[i] = (uint32_t) state;
+            else if (read_electorate(r, i, one))
+                continue;
             else if (read_entry(one, e))
                 r->held[i] += held_of(&r->entry[r->count++]);
         }
@@ -117,11 +145,12 @@ uint64_t replica_reports_held(const struct replica_reports *r, uint32_t member) 
 
 /* What each member's copy of the shard is worth.  False: nobody has told of the table. */
 static bool worth_of(const struct replica_reports *r, uint64_t table, uint32_t shard,
-                     uint8_t worth[NODES_MAX]) {
+                     uint8_t worth[NODES_MAX], uint8_t said[NODES_MAX]) {
     uint32_t low = 0, high = r->count;
     bool told = false;
 
     memset(worth, REPLICA_NONE, NODES_MAX);
+    memset(said, 0, NODES_MAX);
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         if (r->entry[middle].table < table)
@@ -132,19 +161,128 @@ static bool worth_of(const struct replica_reports *r, uint64_t table, uint32_t s
     for (; low < r->count && r->entry[low].table == table; low++) {
         const struct entry *e = &r->entry[low];
         told = true;
-        if (shard < e->shards)
-            worth[e->member] = EG_MIN(e->worth[shard], (uint8_t) REPLICA_FULL_OF_NOTHING);
+        if (shard >= e->shards)
+            continue;
+        worth[e->member] = e->worth[shard] & REPLICA_WORTH_MASK;
+        said[e->member] = e->worth[shard] & (uint8_t) ~REPLICA_WORTH_MASK;
     }
     return told;
 }
 
 bool replica_reports_has_full(const struct replica_reports *r, uint64_t table, uint32_t shard) {
-    uint8_t worth[NODES_MAX];
-    bool told = worth_of(r, table, shard, worth), full = false;
+    uint8_t worth[NODES_MAX], said[NODES_MAX];
+    bool told = worth_of(r, table, shard, worth, said), full = false;
 
     for (uint32_t i = 0; i < NODES_MAX; i++)
         full |= worth[i] >= REPLICA_FULL;
     return full || !told;
+}
+
+/* ---- the electorate ----------------------------------------------------------------------------
+ */
+
+void replica_reports_electorate(const struct replica_reports *r, struct electorate *newest) {
+    struct electorate e;
+
+    *newest = (struct electorate){0};
+    for (uint32_t i = 0; i < r->view->count; i++)
+        if (electorate_get(r->electorate[i], &e) && e.epoch > newest->epoch)
+            *newest = e;
+}
+
+void replica_reports_wanted(const struct replica_reports *r, struct elector_list *wanted) {
+    const struct view_member *m = view_find(r->view, r->view->principal);
+    struct elector_list known;
+
+    wanted->count = 0;
+    if (m == NULL || !elector_list_get(r->known[m - r->view->member], &known))
+        return;
+    for (uint32_t i = 0; i < known.count; i++) {
+        const struct view_member *one = view_find(r->view, known.at[i].id);
+        if (one == NULL || (r->state[one - r->view->member] & REPLICA_LEAVING) == 0)
+            elector_list_add(wanted, known.at[i]);
+    }
+}
+
+bool replica_reports_reach(const struct replica_reports *r, const struct elector_list *l,
+                           bool all) {
+    uint32_t here = 0;
+
+    for (uint32_t i = 0; i < l->count; i++)
+        here += view_find(r->view, l->at[i].id) != NULL;
+    return l->count != 0 && (all ? here == l->count : here > l->count / 2);
+}
+
+bool replica_reports_tell(const struct replica_reports *r, uint64_t table) {
+    uint8_t worth[NODES_MAX], said[NODES_MAX];
+
+    return worth_of(r, table, 0, worth, said);
+}
+
+/* What is asked about: of a shard, by one list. */
+struct vote {
+    const struct replica_reports *reports;
+    const struct electorate *electorate;
+    uint32_t list;
+    bool keeps[NODES_MAX]; /* by member: it has this electorate */
+    uint8_t said[NODES_MAX];
+};
+
+static bool most_of(const struct vote *v, const struct replica_majority *t, uint32_t shard,
+                    bool served) {
+    uint64_t id[NODES_MAX];
+    uint32_t partition = placement_partition(shard, t->shards), here = 0;
+    uint32_t of =
+        electorate_of(v->electorate, v->list, t->on_disc, t->group, partition, t->copies, id);
+
+    for (uint32_t i = 0; i < of; i++) {
+        const struct view_member *m = view_find(v->reports->view, id[i]);
+        size_t number = m == NULL ? 0 : (size_t) (m - v->reports->view->member);
+
+        here +=
+            m != NULL && (!served || (v->keeps[number] && (v->said[number] & REPLICA_SERVED) != 0));
+    }
+    return here > of / 2;
+}
+
+static bool most_keep(const struct vote *v) {
+    const struct elector_list *l = &v->electorate->list[v->list];
+    uint32_t keep = 0;
+
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct view_member *m = view_find(v->reports->view, l->at[i].id);
+        keep += m != NULL && v->keeps[m - v->reports->view->member];
+    }
+    return keep > l->count / 2;
+}
+
+struct electorate_look replica_reports_look(const struct replica_reports *r,
+                                            const struct electorate *now,
+                                            const struct elector_list *wanted,
+                                            const struct replica_majority *tables, uint32_t count) {
+    struct electorate_look look = {true, true};
+    struct electorate next = *now, e;
+    struct vote v = {.reports = r, .electorate = &next};
+
+    if (now->lists == 1) { /* as it would be */
+        next.list[1] = *wanted;
+        next.lists = 2;
+    }
+    for (uint32_t i = 0; i < r->view->count; i++)
+        v.keeps[i] = electorate_get(r->electorate[i], &e) && e.epoch == now->epoch;
+    for (v.list = 0; v.list < next.lists; v.list++) {
+        look.reached &= replica_reports_reach(r, &next.list[v.list], false);
+        look.served &= most_keep(&v);
+        for (uint32_t i = 0; i < count; i++)
+            for (uint32_t s = 0; s < tables[i].shards && (look.reached || look.served); s++) {
+                uint8_t worth[NODES_MAX];
+
+                (void) worth_of(r, tables[i].table, s, worth, v.said);
+                look.reached &= most_of(&v, &tables[i], s, false);
+                look.served &= most_of(&v, &tables[i], s, true);
+            }
+    }
+    return look;
 }
 
 /* ---- the plan ----------------------------------------------------------------------------- */
@@ -154,8 +292,10 @@ struct figures {
     bool nothing[NODES_MAX];  /* of that */
     uint32_t rank[NODES_MAX]; /* its place in the order of all nodes; NODES_MAX: in none */
     bool placed[NODES_MAX];   /* it should have a copy */
-    bool told;                /* of the table, by somebody */
-    bool all_full;            /* of those that should */
+    uint8_t said[NODES_MAX];  /* REPLICA_VOTES ...     */
+    uint8_t elects[NODES_MAX];
+    bool told;     /* of the table, by somebody */
+    bool all_full; /* of those that should */
     uint32_t placed_in_view, wanted;
     uint32_t heirs;     /* in the view, stand-ins too */
     bool all_filled_up; /* the discs of all who have it FULL take no more */
@@ -261,7 +401,7 @@ static bool is_better(const struct replica_plan_opts *o, const struct figures *f
 }
 
 static bool is_holder(const struct figures *f, uint32_t m) {
-    return f->placed[m] || f->worth[m] != REPLICA_NONE;
+    return f->placed[m] || f->elects[m] != 0 || f->worth[m] != REPLICA_NONE;
 }
 
 /* It is not needed any more: all that should have a copy have it, and it has nothing of its own. */
@@ -269,13 +409,41 @@ static bool may_drop(const struct replica_plan_opts *o, const struct figures *f,
                      uint32_t master) {
     bool enough = says(o, m, REPLICA_LEAVING) ? f->heirs != 0 : f->placed_in_view == f->wanted;
 
-    return !f->placed[m] && m != master && f->all_full && enough && f->worth[m] == REPLICA_FULL &&
-           same_lineage(o->view, m, master);
+    return !f->placed[m] && f->elects[m] == 0 && m != master && f->all_full && enough &&
+           f->worth[m] == REPLICA_FULL && same_lineage(o->view, m, master);
 }
 
 /* Those who should have it are away, and what is here is not all of it. */
 static bool is_orphan(const struct figures *f, uint32_t master) {
     return f->told && f->placed_in_view == 0 && f->wanted != 0 && f->worth[master] != REPLICA_FULL;
+}
+
+/* Who votes, and whether those who are here are enough. */
+static void count_votes(struct replica_plan *p, const struct replica_plan_opts *o,
+                        struct figures *f) {
+    uint32_t partition = placement_partition(o->shard, o->shards);
+    uint64_t id[NODES_MAX];
+
+    p->quorum.lists = (uint8_t) EG_MAX(o->electorate->lists, 1u);
+    p->quorum.fresh = !f->told;
+    p->refused = o->electorate->lists == 0;
+    for (uint32_t l = 0; l < o->electorate->lists; l++) {
+        uint32_t of =
+            electorate_of(o->electorate, l, o->on_disc, o->group, partition, o->copies, id);
+        uint32_t here = 0, votes = 0, need = PLANTED(MINORITY_SERVES) ? 1 : of / 2 + 1;
+
+        for (uint32_t i = 0; i < of; i++) {
+            int m = member_of(o->view, id[i]);
+            if (m < 0)
+                continue;
+            f->elects[m] |= (uint8_t) (1u << l);
+            here++;
+            votes += p->quorum.fresh || (f->said[m] & REPLICA_VOTES) != 0;
+        }
+        p->quorum.of[l] = (uint8_t) of;
+        p->quorum.need[l] = (uint8_t) need;
+        p->refused |= of == 0 || (votes < need && here < of);
+    }
 }
 
 /* Who has been placed elsewhere since it went may still have a copy. */
@@ -293,7 +461,7 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
 
     *p = (struct replica_plan){.view = v->id};
     memset(&f, 0, sizeof f);
-    f.told = worth_of(o->reports, o->table, o->shard, f.worth);
+    f.told = worth_of(o->reports, o->table, o->shard, f.worth, f.said);
     for (uint32_t i = 0; i < v->count; i++) {
         f.nothing[i] = f.worth[i] == REPLICA_FULL_OF_NOTHING;
         f.worth[i] = EG_MIN(f.worth[i], (uint8_t) REPLICA_FULL);
@@ -301,6 +469,12 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     demote(o, &f);
     place(o, &f);
     p->settled = f.wanted != 0 && all_there(o);
+    if (o->electorate != NULL)
+        count_votes(p, o, &f);
+    if (p->refused) { /* nothing is told either: it stays as it is */
+        p->here = self >= 0 && is_holder(&f, (uint32_t) self);
+        return;
+    }
     for (uint32_t i = 0; i < v->count; i++)
         if (is_holder(&f, i) && (master < 0 || is_better(o, &f, i, (uint32_t) master)))
             master = (int) i;
@@ -311,6 +485,8 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     p->here = is_holder(&f, (uint32_t) self) && !p->drop;
     p->waits = self != master && f.worth[self] != REPLICA_FULL && is_ill(o, (uint32_t) self);
     p->worst = f.all_filled_up;
+    p->quorum.elects = f.elects[self];
+    p->quorum.votes = p->quorum.fresh || (f.said[self] & REPLICA_VOTES) != 0;
     for (uint32_t i = 0; i < v->count; i++) {
         bool like_master = f.worth[i] == f.worth[master] &&
                            (f.worth[i] != REPLICA_FULL || same_lineage(v, i, (uint32_t) master));
@@ -318,7 +494,11 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
         if ((int) i == self || !is_holder(&f, i) || may_drop(o, &f, i, (uint32_t) master))
             continue;
         p->holder[p->count++] =
-            (struct replica_holder){v->member[i].id, like_master,
-                                    f.worth[i] != REPLICA_FULL && is_ill(o, i), !is_ill(o, i)};
+            (struct replica_holder){.node = v->member[i].id,
+                                    .must = like_master,
+                                    .ill = f.worth[i] != REPLICA_FULL && is_ill(o, i),
+                                    .well = !is_ill(o, i),
+                                    .votes = p->quorum.fresh || (f.said[i] & REPLICA_VOTES) != 0,
+                                    .elects = f.elects[i]};
     }
 }

@@ -24,12 +24,18 @@
  * a disc table, where another has it FULL: it orders no writes, is heard but not waited for, and
  * follows when there is room again.
  *
+ * A majority table is served only by a majority of the electorate's copies (electorate.h).  Of a
+ * copy that has lost what it had acknowledged (memory, or the end of an async log, with a restart)
+ * the word is worth nothing before it is whole again: it does not vote.  Only where all of them are
+ * there they need not.  A copy of a table that was made in this view has nothing to have lost.
+ *
  * Where no copy that is placed can be reached, and nobody has all of it, there is no master: what
  * others have of it is worth less than what those have who are away.
  */
 #ifndef REPLICATION_REPLICA_PLAN_H
 #define REPLICATION_REPLICA_PLAN_H
 
+#include "replication/electorate.h"
 #include "replication/placement.h"
 #include "replication/view.h"
 
@@ -38,6 +44,13 @@ enum replica_worth {
     REPLICA_SOME,
     REPLICA_FULL,
     REPLICA_FULL_OF_NOTHING, /* as a report says it: FULL, and there was never a change */
+};
+
+/* Beside it, of a majority table. */
+enum {
+    REPLICA_WORTH_MASK = 3,
+    REPLICA_VOTES = 4,  /* it has all that it has ever acknowledged              */
+    REPLICA_SERVED = 8, /* it was whole, and had a master, when the view ended    */
 };
 
 /* What a member says of itself, before its tables. */
@@ -60,6 +73,29 @@ uint64_t replica_reports_held(const struct replica_reports *r, uint32_t member);
  * was made in this view. */
 bool replica_reports_has_full(const struct replica_reports *r, uint64_t table, uint32_t shard);
 
+/* The newest electorate that a member reports: epoch 0 where none does. */
+void replica_reports_electorate(const struct replica_reports *r, struct electorate *newest);
+/* All members by what the view's principal knows; empty where it does not say. */
+void replica_reports_wanted(const struct replica_reports *r, struct elector_list *wanted);
+
+/* A table whose majority is asked for. */
+struct replica_majority {
+    uint64_t table, group;
+    uint32_t copies, shards;
+    bool on_disc;
+};
+struct electorate_look replica_reports_look(const struct replica_reports *r,
+                                            const struct electorate *now,
+                                            const struct elector_list *wanted,
+                                            const struct replica_majority *tables, uint32_t count);
+/* Are so many members of this view that most of the list is here?  `all`: every one. */
+bool replica_reports_reach(const struct replica_reports *r, const struct elector_list *l, bool all);
+/* Has somebody told of the table? */
+bool replica_reports_tell(const struct replica_reports *r, uint64_t table);
+
+/* What else a member says: [[whom it knows], the electorate or nil]. */
+void replica_report_put_electorate(struct value_writer *w, const struct elector_list *known,
+                                   const struct electorate *e);
 /* One table's report: its id and what each of its shards is worth. */
 void replica_report_put(struct value_writer *w, uint64_t table, const uint8_t *worth,
                         uint32_t shards);
@@ -69,6 +105,17 @@ struct replica_holder {
     bool must; /* be heard before the master serves */
     bool ill;  /* and need not be full then         */
     bool well; /* its disc takes changes            */
+    bool votes;
+    uint8_t elects; /* a bit for each list of the electorate */
+};
+
+/* Whose word is enough, of a majority table. */
+struct replica_quorum {
+    uint8_t lists; /* 0: of no majority table */
+    uint8_t need[ELECTORATE_LISTS], of[ELECTORATE_LISTS];
+    uint8_t elects; /* we ourselves, as a holder */
+    bool votes;
+    bool fresh; /* the table was made in this view */
 };
 
 struct replica_plan {
@@ -79,7 +126,9 @@ struct replica_plan {
     bool waits;      /* and cannot keep up: its disc takes no more  */
     bool worst;      /* the master's disc is as full as all others' */
     bool settled;    /* all who may have a copy are in the view      */
-    uint32_t count;  /* of other holders                            */
+    bool refused;    /* of a majority table: there is no majority in this view */
+    struct replica_quorum quorum;
+    uint32_t count; /* of other holders                            */
     struct replica_holder holder[NODES_MAX];
 };
 
@@ -93,6 +142,7 @@ struct replica_plan_opts {
     uint64_t group;
     uint32_t copies; /* 0: all */
     bool on_disc;
+    const struct electorate *electorate; /* NULL: of no majority table */
     uint32_t shard, shards;
 };
 

@@ -9,6 +9,7 @@ static const uint32_t rest_of[REPLICA_KINDS] = {
     [REPLICA_STABLE] = 1,  [REPLICA_SYNC] = 1,    [REPLICA_SYNCED] = 1, [REPLICA_UP] = 4,
     [REPLICA_HAVE] = 3,    [REPLICA_GONE] = 3,    [REPLICA_NODES] = 4,  [REPLICA_LIST] = 3,
     [REPLICA_LACKING] = 3, [REPLICA_ROOTS] = 5,   [REPLICA_SUMMED] = 3, [REPLICA_SCRUB] = 0,
+    [REPLICA_ROUND] = 1,   [REPLICA_STANDS] = 1,
 };
 
 void replica_wire_head(struct value_writer *w, const struct replica_head *h, uint32_t more) {

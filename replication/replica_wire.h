@@ -25,6 +25,8 @@
  *     SYNC     sequence          you have all of ours up to there: say when your disc has it too
  *     SYNCED   sequence          it has, for good
  *     FORGET   clock             all copies have this: its graves are not needed any more
+ *     ROUND    number            is this still your view? (majority tables)
+ *     STANDS   number            it is: no later one was when that was asked
  *     UP       origin, first, last, changes   what was written dirty at a copy, for its master
  *
  *     NODES    round, level, parents, sums   what lies below the nodes that differ (feed_scrub.h)
@@ -65,6 +67,8 @@ enum replica_kind {
     REPLICA_UP,
     REPLICA_HAVE,
     REPLICA_GONE,
+    REPLICA_ROUND,
+    REPLICA_STANDS,
     REPLICA_NODES,
     REPLICA_LIST,
     REPLICA_LACKING,

@@ -88,15 +88,17 @@ static eg_err make_request(struct table_route *route, struct table *t, uint32_t 
     const struct schema_name *name = table_name(t);
     const struct schema *schema = table_schema(t);
     struct routed head = {schema->id, schema_records_id(schema), shard, name->size_bytes};
+    struct shard_request plain = *q;
     size_t request_bytes = shard_request_size(q);
     struct message *m =
         message_new(r->o.runtime, MESSAGE_CALL, sizeof head + request_bytes + head.name_bytes);
 
     if (m == NULL)
         return EG_MEMORY;
+    plain.dirty &= !schema->majority; /* no copy of these is written alone */
     m->tag = ROUTER_REQUEST;
     memcpy(m->payload, &head, sizeof head);
-    shard_request_pack(q, m->payload + sizeof head);
+    shard_request_pack(&plain, m->payload + sizeof head);
     memcpy(m->payload + sizeof head + request_bytes, name->text, head.name_bytes);
     *to = pid_of(r);
     *out = m;
@@ -354,6 +356,21 @@ static void dispatch_dirty(struct router *r, struct actor *self, struct errand *
         wait(r, d);
 }
 
+static const char no_majority[] = "fewer than a majority of the shard's copies can be reached";
+
+/* Of a majority table: how long may it take?  False: this view has no majority, and it is told. */
+static bool may_try(struct router *r, struct actor *self, struct errand *d, struct table *t,
+                    uint32_t shard) {
+    if (!table_schema(t)->majority)
+        return true;
+    if (d->majority_ns == 0)
+        d->majority_ns = now_ns(r) + (uint64_t) ROUTER_MAJORITY_MS * 1000000;
+    if (!atomic_load(&table_shard(t, shard)->refused))
+        return true;
+    answer_text(r, self, d, EG_NO_MAJORITY, no_majority);
+    return false;
+}
+
 /* Ask who can do it now; wait where nobody can. */
 static void dispatch(struct router *r, struct actor *self, struct errand *d) {
     struct errand_view v = look_at(d);
@@ -368,6 +385,8 @@ static void dispatch(struct router *r, struct actor *self, struct errand *d) {
                                    : "the table has just been dropped");
         return;
     }
+    if (!may_try(r, self, d, t, v.head.shard))
+        return;
     if (v.q.dirty) {
         dispatch_dirty(r, self, d, t, &v);
         return;
@@ -694,7 +713,9 @@ static void retry_waiting(struct router *r, struct actor *self) {
     while (!list_is_empty(&taken)) {
         struct errand *d = EG_CONTAINER_OF(taken.next, struct errand, node);
         list_remove(&d->node);
-        if (d->deadline_ns <= now)
+        if (d->majority_ns != 0 && d->majority_ns <= now)
+            answer_text(r, self, d, EG_NO_MAJORITY, no_majority);
+        else if (d->deadline_ns <= now)
             answer_text(r, self, d, EG_NO_REPLICA, "no full copy of the shard can be reached");
         else
             dispatch(r, self, d);
@@ -749,7 +770,10 @@ static void expire_asked(struct router *r, struct actor *self) {
     for (struct list_node *n = r->asked.next, *next; n != &r->asked; n = next) {
         struct errand *d = EG_CONTAINER_OF(n, struct errand, node);
         next = n->next;
-        if (d->deadline_ns <= now)
+        if (d->majority_ns != 0 && d->majority_ns <= now && !d->visit)
+            answer_text(r, self, d, d->read ? EG_NO_MAJORITY : EG_IN_DOUBT,
+                        d->read ? no_majority : "no majority has answered in time");
+        else if (d->deadline_ns <= now)
             answer_text(r, self, d, EG_TIMEOUT, "no answer in time");
     }
 }

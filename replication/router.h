@@ -7,7 +7,8 @@
  * Every request carries the view it was sent in; a node in another view refuses it, and so
  * does a shard that is no master (any more): what was refused did not happen and is sent
  * again by who took it from the client, until its time is over (EG_BUSY, or EG_NO_REPLICA where
- * no full copy can be reached).  What was sent and got no answer because its node was lost may
+ * no full copy can be reached; EG_NO_MAJORITY, of a majority table, at once where this view
+ * has none).  What was sent and got no answer because its node was lost may
  * have happened: EG_IN_DOUBT for changes, sent again for reads.
  *
  * A change is answered when all full copies have said to us that they have it (witness.h), or when
@@ -26,6 +27,7 @@
 
 enum {
     ROUTER_WAIT_MS = 5000,      /* a request without a master to go to                */
+    ROUTER_MAJORITY_MS = 2500,  /* one to a majority table: EG_NO_MAJORITY            */
     ROUTER_PENDING_MAX = 65536, /* requests under way to other nodes: then EG_BUSY    */
 };
 

@@ -339,6 +339,10 @@ eg_err schema_check(const struct schema *s, struct err_note *note) {
         return err_note(note, EG_BAD_REQUEST, "a cache table is a ram table");
     if (s->durability == DURABILITY_SYNC && s->storage == STORAGE_RAM)
         return err_note(note, EG_BAD_REQUEST, "a ram table cannot be durable: storage disc");
+    if (s->majority && s->acks_one)
+        return err_note(note, EG_BAD_REQUEST, "a majority is more than acks 1");
+    if (s->majority && s->cache)
+        return err_note(note, EG_BAD_REQUEST, "what a cache gives up no majority can promise");
     return EG_OK;
 }
 

@@ -325,20 +325,53 @@ static void refuse(struct actor *self, const struct message *m, eg_err err, cons
     actor_reply_bytes(self, m->from, m->ref, err, why, strlen(why));
 }
 
+struct held_answer {
+    eg_err err;
+    const void *at;
+    size_t size_bytes;
+    unsigned why; /* enum shard_hold */
+};
+
 /* The answer of a change waits for the other copies; they wait for its disc where it is sync. */
 static void hold(struct actor *self, struct shard *s, const struct message *m,
-                 const struct shard_request *q, const struct buffer *result) {
+                 const struct shard_request *q, const struct held_answer *a) {
     struct runtime *rt = actor_runtime(self);
     struct world *w = s->table->world;
-    struct message *reply = message_copy(rt, MESSAGE_REPLY, result->at, result->size_bytes);
+    struct message *reply = message_copy(rt, MESSAGE_REPLY, a->at, a->size_bytes);
 
     if (reply != NULL) {
-        reply->tag = EG_OK;
-        if (w->copy_ops != NULL && w->copy_ops->hold(w->copy_user, self, s, m, q, reply))
+        reply->tag = a->err;
+        if (w->copy_ops != NULL && w->copy_ops->hold(w->copy_user, self, s, m, q, reply, a->why))
             return;
         message_free(rt, reply);
     }
     refuse(self, m, EG_IN_DOUBT, "out of memory while waiting for other copies");
+}
+
+/* Is this what records say, or what else there is to say? */
+static bool is_of_records(enum shard_op op, eg_err err) {
+    if (op == SHARD_INDEX_BUILD || op == SHARD_INDEX_DROP || op == SHARD_PURGE || op == SHARD_SYNC)
+        return false;
+    return err != EG_NO_REPLICA && err != EG_NO_TABLE && err != EG_BUSY && err != EG_MEMORY &&
+           err != EG_DISC && err != EG_AGAIN;
+}
+
+/* Does its answer say nothing of what there was before? */
+static bool is_blind(enum shard_op op, eg_err err) {
+    return err == EG_OK && (op == SHARD_WRITE || op == SHARD_WRITE_MANY || op == SHARD_COUNTER);
+}
+
+/* What a chair says, a refusal too, is what it has seen.  True: it waits.  (What has expired may
+ * have gone on the way: then it counts as a change.) */
+static bool hold_as_chair(struct actor *self, struct shard *s, const struct message *m,
+                          const struct shard_request *q, struct held_answer a, bool changed) {
+    if (EG_LIKELY(role_of(s) != SHARD_CHAIR) || !is_of_records(q->op, a.err))
+        return false;
+    a.why = changed ? SHARD_HOLD_CHANGED : 0;
+    if (!is_blind(q->op, a.err))
+        a.why |= SHARD_HOLD_LOOKED;
+    hold(self, s, m, q, &a);
+    return true;
 }
 
 /* The answer of a change to a sync table waits for the disc. */
@@ -353,7 +386,8 @@ static void answer(struct actor *self, struct shard *s, const struct message *m,
         return;
     }
     if (role_of(s) == SHARD_MASTER && !q->dirty && (changed || !shard_is_stable(s))) {
-        hold(self, s, m, q, result);
+        hold(self, s, m, q,
+             &(struct held_answer){EG_OK, result->at, result->size_bytes, SHARD_HOLD_CHANGED});
         return;
     }
     if (!changed || !s->log.sync) {
@@ -380,14 +414,15 @@ static bool is_granted(const struct shard *s, const struct shard_request *q) {
     case SHARD_READ:
     case SHARD_READ_SIBLINGS:
     case SHARD_SETTLE:
-        return role <= SHARD_MASTER || (role == SHARD_FULL && shard_is_stable(s));
+        return role <= SHARD_MASTER || role == SHARD_CHAIR ||
+               (role == SHARD_FULL && shard_is_stable(s));
     case SHARD_INDEX_BUILD: /* each node's own affair */
     case SHARD_INDEX_DROP:
     case SHARD_PURGE:
     case SHARD_SYNC:
         return true;
     default:
-        return role <= SHARD_MASTER || (q->dirty && role == SHARD_FULL);
+        return role <= SHARD_MASTER || role == SHARD_CHAIR || (q->dirty && role == SHARD_FULL);
     }
 }
 
@@ -423,6 +458,7 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
                            .now_ms = (uint64_t) env_wall_ms(w->o.env)};
     struct value key_value;
     struct key k;
+    uint64_t before = s->sequence;
     eg_err err = EG_OK;
 
     if (EG_UNLIKELY(!is_granted(s, &q)) && pass_on(self, s, m, &q))
@@ -439,7 +475,13 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
     }
     if (EG_UNLIKELY(s->noted)) /* who asks what became of it after the answer finds it told */
         shard_watch_publish(s);
-    if (err == EG_OK)
+    if (EG_UNLIKELY(hold_as_chair(
+            self, s, m, &q,
+            err == EG_OK ? (struct held_answer){EG_OK, result->at, result->size_bytes, 0}
+                         : (struct held_answer){err, note.text, strlen(note.text), 0},
+            s->sequence != before)))
+        ;
+    else if (err == EG_OK)
         answer(self, s, m, &q, result);
     else
         refuse(self, m, err, note.text);

@@ -102,6 +102,7 @@ struct shard {
     _Atomic uint8_t needs;       /* what its copy has to look after (likewise)                    */
     _Atomic uint64_t scrubbed;   /* how far it is compared with others (likewise)  */
     _Atomic uint64_t scrub_root; /* what was summed for that                       */
+    _Atomic bool refused;        /* too few of its copies are in this view: it is not served */
 
     /* The owner's: first what each write changes, on two lines of its own. */
     _Alignas(2 * EG_CACHE_LINE) struct epoch_bin bin;

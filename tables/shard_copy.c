@@ -747,7 +747,8 @@ static eg_err read_one(struct shard_turn *t, struct value_iter *changes, struct 
 
     if (err != EG_OK)
         return err;
-    if (c->version.hlc >> 16 > t->now_ms + CHANGE_AHEAD_MS)
+    if (c->version.hlc >> 16 > t->now_ms + CHANGE_AHEAD_MS &&
+        !(table_schema(s->table)->majority && c->version.hlc >= SHARD_STAMP_VIEWS))
         return EG_BAD_REQUEST; /* no clock is so wrong: ours must not be either from then on */
     if (c->kind == CHANGE_CLEAR)
         return EG_OK;
@@ -1015,6 +1016,14 @@ void shard_copy_claim(struct shard *s) {
     s->copy->loose = clock_to_disc(s) != EG_OK; /* then it is claimed once more */
 }
 
+/* Lost with a crash, it was not acknowledged by either: it must be filled once more to count. */
+void shard_copy_vote(struct shard *s, bool votes) {
+    if (s->copy->votes == votes)
+        return;
+    s->copy->votes = votes;
+    s->copy->votes &= !votes || clock_to_disc(s) == EG_OK;
+}
+
 eg_err shard_copy_wipe(struct shard_turn *t) {
     struct shard *s = t->shard;
     eg_err err;
@@ -1027,7 +1036,7 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
     if (err != EG_OK)
         return err;
     s->copy->cleared = (struct record_version){0, 0};
-    s->copy->loose = false;
+    s->copy->loose = s->copy->votes = false;
     recent_break(&s->copy->recent);
     s->copy->own_from = dot_sequence(s->sequence);
     s->sequence++;
@@ -1065,17 +1074,18 @@ struct disc_bytes shard_copy_pack(struct shard *s) {
     shard_clock_put(shard_copy_clock(s), NULL, &w);
     shard_clock_put(&s->copy->floor.clock, NULL, &w);
     buffer_clear(b);
-    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 3 * 9 + 3);
+    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 3 * 9 + 4);
     if (room == NULL)
         return (struct disc_bytes){NULL, 0};
     w = value_writer_init(room + SHARD_CLOCK_BYTES, b->room_bytes - SHARD_CLOCK_BYTES);
-    value_put_array(&w, 6);
+    value_put_array(&w, 7);
     shard_clock_put(&s->copy->clock, NULL, &w);
     value_put_u64(&w, s->copy->cleared.hlc);
     value_put_u64(&w, s->copy->cleared.dot);
     value_put_bool(&w, s->copy->loose);
     shard_clock_put(&s->copy->floor.clock, NULL, &w);
     value_put_u64(&w, s->copy->floor.hlc);
+    value_put_bool(&w, s->copy->votes);
     EG_ASSERT(!w.overflow);
     b->size_bytes = SHARD_CLOCK_BYTES + w.need_bytes;
     return (struct disc_bytes){b->at, b->size_bytes};
@@ -1084,7 +1094,7 @@ struct disc_bytes shard_copy_pack(struct shard *s) {
 eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
     struct value all = {packed.at, (uint32_t) packed.size_bytes};
     struct value_iter it;
-    struct value clock, loose, floor;
+    struct value clock, loose, floor, votes;
     size_t used_bytes;
     eg_err err = shard_copy_open(s);
 
@@ -1092,7 +1102,7 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
         return err;
     if (value_scan(packed.at, packed.size_bytes, &used_bytes) != EG_OK ||
         used_bytes != packed.size_bytes || value_kind_of(all) != VALUE_ARRAY ||
-        value_count(all) < 3 || value_count(all) > 6)
+        value_count(all) < 3 || value_count(all) > 7)
         return EG_CORRUPT;
     it = value_iter_of(all);
     EG_ASSERT(value_iter_next(&it, &clock));
@@ -1106,6 +1116,9 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
         err = shard_clock_get(&s->copy->floor.clock, NULL, floor);
     if (err == EG_OK && it.left != 0 && !value_iter_u64(&it, &s->copy->floor.hlc))
         err = EG_CORRUPT;
+    if (err == EG_OK && value_iter_next(&it, &votes) && !value_get_bool(votes, &s->copy->votes))
+        err = EG_CORRUPT;
+    s->copy->votes &= s->log.sync; /* else the end of what it acknowledged may be lost */
     return err == EG_BAD_REQUEST ? EG_CORRUPT : err;
 }
 

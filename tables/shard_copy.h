@@ -71,6 +71,8 @@ struct shard_copy {
     bool unsure;                   /* likewise, since the disc gave it back: nothing is recent */
     struct buffer state;           /* of the record that is being written (shard_merge.h) */
     struct buffer merged;          /* and it, where it comes of two (shard_conflict.h) */
+    bool votes;                    /* of a majority table: it has all that it has ever
+                                    * acknowledged; on disc too (docs/decisions/0014) */
     bool telling;                  /* somebody follows: changes are noted */
     bool lost;                     /* some could not be: who follows must begin anew */
     bool news;                     /* there is something to tell without a change */
@@ -81,6 +83,12 @@ struct shard_copy {
     uint64_t told;                 /* the own sequence that others know of */
     uint64_t own_from;             /* of our own changes only those behind it are here */
     void *feed;                    /* replication's own */
+};
+
+/* Why an answer waits: bits. */
+enum shard_hold {
+    SHARD_HOLD_CHANGED = 1, /* others must have what it changed                            */
+    SHARD_HOLD_LOOKED = 2,  /* a chair's majority must say that its view stood when it looked */
 };
 
 /* What replication does with the shards' changes; the shard's owner calls. */
@@ -95,9 +103,10 @@ struct shard_copy_ops {
     /* A successor has taken the shard over. */
     void (*resume)(void *user, struct actor *self, struct shard *s);
     /* The answer of a request waits for other copies: true, and the message is taken.  Where they
-     * answer another node's request themselves, who passed it on hears EG_AGAIN at once. */
+     * answer another node's request themselves, who passed it on hears EG_AGAIN at once.  `why`:
+     * enum shard_hold. */
     bool (*hold)(void *user, struct actor *self, struct shard *s, const struct message *call,
-                 const struct shard_request *q, struct message *reply);
+                 const struct shard_request *q, struct message *reply, unsigned why);
     void (*close)(void *user, struct shard *s); /* nobody calls any more: free the feed */
     /* Two versions met, and one or both are not what is there now.  NULL: nobody listens. */
     void (*conflict)(void *user, const struct shard_conflict *c);
@@ -107,6 +116,13 @@ struct shard_copy_ops {
 };
 
 enum { SHARD_COPY_FIRST = 0x40000 };
+
+/* The stamps of a majority table do not come from clocks: what was written in a later view is
+ * later (docs/decisions/0014). */
+#define SHARD_STAMP_VIEWS (UINT64_C(1) << 63)
+static inline uint64_t shard_stamp_of_view(uint64_t epoch) {
+    return SHARD_STAMP_VIEWS | (epoch & 0x7fffff) << 40;
+}
 
 /* NULL: nobody listens; then every shard's copy is as it was at the last call. */
 void catalog_set_copies(struct catalog *c, const struct shard_copy_ops *ops, void *user);
@@ -187,6 +203,8 @@ uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered, u
 /* No clock will come for what is `loose`: it becomes a change of our own, so that whose clock has
  * that has it too. */
 void shard_copy_claim(struct shard *s);
+/* Its word counts from now on, or no more. */
+void shard_copy_vote(struct shard *s, bool votes);
 /* Drop everything that is here, as if there had never been a copy. */
 EG_MUST_USE eg_err shard_copy_wipe(struct shard_turn *t);
 /* Has there been a change, of ours or of others, since the beginning or since all was dropped? */

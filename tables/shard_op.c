@@ -192,7 +192,8 @@ eg_err shard_ready(struct shard_turn *t) {
         (void) shard_purge(s, t->reader, t->now_ms,
                            SHARD_PURGE_BATCH); /* its count is for timers */
     err = shard_log_ready(&s->log, frees(t), t->note);
-    if (EG_UNLIKELY(err == EG_DISC) && shard_role(s) == SHARD_MASTER && s->copy->gives_way)
+    if (EG_UNLIKELY(err == EG_DISC) && s->copy != NULL && s->copy->gives_way &&
+        (shard_role(s) == SHARD_MASTER || shard_role(s) == SHARD_CHAIR))
         return err_note(t->note, EG_BUSY, "the disc of this node is full: another is to go on");
     return err;
 }

@@ -6,13 +6,22 @@
 #ifndef TABLES_SHARD_ROLE_H
 #define TABLES_SHARD_ROLE_H
 
+#include <stdbool.h>
+
 enum shard_role {
     SHARD_ALONE,   /* reads and writes, as without a cluster                        */
     SHARD_MASTER,  /* reads and writes; answers to writes wait for the other copies */
     SHARD_FULL,    /* reads                                                        */
+    SHARD_CHAIR,   /* of a majority table, MASTER: every answer waits for a majority */
+    SHARD_VOTER,   /* of one, FULL: a read of a key goes to the chair               */
     SHARD_FILLING, /* nothing: it lacks something                                 */
     SHARD_AWAY,    /* nothing: there is no copy here                             */
     SHARD_STOPPED, /* nothing: between two views                                */
 };
+
+/* It has all that was acknowledged in its view. */
+static inline bool shard_role_is_whole(enum shard_role role) {
+    return role <= SHARD_VOTER;
+}
 
 #endif /* TABLES_SHARD_ROLE_H */

@@ -124,7 +124,7 @@ bool table_got_stands(struct table *t, struct reader *r, const struct key *k,
 
 bool table_reads_all_here(struct table *t) {
     for (uint32_t i = 0; i < t->shard_count; i++)
-        if (role_of(&t->shard[i]) > SHARD_FULL)
+        if (!shard_role_is_whole(role_of(&t->shard[i])))
             return false;
     return true;
 }
@@ -133,14 +133,15 @@ struct shard_set table_shards_here(struct table *t, bool dirty) {
     struct shard_set set = {{0}};
 
     for (uint32_t i = 0; i < t->shard_count; i++)
-        if (role_of(&t->shard[i]) <= SHARD_FULL || (dirty && role_of(&t->shard[i]) != SHARD_AWAY))
+        if (shard_role_is_whole(role_of(&t->shard[i])) ||
+            (dirty && role_of(&t->shard[i]) != SHARD_AWAY))
             shard_set_add(&set, i);
     return set;
 }
 
 bool table_reads_set_here(struct table *t, const struct shard_set *shards) {
     for (uint32_t i = 0; i < t->shard_count; i++)
-        if (shard_set_has(shards, i) && role_of(&t->shard[i]) > SHARD_FULL)
+        if (shard_set_has(shards, i) && !shard_role_is_whole(role_of(&t->shard[i])))
             return false;
     return true;
 }
@@ -154,10 +155,21 @@ bool table_is_near(struct table *t, bool dirty) {
         return true;
     for (uint32_t i = 0; i < t->shard_count; i++) {
         enum shard_role role = role_of(&t->shard[i]);
-        if (role > SHARD_FULL && (!dirty || role == SHARD_AWAY))
+        if (!shard_role_is_whole(role) && (!dirty || role == SHARD_AWAY))
             return false;
     }
     return true;
+}
+
+uint64_t table_far_wait_ns(const struct table *t) {
+    return (schema_of(t)->majority ? FAR_MAJORITY_MS : FAR_WAIT_MS) * UINT64_C(1000000);
+}
+
+eg_err table_far_nobody(const struct table *t, struct err_note *note, const char *why) {
+    if (schema_of(t)->majority)
+        return err_note(note, EG_NO_MAJORITY,
+                        "fewer than a majority of a shard's copies can be reached");
+    return err_note(note, EG_NO_REPLICA, "%s", why);
 }
 
 uint64_t table_now_ns(const struct table *t) {

@@ -63,7 +63,7 @@ static void take_copy(struct copy *c, struct sim_node *n, struct shard *s, struc
 }
 
 static bool is_whole(enum shard_role role) {
-    return role == SHARD_ALONE || role == SHARD_MASTER || role == SHARD_FULL;
+    return shard_role_is_whole(role);
 }
 
 static bool same_rows(const struct copy *a, const struct copy *b, const struct copies_table *t,
@@ -145,7 +145,7 @@ static struct found take_copies(struct copy *copy, struct sim_node *const *nodes
             role = copy[f.whole].role;
             f.barred += role == SHARD_FILLING && cannot_fill(n);
             f.settled &= role != SHARD_STOPPED && (role != SHARD_FILLING || cannot_fill(n));
-            f.masters += role == SHARD_MASTER || role == SHARD_ALONE;
+            f.masters += role == SHARD_MASTER || role == SHARD_ALONE || role == SHARD_CHAIR;
             f.whole += is_whole(role);
         }
         reader_exit(&r);

@@ -4,6 +4,7 @@
 #include "engine/env.h"
 #include "replication/swim.h"
 #include "tests/sim/nemesis.h"
+#include "tests/support/linear.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -281,9 +282,11 @@ static void draw_table(struct sim_cluster *c, uint32_t i) {
     t->sync = t->t.on_disc && kind >= 2;
     t->ordered = rng_one_in(&c->rng, 4);
     t->shards = 1 + (uint32_t) rng_below(&c->rng, 6);
-    sim_cluster_tell(c, "%s: %s%s%s, copies %u, %u shards", t->t.name,
+    t->majority = c->o.seed >= CLUSTER_SEED_MAJORITY && !rng_one_in(&c->rng, 5);
+    sim_cluster_tell(c, "%s: %s%s%s%s, copies %u, %u shards", t->t.name,
                      t->t.on_disc ? "disc" : "ram", t->sync ? ", sync" : "",
-                     t->ordered ? ", ordered" : "", t->t.copies, t->shards);
+                     t->ordered ? ", ordered" : "", t->majority ? ", majority" : "", t->t.copies,
+                     t->shards);
 }
 
 static void draw_network(struct sim_cluster *c) {
@@ -307,7 +310,7 @@ static void draw_network(struct sim_cluster *c) {
 
 /* Deletes are forgotten before all copies have heard of them. */
 static bool few_graves(uint64_t seed) {
-    return seed >= CLUSTER_SEED_OLD_DISC && seed % 4 == 3;
+    return seed >= CLUSTER_SEED_OLD_DISC && seed < CLUSTER_SEED_MAJORITY && seed % 4 == 3;
 }
 
 static void make_nodes(struct sim_cluster *c) {
@@ -336,7 +339,7 @@ static bool create(struct sim_cluster *c, const struct cluster_table *t) {
 
     value_put_array(&v, 2);
     value_put_text(&v, t->t.name);
-    value_put_map(&v, c->shape.nodes > 1 ? 7 : 6);
+    value_put_map(&v, (c->shape.nodes > 1 ? 7 : 6) + t->majority);
     value_put_text(&v, "type");
     value_put_text(&v, t->ordered ? "ordered_set" : "set");
     value_put_text(&v, "storage");
@@ -345,6 +348,10 @@ static bool create(struct sim_cluster *c, const struct cluster_table *t) {
     value_put_text(&v, t->sync ? "sync" : "async");
     value_put_text(&v, "shards");
     value_put_u64(&v, t->shards);
+    if (t->majority) {
+        value_put_text(&v, "majority");
+        value_put_bool(&v, true);
+    }
     value_put_text(&v, "attributes");
     value_put_array(&v, 4);
     value_put_text(&v, "key");
@@ -442,9 +449,11 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
         if (c->node[i].up && i != node)
             others[count++] = &c->node[i];
     for (uint32_t t = 0; t < c->shape.tables; t++)
-        if (!copies_anywhere(others, count, c->table[t].t.name) ||
-            (c->node[node].up && !c->table[t].sync &&
-             !copies_heard(&c->node[node], others, count, c->table[t].t.name)))
+        if (!copies_anywhere(others, count, c->table[t].t.name) && c->table[t].majority)
+            c->table[t].spoiled |= !c->table[t].sync; /* it is not served: somebody has to go */
+        else if (!copies_anywhere(others, count, c->table[t].t.name) ||
+                 (c->node[node].up && !c->table[t].sync &&
+                  !copies_heard(&c->node[node], others, count, c->table[t].t.name)))
             return false;
     return one_view(c) && count > 0;
 }
@@ -537,14 +546,74 @@ static bool masters_are_in_time(void *user) {
     return true;
 }
 
+/* The stamps of a majority table are no times: check_linear() looks at what is left of it. */
+static bool is_by_clocks(void *user, uint32_t table) {
+    const struct sim_cluster *c = user;
+
+    return keeps_acknowledged(user, table) && !c->table[table].majority;
+}
+
+/* The operations of one table as a checker of linearizability wants them. */
+static uint32_t linear_ops(const struct sim_cluster *c, uint32_t table, struct linear_op *out) {
+    static const enum linear_kind kinds[] = {
+        [OP_WRITE] = LINEAR_WRITE, [OP_DELETE] = LINEAR_TAKE, [OP_READ] = LINEAR_READ};
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < c->history.count; i++) {
+        const struct op *o = &c->history.ops[i];
+
+        if (o->table == table && o->end != OP_FAIL && !(o->dirty && o->kind == OP_READ))
+            out[count++] = (struct linear_op){.key = o->key,
+                                              .kind = kinds[o->kind],
+                                              .value = o->number,
+                                              .seen = o->seen,
+                                              .known = o->end == OP_OK,
+                                              .begin = o->begin_ns,
+                                              .end = o->end_ns,
+                                              .number = o->number};
+    }
+    return count;
+}
+
+/* Of the tables that say so, over the whole history, through all views. */
+static bool check_linear(struct look *l) {
+    struct sim_cluster *c = l->c;
+    size_t room = (size_t) c->history.count + CLUSTER_KEYS_MAX;
+    struct linear_op *ops = calloc(room, sizeof *ops);
+    char text[LINEAR_TEXT_BYTES];
+    bool good = ops != NULL;
+
+    for (uint32_t t = 0; t < c->shape.tables && good; t++) {
+        uint32_t count;
+
+        if (!c->table[t].majority || c->table[t].spoiled || !keeps_acknowledged(c, t))
+            continue;
+        count = linear_ops(c, t, ops);
+        for (uint32_t key = 0; key < c->shape.keys; key++) /* and what is there at the end */
+            ops[count++] = (struct linear_op){.key = key,
+                                              .kind = LINEAR_READ,
+                                              .seen = l->finals[t][key].number,
+                                              .known = true,
+                                              .begin = UINT64_MAX - 1,
+                                              .end = UINT64_MAX};
+        good = linear_check(ops, count, text) != LINEAR_BAD ||
+               wrong(c, "%s: %s", c->table[t].t.name, text);
+    }
+    free(ops);
+    return good;
+}
+
 static bool check(struct look *l) {
     struct sim_cluster *c = l->c;
 
     for (uint32_t t = 0; t < c->shape.tables; t++)
-        if (!history_check_finals(&c->history, l->finals[t], c->shape.keys, keeps_acknowledged, c,
+        for (uint32_t key = 0; key < c->shape.keys && c->table[t].majority; key++)
+            l->finals[t][key].hlc = 0;
+    for (uint32_t t = 0; t < c->shape.tables; t++)
+        if (!history_check_finals(&c->history, l->finals[t], c->shape.keys, is_by_clocks, c,
                                   c->text))
             return false;
-    if (!history_check_reads(&c->history, c->text))
+    if (!history_check_reads(&c->history, c->text) || !check_linear(l))
         return false;
     for (uint32_t i = 0; i < c->shape.nodes; i++)
         if (sim_node_mended(&c->node[i]) != 0)

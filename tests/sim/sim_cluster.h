@@ -28,13 +28,16 @@ enum {
     CLUSTER_SEED_MAIL = 20000000,        /* from here on what copies say may come twice, or not */
     CLUSTER_SEED_OLD_DISC = 30000000,    /* from here on old discs are put back */
     CLUSTER_SEED_CUTS = 40000000,        /* from here on cuts have shapes (cut_shape.h) */
+    CLUSTER_SEED_MAJORITY = 50000000,    /* from here on most tables ask for a majority, and must be
+                                          * linearizable over all */
 };
 
 struct nemesis;
 
 struct cluster_table {
     struct copies_table t;
-    bool sync, ordered;
+    bool sync, ordered, majority;
+    bool spoiled; /* of a majority table: too many of its copies may have lost what they had */
     uint32_t shards;
 };
 

@@ -210,7 +210,7 @@ static uint64_t sum_of(struct table *t, struct reader *r) {
         const struct record *rec;
         struct store_cursor c;
 
-        if (role != SHARD_ALONE && role != SHARD_MASTER && role != SHARD_FULL)
+        if (!shard_role_is_whole(role))
             return 0;
         s->store->ops->seek(s->store, r, &c, NULL, false, false);
         while ((rec = s->store->ops->next(s->store, r, &c)) != NULL) {

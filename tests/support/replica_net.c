@@ -372,13 +372,14 @@ void install(uint32_t mask, uint32_t known) {
         struct node *n = &net.node[i];
 
         struct buffer *report = &net.report[net.report_count];
+        struct elector_list nobody = {0}; /* there is no majority table */
 
         if ((mask & 1u << i) == 0)
             continue;
         AGREE(++net.report_count < REPORTS_MAX);
         buffer_init(report, alloc_system(), SIZE_MAX);
         reader_enter(&n->w.reader);
-        AGREE(replica_report(n->r, report) == EG_OK);
+        AGREE(replica_report(n->r, &nobody, report) == EG_OK);
         reader_exit(&n->w.reader);
         v->member[v->count++] =
             (struct view_member){.id = n->id,
