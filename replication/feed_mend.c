@@ -313,8 +313,10 @@ static bool is_better(const struct shard *s, const struct shard_offer *a, uint32
     return shard_copy_is_newer(s, a->version, best->version);
 }
 
-/* The best of what is offered for what `best` stands for. */
-static void best_of(struct shard *s, uint64_t hash, struct shard_offer *best, uint32_t best_votes) {
+/* The best of what is offered for what `best` stands for; returns how many others have it as it
+ * is. */
+static uint32_t best_of(struct shard *s, uint64_t hash, struct shard_offer *best,
+                        uint32_t best_votes, uint32_t others) {
     struct scrub *sc = feed_of(s)->scrub;
     size_t count;
     struct scrub_offer *o = offers_of(sc, hash, &count);
@@ -334,12 +336,14 @@ static void best_of(struct shard *s, uint64_t hash, struct shard_offer *best, ui
         o[i].done = true;
         if (is_better(s, &said, votes, best, best_votes)) {
             *best = said;
-            best_votes = votes;
+            best_votes = others = votes;
         }
     }
+    return others;
 }
 
-static eg_err mend(struct shard *s, struct reader *r, const struct shard_offer *with, bool remove) {
+static eg_err mend(struct shard *s, struct reader *r, const struct shard_offer *with,
+                   enum shard_mend how) {
     struct feed_world *w = feed_of(s)->world;
     struct err_note note = {""};
     struct shard_turn t = {
@@ -347,10 +351,14 @@ static eg_err mend(struct shard *s, struct reader *r, const struct shard_offer *
     eg_err err = shard_ready(&t);
 
     if (err == EG_OK)
-        err = shard_copy_mend(&t, with, remove);
+        err = shard_copy_mend(&t, with, how);
     if (err == EG_OK)
         atomic_fetch_add(&w->mended, 1);
     return err;
+}
+
+static enum shard_mend how_to(const struct scrub *sc, uint32_t others) {
+    return others == sc->peer_count ? SHARD_MEND_KEEP : SHARD_MEND_WRITE;
 }
 
 /* One of ours: is it what some copy has not? */
@@ -362,13 +370,14 @@ eg_err feed_mend_record(struct scrub_look *l) {
                                .expiry_ms = record_expiry_ms(rec),
                                .record = record_value(rec),
                                .state = record_state(rec)};
-    uint32_t without;
+    uint32_t without, others;
 
     if (!is_wanted(l))
         return EG_OK;
     without = lackers(sc, print_of(sc, &l->item));
-    best_of(s, l->item.hash, &best, without == 0 ? UINT32_MAX : 1 + sc->peer_count - without);
-    return without == 0 ? EG_OK : mend(s, l->reader, &best, false);
+    others = best_of(s, l->item.hash, &best,
+                     without == 0 ? UINT32_MAX : 1 + sc->peer_count - without, 0);
+    return without == 0 ? EG_OK : mend(s, l->reader, &best, how_to(sc, others));
 }
 
 /* What others have and we have not. */
@@ -376,15 +385,18 @@ static eg_err mend_absent(struct shard *s, struct reader *r, struct scrub_offer 
     struct shard_offer best;
     eg_err err;
     enum shard_trace trace;
+    uint32_t others;
 
     if (!read_offer(s, o, &best))
         return EG_OK;
     o->done = true;
-    best_of(s, o->hash, &best, offerers(feed_of(s)->scrub, o));
+    others = offerers(feed_of(s)->scrub, o);
+    others = best_of(s, o->hash, &best, others, others);
     err = shard_copy_trace(s, r, &best, &trace);
     if (err != EG_OK || trace == SHARD_TRACE_RECORD)
         return err; /* it has come meanwhile */
-    return mend(s, r, &best, trace == SHARD_TRACE_GONE);
+    return mend(s, r, &best,
+                trace == SHARD_TRACE_GONE ? SHARD_MEND_REMOVE : how_to(feed_of(s)->scrub, others));
 }
 
 void feed_mend_rest(struct actor *self, struct shard *s) {

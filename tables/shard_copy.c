@@ -911,8 +911,9 @@ eg_err shard_copy_trace(struct shard *s, struct reader *r, const struct shard_of
     return reader_take_fault(r);
 }
 
-eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with, bool remove) {
+eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with, enum shard_mend how) {
     struct shard *s = t->shard;
+    bool remove = how == SHARD_MEND_REMOVE, telling = s->copy->telling;
     const struct record *there;
     struct change c;
     struct key k;
@@ -923,17 +924,22 @@ eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with, boo
     there = shard_copy_find(t, &k, with->record);
     err = there == NULL ? reader_take_fault(t->reader) : EG_OK;
     if (err == EG_OK) {
-        s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
         c = (struct change){.kind = remove ? CHANGE_REMOVE : CHANGE_STORE,
-                            .version = {s->hlc, ++s->sequence},
+                            .version = with->version,
                             .expiry_ms = with->expiry_ms,
                             .value = remove ? identity(s, &k, with->record) : with->record,
                             .state = with->state};
+        if (how != SHARD_MEND_KEEP) {
+            s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
+            c.version = (struct record_version){s->hlc, ++s->sequence};
+        }
+        s->copy->telling = telling && how != SHARD_MEND_KEEP;
         t->remote = true; /* nothing refuses it */
         t->key = &k;
         err = apply_newer(t, &c, there);
         t->key = NULL;
         t->remote = false;
+        s->copy->telling = telling;
     }
     key_release(&k);
     return err;

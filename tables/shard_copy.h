@@ -228,9 +228,14 @@ enum shard_trace { SHARD_TRACE_NONE, SHARD_TRACE_RECORD, SHARD_TRACE_GONE /* lat
 /* What is here of what was offered.  EG_DISC, EG_MEMORY. */
 EG_MUST_USE eg_err shard_copy_trace(struct shard *s, struct reader *r, const struct shard_offer *o,
                                     enum shard_trace *out);
-/* Write it, or remove it, as a new change of ours, whatever is here.  As shard_store(). */
+enum shard_mend {
+    SHARD_MEND_WRITE,  /* as a new change of ours              */
+    SHARD_MEND_REMOVE, /* likewise                             */
+    SHARD_MEND_KEEP,   /* as it is: all others have it, and hear nothing */
+};
+/* Whatever is here.  As shard_store(). */
 EG_MUST_USE eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with,
-                                   bool remove);
+                                   enum shard_mend how);
 
 /* ---- disc ---------------------------------------------------------------------------------- */
 
