@@ -1,6 +1,7 @@
 /* copies.c -- rows of a shard on each node, sorted and laid side by side. */
 #include "tests/sim/copies.h"
 
+#include "engine/env.h"
 #include "replication/cluster_private.h"
 
 #include "tables/shard_copy.h"
@@ -346,4 +347,49 @@ bool copies_check(struct sim_node *n, const char *name) {
     reader_exit(&r);
     reader_close(&r);
     return checked;
+}
+
+static bool lose(struct sim_node *n, struct shard *s, struct reader *r, const struct key *k) {
+    struct err_note note = {""};
+    struct shard_turn t = {.shard = s,
+                           .reader = r,
+                           .note = &note,
+                           .now_ms = (uint64_t) env_wall_ms(&n->env.env),
+                           .leaving = true}; /* without a trace */
+    const struct record *rec = s->store->ops->get(s->store, r, k);
+    bool lost = is_whole((enum shard_role) atomic_load(&s->role)) && rec != NULL &&
+                (record_flags(rec) & RECORD_EXPIRES) == 0 && shard_ready(&t) == EG_OK &&
+                shard_remove(&t, k, rec) == EG_OK;
+
+    shard_turn_end(s);
+    return lost;
+}
+
+bool copies_damage(struct sim_node *n, const char *name, uint32_t key) {
+    uint8_t bytes[16];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    bool lost = false;
+    struct actor *owner;
+    struct reader r;
+    struct table *t;
+    struct shard *s;
+    struct key k;
+
+    value_put_u64(&w, key);
+    EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
+    reader_enter(&r);
+    t = find(n, name);
+    if (t != NULL) {
+        EG_ASSERT(table_key(t, &k, (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK);
+        s = shard_of(t, k.hash);
+        owner = actor_claim(n->runtime, shard_pid(s));
+        if (owner != NULL) {
+            lost = lose(n, s, &r, &k);
+            actor_release(owner);
+        }
+        key_release(&k);
+    }
+    reader_exit(&r);
+    reader_close(&r);
+    return lost;
 }

@@ -54,4 +54,8 @@ bool copies_whole(struct sim_node *n, const char *table);
 void copies_tell_node(const struct sim_node *n);
 void copies_tell(struct sim_node *n, const char *table);
 
+/* Lose a record of the node's whole copy behind the engine's back.  False: there is none that stays
+ * by itself. */
+EG_MUST_USE bool copies_damage(struct sim_node *n, const char *table, uint32_t key);
+
 #endif /* TESTS_SIM_COPIES_H */

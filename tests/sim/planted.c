@@ -19,6 +19,7 @@ static const struct defect defects[] = {
     {"TAIL_NOT_WALKED", 4, "who catches up gets the first part of what is missing"},
     {"GRAVES_NOT_WALKED", 8, "who catches up hears nothing of deletes"},
     {"RECENT_WITHOUT_GRAVES", 2, "who was away for a short time hears nothing of deletes"},
+    {"LEAF_NOT_COMPARED", 1, "of the parts in which two copies differ every other is passed over"},
     {"GRAVES_FORGOTTEN_EARLY", 9, "deletes are forgotten while a copy has not heard of them"},
     {"DELETE_WITHOUT_GRAVE", 1, "deletes leave no trace"},
     {"OLDER_OVER_NEWER", 9, "what comes last wins"},

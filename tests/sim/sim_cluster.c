@@ -22,6 +22,7 @@ enum {
     NEAR_MS = 100,          /* of a clock to where it counts as skewed, how sure one must be */
     GRAVES_BYTES = 400,     /* of a node, where they are bounded so */
     FORGET_MS = 5000,       /* until a delete that all have is forgotten */
+    LOST_MAX = 4,           /* records of a copy, behind the engine's back */
     AGREE_MS = 120 * 1000,  /* after healing, for all copies to be equal   */
     LOOK_MS = 250,
     SCHEMER_THINK_MS = 300,
@@ -768,6 +769,31 @@ static bool come_back(struct sim_cluster *c, const struct look *before) {
     return true;
 }
 
+/* A copy loses a record: the others give it back. */
+static bool mend(struct sim_cluster *c, const struct look *before) {
+    static struct look after;
+    uint32_t node = (uint32_t) rng_below(&c->rng, c->shape.nodes);
+    uint32_t table = (uint32_t) rng_below(&c->rng, c->shape.tables), lost = 0;
+    struct sim_node *nodes[CLUSTER_NODES_MAX];
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        nodes[i] = &c->node[i];
+    if (copies_expected(nodes, c->shape.nodes, &c->table[table].t) < 2)
+        return true;
+    for (uint32_t key = 0; key < c->shape.keys && lost < LOST_MAX; key++)
+        lost += copies_damage(&c->node[node], c->table[table].t.name, key);
+    sim_cluster_tell(c, "%s loses %u records of %s", c->node[node].name, lost,
+                     c->table[table].t.name);
+    after = (struct look){.c = c, .all_went = before->all_went};
+    if (!come_to_agree(&after))
+        return false;
+    for (uint32_t key = 0; key < c->shape.keys; key++)
+        if (after.finals[table][key].number != before->finals[table][key].number)
+            return wrong(c, "%s lost key %u of %s, and so did the others", c->node[node].name, key,
+                         c->table[table].t.name);
+    return true;
+}
+
 static bool run(struct sim_cluster *c) {
     static struct look look;
 
@@ -777,8 +803,8 @@ static bool run(struct sim_cluster *c) {
     live(c);
     if (!REPLICATES && c->shape.nodes > 1)
         return come_to_agree(&look) && stop_all(c);
-    return come_to_agree(&look) && check(&look) && read_everywhere(&look) && come_back(c, &look) &&
-           stop_all(c);
+    return come_to_agree(&look) && check(&look) && read_everywhere(&look) && mend(c, &look) &&
+           come_back(c, &look) && stop_all(c);
 }
 
 static void no_answer(struct sim_client *client, const struct sim_answer *a) {
