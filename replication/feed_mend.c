@@ -296,13 +296,13 @@ static uint32_t offerers(const struct scrub *sc, const struct scrub_offer *of) {
     return votes;
 }
 
-/* The change that was offered; false: it is not covered, and so on its way. */
+/* The change that was offered.  It need not be covered: a copy that has more than its clock says
+ * has claimed it (shard_copy_claim()). */
 static bool read_offer(struct shard *s, const struct scrub_offer *o, struct shard_offer *said) {
     const struct scrub *sc = feed_of(s)->scrub;
     uint64_t hash;
 
-    return shard_copy_read_offer(s, value_of(sc->offers.at + o->at), said, &hash) == EG_OK &&
-           shard_clock_covers(shard_copy_clock(s), said->version.dot);
+    return shard_copy_read_offer(s, value_of(sc->offers.at + o->at), said, &hash) == EG_OK;
 }
 
 /* Is the offer better than what was best so far? */
