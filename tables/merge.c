@@ -22,7 +22,7 @@ eg_err merge_append(struct buffer *out, merge_put_fn *put, const void *context) 
     need_bytes = w.need_bytes;
     room = buffer_room(out, need_bytes);
     if (room == NULL)
-        return EG_MEMORY;
+        return out->size_bytes + need_bytes > out->bound_bytes ? EG_TOO_LARGE : EG_MEMORY;
     w = value_writer_init(room, need_bytes);
     put(context, &w);
     EG_ASSERT(!w.overflow);

@@ -76,7 +76,8 @@ enum merge_outcome { MERGE_TAKES_HERE, MERGE_TAKES_THERE, MERGE_MAKES };
 bool merge_is_later(const struct merge_version *a, const struct merge_version *b);
 
 /* MERGE_MAKES: `record` and `state` hold what was made (an empty record: it is removed).
- * EG_MEMORY; EG_CORRUPT: a state is not what is said above. */
+ * EG_MEMORY; EG_CORRUPT: a state is not what is said above; EG_TOO_LARGE: a buffer has not the room
+ * that it may have, `record` where that is empty. */
 EG_MUST_USE eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
                               const struct merge_side *there, enum merge_outcome *outcome,
                               struct buffer *record, struct buffer *state);
@@ -94,7 +95,8 @@ struct merge_write {
     const void *context;
 };
 
-/* Append the state that belongs beside what is written; nothing: none.  EG_MEMORY; EG_CORRUPT. */
+/* Append the state that belongs beside what is written; nothing: none.  EG_MEMORY; EG_CORRUPT;
+ * EG_TOO_LARGE. */
 EG_MUST_USE eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write *w,
                                      struct buffer *state);
 

@@ -18,7 +18,8 @@ merge_join_fn merge_join_attributes, merge_join_counters, merge_join_sets, merge
 merge_write_fn merge_write_attributes, merge_write_counter, merge_write_set, merge_write_siblings;
 merge_sound_fn merge_sound_attributes, merge_sound_counter, merge_sound_set, merge_sound_siblings;
 
-/* Append what `put` writes: it is called twice, first to be measured. */
+/* Append what `put` writes: it is called twice, first to be measured.  EG_TOO_LARGE: past the
+ * buffer's bound.  EG_MEMORY. */
 typedef void merge_put_fn(const void *context, struct value_writer *w);
 EG_MUST_USE eg_err merge_append(struct buffer *out, merge_put_fn *put, const void *context);
 

@@ -92,7 +92,12 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
     buffer_clear(&copy->merged);
     buffer_clear(&copy->state);
     err = merge_join(&rule, &a, &b, &outcome, &copy->merged, &copy->state);
-    if (err != EG_OK)
+    if (err == EG_TOO_LARGE && copy->merged.size_bytes == 0) /* no record can be so large */
+        outcome = later == here ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
+    else if (err == EG_TOO_LARGE ||
+             copy->merged.size_bytes + copy->state.size_bytes > SHARD_MERGED_BYTES_MAX)
+        buffer_clear(&copy->state); /* then it counts as written now, as a whole */
+    if (err != EG_OK && err != EG_TOO_LARGE)
         return err;
     *out = (struct shard_verdict){.is_new = outcome == MERGE_MAKES};
     if (outcome == MERGE_MAKES) {

@@ -58,6 +58,10 @@ eg_err shard_merge_write(struct shard_turn *t, const struct record *old, struct 
     rule.user = &dropping;
     buffer_clear(room);
     err = merge_write_state(&rule, &w, room);
+    if (err == EG_TOO_LARGE || array.size_bytes + room->size_bytes > SHARD_MERGED_BYTES_MAX) {
+        buffer_clear(room);
+        err = EG_OK;
+    }
     if (err == EG_OK)
         *state = (struct value){room->at, (uint32_t) room->size_bytes};
     return err;

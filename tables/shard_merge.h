@@ -13,12 +13,15 @@
 
 struct origins;
 
+enum { SHARD_MERGED_BYTES_MAX = RECORD_SIZE_MAX + (512 << 10) }; /* record and state: one message */
+
 struct merge_rule shard_merge_rule(const struct schema *schema);
 /* A record as one of the versions that a policy compares. */
 struct merge_version shard_merge_version(const struct origins *o, const struct record *rec);
 
 /* The state of what the turn is about to write over `old` (NULL: nothing), in the turn's room
- * or, where it has none, in the copy's until the next call; size 0: none.  EG_MEMORY; EG_CORRUPT.
+ * or, where it has none, in the copy's until the next call; size 0: none,
+ * or more than could be told: then the record counts as written as a whole.  EG_MEMORY; EG_CORRUPT.
  */
 EG_MUST_USE eg_err shard_merge_write(struct shard_turn *t, const struct record *old,
                                      struct value array, struct record_version version,
