@@ -153,6 +153,7 @@ static bool look_for_expected(struct loop *l) {
 
     if (!scheduler_expects(s) || !is_worth_looking(l))
         return false;
+    sched_yield(); /* all there was has been taken: first let others write the next */
     /* What libuv has not asked for yet it asks for when we sleep, a moment later. */
     while (epoll_wait(uv_backend_fd(&l->uv), &event, 1, 0) <= 0) {
         if (!inbox_is_empty(&s->inbox))
