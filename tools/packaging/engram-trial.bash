@@ -2,7 +2,7 @@
 
 _engram_trial() {
     local program=${1##*/} word=$2 words
-    local common='--workers --keys --value-bytes --pause-ms --copies --durability --majority --timeout --seed --output --json --html --storage --version --help'
+    local common='--workers --keys --value-bytes --pause-ms --copies --durability --no-majority --allow-behind --timeout --seed --output --json --html --storage --version --help'
 
     case $3 in
     --json | --html | --faults | --engramd) mapfile -t COMPREPLY < <(compgen -f -- "$word") && return ;;

@@ -5,15 +5,15 @@
     round.end(heal)"""
 import time
 
-from .report import simple
+from .report import sentence, simple
 
 AFTERWARDS_S = 0.5  # of load on the healed cluster before the books are closed
 
 
 class Round:
-    def __init__(self, name, report, crew, observer, marks, timeout_s):
+    def __init__(self, name, report, crew, observer, marks, asked):
         self.name, self.report, self.crew, self.observer, self.marks = name, report, crew, observer, marks
-        self.timeout_s = timeout_s
+        self.timeout_s, self.allow_behind = asked.timeout, asked.allow_behind
         self.before = crew.total()
         self.began_s, self.cut_s = report.at_s(), None
         self.violations = []
@@ -35,7 +35,11 @@ class Round:
         asked = time.monotonic()
         found, recovered = self.crew.pause_and_settle(self.timeout_s)
         settled_ms = (time.monotonic() - asked) * 1000
-        self.violations += found
+        behind = [each for each in found if each["what"] == "stale" and self.observer.changed_near(each["when"])]
+        self.behind = len(behind)
+        self.violations += [each for each in found if not (self.allow_behind and each in behind)]
+        if behind and self.allow_behind:
+            self.report.tell(f"{self.behind} reads were behind just after views had changed, the first: {sentence(behind[0])}")
         self.report.tell("all copies are equal and right" if not self.violations
                          else f"{len(self.violations)} violations, the first: {self.violations[0]['what']}")
         self.book(one_view, everywhere, settled_ms, recovered)
@@ -59,4 +63,4 @@ class Round:
             "acknowledged": total.of("acknowledged") - self.before.of("acknowledged"),
             "refused": total.of("refused") - self.before.of("refused"),
             "in_doubt": total.of("in doubt") - self.before.of("in doubt"),
-            "recovered": recovered, "violations": self.violations})
+            "recovered": recovered, "behind": self.behind, "violations": self.violations})

@@ -9,6 +9,7 @@ from .client import Client, Refused
 EVERY_S = 0.05
 ANSWER_S = 2.0
 REDIAL_S = 0.2
+NEAR_S = 5.0
 
 
 class Observer:
@@ -38,6 +39,11 @@ class Observer:
             if pump is not None:
                 pump(0.05)
         return None
+
+    def changed_near(self, when):
+        """Was some node in another view shortly before?"""
+        with self.changed:
+            return any(when - NEAR_S < at < when + ANSWER_S for at, _ in self.changes)
 
     def is_one(self, views):
         return len({ident for ident, _ in views.values() if ident}) == 1 and \

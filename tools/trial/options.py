@@ -23,8 +23,10 @@ def parser(program, version, description, epilog):
                        help="of a worker between two calls [%(default)s]")
     words.add_argument("--copies", default="all", metavar="N|all", help="of the trial's tables [%(default)s]")
     words.add_argument("--durability", choices=("async", "sync"), help="of tables on disc")
-    words.add_argument("--majority", action="store_true",
-                       help="try a majority table too, whose calls must be linearizable")
+    words.add_argument("--no-majority", dest="majority", action="store_false",
+                       help="leave out the majority table, whose calls must be linearizable")
+    words.add_argument("--allow-behind", action="store_true",
+                       help="just after views have changed a read may be older than what the reader knew: count it only")
     words.add_argument("--timeout", type=float, default=60, metavar="S",
                        help="until copies must be equal after a heal [%(default)s]")
     words.add_argument("--seed", type=int, metavar="N", help="of all chances [a new one]")

@@ -121,7 +121,7 @@ class Trial:
     def play(self, plan):
         self.crew.go()
         self.crew.pump(WARM_S)
-        one = Round(plan, self.report, self.crew, self.observer, self.marks, self.asked.timeout)
+        one = Round(plan, self.report, self.crew, self.observer, self.marks, self.asked)
         more = cuts.Options(self.asked.times, self.asked.cut_ms, self.asked.whole_ms)
         told, seed = None, f"{self.asked.seed}/{len(self.report.rounds)}"
         for step in cuts.steps_of(plan, self.asked.nodes, self.asked.seconds, more, seed):

@@ -2,12 +2,12 @@
 
     {"program", "version", "began", "options", "passed",
      "rounds":     [{"name", "began_s", "cut_s" or null, "healed_s", "one_view_ms", "everywhere_ms", "settled_ms",
-                     "acknowledged", "refused", "in_doubt", "recovered", "violations": [...]}, ...],
+                     "acknowledged", "refused", "in_doubt", "recovered", "behind", "violations": [...]}, ...],
      "seconds":    [{"at_s", "acknowledged", "refused", "in_doubt", "p50_ms", "p99_ms", "max_ms"}, ...],
      "views":      [{"at_s", "views": {node: [members] or null}}, ...],
      "outcomes":   {"acknowledged": n, "refused: busy": n, ...}}
 
-A violation is {"what", "table", "key", "node", "found", "wanted", "at"}."""
+A violation is {"what", "table", "key", "node", "found", "wanted", "at", "when" (monotonic)}."""
 import json
 import re
 import sys
@@ -123,4 +123,5 @@ def short(value):
 
 def simple(what, node, found=None):
     """A violation that is not of a record."""
-    return {"what": what, "table": None, "key": None, "node": node, "found": found, "wanted": None, "at": now()}
+    return {"what": what, "table": None, "key": None, "node": node, "found": found, "wanted": None, "at": now(),
+            "when": time.monotonic()}

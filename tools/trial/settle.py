@@ -85,7 +85,7 @@ class Settler:
 
 def violation(what, item, node, found, wanted=None):
     return {"what": what, "table": item.table, "key": item.key, "node": node, "found": found, "wanted": wanted,
-            "at": now()}
+            "at": now(), "when": time.monotonic()}
 
 
 def now():

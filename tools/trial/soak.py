@@ -114,7 +114,7 @@ class Soak:
         fault = min(self.asked.schedule, key=lambda each: each.due, default=None)
         check_s = min(self.report.at_s() + self.asked.check_every, self.end_s)
         self.crew.go()
-        one = Round("check", self.report, self.crew, self.observer, self.marks, self.asked.timeout)
+        one = Round("check", self.report, self.crew, self.observer, self.marks, self.asked)
         if fault is None or fault.due > check_s:
             self.until(check_s)
             one.end()

@@ -4,7 +4,7 @@
     shared    all write the same records: the last of some writer stays, none of its older ones
     sums      counters that all add to: exact
     sets      records with a field for each writer, which is a set of its own: exact
-    agreed    (where asked for) a `majority` table: records with one writer, which all read
+    agreed    (unless --no-majority) a `majority` table: records with one writer, which all read
     marks     written at each node just before a cut heals, to see when they are everywhere"""
 
 SHARED_KEYS = 16
