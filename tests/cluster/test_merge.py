@@ -7,7 +7,6 @@ lan.enter()
 
 from harness import STORAGES, Cluster, ClusterTest, eventually, main, shell  # noqa: E402: it goes on in namespaces from here
 
-MIB = 1 << 20
 GREATEST = [[[["$1", "$2", "$3"], ["_", "$4", "$5"]], [], [[["$1", ["max", "$2", "$4"], ["max", "$3", "$5"]]]]]]
 
 
@@ -131,6 +130,15 @@ class Merge(ClusterTest):
         self.everywhere("counter_ram", "dirty", [["dirty", 150, None]])
         self.everywhere("counter_ram", "many", [["many", 1, 1]])
 
+    def lost(self, table):
+        """What the journals have, each once: a view that ends at once has another master merge again."""
+        found = []
+        for client in self.clients:
+            for entry in client.call("conflicts", table):
+                said = [entry["loser"], entry["winner"] is not None]
+                found += [said] if said not in found else []
+        return found
+
     def make_others(self):
         """What is no record of a set: bags, clears, what ends by itself, another shape."""
         for storage in STORAGES:
@@ -141,14 +149,10 @@ class Merge(ClusterTest):
                 self.one.call("write_many", f"{table}_{storage}", [["k", 0], ["old", 0]])
         self.table("shape", "lww", "a")
         self.one.call("write_many", "shape", [["k", 0], ["old", 0]])
-        self.table("large", "set", "a")
         self.table("moving", "counter", "a", "b", storage="disc")
         self.one.call("update_counter", "moving", "k", "b", 5)
 
     def change_others(self):
-        self.one.call("write", "large", ["k", [bytes([n]) * MIB for n in range(9)]])
-        time.sleep(0.005)
-        self.other.call("write", "large", ["k", [bytes([n]) * MIB for n in range(10, 19)]])
         self.one.call("add_attribute", "shape", "b", 5)
         self.other.call("write", "shape", ["k", 1])
         self.one.call("update_counter", "moving", "k", "b", 1)
@@ -176,14 +180,9 @@ class Merge(ClusterTest):
                        f"bag_{storage}", seen=lambda: [bag(client) for client in self.clients])
             for key, wanted in (("k", []), ("old", []), ("other", []), ("since", [["since", 1]])):
                 self.everywhere(f"cleared_{storage}", key, wanted)
-            lost = sorted((entry["loser"], entry["winner"]) for client in self.clients
-                          for entry in client.call("conflicts", f"cleared_{storage}"))
-            self.assertEqual(lost, [(["other" if storage == "ram" else "k", 1], None)])
+            self.assertEqual(self.lost(f"cleared_{storage}"), [[["other" if storage == "ram" else "k", 1], False]])
             self.everywhere(f"ending_{storage}", "k", [["k", 2]])
             self.everywhere(f"ending_{storage}", "gone", [])
-        # Both sides' elements are more than a record can have: the later write stays.
-        self.everywhere("large", "k", [["k", [bytes([n]) * MIB for n in range(10, 19)]]])
-        self.assertEqual(sum(len(client.call("conflicts", "large")) for client in self.clients), 1)
         self.everywhere("shape", "k", [["k", 1, 5]])
         self.everywhere("shape", "old", [["old", 0, 5]])
         self.everywhere("moving", "k", [["k", None, 8, 7]])

@@ -203,6 +203,26 @@ Test(merge, what_is_no_callback_is_refused) {
                      bad[i]);
 }
 
+Test(merge, what_has_no_room_says_whether_the_record_has) {
+    struct merge_rule rule = {.policy = MERGE_SET, .attribute_count = 2};
+    struct merge_version early = version("['k', ['a', 'b']]", 1), late = version("['k', ['c']]", 2);
+    struct merge_side a = {&early, knows_nothing, NULL}, b = {&late, knows_nothing, NULL};
+    enum merge_outcome outcome;
+    struct buffer record, state;
+
+    buffer_init(&record, alloc_system(), 8);
+    buffer_init(&state, alloc_system(), 8);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &record, &state), EG_TOO_LARGE);
+    cr_expect_eq(record.size_bytes, 0);
+    buffer_fini(&record);
+    buffer_init(&record, alloc_system(), 4096);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &record, &state), EG_TOO_LARGE);
+    cr_expect_neq(record.size_bytes, 0);
+    cr_expect_eq(outcome, MERGE_MAKES);
+    buffer_fini(&record);
+    buffer_fini(&state);
+}
+
 Test(merge, a_state_that_is_none_is_refused) {
     static const struct {
         enum table_merge policy;
