@@ -17,6 +17,10 @@ enum {
     CUT_AGAIN_NS = 200 * 1000 * 1000
 };
 
+#define ELECT_SETTLE_NS    UINT64_C(500000000) /* of a view: the others are whole by then, too */
+#define ELECT_AGAIN_NS     UINT64_C(2000000000)
+#define ELECT_AGAIN_NS_MAX UINT64_C(60000000000)
+
 #define CUT_TOLD_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 
 /* Look at what may have changed. */
@@ -41,8 +45,9 @@ struct replicas {
     uint32_t node_count;
     struct placement_node node[NODES_MAX];
     struct electorate electorate;
-    bool elect_asked; /* for the view in which one of two lists can go */
-    bool seasoned;    /* it has been in a view with others since its start */
+    uint64_t elect_due_ns;  /* for a view in which one of two lists may go: not before */
+    uint64_t elect_wait_ns; /* and between two of them                                */
+    bool seasoned;          /* it has been in a view with others since its start */
     struct view_id proposed;
     _Atomic bool stopping;
     uint64_t stop_asked_ns;
@@ -537,7 +542,8 @@ static eg_err elect(struct replicas *r, const struct electorate *e) {
 
     if (err == EG_BUSY || err == EG_MEMORY)
         return err;
-    r->elect_asked &= e->epoch == r->electorate.epoch;
+    if (e->epoch != r->electorate.epoch)
+        r->elect_wait_ns = ELECT_AGAIN_NS;
     r->electorate = *e; /* a disc that takes nothing is reported otherwise */
     return EG_OK;
 }
@@ -611,7 +617,7 @@ static bool may_settle(const struct replicas *r) {
     struct table *const *tables;
     uint32_t count = catalog_tables(r->o.catalog, &tables);
 
-    if (r->electorate.lists != 2 || r->elect_asked)
+    if (r->electorate.lists != 2 || env_now_ns(r->o.env) < r->elect_due_ns)
         return false;
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t n = 0; table_schema(tables[i])->majority && n < table_shards(tables[i]); n++)
@@ -655,6 +661,7 @@ eg_err replica_install(struct replicas *r, const struct view *v, const struct pl
     memcpy(r->node, nodes, count * sizeof *nodes);
     r->node_count = count;
     r->here = 0;
+    r->elect_due_ns = EG_MAX(r->elect_due_ns, env_now_ns(r->o.env) + ELECT_SETTLE_NS);
     err = elect_for_view(r);
     if (err != EG_OK) {
         r->between = true;
@@ -741,7 +748,8 @@ bool replica_watch(struct replicas *r) {
         r->o.event(r->o.user, r->filling ? "filling" : "full", r->filling ? filling : r->here);
     }
     if (may_settle(r)) {
-        r->elect_asked = true;
+        r->elect_due_ns = env_now_ns(r->o.env) + r->elect_wait_ns;
+        r->elect_wait_ns = EG_MIN(2 * r->elect_wait_ns, (uint64_t) ELECT_AGAIN_NS_MAX);
         news++;
     }
     return news != 0 && origins_met(r->world.origins);

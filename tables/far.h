@@ -33,7 +33,7 @@ enum {
     FAR_WAIT_MS = 5000,     /* for a node that has the shard: then EG_NO_REPLICA */
     FAR_MAJORITY_MS = 2000, /* and of a majority table: then EG_NO_MAJORITY */
 };
-uint64_t table_far_wait_ns(const struct table *t);
+uint64_t table_far_wait_ns(const struct table *t); /* how long to look for one; 0: not at all */
 /* There is nobody: the code of that, with a note. */
 struct err_note;
 eg_err table_far_nobody(const struct table *t, struct err_note *note, const char *why);

@@ -72,7 +72,7 @@ struct shard_copy {
     struct buffer state;           /* of the record that is being written (shard_merge.h) */
     struct buffer merged;          /* and it, where it comes of two (shard_conflict.h) */
     bool votes;                    /* of a majority table: it has all that it has ever
-                                    * acknowledged; on disc too (docs/decisions/0014) */
+                                    * acknowledged; on disc too (docs/decisions/0015) */
     bool telling;                  /* somebody follows: changes are noted */
     bool lost;                     /* some could not be: who follows must begin anew */
     bool news;                     /* there is something to tell without a change */
@@ -118,7 +118,7 @@ struct shard_copy_ops {
 enum { SHARD_COPY_FIRST = 0x40000 };
 
 /* The stamps of a majority table do not come from clocks: what was written in a later view is
- * later (docs/decisions/0014). */
+ * later (docs/decisions/0015). */
 #define SHARD_STAMP_VIEWS (UINT64_C(1) << 63)
 static inline uint64_t shard_stamp_of_view(uint64_t epoch) {
     return SHARD_STAMP_VIEWS | (epoch & 0x7fffff) << 40;

@@ -162,7 +162,12 @@ bool table_is_near(struct table *t, bool dirty) {
 }
 
 uint64_t table_far_wait_ns(const struct table *t) {
-    return (schema_of(t)->majority ? FAR_MAJORITY_MS : FAR_WAIT_MS) * UINT64_C(1000000);
+    if (!schema_of(t)->majority)
+        return FAR_WAIT_MS * UINT64_C(1000000);
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        if (atomic_load(&t->shard[i].refused))
+            return 0; /* it is no use */
+    return FAR_MAJORITY_MS * UINT64_C(1000000);
 }
 
 eg_err table_far_nobody(const struct table *t, struct err_note *note, const char *why) {

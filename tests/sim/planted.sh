@@ -12,6 +12,7 @@ shift
 seeds=500
 dirty=1000001     # from here on some runs write at single copies
 old_disc=30000000 # from here on old discs are put back
+majority=50000000 # and from here on most tables ask for a majority
 
 # Print what a run of seeds says of the first that fails: "N: why".  False: none does.
 failing() {
@@ -46,7 +47,7 @@ for defect in "$@"; do
     noted=$(echo "$list" | awk -v defect="$defect" '$1 == defect { print $2 }')
     if told=$(failing "$defect" "$noted" 1) && counts "$noted"; then
         echo "$defect: seed $told"
-    elif search "$defect" $((noted >= old_disc ? old_disc : noted >= dirty ? dirty : 1)); then
+    elif search "$defect" $((noted >= majority ? majority : noted >= old_disc ? old_disc : noted >= dirty ? dirty : 1)); then
         echo "$defect: seed $told (noted was $noted)"
     else
         echo "$defect: not found in $seeds seeds"

@@ -29,6 +29,7 @@ enum {
     DIRTY_SEEDS = 4,
     MAIL_SEEDS = 2,
     OLD_DISC_SEEDS = 4,
+    MAJORITY_SEEDS = 4,
     QUICK_SEEDS = 3, /* of either, in builds whose other tests are slow too */
     NEW_SEEDS = 40,
     NEW_SECONDS = 3,       /* of CPU, for all of them */
@@ -256,6 +257,10 @@ static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
     }
     for (uint64_t i = 0; i < OLD_DISC_SEEDS; i++) {
         o.seed = CLUSTER_SEED_OLD_DISC + i;
+        try_seed(sum, &o);
+    }
+    for (uint64_t i = 0; i < MAJORITY_SEEDS; i++) {
+        o.seed = CLUSTER_SEED_MAJORITY + i;
         try_seed(sum, &o);
     }
     o.schema = true;

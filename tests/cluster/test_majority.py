@@ -1,0 +1,170 @@
+"""Goal: a majority table is answered for by a majority only, and in one order that all clients see.
+Method: three nodes with a proxy before each; cut, write and read on both sides; and clients of all
+nodes, while links break and come back, whose whole history linear_check must find an order for."""
+import random
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import BIN, QUICK, Cluster, ClusterTest, Refused, eventually, main
+
+HAPPENED_NOT = {"conflict", "aborted", "busy", "no_replica", "no_majority"}
+REFUSAL_SECONDS_MAX = 3
+KEYS = 4
+
+
+class History:
+    """What clients have asked and heard, as linear_check wants it."""
+
+    def __init__(self):
+        self.lock, self.lines, self.number = threading.Lock(), [], 0
+
+    def next(self):
+        with self.lock:
+            self.number += 1
+            return self.number
+
+    def add(self, key, kind, value, seen, known, begin, number):
+        line = f"{key} {kind} {value} {seen} {int(known)} {begin} {time.monotonic_ns()} {number}"
+        with self.lock:
+            self.lines.append(line)
+
+    def check(self):
+        return subprocess.run([BIN / "tests/linear_check"], input="\n".join(self.lines) + "\n",
+                              capture_output=True, text=True, timeout=120)
+
+
+class Asker(threading.Thread):
+    """Asks one node for this and that until it is told to stop."""
+
+    def __init__(self, cluster, node, history, seed):
+        super().__init__(daemon=True)
+        self.cluster, self.node, self.history = cluster, node, history
+        self.random, self.ended, self.done = random.Random(seed), False, 0
+
+    def run(self):
+        client = self.cluster.client(self.node)
+        while not self.ended:
+            self.ask(client)
+        client.close()
+
+    def ask(self, client):
+        number, key = self.history.next(), self.random.randrange(KEYS)
+        kind = self.random.choice(("read", "read", "write", "write", "take"))
+        begin, seen, known = time.monotonic_ns(), 0, True
+        try:
+            found = client.call(kind, "m", [key, number] if kind == "write" else key)
+            if kind != "write":
+                seen = found[0][1] if found else 0
+            self.done += 1
+        except Refused as refused:
+            if refused.code in HAPPENED_NOT:
+                time.sleep(0.01)
+                return
+            known = False
+        self.history.add(key, kind, number if kind == "write" else 0, seen, known, begin, number)
+
+
+class MajorityTest(ClusterTest):
+    def open(self, count=3, **options):
+        self.cluster = Cluster(self, count, proxied=True)
+        self.cluster.wait_for_view()
+        self.clients = [self.cluster.client(number) for number in range(count)]
+        for client in self.clients:
+            self.addCleanup(client.close)
+        self.clients[0].call("create_table", "m", {"majority": True, "shards": 2, **options})
+
+    def cut(self, alone):
+        """From all others, both ways."""
+        for other in range(self.cluster.count):
+            if other != alone:
+                self.cluster.proxies[other].cut(self.cluster.names[alone])
+                self.cluster.proxies[alone].cut(self.cluster.names[other])
+
+    def heal(self):
+        for proxy in self.cluster.proxies:
+            proxy.heal()
+
+    def refused(self, client, *call):
+        begin = time.monotonic()
+        self.assert_refused("no_majority", client.call, *call)
+        return time.monotonic() - begin
+
+    def test_a_minority_refuses_and_the_others_go_on(self):
+        self.open()
+        first, second, third = self.clients
+        self.assertTrue(first.call("write", "m", [1, "one"]))
+        self.assertEqual(third.call("read", "m", 1), [[1, "one"]])
+        self.cut(2)
+        self.cluster.wait_for_view([0, 1])
+        self.cluster.wait_for_view([2])
+        self.assertTrue(second.call("write", "m", [1, "two"]))
+        calls = [("read", "m", 1), ("write", "m", [1, "no"]), ("delete", "m", 1),
+                 ("insert_new", "m", [9, "no"]), ("write_many", "m", [[1, "no"], [2, "no"]]),
+                 ("write", "m", [1, "no"], {"context": "dirty"}), ("clear_table", "m"),
+                 ("read_many", "m", [1, 2]), ("size", "m"), ("match", "m", ["_", "_"])]
+        slow = [self.refused(third, *call) for call in calls]
+        if not QUICK:
+            self.assertLess(max(slow), REFUSAL_SECONDS_MAX)
+        self.assertEqual(third.call("read", "m", 1, {"context": "dirty"}), [[1, "one"]])
+        self.assertGreater(third.call("cluster_status")["no_majority"], 0)
+        self.heal()
+        self.cluster.wait_for_view()
+        eventually(lambda: self.reads(third, 1) == [[1, "two"]], "the write of the majority")
+        self.assertEqual(third.call("cluster_status")["no_majority"], 0)
+
+    def removes(self, client, name):
+        """Not before this view knows that the others have all."""
+        try:
+            return client.call("remove", name)
+        except Refused as refused:
+            self.assertEqual(refused.code, "bad_request", refused)
+            return False
+
+    def reads(self, client, key):
+        try:
+            return client.call("read", "m", key)
+        except Refused as refused:
+            self.assertIn(refused.code, HAPPENED_NOT)
+            return None
+
+    def test_who_is_removed_is_missed_no_more(self):
+        self.open(storage="disc", durability="sync")
+        first = self.clients[0]
+        self.cluster.kill(2)
+        self.cluster.wait_for_view([0, 1])
+        first.call("write", "m", [1, "one"])
+        eventually(lambda: self.removes(first, "n3"), "it is removed")
+        eventually(lambda: {m["name"] for m in first.call("cluster_status")["members"] if m["elects"]} ==
+                   {"n1", "n2"}, "majorities of two")
+        eventually(lambda: self.reads(first, 1) == [[1, "one"]], "a read of two")
+        self.cluster.kill(1)
+        self.cluster.wait_for_view([0])
+        self.refused(first, "read", "m", 1)  # of two, one is no majority
+
+    def test_all_that_clients_see_has_one_order(self):
+        self.open()
+        history, weather = History(), random.Random(7)
+        askers = [Asker(self.cluster, number % 3, history, number) for number in range(6)]
+        for asker in askers:
+            asker.start()
+        for _ in range(2 if QUICK else 4):
+            self.cut(weather.randrange(3))
+            time.sleep(weather.uniform(0.1, 1.0))  # not waited for: the longer, the more goes on
+            self.heal()
+            time.sleep(weather.uniform(0.1, 0.6))
+        self.cluster.wait_for_view()
+        for asker in askers:
+            asker.ended = True
+        for asker in askers:
+            asker.join(60)
+        checked = history.check()
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+        self.assertGreater(sum(asker.done for asker in askers), 100)
+        history.lines.append(f"0 read 0 {history.number + 5} 1 1 {time.monotonic_ns()} 0")
+        self.assertEqual(history.check().returncode, 1)  # what nobody wrote is found
+
+
+if __name__ == "__main__":
+    main()
