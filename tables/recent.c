@@ -42,11 +42,17 @@ static eg_err part_cover(const struct recent *r, const struct recent_part *p,
     struct recent_place at = {.part = 1};
     eg_err err = shard_clock_merge(out, &p->behind);
     struct value key;
-    uint64_t dot;
+    uint64_t dot, base = 0;
+    uint16_t slot = 0; /* most are of one origin, and covered by now: up to its base */
 
-    while (err == EG_OK && recent_next(r, &at, &dot, &key))
+    while (err == EG_OK && recent_next(r, &at, &dot, &key)) {
+        if (EG_LIKELY(dot_slot(dot) == slot && dot_sequence(dot) <= base))
+            continue;
         if (!shard_clock_covers(out, dot))
             err = shard_clock_add(out, dot_slot(dot), dot_sequence(dot), dot_sequence(dot));
+        slot = dot_slot(dot);
+        base = shard_clock_base(out, slot);
+    }
     return err;
 }
 
@@ -66,12 +72,15 @@ void recent_turn(struct recent *r, const struct shard_clock *now) {
 
 void recent_note(struct recent *r, uint64_t dot, struct value key) {
     struct buffer *b = &r->part[r->newer].entries;
-    uint8_t *room;
+    size_t need_bytes = ENTRY_BYTES + (size_t) key.size_bytes;
+    uint8_t *room = NULL;
 
     if (!r->on)
         return;
-    room =
-        key.size_bytes > RECENT_KEY_BYTES_MAX ? NULL : buffer_room(b, ENTRY_BYTES + key.size_bytes);
+    if (EG_LIKELY(b->room_bytes - b->size_bytes >= need_bytes))
+        room = b->at + b->size_bytes;
+    else if (key.size_bytes <= RECENT_KEY_BYTES_MAX)
+        room = buffer_room(b, need_bytes);
     if (room == NULL) {
         recent_break(r);
         return;
@@ -80,7 +89,7 @@ void recent_note(struct recent *r, uint64_t dot, struct value key) {
     memcpy(room + sizeof dot, &key.size_bytes, sizeof key.size_bytes);
     if (key.size_bytes != 0)
         memcpy(room + ENTRY_BYTES, key.at, key.size_bytes);
-    b->size_bytes += ENTRY_BYTES + key.size_bytes;
+    b->size_bytes += need_bytes;
 }
 
 const struct shard_clock *recent_behind(const struct recent *r) {
