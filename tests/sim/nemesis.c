@@ -526,7 +526,7 @@ struct nemesis *nemesis_open(struct sim_cluster *c, uint64_t seed) {
         if (f == FAULT_TWICE || f == FAULT_LOSE)
             k->on &= c->o.seed >= CLUSTER_SEED_MAIL; /* those before are as they were */
         if (f == FAULT_OLD_DISC)
-            k->on &= c->o.seed >= CLUSTER_SEED_OLD_DISC && c->o.seed < CLUSTER_SEED_MAJORITY;
+            k->on &= c->o.seed >= CLUSTER_SEED_OLD_DISC && !cluster_seed_has_majorities(c->o.seed);
         if (f >= FAULT_HALVES)
             k->on &= c->o.seed >= CLUSTER_SEED_CUTS;
         k->mean_ms =

@@ -12,7 +12,7 @@ shift
 seeds=500
 dirty=1000001     # from here on some runs write at single copies
 old_disc=30000000 # from here on old discs are put back
-majority=50000000 # and from here on most tables ask for a majority
+majority=50000000 # and from here to 60000000 most tables ask for a majority
 
 # Print what a run of seeds says of the first that fails: "N: why".  False: none does.
 failing() {

@@ -283,7 +283,7 @@ static void draw_table(struct sim_cluster *c, uint32_t i) {
     t->sync = t->t.on_disc && kind >= 2;
     t->ordered = rng_one_in(&c->rng, 4);
     t->shards = 1 + (uint32_t) rng_below(&c->rng, 6);
-    t->majority = c->o.seed >= CLUSTER_SEED_MAJORITY && !rng_one_in(&c->rng, 5);
+    t->majority = cluster_seed_has_majorities(c->o.seed) && !rng_one_in(&c->rng, 5);
     sim_cluster_tell(c, "%s: %s%s%s%s, copies %u, %u shards", t->t.name,
                      t->t.on_disc ? "disc" : "ram", t->sync ? ", sync" : "",
                      t->ordered ? ", ordered" : "", t->majority ? ", majority" : "", t->t.copies,
@@ -311,7 +311,7 @@ static void draw_network(struct sim_cluster *c) {
 
 /* Deletes are forgotten before all copies have heard of them. */
 static bool few_graves(uint64_t seed) {
-    return seed >= CLUSTER_SEED_OLD_DISC && seed < CLUSTER_SEED_MAJORITY && seed % 4 == 3;
+    return seed >= CLUSTER_SEED_OLD_DISC && !cluster_seed_has_majorities(seed) && seed % 4 == 3;
 }
 
 static void make_nodes(struct sim_cluster *c) {

@@ -28,9 +28,14 @@ enum {
     CLUSTER_SEED_MAIL = 20000000,        /* from here on what copies say may come twice, or not */
     CLUSTER_SEED_OLD_DISC = 30000000,    /* from here on old discs are put back */
     CLUSTER_SEED_CUTS = 40000000,        /* from here on cuts have shapes (cut_shape.h) */
-    CLUSTER_SEED_MAJORITY = 50000000,    /* from here on most tables ask for a majority, and must be
-                                          * linearizable over all */
+    CLUSTER_SEED_MAJORITY_END = 60000000,
+    CLUSTER_SEED_MAJORITY = 50000000, /* from here on most tables ask for a majority, and must be
+                                       * linearizable over all */
 };
+
+static inline bool cluster_seed_has_majorities(uint64_t seed) {
+    return seed >= CLUSTER_SEED_MAJORITY && seed < CLUSTER_SEED_MAJORITY_END;
+}
 
 struct nemesis;
 
