@@ -12,8 +12,8 @@
  *
  * Threads    The shard's owner.
  * Bound      Two parts, each of `part_bytes` and a key: of RECENT_PART_BYTES, some 1,500 changes.
- * Cost       A few bytes written one behind the other for each change, and a clock for each part: some
- *            12 ns a change, where a change that others are told of takes microseconds.
+ * Cost       A few bytes written one behind the other for each change, and a clock for each part:
+ * some 12 ns a change, where a change that others are told of takes microseconds.
  */
 #ifndef TABLES_RECENT_H
 #define TABLES_RECENT_H
