@@ -6,6 +6,7 @@
 #include "replication/scrub.h"
 #include "tables/shard_conflict.h"
 #include "tables/shard_floor.h"
+#include "tables/shard_stamp.h"
 #include "tables/disc.h"
 #include "tables/table.h"
 
@@ -21,7 +22,7 @@ enum {
 #define ELECT_AGAIN_NS     UINT64_C(2000000000)
 #define ELECT_AGAIN_NS_MAX UINT64_C(60000000000)
 
-#define CUT_TOLD_NS (UINT64_C(60) * 1000 * 1000 * 1000)
+#define TOLD_NS (UINT64_C(60) * 1000 * 1000 * 1000)
 
 /* Look at what may have changed. */
 enum replica_tag { REPLICA_LOOK = 1 };
@@ -58,11 +59,12 @@ struct replicas {
     _Atomic bool planning; /* orders are to be given again */
     struct parked *parked; /* oldest first */
     size_t parked_bytes;
-    uint32_t state;   /* enum replica_state, as the next report says it */
-    bool said_little; /* in the last report, for `seasoned` */
-    uint64_t cut_ns;  /* deletes were forgotten early, last */
-    bool filling;     /* some copy here is, as was told last */
-    uint64_t here;    /* shards of which a copy lies here in this view */
+    uint32_t state;                       /* enum replica_state, as the next report says it */
+    bool said_little;                     /* in the last report, for `seasoned` */
+    uint64_t stamps_told, stamps_told_ns; /* ahead of our clock: how many, last, and when */
+    uint64_t cut_ns;                      /* deletes were forgotten early, last */
+    bool filling;                         /* some copy here is, as was told last */
+    uint64_t here;                        /* shards of which a copy lies here in this view */
     struct scrubs *scrubs;
     _Atomic bool scrubbed; /* some shard has moved on */
     _Atomic uint64_t turn; /* of the view below: odd while it is being changed */
@@ -847,16 +849,32 @@ static void bound_graves(struct replicas *r) {
     if (limit_bytes == UINT64_MAX || now_ns - r->cut_ns < CUT_AGAIN_NS)
         return;
     order_all(r, FEED_CUT, &limit_bytes, sizeof limit_bytes);
-    if (now_ns - r->cut_ns > CUT_TOLD_NS)
+    if (now_ns - r->cut_ns > TOLD_NS)
         env_log(r->o.env, ENV_LOG_INFO, "replica",
                 "deletes are forgotten before all copies have them: who is away is asked about all "
                 "that it has when it is back");
     r->cut_ns = now_ns;
 }
 
+/* Whose clock it is the members' clocks say (cluster_event.c); this is what became of it. */
+static void tell_stamps(struct replicas *r) {
+    uint64_t stamps = catalog_stamps_ahead(r->o.catalog), now_ns = env_now_ns(r->o.env);
+
+    if (stamps == r->stamps_told || (r->stamps_told != 0 && now_ns - r->stamps_told_ns < TOLD_NS))
+        return;
+    env_log(
+        r->o.env, ENV_LOG_WARN, "replica",
+        "%llu changes of other nodes are stamped more than %d ms ahead of this node's clock, which "
+        "does not follow them",
+        (unsigned long long) (stamps - r->stamps_told), SHARD_STAMP_AHEAD_MS);
+    r->stamps_told = stamps;
+    r->stamps_told_ns = now_ns;
+}
+
 void replica_tick(struct replicas *r) {
     look(r);
     bound_graves(r);
+    tell_stamps(r);
     if (!r->between)
         scrubs_step(r->scrubs);
     if (r->view != NULL && !r->between && !r->said_ill && is_ill(r))

@@ -9,6 +9,7 @@
 #include "tables/catalog_private.h"
 #include "tables/shard_copy.h"
 #include "tables/shard_floor.h"
+#include "tables/shard_stamp.h"
 #include "tables/watch_private.h"
 
 #include "tables/page.h"
@@ -267,6 +268,10 @@ uint64_t catalog_graves_limit(struct catalog *c) {
 
     return bytes <= 0 || (uint64_t) bytes <= most ? UINT64_MAX
                                                   : most / 2 / (uint64_t) EG_MAX(shards, 1);
+}
+
+uint64_t catalog_stamps_ahead(struct catalog *c) {
+    return atomic_load_explicit(&c->world.stamps_ahead, memory_order_relaxed);
 }
 
 struct origins *catalog_origins(struct catalog *c) {

@@ -7,6 +7,7 @@
 #include "tables/shard_conflict.h"
 #include "tables/shard_floor.h"
 #include "tables/shard_merge.h"
+#include "tables/shard_stamp.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
@@ -240,22 +241,29 @@ static void recent_ready(const struct shard_turn *t) {
         recent_begin(&c->recent, shard_copy_clock(t->shard));
 }
 
+static void raise_to(_Atomic uint64_t *at, uint64_t hlc) {
+    if (EG_LIKELY(hlc > atomic_load_explicit(at, memory_order_relaxed)))
+        atomic_store_explicit(at, hlc, memory_order_release);
+}
+
 /* Before readers can see it: who sees it then sees this too. */
-static void announce(struct shard *s, bool removal) {
+static void announce(struct shard *s, bool removal, uint64_t hlc) {
+    uint64_t newest = EG_MAX(s->hlc, hlc);
+
     if (removal)
-        atomic_store_explicit(&s->removed, s->hlc, memory_order_release);
-    atomic_store_explicit(&s->newest, s->hlc, memory_order_release);
+        raise_to(&s->removed, newest);
+    raise_to(&s->newest, newest);
 }
 
 void shard_set_stable(struct shard *s, uint64_t hlc) {
     atomic_store_explicit(&s->stable, hlc, memory_order_release);
 }
 
-eg_err shard_copy_storing(struct shard_turn *t, struct value array) {
+eg_err shard_copy_storing(struct shard_turn *t, struct value array, uint64_t hlc) {
     struct shard *s = t->shard;
     struct value v = identity(s, t->key, array);
 
-    announce(s, false);
+    announce(s, false, hlc);
     recent_ready(t);
     return graves_find(&s->copy->graves, t->key->hash, v) == NULL ? EG_OK : forget_row(s, v);
 }
@@ -289,7 +297,7 @@ eg_err shard_copy_removing(struct shard_turn *t, const struct key *k, const stru
     struct value v = identity(t->shard, k, record_value(rec));
 
     if (!t->leaving) {
-        announce(t->shard, true);
+        announce(t->shard, true, version.hlc);
         recent_ready(t);
         return dig(t->shard, k, v, version);
     }
@@ -340,7 +348,7 @@ eg_err shard_copy_clearing(struct shard_turn *t, struct record_version version) 
     uint8_t small[SHARD_CLOCK_BYTES];
     struct disc_bytes packed;
 
-    announce(s, true);
+    announce(s, true, version.hlc);
     recent_ready(t);
     if (s->table->storage != STORAGE_DISC_ONLY)
         return EG_OK;
@@ -532,8 +540,11 @@ static struct merge_version version_in(const struct origins *o, struct record_ve
 static void write_anew(const struct shard_turn *t, struct change *c) {
     struct shard *s = t->shard;
 
-    s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
-    c->version = (struct record_version){s->hlc, ++s->sequence};
+    uint64_t hlc = s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
+
+    if (shard_stamp_is_ahead(s))
+        hlc = shard_stamp_after(t, NULL, hlc);
+    c->version = (struct record_version){hlc, ++s->sequence};
 }
 
 /* The change and what is here did not know of each other.  *fresh: what comes of them is a
@@ -795,7 +806,7 @@ static eg_err apply_one(struct shard_turn *t, struct change *c, const struct key
     struct shard *s = t->shard;
     eg_err err;
 
-    s->hlc = EG_MAX(s->hlc, c->version.hlc);
+    shard_stamp_hear(t, c->version.hlc);
     if (shard_clock_covers(&s->copy->clock, c->version.dot))
         return EG_OK;
     if (s->copy->cleared.hlc != 0 && !is_newer(s, c->version, s->copy->cleared))
@@ -1048,7 +1059,7 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
     s->sequence++;
     shard_clock_fini(&s->copy->clock);
     shard_clock_fini(&s->copy->floor.clock);
-    s->copy->floor.hlc = 0;
+    s->copy->floor.hlc = s->copy->ahead = 0;
     err = shard_clock_add(&s->copy->clock, origins_of(s)->own, s->copy->own_from + 1,
                           s->copy->own_from + 1);
     return err != EG_OK ? err : clock_to_disc(s);
@@ -1080,17 +1091,18 @@ struct disc_bytes shard_copy_pack(struct shard *s) {
     shard_clock_put(shard_copy_clock(s), NULL, &w);
     shard_clock_put(&s->copy->floor.clock, NULL, &w);
     buffer_clear(b);
-    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 3 * 9 + 4);
+    room = buffer_room(b, SHARD_CLOCK_BYTES + w.need_bytes + 4 * 9 + 4);
     if (room == NULL)
         return (struct disc_bytes){NULL, 0};
     w = value_writer_init(room + SHARD_CLOCK_BYTES, b->room_bytes - SHARD_CLOCK_BYTES);
-    value_put_array(&w, 7);
+    value_put_array(&w, 8);
     shard_clock_put(&s->copy->clock, NULL, &w);
     value_put_u64(&w, s->copy->cleared.hlc);
     value_put_u64(&w, s->copy->cleared.dot);
     value_put_bool(&w, s->copy->loose);
     shard_clock_put(&s->copy->floor.clock, NULL, &w);
     value_put_u64(&w, s->copy->floor.hlc);
+    value_put_u64(&w, s->copy->ahead);
     value_put_bool(&w, s->copy->votes);
     EG_ASSERT(!w.overflow);
     b->size_bytes = SHARD_CLOCK_BYTES + w.need_bytes;
@@ -1108,7 +1120,7 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
         return err;
     if (value_scan(packed.at, packed.size_bytes, &used_bytes) != EG_OK ||
         used_bytes != packed.size_bytes || value_kind_of(all) != VALUE_ARRAY ||
-        value_count(all) < 3 || value_count(all) > 7)
+        value_count(all) < 3 || value_count(all) > 8)
         return EG_CORRUPT;
     it = value_iter_of(all);
     EG_ASSERT(value_iter_next(&it, &clock));
@@ -1120,7 +1132,8 @@ eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed) {
         err = EG_CORRUPT;
     if (err == EG_OK && value_iter_next(&it, &floor))
         err = shard_clock_get(&s->copy->floor.clock, NULL, floor);
-    if (err == EG_OK && it.left != 0 && !value_iter_u64(&it, &s->copy->floor.hlc))
+    if (err == EG_OK && it.left != 0 &&
+        (!value_iter_u64(&it, &s->copy->floor.hlc) || !value_iter_u64(&it, &s->copy->ahead)))
         err = EG_CORRUPT;
     if (err == EG_OK && value_iter_next(&it, &votes) && !value_get_bool(votes, &s->copy->votes))
         err = EG_CORRUPT;
@@ -1154,7 +1167,8 @@ static eg_err recover_grave(struct shard *s, struct disc_bytes row) {
         return EG_MEMORY;
     graves_put(&s->copy->graves, g);
     shard_copy_recovered(s, version.dot);
-    s->hlc = EG_MAX(s->hlc, version.hlc);
+    if (version.hlc > s->copy->ahead)
+        s->hlc = EG_MAX(s->hlc, version.hlc);
     return EG_OK;
 }
 

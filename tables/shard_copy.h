@@ -65,6 +65,8 @@ struct shard_copy {
     struct recent recent;          /* the last changes: what is not loose */
     struct hash_tree *tree;        /* where it is compared with another: leaves are marked */
     struct record_version cleared; /* hlc 0: never */
+    uint64_t ahead;                /* the latest stamp that our clock did not follow
+                                    * (shard_stamp.h) */
     struct grave *digging;         /* of the removal under way */
     struct buffer packed;          /* the clock as it goes to the disc */
     bool loose;                    /* there may be more here than the clock says; on disc too */
@@ -154,7 +156,7 @@ const struct shard_clock *shard_copy_clock(struct shard *s);
 
 /* A later stamp than anything that is known of the key. */
 /* Before a record is stored: what the disc must forget.  EG_MEMORY. */
-EG_MUST_USE eg_err shard_copy_storing(struct shard_turn *t, struct value array);
+EG_MUST_USE eg_err shard_copy_storing(struct shard_turn *t, struct value array, uint64_t hlc);
 void shard_copy_stored(struct shard_turn *t, struct value array, struct value state,
                        struct record_version version, uint64_t expiry_ms);
 /* Before a record is removed; then either of the others. */

@@ -21,6 +21,7 @@ eg_err shard_floor_raise(struct shard *s, struct record_version version) {
 
 eg_err shard_floor_merge(struct shard *s, const struct shard_floor *floor) {
     s->copy->floor.hlc = EG_MAX(s->copy->floor.hlc, floor->hlc);
+    s->copy->ahead = EG_MAX(s->copy->ahead, s->copy->floor.hlc); /* what we write is later still */
     return shard_clock_merge(&s->copy->floor.clock, &floor->clock);
 }
 

@@ -13,6 +13,7 @@
 #include "tables/shard_edit.h"
 #include "tables/shard_index.h"
 #include "tables/shard_merge.h"
+#include "tables/shard_stamp.h"
 #include "tables/shard_sibling.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
@@ -140,14 +141,20 @@ static eg_err answer_key(struct shard_turn *t) {
 
 /* ---- changing -------------------------------------------------------------- */
 
-/* The next version: later than anything this shard or the replaced record has. */
-static struct record_version next_version(struct shard *s, const struct record *old,
-                                          uint64_t now_ms) {
-    uint64_t hlc = EG_MAX(now_ms << 16, s->hlc + 1);
+/* The next version: later than anything this shard or the replaced record has.  Of the key, or
+ * NULL: of all that is here. */
+static struct record_version next_version(const struct shard_turn *t, const struct key *k,
+                                          const struct record *old) {
+    struct shard *s = t->shard;
+    uint64_t hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
 
+    s->hlc = hlc;
     if (old != NULL)
         hlc = EG_MAX(hlc, old->hlc + 1);
-    s->hlc = hlc;
+    if (EG_UNLIKELY(shard_stamp_is_ahead(s)))
+        hlc = shard_stamp_after(t, k, hlc);
+    else
+        s->hlc = hlc;
     return (struct record_version){.hlc = hlc, .dot = s->sequence + 1};
 }
 
@@ -283,7 +290,7 @@ static eg_err install(struct shard_turn *t, const struct record *old, struct rec
     eg_err err = shard_log_put(&s->log, rec);
 
     if (err == EG_OK && EG_UNLIKELY(s->copy != NULL))
-        err = shard_copy_storing(t, record_value(rec));
+        err = shard_copy_storing(t, record_value(rec), rec->hlc);
     if (err == EG_OK && !(PLANTED(INDEX_NOT_TOLD) && t->remote))
         err = shard_index_update(s, old, rec);
     if (err != EG_OK)
@@ -353,7 +360,7 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         err = shard_unique_prepare(t, old, array);
     if (err != EG_OK)
         return err;
-    version = t->version.hlc != 0 ? t->version : next_version(s, old, t->now_ms);
+    version = t->version.hlc != 0 ? t->version : next_version(t, t->key, old);
     err = state_of(t, old, array, version, &state);
     if (err != EG_OK)
         return err;
@@ -398,8 +405,7 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
     if (err != EG_OK)
         return err;
     if (EG_UNLIKELY(s->copy != NULL))
-        err = shard_copy_removing(t, k, rec,
-                                  t->remote ? t->version : next_version(s, rec, t->now_ms));
+        err = shard_copy_removing(t, k, rec, t->remote ? t->version : next_version(t, k, rec));
     if (err == EG_OK)
         err = shard_index_update(s, rec, NULL);
     if (err != EG_OK)
@@ -473,7 +479,8 @@ eg_err shard_take_back(struct shard *s, const struct disc_record *row) {
     if (err == EG_OK && replaced != NULL)
         err = EG_CORRUPT; /* rows are unique on disc */
     if (err == EG_OK) {
-        s->hlc = EG_MAX(s->hlc, row->version.hlc);
+        if (s->copy == NULL || row->version.hlc > s->copy->ahead)
+            s->hlc = EG_MAX(s->hlc, row->version.hlc);
         bytes_enter(s, rec);
         rank_enter(s, rec);
     }
@@ -795,7 +802,7 @@ eg_err shard_clear(struct shard_turn *t) {
     if (err != EG_OK)
         return err;
     if (EG_UNLIKELY(s->copy != NULL)) {
-        version = t->remote ? t->version : next_version(s, NULL, t->now_ms);
+        version = t->remote ? t->version : next_version(t, NULL, NULL);
         err = shard_copy_clearing(t, version);
     }
     if (err == EG_OK)

@@ -30,6 +30,7 @@ struct world {
     _Atomic(struct table_far *) far;                  /* likewise, for reading           */
     _Atomic(const struct page_partial_ops *) partial; /* page.h; NULL: nobody's */
     struct reader *readers;                           /* one a scheduler, for its shard actors    */
+    _Atomic uint64_t stamps_ahead;                    /* heard so far (shard_stamp.h)             */
     _Atomic int64_t grave_bytes;                      /* of all shards (shard_floor.h)            */
     _Atomic int64_t grave_shards;                     /* which have some                          */
     struct buffer *results;                           /* likewise: where answers are put together */

@@ -17,7 +17,7 @@ static uint64_t now_ns(struct env *e) {
     return of(e)->now_ns;
 }
 static int64_t wall_ms(struct env *e) {
-    return (int64_t) (of(e)->now_ns / 1000000);
+    return (int64_t) (of(e)->now_ns / 1000000) + of(e)->wall_ahead_ms;
 }
 static uint64_t draw(struct env *e) {
     return rng_u64(&of(e)->rng);

@@ -22,6 +22,7 @@ struct stepper {
     struct env env;
     struct rng rng;
     uint64_t now_ns;
+    int64_t wall_ahead_ms; /* of its wall clock */
     struct alloc *alloc;
     struct runtime *rt;
     struct foreign *me; /* for the test's own calls */

@@ -2,6 +2,10 @@
  * that is moved by hand (replica_net.h). */
 #include "tests/support/replica_net.h"
 
+#include "engine/env.h"
+#include "tables/shard_stamp.h"
+#include "tables/table_private.h"
+
 #include <criterion/criterion.h>
 
 enum { ALL = 60 };
@@ -51,4 +55,124 @@ Test(skew, where_nobody_else_has_it_the_master_stays) {
     AGREE(masters_of(1) == SHARDS);
     equal_copies(3, ALL);
     close_net();
+}
+
+/* ---- stamps that are ahead --------------------------------------------------------------------
+ */
+
+enum { HOUR_MS = 3600 * 1000, THEIRS = 40 };
+
+static uint64_t wall_of(uint32_t node) {
+    return (uint64_t) env_wall_ms(&net.node[node].w.st->env);
+}
+
+/* The clocks of a node's shards are its own. */
+static void is_in_time(uint32_t node) {
+    for (uint32_t s = 0; s < SHARDS; s++)
+        AGREE(table_of(&net.node[node])->shard[s].hlc >> 16 <=
+              wall_of(node) + SHARD_STAMP_AHEAD_MS);
+}
+
+static uint64_t stamp_of(uint32_t node, uint64_t key) {
+    const struct record *rec;
+    uint64_t hlc;
+
+    reader_enter(&net.node[node].w.reader);
+    rec = get(&net.node[node], key);
+    hlc = rec == NULL ? 0 : rec->hlc;
+    reader_exit(&net.node[node].w.reader);
+    return hlc;
+}
+
+/* Node 2's clock is an hour ahead, and on its side of a cut it has written and deleted. */
+static void open_ahead(const char *storage, uint64_t seed) {
+    open_net(3, 0, storage, seed);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    cut(0, 2);
+    cut(1, 2);
+    net.node[2].w.st->wall_ahead_ms = HOUR_MS;
+    install(3, 7);
+    install(4, 7);
+    settle(7);
+    fill(&net.node[2], 0, THEIRS / 2);
+    for (uint64_t k = THEIRS / 2; k < THEIRS; k++)
+        AGREE(ask(&net.node[2], SHARD_DELETE, k, 0));
+    run_ms(50);
+    memset(net.cut, 0, sizeof net.cut);
+    replica_say(net.node[2].r, REPLICA_SKEWED);
+    install(7, 7);
+    settle(7);
+    equal_copies(7, ALL);
+}
+
+static void closes(void) {
+    run_ms(1000);
+    equal_copies(7, ALL + 10);
+    is_in_time(0);
+    is_in_time(1);
+    close_net();
+}
+
+static void later_writes_win(const char *storage) {
+    open_ahead(storage, 73);
+    AGREE(stamp_of(0, 0) >> 16 > wall_of(0) + HOUR_MS / 2 && stamp_of(0, THEIRS) != 0);
+    AGREE(size_of(&net.node[1]) == ALL - THEIRS / 2);
+    is_in_time(0);
+    is_in_time(1);
+    for (uint64_t k = 0; k < ALL + 10; k++)
+        AGREE(ask(&net.node[0], SHARD_WRITE, k, k + 1000));
+    run_ms(100);
+    for (uint64_t k = 0; k < ALL + 10; k++) {
+        AGREE(stamp_of(2, k) == stamp_of(0, k) && stamp_of(1, k) == stamp_of(0, k));
+        AGREE((stamp_of(0, k) >> 16 > wall_of(0) + HOUR_MS / 2) == (k < THEIRS));
+    }
+    AGREE(size_of(&net.node[2]) == ALL + 10);
+    closes();
+}
+
+Test(skew, who_writes_what_was_stamped_ahead_writes_later) {
+    later_writes_win("ram");
+    later_writes_win("disc");
+    later_writes_win("disc_only");
+}
+
+/* As the catalog of its master asks. */
+static void clear_shard(uint32_t number) {
+    const struct shard_request q = {.op = SHARD_CLEAR, .attribute = SHARD_NO_ATTRIBUTE};
+    struct node *n = node_by_id(replica_master(net.node[0].r, table_of(&net.node[0]), number));
+    struct message *m = message_new(n->w.st->rt, MESSAGE_CALL, shard_request_size(&q));
+
+    AGREE(m != NULL);
+    m->tag = SHARD_CLEAR;
+    shard_request_pack(&q, m->payload);
+    AGREE(runtime_send(n->w.st->rt, n->client, shard_pid(&table_of(n)->shard[number]), m) == EG_OK);
+}
+
+Test(skew, a_clear_is_later_than_all_and_so_is_what_comes_then) {
+    open_ahead("ram", 74);
+    for (uint32_t s = 0; s < SHARDS; s++)
+        clear_shard(s);
+    run_ms(100);
+    for (uint32_t i = 0; i < 3; i++)
+        AGREE(size_of(&net.node[i]) == 0);
+    fill(&net.node[0], 0, ALL + 10);
+    AGREE(size_of(&net.node[2]) == ALL + 10);
+    closes();
+}
+
+Test(skew, it_stays_so_after_a_restart) {
+    open_ahead("disc", 75);
+    restart(&net.node[0], false);
+    restart(&net.node[1], false);
+    install(7, 7);
+    settle(7);
+    is_in_time(0);
+    is_in_time(1);
+    for (uint64_t k = 0; k < ALL + 10; k++)
+        AGREE(ask(&net.node[1], SHARD_WRITE, k, k + 1000));
+    run_ms(100);
+    AGREE(size_of(&net.node[0]) == ALL + 10);
+    closes();
 }
