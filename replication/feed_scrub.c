@@ -61,8 +61,8 @@ static bool may_begin(const struct shard *s, const struct scrub_order *o) {
         o->depth > HASH_TREE_DEPTH_MAX)
         return false;
     if (o->from == st->world->self)
-        return st->serving && shard_role(s) == SHARD_MASTER;
-    return shard_role(s) == SHARD_FULL && feed_follows(st, o->from);
+        return st->serving && shard_role_leads(shard_role(s));
+    return shard_role_copies(shard_role(s)) && feed_follows(st, o->from);
 }
 
 static eg_err scrub_open(struct shard *s, const struct scrub_order *o) {

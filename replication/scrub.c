@@ -257,7 +257,7 @@ static void begin_table(struct scrubs *c, struct table *t) {
                         .table = schema_records_id(table_schema(t)),
                         .until_ns = patience_ns(c)};
     for (uint32_t n = 0; n < table_shards(t); n++)
-        if (shard_role(table_shard(t, n)) == SHARD_MASTER)
+        if (shard_role_leads(shard_role(table_shard(t, n))))
             r->progress[n] = PROGRESS_TO_ASK;
     c->stage = STAGE_SUM;
 }
@@ -365,7 +365,7 @@ static void hear_roots(struct scrubs *c, uint64_t from, uint64_t table, struct v
         if ((bits[n / 8] >> n % 8 & 1) == 0 || (count + 1) * ROOT_BYTES > roots_bytes)
             continue;
         memcpy(&r->root[n], at + (size_t) count++ * ROOT_BYTES, ROOT_BYTES);
-        if (shard_role(s) == SHARD_FULL && atomic_load(&s->master) == from)
+        if (shard_role_copies(shard_role(s)) && atomic_load(&s->master) == from)
             r->progress[n] = PROGRESS_TO_ASK;
     }
 }

@@ -24,4 +24,14 @@ static inline bool shard_role_is_whole(enum shard_role role) {
     return role <= SHARD_VOTER;
 }
 
+/* It orders the writes, and others have copies. */
+static inline bool shard_role_leads(enum shard_role role) {
+    return role == SHARD_MASTER || role == SHARD_CHAIR;
+}
+
+/* It has all, and another orders the writes. */
+static inline bool shard_role_copies(enum shard_role role) {
+    return role == SHARD_FULL || role == SHARD_VOTER;
+}
+
 #endif /* TABLES_SHARD_ROLE_H */
