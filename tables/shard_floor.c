@@ -21,7 +21,10 @@ eg_err shard_floor_raise(struct shard *s, struct record_version version) {
 
 eg_err shard_floor_merge(struct shard *s, const struct shard_floor *floor) {
     s->copy->floor.hlc = EG_MAX(s->copy->floor.hlc, floor->hlc);
-    s->copy->ahead = EG_MAX(s->copy->ahead, s->copy->floor.hlc); /* what we write is later still */
+    if ((floor->hlc & SHARD_STAMP_VIEWS) != 0)
+        s->hlc = EG_MAX(s->hlc, floor->hlc);
+    else /* what we write is later still */
+        s->copy->ahead = EG_MAX(s->copy->ahead, floor->hlc);
     return shard_clock_merge(&s->copy->floor.clock, &floor->clock);
 }
 

@@ -9,7 +9,8 @@ void shard_stamp_hear(struct shard_turn *t, uint64_t hlc) {
 
     if (EG_LIKELY(hlc <= s->hlc))
         return;
-    if (EG_LIKELY(hlc >> 16 <= t->now_ms + SHARD_STAMP_AHEAD_MS)) {
+    if (EG_LIKELY(hlc >> 16 <= t->now_ms + SHARD_STAMP_AHEAD_MS) ||
+        (hlc & SHARD_STAMP_VIEWS) != 0) { /* no time at all */
         s->hlc = hlc;
         return;
     }

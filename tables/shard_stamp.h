@@ -10,6 +10,8 @@
  * clear, and what is forgotten; and a clear is later than everything.  Writes of other keys have
  * stamps of today.
  *
+ * The stamps of majority tables are of views, no times, and are followed (SHARD_STAMP_VIEWS).
+ *
  * Until our clock gets there, `shard.newest` says that something here may not be stable: readers
  * look at the record, and where its stamp is ahead they ask the master.
  *

@@ -27,7 +27,7 @@ static const struct defect defects[] = {
     {"DIRTY_NOT_TOLD", 1000013, "what was written at one copy stays there"},
     {"FLOOR_NOT_RAISED", 30000015, "who puts an old disc back is not asked what was deleted since"},
     {"SKEWED_IS_MASTER", 1, "a node whose clock is far from all others orders writes"},
-    {"AHEAD_NOT_PASSED", 46, "a write has a stamp that is earlier than what was deleted"},
+    {"AHEAD_NOT_PASSED", 10, "a write has a stamp that is earlier than what was deleted"},
     {"ORIGIN_KEPT_OVER_A_START", 2, "a new start gives numbers out that were given out before"},
     {"FRAME_NOT_SENT_AGAIN", 62, "what was on its way when a link broke is lost"},
     {"FRAME_HANDLED_TWICE", 109, "what is sent again is handled again"},
