@@ -488,14 +488,11 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     p->quorum.elects = f.elects[self];
     p->quorum.votes = p->quorum.fresh || (f.said[self] & REPLICA_VOTES) != 0;
     for (uint32_t i = 0; i < v->count; i++) {
-        bool like_master = f.worth[i] == f.worth[master] &&
-                           (f.worth[i] != REPLICA_FULL || same_lineage(v, i, (uint32_t) master));
-
         if ((int) i == self || !is_holder(&f, i) || may_drop(o, &f, i, (uint32_t) master))
             continue;
         p->holder[p->count++] =
             (struct replica_holder){.node = v->member[i].id,
-                                    .must = like_master,
+                                    .must = f.worth[i] == f.worth[master],
                                     .ill = f.worth[i] != REPLICA_FULL && is_ill(o, i),
                                     .well = !is_ill(o, i),
                                     .votes = p->quorum.fresh || (f.said[i] & REPLICA_VOTES) != 0,

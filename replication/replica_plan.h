@@ -9,9 +9,10 @@
  *
  * The master is, of the best that there are, the first in the placement's order; of several
  * lineages that are FULL (two sides of a cut) one that has anything, and then the one that most
- * members have.  Those
- * of its lineage, or where nobody is FULL all who have something, must be heard before it
- * serves: what was under way may be with one of them only.  Where nobody has anything, as of a
+ * members have.  All
+ * who are FULL, or where nobody is FULL all who have something, must be heard before it
+ * serves: what was under way may be with one of them only, and whoever has read or written on the
+ * other side of a cut must not be shown what was before.  Where nobody has anything, as of a
  * table that was just made, all placed copies must: else what its master acknowledged alone in the
  * first moment would go with it.
  *
