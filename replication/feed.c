@@ -1,6 +1,5 @@
 /* feed.c -- one shard's exchange with its other copies: its beginning and end, orders, time. */
 #include "engine/env.h"
-#include "engine/planted.h"
 #include "replication/feed_private.h"
 #include "tables/shard_floor.h"
 
@@ -101,8 +100,6 @@ static uint8_t worth_now(struct shard *s) {
     enum replica_worth worth = any ? REPLICA_SOME : REPLICA_NONE;
     bool votes = s->copy == NULL ? role == SHARD_ALONE : s->copy->votes;
 
-    if (PLANTED(BLANK_VOTES))
-        votes = true;
     if ((shard_role_is_whole(role) || (st != NULL && st->was_full && role != SHARD_AWAY)) &&
         (st == NULL || !st->deaf))
         worth = REPLICA_FULL;
@@ -155,7 +152,7 @@ static void begin_majority(struct actor *self, struct shard *s) {
     feed_give_up(self, st);
     st->round_over = st->round;
     st->round_more = false;
-    if (feed_is_master(st) && !PLANTED(STAMPS_OF_CLOCKS))
+    if (feed_is_master(st))
         s->hlc = EG_MAX(s->hlc, shard_stamp_of_view(st->plan.view.epoch));
 }
 
