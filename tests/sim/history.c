@@ -71,6 +71,23 @@ void history_clock_back(struct history *h, int64_t wall_ms) {
             h->ops[i].least_ms = EG_MIN(h->ops[i].least_ms, wall_ms);
 }
 
+enum op_end history_end_of(const struct sim_answer *a) {
+    static const char *const nothing_happened[] = {"conflict",   "aborted",  "busy",
+                                                   "no_replica", "no_table", "no_majority"};
+    if (a->outcome == SIM_DONE)
+        return OP_OK;
+    if (a->outcome == SIM_UNSENT)
+        return OP_FAIL;
+    if (a->outcome == SIM_REFUSED)
+        for (size_t i = 0; i < EG_COUNTOF(nothing_happened); i++) {
+            size_t size = strlen(nothing_happened[i]);
+
+            if (strncmp(a->text, nothing_happened[i], size) == 0 && a->text[size] == ':')
+                return OP_FAIL;
+        }
+    return OP_INFO;
+}
+
 /* ---- rules ---------------------------------------------------------------------------- */
 
 static const char *kind_name(enum op_kind kind) {

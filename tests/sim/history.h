@@ -17,7 +17,7 @@
 #ifndef TESTS_SIM_HISTORY_H
 #define TESTS_SIM_HISTORY_H
 
-#include "engine/base.h"
+#include "tests/sim/sim_client.h"
 
 enum op_kind { OP_WRITE, OP_DELETE, OP_READ };
 enum op_end { OP_OPEN, OP_OK, OP_FAIL, OP_INFO };
@@ -64,6 +64,9 @@ struct op *history_op(struct history *h, uint32_t number);
 /* A read in place, begun and ended at `now_ns`: it saw that write, or OP_NONE. */
 void history_peek(struct history *h, uint32_t table, uint32_t key, uint32_t node, uint64_t view,
                   uint64_t now_ns, uint32_t seen);
+
+/* What an answer says became of an operation. */
+enum op_end history_end_of(const struct sim_answer *a);
 
 /* A clock shows less from now on: so may the stamps of what is under way. */
 void history_clock_back(struct history *h, int64_t wall_ms);

@@ -78,23 +78,6 @@ static int64_t least_clock_ms(const struct sim_cluster *c) {
 
 static void think(struct cluster_client *me);
 
-static enum op_end end_of(const struct sim_answer *a) {
-    static const char *const nothing_happened[] = {"conflict",   "aborted",  "busy",
-                                                   "no_replica", "no_table", "no_majority"};
-    if (a->outcome == SIM_DONE)
-        return OP_OK;
-    if (a->outcome == SIM_UNSENT)
-        return OP_FAIL;
-    if (a->outcome == SIM_REFUSED)
-        for (size_t i = 0; i < EG_COUNTOF(nothing_happened); i++) {
-            size_t size = strlen(nothing_happened[i]);
-
-            if (strncmp(a->text, nothing_happened[i], size) == 0 && a->text[size] == ':')
-                return OP_FAIL;
-        }
-    return OP_INFO;
-}
-
 /* The number of the write whose record this answer holds. */
 static uint32_t seen_in(struct value records) {
     struct value_iter it = value_iter_of(records), fields;
@@ -129,7 +112,7 @@ static void on_answer(struct sim_client *client, const struct sim_answer *a) {
 
     sim_cluster_look_at_clocks(c);
     peek(c);
-    op->end = end_of(a);
+    op->end = history_end_of(a);
     op->end_ns = sim_now_ns(c->sim);
     op->most_ms = c->most_ms;
     snprintf(op->text, sizeof op->text, "%.*s", (int) sizeof op->text - 1, a->text);
@@ -205,6 +188,14 @@ static void ask(struct sim_event *e) {
                    (struct value){at, (uint32_t) v.need_bytes}, CLIENT_WAIT_MS);
 }
 
+/* Beside the others, so that theirs fall as before. */
+static void start_mergers(struct sim_cluster *c) {
+    if (!c->merge.on)
+        return;
+    c->merge.think_ms = c->shape.think_ms;
+    sim_merge_start(&c->merge, c->sim, c->net, c->o.seed);
+}
+
 static void think(struct cluster_client *me) {
     struct sim_cluster *c = me->cluster;
 
@@ -231,12 +222,14 @@ static bool clients_are_done(void *arg) {
     for (uint32_t i = 0; i < c->shape.clients; i++)
         if (c->client[i].client.busy)
             return false;
-    return true;
+    return sim_merge_is_done(&c->merge);
 }
 
 static void stop_clients(struct sim_cluster *c) {
-    c->quiet = true;
+    c->quiet = c->merge.quiet = true;
     EG_ASSERT(sim_run_until(c->sim, clients_are_done, c, QUIET_MS));
+    if (c->merge.on)
+        sim_merge_stop(&c->merge);
     for (uint32_t i = 0; i < c->shape.clients; i++) {
         sim_cancel(c->sim, &c->client[i].think);
         sim_client_close(&c->client[i].client);
@@ -333,10 +326,10 @@ static void make_nodes(struct sim_cluster *c) {
 
 static bool all_met(void *arg);
 
+static bool create_table(struct sim_cluster *c, const char *name, struct value params);
 static bool create(struct sim_cluster *c, const struct cluster_table *t) {
     uint8_t at[512];
     struct value_writer v = value_writer_init(at, sizeof at);
-    struct sim_answer a;
 
     value_put_array(&v, 2);
     value_put_text(&v, t->t.name);
@@ -370,9 +363,13 @@ static bool create(struct sim_cluster *c, const struct cluster_table *t) {
             value_put_u64(&v, t->t.copies);
     }
     EG_ASSERT(!v.overflow);
-    for (int i = 0; i < CREATE_TRIES; i++) {
-        const struct value params = {at, (uint32_t) v.need_bytes};
+    return create_table(c, t->t.name, (struct value){at, (uint32_t) v.need_bytes});
+}
 
+static bool create_table(struct sim_cluster *c, const char *name, struct value params) {
+    struct sim_answer a;
+
+    for (int i = 0; i < CREATE_TRIES; i++) {
         if (sim_client_call(&c->admin, c->node[0].client_address, "create_table", params,
                             ADMIN_WAIT_MS, &a) == SIM_DONE ||
             (i > 0 && a.outcome == SIM_REFUSED && strncmp(a.text, "exists:", 7) == 0))
@@ -382,7 +379,32 @@ static bool create(struct sim_cluster *c, const struct cluster_table *t) {
             break;
         (void) sim_run_until(c->sim, all_met, c, MEET_MS); /* a link that broke is no reason */
     }
-    return wrong(c, "create_table %s: %s", t->t.name, a.text);
+    return wrong(c, "create_table %s: %s", name, a.text);
+}
+
+/* Drawn apart from all else. */
+static bool create_merged(struct sim_cluster *c) {
+    struct rng r = rng_of(c->o.seed ^ CLUSTER_SEED_MERGE);
+    bool on_disc = c->shape.discs == c->shape.nodes && rng_one_in(&r, 2);
+    struct sim_merge *x = &c->merge;
+
+    x->on = c->o.seed >= CLUSTER_SEED_MERGE && c->shape.nodes > 1 && rng_one_in(&r, 2);
+    x->sync = on_disc && rng_one_in(&r, 2);
+    x->node = c->node;
+    x->nodes = c->shape.nodes;
+    for (uint32_t i = 0; x->on && i < MERGE_TABLES; i++) {
+        uint8_t at[512];
+        struct value_writer w = value_writer_init(at, sizeof at);
+
+        merge_put_create(&w, (enum merge_table) i, on_disc, x->sync);
+        if (!create_table(c, merge_table_name((enum merge_table) i),
+                          (struct value){at, (uint32_t) w.need_bytes}))
+            return false;
+    }
+    if (x->on)
+        sim_cluster_tell(c, "merged tables: %s%s", on_disc ? "disc" : "ram",
+                         x->sync ? ", sync" : "");
+    return true;
 }
 
 /* ---- looking at it ------------------------------------------------------------------------------
@@ -412,6 +434,18 @@ static bool all_met(void *arg) {
     return one_view(arg);
 }
 
+/* Of those that are up. */
+static bool merged_agree(struct sim_cluster *c) {
+    struct sim_node *up[CLUSTER_NODES_MAX];
+    char text[HISTORY_TEXT_BYTES];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (c->node[i].up)
+            up[count++] = &c->node[i];
+    return sim_merge_agrees(up, count, &c->merge, text);
+}
+
 bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node) {
     uint32_t others = 0;
 
@@ -438,7 +472,7 @@ bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node) {
         if (!copies_agree(up, count, &c->table[t].t, t, finals, text))
             return false;
     }
-    return others > 0 &&
+    return others > 0 && merged_agree(c) &&
            (!REPLICATES || sim_cluster_can_do_without(c, node)); /* a disc may refuse */
 }
 
@@ -455,6 +489,10 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
         else if (!copies_anywhere(others, count, c->table[t].t.name) ||
                  (c->node[node].up && !c->table[t].sync &&
                   !copies_heard(&c->node[node], others, count, c->table[t].t.name)))
+            return false;
+    for (uint32_t t = 0; c->merge.on && c->node[node].up && t < MERGE_TABLES; t++)
+        if (!copies_anywhere(others, count, merge_table_name((enum merge_table) t)) ||
+            !copies_heard(&c->node[node], others, count, merge_table_name((enum merge_table) t)))
             return false;
     return one_view(c) && count > 0;
 }
@@ -489,6 +527,9 @@ static bool all_agree(struct look *l) {
             !((l->all_went || c->shape.wild) && !c->table[t].t.on_disc &&
               nobody_has(nodes, c->shape.nodes, c->table[t].t.name)))
             return false;
+    if (!sim_merge_agrees(nodes, c->shape.nodes, &c->merge, c->text) &&
+        !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, "tally")))
+        return false;
     return !c->o.schema || sim_schema_agrees(&c->schema, c->text, sizeof c->text);
 }
 
@@ -614,7 +655,8 @@ static bool check(struct look *l) {
         if (!history_check_finals(&c->history, l->finals[t], c->shape.keys, is_by_clocks, c,
                                   c->text))
             return false;
-    if (!history_check_reads(&c->history, c->text) || !check_linear(l))
+    if (!history_check_reads(&c->history, c->text) || !check_linear(l) ||
+        !sim_merge_check(&c->merge, &c->node[0], !c->shape.wild || c->merge.sync, c->text))
         return false;
     for (uint32_t i = 0; i < c->shape.nodes; i++)
         if (sim_node_mended(&c->node[i]) != 0)
@@ -700,7 +742,7 @@ static bool meet(struct sim_cluster *c) {
     for (uint32_t i = 0; i < c->shape.tables; i++)
         if (!create(c, &c->table[i]))
             return false;
-    return true;
+    return create_merged(c);
 }
 
 static void live(struct sim_cluster *c) {
@@ -708,6 +750,7 @@ static void live(struct sim_cluster *c) {
 
     sim_cluster_look_at_clocks(c);
     start_clients(c);
+    start_mergers(c);
     if (c->o.schema)
         sim_schema_start(&c->schema, c->sim, c->net, c->o.seed, c->node, c->shape.nodes,
                          SCHEMER_THINK_MS);

@@ -16,10 +16,12 @@
 #include "tests/sim/copies.h"
 #include "tests/sim/history.h"
 #include "tests/sim/sim_client.h"
+#include "tests/sim/sim_merge.h"
 #include "tests/sim/sim_node.h"
 #include "tests/sim/sim_schema.h"
 
 enum {
+    CLUSTER_SEED_MERGE = 60000000, /* from here on some runs have tables that are merged */
     CLUSTER_NODES_MAX = 7,
     CLUSTER_CLIENTS_MAX = 8,
     CLUSTER_TABLES_MAX = 4,
@@ -83,6 +85,7 @@ struct sim_cluster {
     struct cluster_client client[CLUSTER_CLIENTS_MAX];
     struct sim_client admin;
     struct sim_schema schema;
+    struct sim_merge merge;
     struct cluster_table table[CLUSTER_TABLES_MAX];
     struct history history;
     struct nemesis *nemesis;
