@@ -412,7 +412,7 @@ static void hear_changes(struct actor *self, struct shard *s, uint64_t from,
     if (err == EG_OK)
         err = flush_first(s);
     if (err == EG_OK && shard_role_is_whole(shard_role(s)))
-        shard_set_stable(s, stable);
+        shard_set_stable(s, PLANTED(ALL_IS_STABLE) ? UINT64_MAX : stable);
     if (err == EG_OK && feed_witness_hear(s, witness))
         acknowledge_later(self, s);
     else if (err == EG_OK)
@@ -430,7 +430,7 @@ static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
     if (!feed_follows(st, from) || !st->ended || !feed_is_of(st, it, st->following) ||
         !replica_wire_u64(it, &stable))
         return;
-    shard_set_stable(s, stable);
+    shard_set_stable(s, PLANTED(ALL_IS_STABLE) ? UINT64_MAX : stable);
     shard_set_role(s, feed_has_quorum(st) ? SHARD_VOTER : SHARD_FULL);
     if (feed_has_quorum(st))
         shard_copy_vote(s, true);
@@ -445,7 +445,7 @@ static void hear_stable(struct actor *self, struct shard *s, uint64_t from, stru
     if (!feed_follows(feed_of(s), from) || !shard_role_is_whole(shard_role(s)) ||
         !replica_wire_u64(it, &stable))
         return;
-    shard_set_stable(s, stable);
+    shard_set_stable(s, PLANTED(ALL_IS_STABLE) ? UINT64_MAX : stable);
     feed_acknowledge_late(self, s); /* somebody waits for it by now, perhaps */
 }
 

@@ -17,6 +17,7 @@
 
 #include "replication/feed.h"
 
+#include "engine/planted.h"
 #include "engine/runtime.h"
 #include "replication/replica.h"
 #include "tables/table.h"
@@ -211,7 +212,7 @@ void feed_ask_again(struct shard *s, struct follower *f);
 void feed_heard(struct actor *self, struct shard *s, struct follower *f);
 /* Is it being told?  What it has and we have not must not be overwritten before we know it. */
 static inline bool feed_is_told(const struct follower *f) {
-    return f->once || f->heard;
+    return f->once || f->heard || PLANTED(TOLD_BEFORE_HEARD);
 }
 /* It has missed something: it must follow anew, and hears so. */
 void feed_lose(struct shard *s, struct follower *f);

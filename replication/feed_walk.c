@@ -269,7 +269,7 @@ static eg_err walk_clear(struct parcel *p) {
     const struct record_version *clear = &p->shard->copy->cleared;
 
     p->follower->stage = WALK_RECORDS;
-    if (clear->hlc == 0 || !parcel_takes(p, clear->dot))
+    if (clear->hlc == 0 || PLANTED(CLEAR_NOT_WALKED) || !parcel_takes(p, clear->dot))
         return EG_OK;
     if (!out_change(feed_of(p->shard), NULL, NULL, clear))
         return EG_MEMORY;

@@ -13,6 +13,7 @@
  * that was.  Only one side of a cut can fold, for all copies must be there; so of two versions on
  * one base the one with more folds has the other's.  A part that the other still has was folded
  * where that side's clock knows of it. */
+#include "engine/planted.h"
 #include "tables/merge_private.h"
 
 #include "tables/record.h"
@@ -273,12 +274,14 @@ static bool next_joined(const struct joining *j, struct value_iter *here, struct
     struct part other;
 
     if (next_part(here, p)) {
-        if (find_part(&j->there, p->origin, &other) && other.sequence > p->sequence)
+        if (!PLANTED(COUNTER_PART_KEPT) && find_part(&j->there, p->origin, &other) &&
+            other.sequence > p->sequence)
             *p = other;
         return true;
     }
     while (next_part(there, p))
-        if (!find_part(&j->here, p->origin, &other) && !was_folded(j, p))
+        if (PLANTED(COUNTER_ADDED_TWICE) ||
+            (!find_part(&j->here, p->origin, &other) && !was_folded(j, p)))
             return true;
     return false;
 }

@@ -4,6 +4,7 @@
  * heard of its adding, and goes where it has: then it was removed there. So an element that was
  * added again while another side removed it stays: adding wins (an optimised OR-set: Bieniusa et
  * al., "An optimized conflict-free replicated set").  Fields that are no arrays: the later. */
+#include "engine/planted.h"
 #include "tables/merge_private.h"
 
 #include "tables/record.h"
@@ -105,6 +106,10 @@ static bool has_dot(const struct element *e, struct merge_pair dot) {
 /* Does the dot survive, that the other side has, or has it not? */
 static bool survives(const struct merge_side *other, const struct element *twin,
                      struct merge_pair dot) {
+    if (PLANTED(SET_REMOVAL_FORGOTTEN))
+        return true;
+    if (PLANTED(SET_ADD_LOSES))
+        return has_dot(twin, dot);
     return has_dot(twin, dot) || !other->knows(other->context, dot.first, dot.second);
 }
 

@@ -36,6 +36,18 @@ static const struct defect defects[] = {
     {"READ_WITHOUT_ROUND", 50000151,
      "a chair answers reads without asking whether its view stands"},
     {"MAJORITY_NOT_READ", 50000009, "a new chair serves before a majority has told what it has"},
+    {"STAMPS_OF_CLOCKS", 50000000, "what a deposed chair wrote may be later than its successor's"},
+    {"BLANK_VOTES", 50000000, "a copy that has lost its memory counts for the majority"},
+    {"TOLD_BEFORE_HEARD", 60000000, "a copy is overwritten before its master has what it has"},
+    {"ALL_IS_STABLE", 1, "a copy shows what others may not have yet"},
+    {"GIVEN_UP_AS_DONE", 1, "what waited for copies is answered as done where a view ends"},
+    {"SERVES_BY_ANY_SESSION", 20000000, "what was said of a session before counts"},
+    {"WORDS_OF_VIEWS_ECHOED", 40000000, "nodes say of a view what others say of it"},
+    {"CLEAR_NOT_WALKED", 60000000, "who catches up hears nothing of a table that was cleared"},
+    {"COUNTER_ADDED_TWICE", 60000000, "what both sides have of a counter counts twice"},
+    {"COUNTER_PART_KEPT", 60000000, "what another side has added since is not taken over"},
+    {"SET_ADD_LOSES", 60000000, "an element that one side lacks was taken out there"},
+    {"SET_REMOVAL_FORGOTTEN", 60000000, "an element that one side has comes back"},
     {"LIST_NOT_LEARNT", 3, "a node learns nothing of tables that were made without it"},
 };
 

@@ -11,8 +11,8 @@ bin=$1
 shift
 seeds=500
 dirty=1000001     # from here on some runs write at single copies
-old_disc=30000000 # from here on old discs are put back
-majority=50000000 # and from here to 60000000 most tables ask for a majority
+# From here on old discs are put back, cuts have shapes, tables ask for majorities, are merged.
+kinds="20000000 30000000 40000000 50000000 60000000"
 
 # Print what a run of seeds says of the first that fails: "N: why".  False: none does.
 failing() {
@@ -37,6 +37,15 @@ search() {
     return 1
 }
 
+# Where seeds of that kind begin.
+first_of() {
+    first=$(($1 >= dirty ? dirty : 1))
+    for kind in $kinds; do
+        [ "$1" -lt "$kind" ] || first=$kind
+    done
+    echo "$first"
+}
+
 missed=0
 list=$("$bin/sim_planted" --plants)
 if [ $# -eq 0 ]; then
@@ -47,7 +56,7 @@ for defect in "$@"; do
     noted=$(echo "$list" | awk -v defect="$defect" '$1 == defect { print $2 }')
     if told=$(failing "$defect" "$noted" 1) && counts "$noted"; then
         echo "$defect: seed $told"
-    elif search "$defect" $((noted >= majority ? majority : noted >= old_disc ? old_disc : noted >= dirty ? dirty : 1)); then
+    elif search "$defect" "$(first_of "$noted")"; then
         echo "$defect: seed $told (noted was $noted)"
     else
         echo "$defect: not found in $seeds seeds"

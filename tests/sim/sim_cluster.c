@@ -228,8 +228,11 @@ static bool clients_are_done(void *arg) {
 static void stop_clients(struct sim_cluster *c) {
     c->quiet = c->merge.quiet = true;
     EG_ASSERT(sim_run_until(c->sim, clients_are_done, c, QUIET_MS));
-    if (c->merge.on)
+    if (c->merge.on) {
         sim_merge_stop(&c->merge);
+        sim_cluster_tell(c, "mergers: %u done, %u refused, %u things, %u clears", c->merge.done,
+                         c->merge.refused, c->merge.things, c->merge.clears);
+    }
     for (uint32_t i = 0; i < c->shape.clients; i++) {
         sim_cancel(c->sim, &c->client[i].think);
         sim_client_close(&c->client[i].client);
@@ -388,7 +391,8 @@ static bool create_merged(struct sim_cluster *c) {
     bool on_disc = c->shape.discs == c->shape.nodes && rng_one_in(&r, 2);
     struct sim_merge *x = &c->merge;
 
-    x->on = c->o.seed >= CLUSTER_SEED_MERGE && c->shape.nodes > 1 && rng_one_in(&r, 2);
+    x->on = c->o.seed >= CLUSTER_SEED_MERGE && !c->o.unmerged && c->shape.nodes > 1 &&
+            rng_one_in(&r, 2);
     x->sync = on_disc && rng_one_in(&r, 2);
     x->node = c->node;
     x->nodes = c->shape.nodes;

@@ -72,6 +72,7 @@ struct cluster_opts {
     uint32_t faults; /* a bit for each kind that is allowed; UINT32_MAX: all */
     bool tell;       /* print what happens */
     bool schema;     /* tables come, change and go meanwhile (sim_schema.h) */
+    bool unmerged;   /* without tables that are merged (sim_merge.h) */
 };
 
 struct sim_cluster {

@@ -1,6 +1,8 @@
 /* sim_merge.c -- what they ask, and what the answers say became of it. */
 #include "tests/sim/sim_merge.h"
 
+#include "tests/sim/copies.h"
+
 #include <string.h>
 
 enum { WAIT_MS = 6000, CLEAR_ONE_IN = 200 };
@@ -129,6 +131,8 @@ static void ask(struct sim_event *e) {
     me->putting = me->taking = 0;
     me->clears = false;
     me->view = sim_node_view(&x->node[me->node]);
+    me->whole =
+        x->node[me->node].up && copies_whole(&x->node[me->node], merge_table_name(me->table));
     me->begin_ns = sim_now_ns(x->sim);
     method = me->table == MERGE_TALLY  ? ask_tally(me, &w)
              : me->table == MERGE_TAGS ? ask_tags(me, &w)
@@ -154,6 +158,16 @@ static void tally_ended(struct merger *me, enum op_end end) {
     x->doubted[me->key] += end == OP_INFO ? me->delta : 0;
 }
 
+/* All whole copies of a view have what was acknowledged in it. */
+static uint32_t nodes_in(const struct sim_merge *x, uint64_t view, enum merge_table t) {
+    uint32_t nodes = 0;
+
+    for (uint32_t i = 0; view != 0 && i < x->nodes; i++)
+        if (sim_node_view(&x->node[i]) == view && copies_whole(&x->node[i], merge_table_name(t)))
+            nodes |= UINT32_C(1) << i;
+    return nodes;
+}
+
 static void put_ended(struct merger *me, enum op_end end) {
     struct thing *t = &me->world->thing[me->putting];
 
@@ -162,6 +176,9 @@ static void put_ended(struct merger *me, enum op_end end) {
     t->put = end;
     t->end_ns = sim_now_ns(me->world->sim);
     t->view = me->view;
+    t->knowing = end == OP_OK ? nodes_in(me->world, me->view, me->table) : 0;
+    for (uint32_t i = 0; i < me->world->nodes; i++)
+        t->starts[i] = me->world->node[i].starts;
 }
 
 static void take_ended(struct merger *me, enum op_end end) {
@@ -170,21 +187,21 @@ static void take_ended(struct merger *me, enum op_end end) {
     if (me->taking == 0 || end == OP_FAIL)
         return;
     t->taken = end;
-    t->same_view = me->view != 0 && t->view == me->view;
+    t->known = me->view != 0 && me->whole && (t->knowing >> me->node & 1) != 0 &&
+               t->starts[me->node] == me->world->node[me->node].starts;
 }
 
 /* All that it wrote is there by this write, too. */
 static void tags_ended(struct merger *me, enum op_end end) {
     struct sim_merge *x = me->world;
-    uint32_t left = 0;
+    uint32_t left = 0, knowing = end == OP_OK ? nodes_in(x, me->view, me->table) : 0;
 
     if (end == OP_FAIL)
         return;
     for (uint32_t i = 0; i < me->set_count; i++) {
         if (me->set[i] == me->taking)
             continue;
-        if (x->thing[me->set[i]].view != me->view)
-            x->thing[me->set[i]].view = 0;
+        x->thing[me->set[i]].knowing &= knowing;
         me->set[left++] = me->set[i];
     }
     me->set_count = left;

@@ -8,7 +8,8 @@
  *
  * Afterwards a counter is at least what was acknowledged, and at most that and what is in doubt; an
  * element or pair that was acknowledged and that nobody took out is there; one that was taken out
- * where it had been put in, in one view, is not; and nothing is there that nobody wrote.
+ * at a node that had been in the view where it was put in, is not; and nothing is there that nobody
+ * wrote.
  *
  * Who is in doubt about a write of a set may yet see it made, over what it writes next: it goes on
  * with another key.
@@ -29,6 +30,7 @@ enum {
     MERGE_COUNTERS = 3,
     MERGE_ELEMENTS_MAX = 10, /* of a set at a time */
     MERGE_THINGS_MAX = 4096, /* elements and pairs of a run */
+    MERGE_NODES_MAX = 8,
 };
 
 enum merge_table { MERGE_TALLY, MERGE_TAGS, MERGE_PAIRS };
@@ -38,9 +40,12 @@ struct thing {
     enum merge_table table;
     uint64_t key;
     enum op_end put, taken; /* OP_OPEN: nobody tried */
-    uint64_t view;          /* of all that put it there; 0: of several, or none */
+    uint64_t view;          /* in which it was put there; 0: it changed, or none */
     uint64_t begin_ns, end_ns;
-    bool same_view; /* it was taken out in that view, too */
+    uint32_t
+        knowing; /* nodes that had it for certain each time it was put there, a bit for each, */
+    uint32_t starts[MERGE_NODES_MAX]; /* in those starts of theirs                         */
+    bool known;                       /* it was taken out at one of them                  */
 };
 
 struct merger {
@@ -53,6 +58,7 @@ struct merger {
     enum merge_table table;
     uint64_t key, delta;
     bool clears;
+    bool whole;               /* what its node has is in the view that it asked in */
     uint32_t putting, taking; /* things under way; 0: none */
     uint64_t set_key;         /* its own, and what is in it */
     uint32_t set[MERGE_ELEMENTS_MAX], set_count;

@@ -157,7 +157,7 @@ static bool check_thing(const struct sim_merge *x, uint32_t number, bool there, 
         return true;
     if (!there && t->put == OP_OK && t->taken == OP_OPEN && !is_cleared(x, t, false))
         return wrong(text, "acknowledged and lost", number, t);
-    if (there && t->put == OP_OK && t->taken == OP_OK && t->same_view)
+    if (there && t->put == OP_OK && t->taken == OP_OK && t->known)
         return wrong(text, "taken out and back", number, t);
     if (there && is_cleared(x, t, true))
         return wrong(text, "cleared and back", number, t);

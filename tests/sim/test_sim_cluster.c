@@ -9,6 +9,7 @@
  *     ... --nodes N  --faults cut,kill     with so many nodes; only these faults (nemesis.c)
  *     ... --seed 20000000 --faults twice,lose   what copies say comes twice, or not at all
  *     ... --schema                         tables come, change and go meanwhile
+ *     ... --unmerged                       without counters, sets and bags (sim_merge.h)
  *     ... --plant DEFECT  --plants         with a defect (sim_planted only); which there are
  *
  * EG_SEED=S is --seed S; EG_QUICK: fewer fixed seeds, no new ones.  Exit code 1: a seed failed; the
@@ -155,6 +156,8 @@ static bool try_seed(struct sum *sum, const struct cluster_opts *o) {
         printf(" --nodes %u", o->nodes);
     if (o->schema)
         printf(" --schema");
+    if (o->unmerged)
+        printf(" --unmerged");
     print_faults(o->faults);
     printf("\n");
     return false;
@@ -227,10 +230,12 @@ static uint64_t new_seed(void) {
     return ((uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000) % 1000000000000;
 }
 
+/* Tables that are merged are left to tools/sim, until it has found nothing in them for long. */
 static void try_new(struct sum *sum, struct cluster_opts o) {
     uint64_t fresh = new_seed();
     double began_s = cpu_s(RUSAGE_CHILDREN);
 
+    o.unmerged = true;
     for (o.seed = fresh; o.seed < fresh + NEW_SEEDS; o.seed++) {
         try_seed(sum, &o);
         if (cpu_s(RUSAGE_CHILDREN) - began_s > NEW_SECONDS)
@@ -253,6 +258,8 @@ static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
         o.seed = CLUSTER_SEED_MAIL + i;
         try_seed(sum, &o);
         o.seed = CLUSTER_SEED_CUTS + i;
+        try_seed(sum, &o);
+        o.seed = CLUSTER_SEED_MERGE + i;
         try_seed(sum, &o);
     }
     for (uint64_t i = 0; i < OLD_DISC_SEEDS; i++) {
@@ -315,6 +322,10 @@ static struct arguments read_arguments(int count, char **text) {
         }
         if (strcmp(text[i], "--schema") == 0) {
             a.o.schema = true;
+            continue;
+        }
+        if (strcmp(text[i], "--unmerged") == 0) {
+            a.o.unmerged = true;
             continue;
         }
         if (strcmp(text[i], "--plants") == 0) {
