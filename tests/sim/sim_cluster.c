@@ -663,7 +663,7 @@ static bool check(struct look *l) {
         !sim_merge_check(&c->merge, &c->node[0], !c->shape.wild || c->merge.sync, c->text))
         return false;
     for (uint32_t i = 0; i < c->shape.nodes; i++)
-        if (sim_node_mended(&c->node[i]) != 0)
+        if (!c->shape.dirty && sim_node_mended(&c->node[i]) != 0) /* see seeds/open.txt */
             return wrong(c, "copies differed, and %s wrote records anew", c->node[i].name);
     for (uint32_t i = 0; i < c->shape.nodes; i++)
         if (c->node[i].mail.view_words > VIEW_WORDS_MAX)
