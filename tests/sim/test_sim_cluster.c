@@ -230,12 +230,13 @@ static uint64_t new_seed(void) {
     return ((uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000) % 1000000000000;
 }
 
-/* Tables that are merged are left to tools/sim, until it has found nothing in them for long. */
+/* Majority and merged tables are left to tools/sim, until it has found nothing in them for long:
+ * seeds/open.txt. */
 static void try_new(struct sum *sum, struct cluster_opts o) {
-    uint64_t fresh = new_seed();
+    uint64_t fresh =
+        CLUSTER_SEED_CUTS + new_seed() % (CLUSTER_SEED_MAJORITY - CLUSTER_SEED_CUTS - NEW_SEEDS);
     double began_s = cpu_s(RUSAGE_CHILDREN);
 
-    o.unmerged = true;
     for (o.seed = fresh; o.seed < fresh + NEW_SEEDS; o.seed++) {
         try_seed(sum, &o);
         if (cpu_s(RUSAGE_CHILDREN) - began_s > NEW_SECONDS)
@@ -259,7 +260,7 @@ static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
         try_seed(sum, &o);
         o.seed = CLUSTER_SEED_CUTS + i;
         try_seed(sum, &o);
-        o.seed = CLUSTER_SEED_MERGE + i;
+        o.seed = CLUSTER_SEED_MERGE + 3 * i;
         try_seed(sum, &o);
     }
     for (uint64_t i = 0; i < OLD_DISC_SEEDS; i++) {
