@@ -21,8 +21,7 @@
 #include "tests/sim/sim_schema.h"
 
 enum {
-    CLUSTER_SEED_MERGE =
-        60000000, /* from here on half have tables that are merged, a third majorities */
+    CLUSTER_SEED_MERGE = 60000000, /* from here on half have tables that are merged */
     CLUSTER_NODES_MAX = 7,
     CLUSTER_CLIENTS_MAX = 8,
     CLUSTER_TABLES_MAX = 4,
