@@ -125,10 +125,6 @@ void feed_give_up(struct actor *self, struct feed *st) {
             feed_witness_give_up(st, &h[i], why);
             continue;
         }
-        if (PLANTED(GIVEN_UP_AS_DONE)) {
-            actor_reply(self, h[i].to, h[i].ref, h[i].reply);
-            continue;
-        }
         message_free(st->world->runtime, h[i].reply);
         if (h[i].changed)
             actor_reply_bytes(self, h[i].to, h[i].ref, EG_IN_DOUBT, why, sizeof why - 1);

@@ -75,8 +75,6 @@ bool feed_is_of(const struct feed *st, struct value_iter *it, uint64_t session) 
 
     if (!replica_wire_u64(it, &said))
         return false;
-    if (PLANTED(SERVES_BY_ANY_SESSION))
-        return true;
     if (said != session)
         atomic_fetch_add(&st->world->late, 1);
     return said == session;

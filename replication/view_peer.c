@@ -2,7 +2,6 @@
  *
  * A link counts when it has lasted as long as its past asks for.  Between two others there is
  * one when both have told of it. */
-#include "engine/planted.h"
 #include "replication/view_private.h"
 
 #include <string.h>
@@ -172,7 +171,7 @@ void views_tell(struct views *v) {
         word.id = v->pending_id;
     } else if (v->serving) {
         /* As we see it ourselves: two who said what they hear of each other would never end. */
-        word.where = is_whole(v, PLANTED(WORDS_OF_VIEWS_ECHOED)) ? WHERE_WHOLE : WHERE_BROKEN;
+        word.where = is_whole(v, false) ? WHERE_WHOLE : WHERE_BROKEN;
         word.id = v->view->id;
         word.count = v->view->count;
     }
