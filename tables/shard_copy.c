@@ -941,8 +941,8 @@ eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with, enu
                             .value = remove ? identity(s, &k, with->record) : with->record,
                             .state = with->state};
         if (how != SHARD_MEND_KEEP) {
-            s->hlc = EG_MAX(t->now_ms << 16, s->hlc + 1);
-            c.version = (struct record_version){s->hlc, ++s->sequence};
+            shard_stamp_hear(t, with->version.hlc); /* no copy may hold to what it has */
+            write_anew(t, &c);
         }
         s->copy->telling = telling && how != SHARD_MEND_KEEP;
         t->remote = true; /* nothing refuses it */
