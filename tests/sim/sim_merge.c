@@ -191,7 +191,16 @@ static void take_ended(struct merger *me, enum op_end end) {
                t->starts[me->node] == me->world->node[me->node].starts;
 }
 
-/* All that it wrote is there by this write, too. */
+/* Had all of these nodes it already, and so their master?  Then to write it again adds nothing. */
+static bool is_had_by(const struct sim_merge *x, const struct thing *t, uint32_t nodes) {
+    for (uint32_t i = 0; i < x->nodes; i++)
+        if ((nodes >> i & 1) != 0 &&
+            ((t->knowing >> i & 1) == 0 || t->starts[i] != x->node[i].starts))
+            return false;
+    return nodes != 0;
+}
+
+/* All that it wrote is there by this write too, where it was not before. */
 static void tags_ended(struct merger *me, enum op_end end) {
     struct sim_merge *x = me->world;
     uint32_t left = 0, knowing = end == OP_OK ? nodes_in(x, me->view, me->table) : 0;
@@ -201,7 +210,8 @@ static void tags_ended(struct merger *me, enum op_end end) {
     for (uint32_t i = 0; i < me->set_count; i++) {
         if (me->set[i] == me->taking)
             continue;
-        x->thing[me->set[i]].knowing &= knowing;
+        if (!is_had_by(x, &x->thing[me->set[i]], knowing))
+            x->thing[me->set[i]].knowing &= knowing;
         me->set[left++] = me->set[i];
     }
     me->set_count = left;
