@@ -30,7 +30,7 @@ static void be_filling(struct shard *s) {
     st->up_sent = st->up_has = 0;
     st->upset = false;
     feed_sift_stop(st, &st->sift);
-    feed_scrub_drop(s); /* what we lack is on its way */
+    feed_scrub_drop(s);   /* what we lack is on its way */
     feed_forget_group(s); /* our clock has it */
 }
 
