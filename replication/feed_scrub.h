@@ -13,8 +13,9 @@
  * a version of its own, so that it goes the way of all changes.
  *
  * Changes go on meanwhile.  What looked different only because it was on its way is told apart at
- * the end: a copy that answers LIST has had every change that the master had made before it; what
- * came later is not what the list says, and is left alone.  No grave is forgotten before the end.
+ * the end: a copy that answers LIST has had every change that the master had made before it (one
+ * that follows anew answers no more); what came later is not what the list says, and is left
+ * alone.  No grave is forgotten before the end.
  *
  * What goes by itself is not compared: what expires soon, and all of a cache table.
  *

@@ -232,3 +232,27 @@ Test(scrub, changes_that_go_on_are_left_alone) {
     equal_copies(7, ALL);
     close_net();
 }
+
+/* Nor is what a copy knows that it has missed, and asks for anew. */
+Test(scrub, what_was_missed_is_left_alone) {
+    enum { ROUNDS = 40, KEYS = 100, PATIENCE_MS = 70 * 1000 };
+
+    open_net(3, 0, "ram", rng_test_seed(45));
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, KEYS);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        replica_scrub(net.node[round % 3].r);
+        net.forgetful = true;
+        for (uint64_t n = 0; n < 4; n++)
+            (void) ask(&net.node[n % 3], SHARD_WRITE, rng_below(&net.rng, KEYS), round * 4 + n);
+        run_ms(rng_below(&net.rng, 8));
+        net.forgetful = false;
+        run_ms(300);
+    }
+    run_ms(PATIENCE_MS); /* what is lost of them comes to its end by time */
+    scrub();
+    cr_assert_eq(counts().mended, 0);
+    equal_copies(7, KEYS);
+    close_net();
+}
