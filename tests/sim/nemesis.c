@@ -134,7 +134,7 @@ static void swizzle(struct nemesis *n, const struct undo *u) {
 }
 
 static void undo(struct nemesis *n, const struct undo *u) {
-    struct sim_node *node = &n->c->node[u->node];
+    struct sim_node *node = u->fault == FAULT_FLAP ? NULL : &n->c->node[u->node]; /* it counts */
 
     switch (u->fault) {
     case FAULT_CUT: /* `other`: who was on one side */
