@@ -23,7 +23,7 @@ class Scenarios(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.done = subprocess.run([BIN / "engram-partition", *SIZE, "--pause-ms", "2", "--whole-ms", "10",
+        cls.done = subprocess.run([BIN / "engram-partition", *SIZE, "--pause-ms", "2", "--whole-ms", "10", "--allow-behind",
                                    "--output", "json", *PLANS],
                                   capture_output=True, text=True, timeout=560)
         cls.whole = json.loads(cls.done.stdout or '{"rounds": [], "outcomes": {}}')
