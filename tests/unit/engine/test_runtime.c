@@ -424,8 +424,10 @@ Test(runtime, a_full_mailbox_refuses_calls_and_passes_replies) {
     while ((err = foreign_call(me, pid, message_new(rt, MESSAGE_CALL, 0), 10, &reply)) == EG_BUSY)
         ;
     cr_assert_eq(err, EG_TIMEOUT); /* taken, though this actor never answers */
-    cr_assert_geq(scheduler_stats(runtime_scheduler(rt, 0)).busy_msgs, 8);
-    cr_assert_eq(runtime_pressure(rt, pid), PRESSURE_CALM);
+    while (scheduler_stats(runtime_scheduler(rt, 0)).busy_msgs < 8)
+        ; /* it may not have run at all in those 10 ms */
+    while (runtime_pressure(rt, pid) != PRESSURE_CALM)
+        ;
 }
 
 /* ---- lending ----------------------------------------------------------------------------------
