@@ -36,8 +36,6 @@ static const struct defect defects[] = {
     {"READ_WITHOUT_ROUND", 50000151,
      "a chair answers reads without asking whether its view stands"},
     {"MAJORITY_NOT_READ", 50000009, "a new chair serves before a majority has told what it has"},
-    {"STAMPS_OF_CLOCKS", 50000000, "what a deposed chair wrote may be later than its successor's"},
-    {"BLANK_VOTES", 50000000, "a copy that has lost its memory counts for the majority"},
     {"TOLD_BEFORE_HEARD", 60000000, "a copy is overwritten before its master has what it has"},
     {"ALL_IS_STABLE", 45, "a copy shows what others may not have yet"},
     {"CLEAR_NOT_WALKED", 60000102, "who catches up hears nothing of a table that was cleared"},
