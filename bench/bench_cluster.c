@@ -11,25 +11,18 @@
  * async_dirty's are.
  *
  * The parent opens no node: it tells phases through memory that all share, and counts. */
-#include "bench/bench.h"
+#include "bench/trio.h"
 
 #include "engram/actor.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 
 enum {
-    NODES = 3,
     WRITERS = 8,
     KEYS = 10000,
-    POLL_US = 2000,
     BUSY_US = 200,
     SETTLE_US = 500000, /* as the peer's */
-    WAIT_S = 60,
     LOOK_AT_CLOCK = 16,
     PROBES = 256
 };
@@ -38,13 +31,10 @@ enum {
 enum phase { JOIN, CREATE, OPEN, ALL_COPIES, ONE_COPY, SETTLE, LOOK, END, PHASES };
 
 struct shared {
-    char address[NODES][128]; /* where the others reach it; written before has_address */
-    _Atomic bool has_address[NODES];
-    _Atomic int phase;
-    _Atomic int done[PHASES]; /* nodes */
+    struct trio trio;
     _Atomic uint64_t written[PHASES];
     _Atomic uint64_t user_us[PHASES], system_us[PHASES], switches[PHASES]; /* what it took */
-    uint64_t seen[NODES][KEYS]; /* of each key at the end: what its copy there is */
+    uint64_t seen[TRIO_NODES][KEYS]; /* of each key at the end: what its copy there is */
     double seconds;
     bool threads;
 };
@@ -63,18 +53,6 @@ struct writer {
     double until_s;
     _Atomic int *ended; /* of its node's */
 };
-
-static void until(bool (*condition)(void *), void *user, const char *what) {
-    double end_s = bench_now_s() + WAIT_S;
-
-    while (!condition(user)) {
-        if (bench_now_s() > end_s) {
-            fprintf(stderr, "bench_cluster: %s\n", what);
-            exit(1);
-        }
-        usleep(POLL_US);
-    }
-}
 
 /* ---- a writer ---------------------------------------------------------------------------- */
 
@@ -165,7 +143,7 @@ static void write_all(struct bench_node *n, eg_table *table, bool threads, int p
     struct ends ends = {0};
     eg_pid pid;
 
-    for (int i = n->number; i < WRITERS; i += NODES) {
+    for (int i = n->number; i < WRITERS; i += TRIO_NODES) {
         struct writer *w = &writer[ends.count];
         *w = (struct writer){.of = n,
                              .table = table,
@@ -181,41 +159,12 @@ static void write_all(struct bench_node *n, eg_table *table, bool threads, int p
                        "spawn");
         ends.count++;
     }
-    until(all_ended, &ends, "a writer does not end");
+    trio_until(all_ended, &ends, "a writer does not end");
     for (int i = 0; i < ends.count; i++) {
         atomic_fetch_add(&n->shared->written[phase], writer[i].count);
         if (threads)
             pthread_join(thread[i], NULL);
     }
-}
-
-static bool sees_all(void *user) {
-    const struct bench_node *n = user;
-    char names[NODES][EG_NAME_BYTES];
-    size_t count = 0;
-
-    return eg_nodes(n->node, names, NODES, &count) == EG_OK && count == NODES - 1;
-}
-
-static bool first_is_there(void *user) {
-    const struct bench_node *n = user;
-    return atomic_load(&n->shared->has_address[0]);
-}
-
-static void join(struct bench_node *n) {
-    struct shared *s = n->shared;
-    char name[] = "bench-0";
-    eg_options o = {.name = name, .peer_listen = {"127.0.0.1:0"}, .schedulers = 1};
-
-    name[sizeof name - 2] = (char) ('0' + n->number);
-    if (n->number != 0) {
-        until(first_is_there, n, "the first node does not start");
-        o.join[0] = s->address[0];
-    }
-    bench_must(eg_open(&o, &n->node, NULL), "open");
-    snprintf(s->address[n->number], sizeof s->address[0], "%s", eg_node_peer_address(n->node, 0));
-    atomic_store(&s->has_address[n->number], true);
-    until(sees_all, n, "the nodes do not find each other");
 }
 
 static void write_probes(eg_table *table) {
@@ -279,16 +228,6 @@ static void look(struct bench_node *n) {
     eg_read_end(n->node);
 }
 
-struct moment {
-    struct shared *shared;
-    int phase;
-};
-
-static bool has_come(void *user) {
-    const struct moment *m = user;
-    return atomic_load(&m->shared->phase) >= m->phase;
-}
-
 static uint64_t us_of(struct timeval t) {
     return (uint64_t) t.tv_sec * 1000000 + (uint64_t) t.tv_usec;
 }
@@ -304,11 +243,11 @@ static void add_usage(struct shared *s, int phase, int sign) {
 
 static void run_phase(struct bench_node *n, int phase) {
     if (phase == JOIN)
-        join(n);
+        n->node = trio_join(&n->shared->trio, n->number);
     else if (phase == CREATE && n->number == 0)
         create(n);
     else if (phase == OPEN)
-        until(opens, n, "the table does not come");
+        trio_until(opens, n, "the table does not come");
     else if (phase == ALL_COPIES)
         write_all(n, n->all, n->shared->threads, phase);
     else if (phase == ONE_COPY)
@@ -319,16 +258,16 @@ static void run_phase(struct bench_node *n, int phase) {
         look(n);
 }
 
-static void run_node(struct shared *s, int number) {
+static void run_node(struct trio *t, int number) {
+    struct shared *s = (struct shared *) t;
     struct bench_node n = {.shared = s, .number = number};
 
     for (int phase = 0; phase < PHASES; phase++) {
-        struct moment m = {s, phase};
-        until(has_come, &m, "the others do not come along");
+        trio_await(t, phase);
         add_usage(s, phase, -1);
         run_phase(&n, phase);
         add_usage(s, phase, 1);
-        atomic_fetch_add(&s->done[phase], 1);
+        trio_done(t, phase);
     }
     eg_table_close(n.all);
     eg_table_close(n.one);
@@ -336,14 +275,6 @@ static void run_node(struct shared *s, int number) {
 }
 
 /* ---- the parent ------------------------------------------------------------------------------ */
-
-static bool all_done(void *user) {
-    const struct moment *m = user;
-
-    if (waitpid(-1, NULL, WNOHANG) > 0)
-        exit(1); /* it has said why */
-    return atomic_load(&m->shared->done[m->phase]) == NODES;
-}
 
 static void tell(struct shared *s, int phase, const char *name, double took_s) {
     double written = (double) atomic_load(&s->written[phase]);
@@ -370,36 +301,24 @@ static void measure(struct shared *s) {
     static const char *const name[PHASES] = {[ALL_COPIES] = "all copies", [ONE_COPY] = "one copy"};
 
     for (int phase = 0; phase < END; phase++) {
-        struct moment m = {s, phase};
-        double began_s = bench_now_s();
-        atomic_store(&s->phase, phase);
-        until(all_done, &m, "a node does not come along");
+        double took_s = trio_phase(&s->trio, phase);
         if (name[phase] != NULL)
-            tell(s, phase, name[phase], bench_now_s() - began_s);
+            tell(s, phase, name[phase], took_s);
     }
     tell_differing(s);
-    atomic_store(&s->phase, END);
+    trio_end(&s->trio, END);
 }
 
 int main(int argc, char **argv) {
-    struct shared *s =
-        mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct shared *s = trio_memory(sizeof *s);
 
-    if (s == MAP_FAILED)
-        return 1;
     s->seconds = 2;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--smoke") == 0)
             s->seconds = 0.2;
         s->threads |= strcmp(argv[i], "threads") == 0;
     }
-    for (int i = 0; i < NODES; i++)
-        if (fork() == 0) {
-            run_node(s, i);
-            return 0;
-        }
+    trio_fork(&s->trio, run_node);
     measure(s);
-    for (int i = 0; i < NODES; i++)
-        wait(NULL);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* loop_uv.c -- a thread and a libuv loop for each scheduler.
  *
  *     turn --busy--> look at I/O if 50 us are over, without waiting --> turn
+ *          --idle, something is expected--> look at I/O --------------> turn
  *          --idle--> mark the inbox asleep, wait in libuv ------------> turn
  *
  * The wake is an eventfd of our own, written only when the inbox was marked asleep:
@@ -14,7 +15,6 @@
 
 #include <sched.h>
 #include <signal.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -33,7 +33,10 @@ struct loop {
     uv_thread_t thread;
     struct scheduler *scheduler;
     uint64_t polled_ns;
+    bool polled; /* just now: the next turn knows when that was */
     uint32_t look_worth, looks_left_out;
+    bool looking; /* for what is expected until then */
+    uint64_t looks_until_ns;
     _Atomic bool stopping;
 };
 
@@ -109,8 +112,13 @@ static void loop_close(void *driver) {
 
 /* ---- the thread --------------------------------------------------------------------------- */
 
+/* What was waited for before a look, asleep or for this core, is not time since it. */
 static void look_at_io(struct loop *l) {
     uint64_t now_ns = scheduler_now_ns(l->scheduler);
+
+    if (l->polled)
+        l->polled_ns = now_ns;
+    l->polled = false;
     if (now_ns - l->polled_ns < POLL_EVERY_NS)
         return;
     l->polled_ns = now_ns;
@@ -128,7 +136,7 @@ static void wait_for_io(struct loop *l) {
     }
     uv_run(&l->uv, UV_RUN_ONCE);
     uv_timer_stop(&l->alarm);
-    l->polled_ns = scheduler_now_ns(l->scheduler);
+    l->polled = true;
 }
 
 /* Does what is expected mostly come while we look?  Not over a network that takes longer, and not
@@ -144,29 +152,32 @@ static void look_ends(struct loop *l, bool seen) {
         l->look_worth -= EG_MIN(l->look_worth, (uint32_t) LOOK_VAIN_COSTS);
 }
 
+/* Something has come if what is expected is expected anew. */
+static void judge_look(struct loop *l, bool expects) {
+    bool came = l->scheduler->expects_until_ns != l->looks_until_ns;
+
+    if (!l->looking || (!came && expects))
+        return;
+    look_ends(l, came);
+    l->looking = false;
+}
+
 /* What is expected within microseconds is waited for awake: to be woken, on another core at that,
  * takes both sides longer than all else that a message costs.  Whoever else wants this core gets
- * it meanwhile.  True: something came. */
+ * it meanwhile, and first: all there was has been taken, so let others write the next.
+ * True: one look was taken, and a turn finds out what came. */
 static bool look_for_expected(struct loop *l) {
     struct scheduler *s = l->scheduler;
-    struct epoll_event event;
+    bool expects = scheduler_expects(s); /* a clock is read: once */
 
-    if (!scheduler_expects(s) || !is_worth_looking(l))
+    judge_look(l, expects);
+    if (!expects || (!l->looking && !is_worth_looking(l)))
         return false;
-    sched_yield(); /* all there was has been taken: first let others write the next */
-    /* What libuv has not asked for yet it asks for when we sleep, a moment later. */
-    while (epoll_wait(uv_backend_fd(&l->uv), &event, 1, 0) <= 0) {
-        if (!inbox_is_empty(&s->inbox))
-            return true;
-        if (!scheduler_expects(s)) {
-            look_ends(l, false);
-            return false;
-        }
-        sched_yield(); /* which may take long: look once more then */
-    }
-    l->polled_ns = scheduler_now_ns(s);
+    l->looking = true;
+    l->looks_until_ns = s->expects_until_ns;
+    sched_yield(); /* which may take long: one look comes behind it, however late it is */
     uv_run(&l->uv, UV_RUN_NOWAIT);
-    look_ends(l, true);
+    l->polled = true;
     return true;
 }
 

@@ -318,6 +318,105 @@ EG_API eg_err eg_update(eg_table *table, eg_span key, eg_span changes); /* {attr
 EG_API eg_err eg_update_counter(eg_table *table, eg_span key, const char *attribute, int64_t delta,
                                 int64_t *value);
 
+/* ---- transactions --------------------------------------------------------- */
+
+/* eg_transaction() calls `fn`, and all that it reads and changes through its `tx` is one: it is
+ * made at one moment, in which everything it has read is still so, or nothing of it is.  Where
+ * another was quicker `fn` is called again, so it may run several times: what it does besides
+ * through `tx` it does as often.  It may wait.
+ *
+ *     static eg_err move(eg_tx *tx, void *arg) {
+ *         eg_err err = eg_tx_update_counter(tx, accounts, from, "balance", -amount, &left);
+ *         if (err == EG_OK && left < 0)
+ *             return eg_tx_abort(tx, "not enough there");
+ *         return err != EG_OK ? err
+ *                             : eg_tx_update_counter(tx, accounts, to, "balance", amount, NULL);
+ *     }
+ *     err = eg_transaction(node, move, &what, NULL);
+ *
+ * Where `fn` returns EG_OK it is committed; an error undoes it, and is what eg_transaction()
+ * returns.  EG_CONFLICT of a call inside is to be returned: then it is tried again.  EG_IN_DOUBT:
+ * nobody can say yet whether it happened (the note begins with its id).  EG_ABORTED: by
+ * eg_tx_abort(), or its time is over, which also a call inside says.  Others of a commit
+ * (EG_EXISTS of a unique index, EG_NO_REPLICA, ...): nothing was changed.
+ *
+ * A transaction inside another one is a part of it: an error undoes the part alone, and the outer
+ * one goes on as it likes.  At most 64 levels: EG_TOO_LARGE.  So is one of 64 MiB, or of a million
+ * reads and changes.
+ *
+ * Tables are those of eg_table_open(), which are closed afterwards.  `tx` is for the thread that
+ * `fn` runs on, until it returns. */
+typedef struct eg_tx eg_tx;
+
+typedef enum eg_context {
+    EG_TRANSACTION,
+    EG_SYNC_TRANSACTION, /* the same: a commit always waits for all copies there are */
+    EG_ASYNC_DIRTY,      /* each call for itself, at this node's own copy           */
+    EG_SYNC_DIRTY,       /* each call for itself, at all copies there are           */
+} eg_context;
+
+/* Inside a transaction a dirty context is a part of it, but undoes nothing by itself; in a dirty
+ * one a transaction is one of its own. */
+typedef struct eg_tx_options {
+    eg_context context;
+    uint64_t timeout_ms; /* of all tries together; 0: 30,000       */
+    uint32_t tries;      /* 0: as many as there is time for        */
+    eg_note *note;       /* why it was not made; NULL: nobody reads it */
+} eg_tx_options;
+
+EG_API eg_err eg_transaction(eg_node *node, eg_err (*fn)(eg_tx *tx, void *arg), void *arg,
+                             const eg_tx_options *options);
+/* The same inside `tx`, where that is at hand. */
+EG_API eg_err eg_tx_nested(eg_tx *tx, eg_err (*fn)(eg_tx *tx, void *arg), void *arg);
+/* EG_ABORTED, for `fn` to return: the reason comes to the note. */
+EG_API eg_err eg_tx_abort(eg_tx *tx, const char *reason);
+
+/* Reads see what the transaction has changed itself.  The record under `key` (of a bag the first),
+ * until the next call with this `tx`.  EG_NOT_FOUND. */
+EG_API eg_err eg_tx_get(eg_tx *tx, eg_table *table, eg_span key, eg_span *record);
+/* The others copy, as those without a transaction. */
+EG_API eg_err eg_tx_read(eg_tx *tx, eg_table *table, eg_span key, eg_result *out);
+EG_API eg_err eg_tx_index_read(eg_tx *tx, eg_table *table, const char *attribute, eg_span value,
+                               eg_result *out);
+EG_API eg_err eg_tx_match(eg_tx *tx, eg_table *table, eg_span pattern, uint64_t limit,
+                          eg_result *out);
+EG_API eg_err eg_tx_select(eg_tx *tx, eg_table *table, eg_span spec, uint64_t limit,
+                           eg_result *out);
+EG_API eg_err eg_tx_select_count(eg_tx *tx, eg_table *table, eg_span spec, uint64_t *count);
+EG_API eg_err eg_tx_select_delete(eg_tx *tx, eg_table *table, eg_span spec, uint64_t *count);
+EG_API eg_err eg_tx_select_replace(eg_tx *tx, eg_table *table, eg_span spec, uint64_t *count);
+EG_API eg_err eg_tx_size(eg_tx *tx, eg_table *table, uint64_t *size);
+EG_API eg_err eg_tx_first(eg_tx *tx, eg_table *table, eg_result *out);
+EG_API eg_err eg_tx_last(eg_tx *tx, eg_table *table, eg_result *out);
+EG_API eg_err eg_tx_next(eg_tx *tx, eg_table *table, eg_span key, eg_result *out);
+EG_API eg_err eg_tx_prev(eg_tx *tx, eg_table *table, eg_span key, eg_result *out);
+/* Every record as it was when the fold began, in key order where the table has one; `see` may call
+ * whatever it likes with this `tx`. */
+EG_API eg_err eg_tx_fold(eg_tx *tx, eg_table *table, bool reverse,
+                         bool (*see)(void *context, eg_span record), void *context);
+/* Page by page, of the table as it was when the cursor was opened.  Closed before `fn` returns. */
+typedef struct eg_tx_cursor eg_tx_cursor;
+EG_API eg_err eg_tx_cursor_open(eg_tx *tx, eg_table *table, eg_span spec, uint64_t limit,
+                                bool reverse, eg_tx_cursor **out);
+EG_API eg_err eg_tx_cursor_next(eg_tx_cursor *cursor, eg_result *page);
+EG_API void eg_tx_cursor_close(eg_tx_cursor *cursor);
+
+EG_API eg_err eg_tx_write(eg_tx *tx, eg_table *table, eg_span record);
+EG_API eg_err eg_tx_write_ttl(eg_tx *tx, eg_table *table, eg_span record, uint64_t ttl_ms);
+EG_API eg_err eg_tx_write_many(eg_tx *tx, eg_table *table, eg_span records, uint64_t *count);
+EG_API eg_err eg_tx_insert_new(eg_tx *tx, eg_table *table, eg_span record, bool *inserted);
+EG_API eg_err eg_tx_delete(eg_tx *tx, eg_table *table, eg_span key);
+EG_API eg_err eg_tx_delete_object(eg_tx *tx, eg_table *table, eg_span record);
+EG_API eg_err eg_tx_take(eg_tx *tx, eg_table *table, eg_span key, eg_result *out);
+EG_API eg_err eg_tx_update(eg_tx *tx, eg_table *table, eg_span key, eg_span changes);
+EG_API eg_err eg_tx_update_counter(eg_tx *tx, eg_table *table, eg_span key, const char *attribute,
+                                   int64_t delta, int64_t *value);
+
+/* Locks before anything is read, for those who know that they would lose otherwise: of a key, or
+ * (NULL) of the whole table, shared or exclusive, until the end.  Who began earlier waits for it,
+ * others are told EG_CONFLICT and try again. */
+EG_API eg_err eg_tx_lock(eg_tx *tx, eg_table *table, const eg_span *key, bool exclusive);
+
 /* ---- events ------------------------------------------------------------- */
 
 typedef struct eg_subscription eg_subscription;

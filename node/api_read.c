@@ -51,12 +51,54 @@ static eg_err settle_key(eg_table *table, struct table *now, const struct key *k
     return err == EG_OK && !table_reads_here(now, k) ? EG_NO_REPLICA : err;
 }
 
+/* A transaction is over in a moment, or its shard answers when it is: the section goes on
+ * meanwhile. */
+static eg_err wait_for_transaction(eg_table *table, struct table *now, const struct key *k) {
+    enum { LOOKS = 256 };
+    struct shard_request q = {.op = SHARD_READ, .attribute = SHARD_NO_ATTRIBUTE, .key = k->value};
+    struct message *m;
+    eg_pid to;
+    eg_err err;
+
+    for (uint32_t i = 0; i < LOOKS; i++) {
+        if (!table_is_held(now, k))
+            return EG_OK;
+        EG_CPU_RELAX();
+    }
+    err = table_message(now, &q, &to, &m, NULL);
+    if (err == EG_OK)
+        err = api_call(table->node, to, m, NODE_CALL_MS, NULL, NULL);
+    return err == EG_NOPROC ? EG_BUSY : err;
+}
+
+/* What was found may not be told: look until no transaction is in the way.  *fresh: some copies may
+ * lack it still. */
+static eg_err look_again(eg_table *table, struct table *now, struct reader *r, const struct key *k,
+                         const struct record **rec, bool *fresh) {
+    enum { TRIES = 64 };
+
+    for (uint32_t i = 0; i < TRIES; i++) {
+        bool held = table_is_held(now, k);
+        eg_err err;
+
+        *rec = table_get(now, r, k);
+        *fresh = !table_got_stands(now, r, k, *rec);
+        if (!*fresh || (!held && !table_is_held(now, k)))
+            return EG_OK;
+        err = wait_for_transaction(table, now, k);
+        if (err != EG_OK)
+            return err;
+    }
+    return EG_BUSY;
+}
+
 /* All that can be asked of a look-up: keys that have to be made canonical, tables that change,
  * copies that lack something, records that are not there. */
 EG_SELDOM static eg_err get_with_care(eg_table *table, eg_span key, eg_span *record) {
     struct node_thread *t;
     const struct record *rec;
     struct table *now;
+    bool fresh = false;
     struct value v;
     struct key k;
     eg_err err = api_value_of_span(key, &v);
@@ -78,6 +120,8 @@ EG_SELDOM static eg_err get_with_care(eg_table *table, eg_span key, eg_span *rec
     }
     rec = table_get(now, &t->reader, &k);
     if (!table->dirty && !table_got_stands(now, &t->reader, &k, rec))
+        err = look_again(table, now, &t->reader, &k, &rec, &fresh);
+    if (err == EG_OK && fresh)
         err = settle_key(table, now, &k);
     key_release(&k);
     if (rec == NULL && err == EG_OK) {
@@ -156,14 +200,18 @@ int64_t eg_get_many(eg_table *table, const eg_span *keys, size_t n, eg_span *rec
         if (err == EG_OK)
             err = reader_take_fault(&t->reader);
         for (size_t i = 0; i < made; i++) {
+            if (err == EG_OK && !table->dirty &&
+                EG_UNLIKELY(!table_got_stands(now, &t->reader, &k[i], rec[i]))) {
+                bool lacking = false;
+
+                err = look_again(table, now, &t->reader, &k[i], &rec[i], &lacking);
+                if (lacking)
+                    shard_set_add(&fresh, table_shard_of_hash(now, k[i].hash));
+                settled &= !lacking;
+            }
             if (err == EG_OK) {
                 records[from + i] = api_span_of_record(rec[i]);
                 found += rec[i] != NULL;
-                if (!table->dirty &&
-                    EG_UNLIKELY(!table_got_stands(now, &t->reader, &k[i], rec[i]))) {
-                    shard_set_add(&fresh, table_shard_of_hash(now, k[i].hash));
-                    settled = false;
-                }
             }
             key_release(&k[i]);
         }

@@ -11,6 +11,7 @@
 #include "query/server.h"
 #include "query/text_partial.h"
 #include "replication/cluster.h"
+#include "replication/tx_manager.h"
 #include "tables/catalog.h"
 #include "tables/disc.h"
 #include "tables/merge_call.h"
@@ -127,6 +128,16 @@ static eg_err open_catalog(eg_node *n, struct err_note *note) {
     return catalog_open(&n->catalog, &o, note);
 }
 
+static eg_err open_transactions(eg_node *n, struct err_note *note) {
+    struct tx_managers_opts o = {.alloc = n->alloc,
+                                 .env = &n->env.env,
+                                 .runtime = n->runtime,
+                                 .catalog = n->catalog,
+                                 .disc = n->disc};
+
+    return tx_managers_open(&n->transactions, &o, note);
+}
+
 static eg_err open_cluster(eg_node *n, struct err_note *note) {
     struct cluster_opts o = {.alloc = n->alloc,
                              .env = &n->env.env,
@@ -134,6 +145,7 @@ static eg_err open_cluster(eg_node *n, struct err_note *note) {
                              .epoch = n->epoch,
                              .catalog = n->catalog,
                              .disc = n->disc,
+                             .transactions = n->transactions,
                              .net_open = stream_net_uv_of,
                              .name = n->name,
                              .listen = n->options.peer_listen,
@@ -162,13 +174,16 @@ static eg_err open_server(eg_node *n, struct err_note *note) {
                             .runtime = n->runtime,
                             .catalog = n->catalog,
                             .cluster = n->cluster,
+                            .transactions = n->transactions,
                             .net_open = stream_net_uv_of,
                             .listen = n->options.listen,
                             .node_name = n->name,
                             .version = eg_version(),
                             .connections_max = n->options.connections_max,
                             .frame_max_bytes = n->options.max_frame_bytes,
-                            .input_max_bytes = n->options.max_input_bytes};
+                            .input_max_bytes = n->options.max_input_bytes,
+                            .answers_max_bytes = (uint64_t) atomic_load_explicit(
+                                &n->budget.limit_bytes, memory_order_relaxed)};
 
     while (o.listen_count < EG_LISTEN_MAX && n->options.listen[o.listen_count] != NULL)
         o.listen_count++;
@@ -215,6 +230,8 @@ static eg_err open_parts(eg_node *n, struct err_note *note) {
     if (err == EG_OK) /* before others can ask */
         catalog_set_partial(n->catalog, text_partial_ops());
     if (err == EG_OK)
+        err = open_transactions(n, note);
+    if (err == EG_OK)
         err = open_cluster(n, note);
     if (err == EG_OK)
         err = open_server(n, note);
@@ -240,8 +257,12 @@ static void close_parts(eg_node *n) {
     if (n->cluster != NULL)
         cluster_stop(n->cluster);
     close_threads(n);
+    if (n->transactions != NULL)
+        tx_managers_stop(n->transactions);
     if (n->catalog != NULL && catalog_close(n->catalog) != EG_OK)
         env_log(&n->env.env, ENV_LOG_ERROR, "node", "the disc did not take everything");
+    if (n->transactions != NULL)
+        tx_managers_close(n->transactions);
     if (n->cluster != NULL)
         cluster_close(n->cluster);
     if (n->runtime != NULL)

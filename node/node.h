@@ -3,7 +3,7 @@
  * All state of a node hangs off this one struct, so that many nodes live in one
  * process.  Here is the order of start and its reverse; no logic.
  *
- *     epoch -> runtime -> disc -> catalog -> cluster -> server
+ *     epoch -> runtime -> disc -> catalog -> transactions -> cluster -> server
  */
 #ifndef NODE_NODE_H
 #define NODE_NODE_H
@@ -25,6 +25,7 @@ struct cluster;
 struct disc;
 struct epoch;
 struct server;
+struct tx_managers;
 
 enum {
     NODE_NAME_BYTES = 256,
@@ -54,6 +55,7 @@ struct eg_node {
     struct runtime *runtime;
     struct disc *disc; /* NULL: RAM only */
     struct catalog *catalog;
+    struct tx_managers *transactions;
     struct cluster *cluster; /* NULL: it has no part in one */
     struct err_note apart;   /* why it has no part in a cluster, where it could not listen */
     struct server *server;   /* NULL: it does not listen */
@@ -68,6 +70,9 @@ struct eg_node {
 EG_MUST_USE eg_err api_merges_open(eg_node *n, struct err_note *note);
 void api_merges_close(eg_node *n);
 
+struct api_txs;
+void api_txs_close(struct api_txs *x); /* NULL: it has none */
+
 /* What one thread of the program holds on a node: made at its first call. */
 struct node_thread {
     struct thread_object object;
@@ -75,6 +80,7 @@ struct node_thread {
     eg_node *owner;
     struct reader reader;
     struct foreign *foreign; /* NULL until it has to wait for an answer */
+    struct api_txs *txs;     /* NULL until its first transaction        */
 };
 
 /* eg_open() with the memory of all parts from `a`, which is safe from any thread. */

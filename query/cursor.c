@@ -40,6 +40,10 @@ void cursor_keep(struct session *s, struct cursor *c) {
     worker_watch(w);
 }
 
+void cursor_drop(struct session *s, struct cursor *c) {
+    end(s, c);
+}
+
 static struct cursor *find(struct session *s, uint64_t id) {
     for (struct list_node *n = s->cursors.next; n != &s->cursors; n = n->next) {
         struct cursor *c = EG_CONTAINER_OF(n, struct cursor, node);

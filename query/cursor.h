@@ -43,6 +43,8 @@ struct cursor {
 
 /* Keep it for the next page; c->id is new.  The oldest others may have to go. */
 void cursor_keep(struct session *s, struct cursor *c);
+/* It is not there any more: freed. */
+void cursor_drop(struct session *s, struct cursor *c);
 /* The method select_next: find, take out and go on.  EG_NOT_FOUND. */
 EG_MUST_USE eg_err cursor_next(struct rpc_call *c);
 /* Those that nobody asked for; all of an ending connection. */

@@ -49,6 +49,14 @@ eg_err rpc_select_delete(struct rpc_call *c);
 eg_err rpc_select_replace(struct rpc_call *c);
 eg_err rpc_select_next(struct rpc_call *c);
 
+/* rpc_tx.c, rpc_transaction.c: transactions */
+eg_err rpc_begin(struct rpc_call *c);
+eg_err rpc_commit(struct rpc_call *c);
+eg_err rpc_abort(struct rpc_call *c);
+eg_err rpc_transaction(struct rpc_call *c);
+eg_err rpc_transaction_status(struct rpc_call *c);
+eg_err rpc_transactions(struct rpc_call *c); /* rpc_tx_list.c */
+
 /* subscription.c */
 eg_err rpc_subscribe(struct rpc_call *c);
 eg_err rpc_unsubscribe(struct rpc_call *c);

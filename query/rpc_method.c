@@ -73,6 +73,14 @@ static const struct rpc_method methods[] = {
     {NAME("scrub"), .order = RPC_ANY, .run = rpc_scrub},
     {NAME("leave"), .options = RPC_OPTION_FREE, .order = RPC_ANY, .run = rpc_leave},
     {NAME("remove"), .params = 1, .options = RPC_OPTION_FREE, .order = RPC_ANY, .run = rpc_remove},
+    {NAME("begin"), .options = RPC_OPTION_TIMEOUT | RPC_OPTION_RETRY, .order = RPC_BEHIND,
+     .run = rpc_begin},
+    {NAME("commit"), .params = 1, .order = RPC_ALONE, .run = rpc_commit},
+    {NAME("abort"), .params = 1, .order = RPC_BEHIND, .run = rpc_abort},
+    {NAME("transaction"), .params = 1, .options = RPC_OPTION_TIMEOUT | RPC_OPTION_ID,
+     .order = RPC_ALONE, .run = rpc_transaction},
+    {NAME("transaction_status"), .params = 1, .order = RPC_BEHIND, .run = rpc_transaction_status},
+    NODE("transactions", 0, rpc_transactions),
     NODE("ping", 0, rpc_ping),
     NODE("hello", RPC_OPTION_CLIENT, rpc_hello),
     NODE("stats", 0, rpc_stats),
@@ -166,12 +174,43 @@ static eg_err check_replaces(struct rpc_call *c, struct value v) {
     return EG_OK;
 }
 
-static eg_err check_tx(struct rpc_call *c, struct value v) {
-    uint64_t id;
+bool rpc_is_id(struct value v) {
+    return value_kind_of(v) == VALUE_STRING || value_kind_of(v) == VALUE_BINARY ||
+           value_is_integer(v);
+}
 
-    if (!value_get_u64(v, &id))
+static eg_err check_tx(struct rpc_call *c, struct value v) {
+    if (!rpc_is_id(v))
         return err_note(c->note, EG_BAD_REQUEST, "tx is a transaction's id");
-    return err_note(c->note, EG_NOT_FOUND, "no such transaction");
+    c->options.tx = v;
+    return EG_OK;
+}
+
+static eg_err check_retry(struct rpc_call *c, struct value v) {
+    if (!rpc_is_id(v))
+        return err_note(c->note, EG_BAD_REQUEST, "retry is the id of an earlier try");
+    c->options.retry = v;
+    return EG_OK;
+}
+
+static eg_err check_id(struct rpc_call *c, struct value v) {
+    enum { ID_BYTES_MAX = 128 };
+
+    if (!rpc_is_id(v) || v.size_bytes > ID_BYTES_MAX)
+        return err_note(c->note, EG_BAD_REQUEST, "an id is a string of at most %d bytes",
+                        ID_BYTES_MAX);
+    c->options.id = v;
+    return EG_OK;
+}
+
+static eg_err check_timeout(struct rpc_call *c, struct value v) {
+    enum { TIMEOUT_MS_MAX = 24 * 60 * 60 * 1000 };
+
+    if (!value_get_u64(v, &c->options.timeout_ms) || c->options.timeout_ms == 0 ||
+        c->options.timeout_ms > TIMEOUT_MS_MAX)
+        return err_note(c->note, EG_BAD_REQUEST,
+                        "timeout_ms is an integer above 0, at most a day's");
+    return EG_OK;
 }
 
 static eg_err check_client(struct rpc_call *c, struct value v) {
@@ -193,6 +232,9 @@ static eg_err check_option(struct rpc_call *c, struct value name, struct value v
         {"reverse", RPC_OPTION_REVERSE, check_reverse},
         {"siblings", RPC_OPTION_SIBLINGS, check_siblings},
         {"replaces", RPC_OPTION_REPLACES, check_replaces},
+        {"timeout_ms", RPC_OPTION_TIMEOUT, check_timeout},
+        {"retry", RPC_OPTION_RETRY, check_retry},
+        {"id", RPC_OPTION_ID, check_id},
         {"client", RPC_OPTION_CLIENT, check_client},
         {"version", RPC_OPTION_CLIENT, check_client},
     };
@@ -224,6 +266,10 @@ static eg_err check_options(struct rpc_call *c, struct value options) {
         EG_ASSERT(value_iter_next(&it, &v)); /* the frame was scanned: pairs are whole */
         err = check_option(c, name, v);
     }
+    if (err == EG_OK && c->options.tx.size_bytes != 0 &&
+        (c->options.dirty || c->options.siblings || c->options.replaces.size_bytes != 0))
+        return err_note(c->note, EG_BAD_REQUEST,
+                        "a transaction takes no context, no siblings and no replaces");
     return err;
 }
 
@@ -237,9 +283,13 @@ static eg_err check_last(struct rpc_call *c, struct value_iter rest, struct valu
 }
 
 eg_err rpc_call_check(struct rpc_call *c, struct value params) {
+    c->params_given = params;
+    return rpc_call_check_rest(c, value_iter_of(params));
+}
+
+eg_err rpc_call_check_rest(struct rpc_call *c, struct value_iter it) {
     const struct rpc_method *m = c->method;
-    uint32_t count = value_count(params), most = m->params + m->optional + (m->options != 0);
-    struct value_iter it = value_iter_of(params);
+    uint32_t count = it.left, most = m->params + m->optional + (m->options != 0);
     struct value v;
     uint32_t i;
 

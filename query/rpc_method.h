@@ -43,6 +43,9 @@ enum rpc_option { /* which options a method takes */
                   RPC_OPTION_REVERSE = 64,
                   RPC_OPTION_SIBLINGS = 128, /* of read */
                   RPC_OPTION_REPLACES = 256, /* of write and delete: a context of read's */
+                  RPC_OPTION_TIMEOUT = 512,  /* of begin and transaction */
+                  RPC_OPTION_RETRY = 1024,   /* of begin: an earlier try */
+                  RPC_OPTION_ID = 2048,      /* of transaction: the client's own */
 };
 
 struct rpc_method {
@@ -81,6 +84,10 @@ struct rpc_options {
     bool dirty; /* this node's own copy, whatever it lacks */
     bool siblings;
     struct value replaces; /* size 0: not said */
+    struct value tx;       /* likewise; a transaction's id */
+    struct value retry;    /* likewise */
+    struct value id;       /* likewise */
+    uint64_t timeout_ms;   /* 0: not said */
 };
 
 /* One request under way. */
@@ -89,11 +96,12 @@ struct rpc_call {
     struct worker *worker; /* the scheduler's part of the server */
     const struct rpc_method *method;
     uint32_t id;
-    bool notification; /* nobody waits for an answer                    */
-    bool alone;        /* as RPC_ALONE, though its method needs not be */
-    bool has_key;      /* `key` is prepared and must be released        */
-    uint8_t params;    /* how many there are, without options           */
-    size_t offset;     /* of its frame in the session's input */
+    bool notification;         /* nobody waits for an answer                    */
+    bool alone;                /* as RPC_ALONE, though its method needs not be */
+    bool has_key;              /* `key` is prepared and must be released        */
+    uint8_t params;            /* how many there are, without options           */
+    size_t offset;             /* of its frame in the session's input */
+    struct value params_given; /* all of them, as they came */
     struct value param[RPC_PARAMS_MAX];
     struct rpc_options options;
     struct value free_options; /* of RPC_OPTION_FREE; size 0: none            */
@@ -104,8 +112,12 @@ struct rpc_call {
     struct key key;
 };
 
-/* Take `params` (an array) apart by the rules of c->method.  EG_BAD_REQUEST and
- * EG_NOT_FOUND (of a transaction) with a note. */
+/* Take `params` (an array) apart by the rules of c->method.  EG_BAD_REQUEST with a note. */
 EG_MUST_USE eg_err rpc_call_check(struct rpc_call *c, struct value params);
+/* The same of the elements that are left of an array. */
+EG_MUST_USE eg_err rpc_call_check_rest(struct rpc_call *c, struct value_iter rest);
+
+/* May a client call a transaction so?  A string, a binary or an integer. */
+bool rpc_is_id(struct value v);
 
 #endif /* QUERY_RPC_METHOD_H */

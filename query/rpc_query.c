@@ -7,13 +7,12 @@
 #include "query/rpc_handler.h"
 
 #include "query/cursor.h"
+#include "query/rpc_rows.h"
 #include "query/server_private.h"
 #include "query/session.h"
 #include "query/text_answer.h"
 
-#include <string.h>
-
-enum { ARRAY32_BYTES = 5, CLOSE_UP_BYTES_MAX = 4096, NUMBER_BYTES = 9, TEXT_SHOWN_MAX = 128 };
+enum { NUMBER_BYTES = 9 };
 
 /* One query, and whoever holds it at the moment. */
 struct queried {
@@ -24,7 +23,7 @@ struct queried {
     struct text_answer answer;
     bool later;       /* a page of select_next            */
     bool kept;        /* by the cursor, when the task ends */
-    size_t header_at; /* of the rows, in the result       */
+    size_t header_at; /* see rpc_rows_begin() */
 };
 
 static struct queried *queried_of(struct task *t) {
@@ -52,49 +51,12 @@ static struct catalog *catalog_of(const struct task *t) {
 
 /* ---- answers ---------------------------------------------------------------------------- */
 
-static bool put_text(struct buffer *out, const char *text) {
-    uint8_t room[TEXT_SHOWN_MAX];
-    struct value_writer w = value_writer_init(room, sizeof room);
-
-    value_put_text(&w, text);
-    return buffer_append(out, room, w.need_bytes);
-}
-
 static bool put_number(struct buffer *out, uint64_t n) {
     uint8_t room[NUMBER_BYTES];
     struct value_writer w = value_writer_init(room, sizeof room);
 
     value_put_u64(&w, n);
     return buffer_append(out, room, w.need_bytes);
-}
-
-/* Up to where the rows begin; how many there will be is not known yet. */
-static eg_err begin_rows(struct queried *q, struct value names, struct buffer *out) {
-    static const uint8_t map_of_three = 0x83, array_of_two = 0x92, array32[ARRAY32_BYTES] = {0xdd};
-    bool put = buffer_append(out, q->later ? &array_of_two : &map_of_three, 1);
-
-    if (!q->later)
-        put = put && put_text(out, "columns") && buffer_append(out, names.at, names.size_bytes) &&
-              put_text(out, "rows");
-    q->header_at = out->size_bytes;
-    put = put && buffer_append(out, array32, sizeof array32);
-    return put ? EG_OK : EG_TOO_LARGE;
-}
-
-static eg_err end_rows(struct queried *q, uint64_t rows, struct buffer *out) {
-    uint8_t *header = out->at + q->header_at;
-    size_t body_bytes = out->size_bytes - q->header_at - ARRAY32_BYTES;
-    struct value_writer w = value_writer_init(header, ARRAY32_BYTES);
-
-    if (body_bytes <= CLOSE_UP_BYTES_MAX) { /* moved to get a shorter header */
-        value_put_array(&w, (uint32_t) rows);
-        memmove(header + w.need_bytes, header + ARRAY32_BYTES, body_bytes);
-        out->size_bytes -= ARRAY32_BYTES - w.need_bytes;
-    } else {
-        for (int i = 0; i < 4; i++)
-            header[1 + i] = (uint8_t) (rows >> (24 - 8 * i));
-    }
-    return q->later || put_text(out, "cursor") ? EG_OK : EG_TOO_LARGE;
 }
 
 static eg_err put_nil(struct buffer *out) {
@@ -169,18 +131,19 @@ static eg_err ask_shards(struct queried *q, struct err_note *note) {
 static eg_err query_step(struct task *task, struct buffer *result, struct err_note *note) {
     struct queried *q = queried_of(task);
     const struct select_pace pace = {is_over, task};
+    const struct value names = text_answer_columns(&q->answer);
     uint64_t rows = 0;
     eg_err err = EG_OK;
 
     if (result->size_bytes == 0)
-        err = begin_rows(q, text_answer_columns(&q->answer), result);
+        err = rpc_rows_begin(q->later ? NULL : &names, result, &q->header_at);
     if (err == EG_OK)
         err = text_answer_step(&q->answer, catalog_of(task), &task->worker->reader, &pace, result,
                                &rows, note);
     if (err == EG_AGAIN)
         return ask_shards(q, note);
     if (err == EG_OK)
-        err = end_rows(q, rows, result);
+        err = rpc_rows_end(!q->later, q->header_at, rows, result);
     return err == EG_OK ? put_cursor(q, result, note) : err;
 }
 
@@ -188,8 +151,15 @@ static void query_answered(struct task *task, eg_err err, struct value result) {
     text_answer_answered(&queried_of(task)->answer, err, result);
 }
 
-static const struct task_ops query_task = {
-    .name = "query", .step = query_step, .free = queried_end, .answered = query_answered};
+static size_t query_bytes(const struct task *task) {
+    return text_answer_bytes(&EG_CONTAINER_OF(task, struct queried, task)->answer);
+}
+
+static const struct task_ops query_task = {.name = "query",
+                                           .step = query_step,
+                                           .free = queried_end,
+                                           .answered = query_answered,
+                                           .kept_bytes = query_bytes};
 
 /* ---- the methods ------------------------------------------------------------------------------
  */
@@ -200,7 +170,8 @@ static eg_err world_of(struct rpc_call *c, struct text_world *world, const char 
 
     *world = (struct text_world){.alloc = c->worker->server->opts.alloc,
                                  .catalog = c->worker->server->opts.catalog,
-                                 .reader = &c->worker->reader};
+                                 .reader = &c->worker->reader,
+                                 .dirty = c->options.dirty};
     if (value_kind_of(c->param[0]) != VALUE_STRING ||
         !value_get_bytes(c->param[0], &at, text_bytes))
         return err_note(c->note, EG_BAD_REQUEST, "a query is a string");

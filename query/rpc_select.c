@@ -128,8 +128,15 @@ static void asked_end(struct task *task) {
         asked_free(a);
 }
 
-static const struct task_ops asked_task = {
-    .name = "select", .step = asked_step, .free = asked_end, .answered = asked_answered};
+static size_t asked_bytes(const struct task *task) {
+    return select_bytes(EG_CONTAINER_OF(task, struct asked, task)->select);
+}
+
+static const struct task_ops asked_task = {.name = "select",
+                                           .step = asked_step,
+                                           .free = asked_end,
+                                           .answered = asked_answered,
+                                           .kept_bytes = asked_bytes};
 
 /* ---- the methods ------------------------------------------------------------------------ */
 

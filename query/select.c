@@ -762,7 +762,7 @@ eg_err select_step(struct select *s, struct table *t, struct reader *r,
     if (err == EG_OK && !s->begun && gives_results(s))
         err = begin_results(s, result, note);
     if (err == EG_OK && !s->scanned)
-        err = s->rehearsed && s->gathers && table_is_near(t, false)
+        err = s->rehearsed && s->gathers && (s->dirty || table_is_near(t, false))
                   ? change_gathered(s, t, r, pace, result, note)
                   : look(s, t, r, pace, result, note);
     if (err != EG_OK)

@@ -179,6 +179,8 @@ static struct server *server_new(const struct server_opts *o) {
         s->opts.frame_max_bytes = SERVER_FRAME_MAX;
     if (s->opts.input_max_bytes == 0)
         s->opts.input_max_bytes = SERVER_INPUT_MAX;
+    if (s->opts.answers_max_bytes == 0 || s->opts.answers_max_bytes > SERVER_ANSWERS_MAX)
+        s->opts.answers_max_bytes = SERVER_ANSWERS_MAX;
     rpc_methods_init(&s->methods);
     s->worker_count = worker_count;
     for (uint32_t i = 0; i < worker_count; i++) {

@@ -28,17 +28,20 @@ enum {
     SERVER_CONNECTIONS_MAX = 10000,
     SERVER_FRAME_MAX = 16 << 20,
     SERVER_INPUT_MAX = 64 << 20,
+    SERVER_ANSWERS_MAX = 512 << 20,
     SERVER_DRAIN_MS = 5000, /* for what was received to be answered */
     SERVER_LISTENERS_MAX = 16,
 };
 
 struct cluster;
+struct tx_managers;
 
 struct server_opts {
     struct alloc *alloc;
     struct runtime *runtime; /* started */
     struct catalog *catalog;
-    struct cluster *cluster; /* NULL: the node has no part in one */
+    struct cluster *cluster;          /* NULL: the node has no part in one */
+    struct tx_managers *transactions; /* NULL: only what is here and idle commits */
     /* The network as a scheduler sees it; called on that scheduler. */
     eg_err (*net_open)(struct stream_net **out, struct alloc *a, struct scheduler *s);
     const char *const *listen; /* addresses */
@@ -48,6 +51,8 @@ struct server_opts {
     uint32_t connections_max;  /* 0: SERVER_CONNECTIONS_MAX */
     uint64_t frame_max_bytes;  /* 0: SERVER_FRAME_MAX */
     uint64_t input_max_bytes;  /* 0: SERVER_INPUT_MAX */
+    /* What answers in the making may take; more than SERVER_ANSWERS_MAX, or 0, is that. */
+    uint64_t answers_max_bytes;
 };
 
 /* Bind every address, then accept.  On an error nothing is left.  EG_DENIED,

@@ -9,7 +9,8 @@
 
 struct waiter;
 
-enum { SERVER_OUTPUT_MAX = 256 << 20 }; /* answers that all clients together leave unread */
+/* Answers that all clients together leave unread; or answers_max_bytes, if less. */
+enum { SERVER_OUTPUT_MAX = 256 << 20 };
 
 struct server {
     struct server_opts opts; /* bounds are never 0 here */
@@ -17,8 +18,9 @@ struct server {
     _Atomic uint32_t connections;  /* open, unwelcome ones not counted */
     _Atomic uint64_t held_bytes;   /* of unfinished and waiting frames */
     _Atomic uint64_t unread_bytes; /* of answers with streams that do not take them */
-    _Atomic uint64_t tasks_bytes;  /* of results in the making */
+    _Atomic uint64_t tasks_bytes;  /* of results in the making, and what is kept for them */
     _Atomic uint32_t subscriptions;
+    _Atomic uint32_t transactions; /* open */
     _Atomic uint64_t overload_told_ns;
     _Atomic uint32_t workers_open;
     uint64_t started_ns;

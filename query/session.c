@@ -12,6 +12,7 @@
 
 #include "query/cursor.h"
 #include "query/rpc_backup.h"
+#include "query/rpc_tx.h"
 #include "query/server_private.h"
 #include "query/subscription.h"
 
@@ -264,6 +265,7 @@ void session_close(struct session *s) {
     subscription_end_all(s);
     cursor_end_all(s);
     backup_end_all(s);
+    rpc_tx_end_all(s);
     if (s->stream != NULL)
         stream_close(s->stream);
     if (!eg_pid_is_none(s->pid))
@@ -390,6 +392,15 @@ static void take_call(struct session *s, struct rpc_call *c, const struct rpc_fr
         return;
     }
     err = rpc_call_check(c, frame->params);
+    if (err == EG_OK && c->options.tx.size_bytes != 0 && c->method->order == RPC_KEYED) {
+        /* What it sees and does comes behind all before it, as RPC_BEHIND. */
+        if (!catch_up(s))
+            return;
+        if (s->underway > 0) {
+            session_rewind(s, c->offset);
+            return;
+        }
+    }
     if (err == EG_OK)
         err = worker_add(w, c);
     if (err != EG_OK)
@@ -539,12 +550,13 @@ static void on_written(struct stream *stream, eg_err err) {
 /* The stream did not take all: the rest goes when the client reads. */
 static void send_later(struct session *s, size_t sent_bytes) {
     struct server *server = server_of(s);
+    uint64_t most = EG_MIN((uint64_t) SERVER_OUTPUT_MAX, server->opts.answers_max_bytes);
 
     s->sending = s->out;
     s->out = (struct buffer){0};
     s->sent_bytes = sent_bytes;
     if (atomic_fetch_add_explicit(&server->unread_bytes, s->sending.size_bytes,
-                                  memory_order_relaxed) > SERVER_OUTPUT_MAX) {
+                                  memory_order_relaxed) > most) {
         counter_add(&s->worker->counters.unread, 1);
         server_tell_overload(server, "output", "answers that nobody reads fill their memory");
         session_close(s);
@@ -609,9 +621,11 @@ void session_flush(struct session *s) {
 bool session_tick(struct session *s, uint64_t now) {
     struct server *server = server_of(s);
     uint64_t waited_ms = now > s->since_ns ? (now - s->since_ns) / 1000000 : 0;
+    bool transactions;
 
     if (s->state == SESSION_CLOSED)
         return false;
+    transactions = rpc_tx_expire(s, now);
     cursor_expire(s, now);
     if (s->writing && waited_ms > SESSION_WRITE_MS) {
         counter_add(&s->worker->counters.unread, 1);
@@ -626,8 +640,8 @@ bool session_tick(struct session *s, uint64_t now) {
                    server->opts.input_max_bytes / 4 * 3) {
         shed(s); /* its worker may not be the one that is short of memory */
     }
-    return backup_expire(s, now) || s->writing || s->unwelcome || s->state == SESSION_LINGER ||
-           s->held.size_bytes > 0 || s->cursor_count > 0;
+    return backup_expire(s, now) || transactions || s->writing || s->unwelcome ||
+           s->state == SESSION_LINGER || s->held.size_bytes > 0 || s->cursor_count > 0;
 }
 
 void session_drain(struct session *s) {

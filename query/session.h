@@ -80,6 +80,7 @@ struct session {
     size_t cursors_bytes;
     struct list_node backups; /* being read: rpc_backup.h              */
     uint32_t backup_count;
+    struct rpc_txs *transactions; /* rpc_tx.h; NULL: it never had any */
 
     uint32_t underway;
     uint16_t underway_keys[SESSION_KEY_SLOTS]; /* by low bits of the key's hash */

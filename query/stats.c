@@ -113,6 +113,17 @@ static int pack_conflicts(msgpack_packer *p, const struct server *s) {
     return failed | pack_count(p, "not_kept", c.not_kept);
 }
 
+/* Of clients. */
+static int pack_transactions(msgpack_packer *p, const struct server *s) {
+    int failed = pack_text(p, "transactions") | msgpack_pack_map(p, 5);
+
+    failed |= pack_count(p, "open", atomic_load(&((struct server *) s)->transactions));
+    failed |= pack_count(p, "committed", TOTAL(s, transactions_committed));
+    failed |= pack_count(p, "conflicts", TOTAL(s, transactions_lost));
+    failed |= pack_count(p, "aborted", TOTAL(s, transactions_aborted));
+    return failed | pack_count(p, "in_doubt", TOTAL(s, transactions_in_doubt));
+}
+
 static int pack_schedulers(msgpack_packer *p, const struct server *s) {
     int failed = pack_text(p, "schedulers") | msgpack_pack_array(p, s->worker_count);
 
@@ -148,7 +159,7 @@ static int pack_links(msgpack_packer *p, const struct cluster *c) {
 eg_err server_stats(const struct server *s, struct buffer *out) {
     uint64_t uptime_ns = env_now_ns(runtime_env(s->opts.runtime)) - s->started_ns;
     msgpack_packer p = rpc_packer(out);
-    int failed = msgpack_pack_map(&p, 12 + (s->opts.cluster != NULL));
+    int failed = msgpack_pack_map(&p, 13 + (s->opts.cluster != NULL));
 
     failed |= pack_text(&p, "node") | pack_text(&p, s->opts.node_name);
     failed |= pack_count(&p, "uptime_ms", uptime_ns / 1000000);
@@ -160,6 +171,7 @@ eg_err server_stats(const struct server *s, struct buffer *out) {
     failed |= pack_errors(&p, s);
     failed |= pack_count(&p, "forwarded", TOTAL(s, forwarded));
     failed |= pack_count(&p, "subscriptions", atomic_load(&((struct server *) s)->subscriptions));
+    failed |= pack_transactions(&p, s);
     failed |= pack_conflicts(&p, s);
     failed |= pack_text(&p, "turn_us") | msgpack_pack_map(&p, 3);
     failed |= pack_text(&p, "p50") | msgpack_pack_double(&p, turn_us(s, 500));

@@ -28,19 +28,28 @@ bool task_is_over(const struct task *t) {
 
 /* ---- memory -------------------------------------------------------------------- */
 
-/* Tell the server what the result takes by now.  Small ones are worth no bound. */
+static size_t taken_bytes(const struct task *t) {
+    return t->result.room_bytes + (t->ops->kept_bytes != NULL ? t->ops->kept_bytes(t) : 0);
+}
+
+/* Tell the server what the task takes by now.  Small ones are worth no bound. */
 static eg_err book(struct task *t, struct err_note *note) {
-    _Atomic uint64_t *sum = &t->worker->server->tasks_bytes;
-    uint64_t change = (uint64_t) t->result.room_bytes - (uint64_t) t->booked_bytes;
+    struct server *server = t->worker->server;
+    uint64_t most = server->opts.answers_max_bytes;
+    size_t now_bytes = taken_bytes(t);
+    uint64_t change = (uint64_t) now_bytes - (uint64_t) t->booked_bytes;
     uint64_t before;
 
     if (change == 0)
         return EG_OK;
-    before = atomic_fetch_add_explicit(sum, change, memory_order_relaxed);
-    t->booked_bytes = t->result.room_bytes;
-    if (before + change > TASKS_BYTES_MAX && t->result.room_bytes > WORKER_SPARE_BYTES)
-        return err_note(note, EG_BUSY, "the answers in the making fill the memory there is");
-    return EG_OK;
+    before = atomic_fetch_add_explicit(&server->tasks_bytes, change, memory_order_relaxed);
+    t->booked_bytes = now_bytes;
+    if (before + change <= most || now_bytes <= WORKER_SPARE_BYTES)
+        return EG_OK;
+    if (now_bytes > most)
+        return err_note(note, EG_TOO_LARGE,
+                        "the answer takes more memory than the node has for it: ask for less");
+    return err_note(note, EG_BUSY, "the answers in the making fill the memory there is");
 }
 
 static void task_free(struct task *t) {
@@ -161,7 +170,7 @@ eg_err task_ask(struct task *t, struct table *table, eg_pid to, struct message *
     m->ref = session_task_ref(t->number);
     err = runtime_send(t->worker->server->opts.runtime, t->session->pid, to, m);
     t->asked += err == EG_OK;
-    return err == EG_NOPROC ? table_lost(table) : err;
+    return err == EG_NOPROC && table != NULL ? table_lost(table) : err;
 }
 
 void task_reply(struct session *s, uint32_t number, const struct message *m) {

@@ -9,6 +9,10 @@
  * turn, between its other work; all steps of one turn together take about TASK_STEP_NS.
  * A task ends by answering, by an error, or with its connection: then it is only freed.
  *
+ * What results in the making take, and what is kept to make them, is bounded for all clients
+ * together, and by the node's memory limit where that is less (server_opts.answers_max_bytes):
+ * one alone that takes more fails with EG_TOO_LARGE, one too many with EG_BUSY.
+ *
  * A step that needs the owner of a busy shard, or the disc, asks by message and returns; the
  * task stays out of the ring until all it asked for has been answered.
  *
@@ -21,9 +25,8 @@
 #include "query/rpc_method.h"
 
 enum {
-    TASK_STEP_NS = 500 * 1000,   /* what a step may take                       */
-    TASKS_SESSION_MAX = 64,      /* of one connection; then EG_BUSY            */
-    TASKS_BYTES_MAX = 512 << 20, /* of all results in the making; then EG_BUSY */
+    TASK_STEP_NS = 500 * 1000, /* what a step may take                       */
+    TASKS_SESSION_MAX = 64,    /* of one connection; then EG_BUSY            */
 };
 
 struct message;
@@ -40,6 +43,8 @@ struct task_ops {
     /* What a shard answered to task_ask(): EG_OK with the result, else an error (EG_NOPROC:
      * its actor was replaced, nothing was done).  NULL: it never asks. */
     void (*answered)(struct task *t, eg_err err, struct value result);
+    /* What it keeps in memory besides the result.  NULL: next to nothing. */
+    size_t (*kept_bytes)(const struct task *t);
 };
 
 /* The handler's own struct has this first. */
@@ -51,7 +56,7 @@ struct task {
     uint64_t ref;         /* of the session's request under way                */
     uint64_t deadline_ns; /* of the step: see task_is_over()                   */
     struct buffer result; /* what step() appends to, kept between steps        */
-    size_t booked_bytes;  /* of `result`, in the server's sum                  */
+    size_t booked_bytes;  /* in the server's sum                               */
     uint32_t number;      /* in its session, told by the answers it asked for  */
     uint32_t asked;       /* not answered yet                                  */
 };
@@ -66,7 +71,8 @@ bool task_is_over(const struct task *t);
 
 /* Within a step that then returns EG_AGAIN: send a CALL (table_message()) to its shard; the
  * answer comes to answered().  May be called several times in one step.  Errors as
- * table_send()'s: not sent, and the message is gone either way. */
+ * table_send()'s: not sent, and the message is gone either way.  `table` may be NULL: then
+ * EG_NOPROC is told as it is. */
 EG_MUST_USE eg_err task_ask(struct task *t, struct table *table, eg_pid to, struct message *m);
 
 /* ---- for worker and session --------------------------------------------------- */

@@ -8,7 +8,8 @@ enum { NUMBER_BYTES = 9 };
 /* ---- open and close ----------------------------------------------------------------- */
 
 static eg_err begin_change(struct text_answer *a, struct reader *r, struct err_note *note) {
-    struct select_opts o = {.kind = SELECT_REMOVE, .compiled = a->plan->input};
+    struct select_opts o = {
+        .kind = SELECT_REMOVE, .compiled = a->plan->input, .dirty = a->plan->dirty};
     eg_err err;
 
     if (a->plan->statement == TEXT_INSERT) {
@@ -74,7 +75,8 @@ struct value text_answer_columns(const struct text_answer *a) {
 }
 
 size_t text_answer_bytes(const struct text_answer *a) {
-    return sizeof *a + (a->run != NULL ? text_run_bytes(a->run) : 0);
+    return sizeof *a + (a->run != NULL ? text_run_bytes(a->run) : 0) +
+           (a->change != NULL ? select_bytes(a->change) : 0);
 }
 
 bool text_answer_has_more(const struct text_answer *a) {

@@ -68,6 +68,14 @@ static eg_err add_column(struct text_tally *t, enum text_aggregate kind,
     return EG_OK;
 }
 
+/* The field that is aggregated first. */
+static uint32_t first_field(const struct text_plan *p) {
+    for (uint32_t i = 0; i < p->aggregate_count; i++)
+        if (p->aggregate_values[i] != UINT32_MAX)
+            return p->fields[p->aggregate_values[i]];
+    return 0;
+}
+
 eg_err text_groups_add_batch(struct text_groups *g, const struct record_batch *b, uint32_t arity,
                              uint32_t *reach_bytes, bool *taken) {
     const struct text_plan *p = g->plan;
@@ -76,7 +84,7 @@ eg_err text_groups_add_batch(struct text_groups *g, const struct record_batch *b
     struct record_column c;
     eg_err err = EG_OK;
 
-    *taken = b->count == 0 || record_column_find(&c, b, arity, 0);
+    *taken = b->count == 0 || record_column_find(&c, b, arity, first_field(p));
     again.ahead = NULL;
     for (uint32_t i = 0; i < p->aggregate_count && b->count > 0 && *taken && err == EG_OK; i++) {
         uint32_t value = p->aggregate_values[i];

@@ -170,7 +170,7 @@ eg_err text_far_begin(struct text_plan *p, eg_err (*part)(void *user, struct val
                       void *user) {
     eg_err err = EG_OK;
 
-    for (uint32_t i = 0; i < p->source_count && err == EG_OK; i++)
+    for (uint32_t i = 0; !p->dirty && i < p->source_count && err == EG_OK; i++)
         if (!table_is_near(p->source[i].table, false) && p->source[i].path.kind != SCAN_NOTHING)
             err = begin(p, &p->source[i], part, user);
     return err;
@@ -212,9 +212,22 @@ eg_err text_far_size(struct text_plan *p, struct text_source *s, struct reader *
     return err;
 }
 
+/* Only what is here, and all of it. */
+static eg_err keep_here(struct text_plan *p, struct text_source *s, struct err_note *note) {
+    s->here = table_shards_here(s->table, true);
+    if (shard_set_is_empty(&s->here))
+        return err_note(note, EG_NO_REPLICA, "this node has no copy of %s", s->name.text);
+    s->path.only = table_is_near(s->table, true) ? NULL : &s->here;
+    if (p->join != TEXT_JOIN_NONE && s == &p->source[1 - p->outer])
+        p->lookup.only = s->path.only;
+    return EG_OK;
+}
+
 eg_err text_far_check(struct text_plan *p, struct text_source *s, struct err_note *note) {
     uint64_t now_ns;
 
+    if (EG_UNLIKELY(p->dirty))
+        return keep_here(p, s, note);
     if (EG_LIKELY(table_is_near(s->table, false)) || s->path.kind == SCAN_NOTHING) {
         p->patient_ns = 0;
         return EG_OK;

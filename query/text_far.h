@@ -26,7 +26,7 @@ EG_MUST_USE eg_err text_far_next(struct text_plan *p, struct text_source *s, str
 EG_MUST_USE eg_err text_far_size(struct text_plan *p, struct text_source *s, struct reader *r,
                                  uint64_t *out, struct err_note *note);
 /* A source that was here altogether when the query came: is it still?  EG_AGAIN: maybe in a moment;
- * EG_NO_REPLICA. */
+ * EG_NO_REPLICA.  Of a dirty query: that the scan keeps to what is here; EG_NO_REPLICA: nothing. */
 EG_MUST_USE eg_err text_far_check(struct text_plan *p, struct text_source *s,
                                   struct err_note *note);
 

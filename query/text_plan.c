@@ -157,6 +157,7 @@ eg_err text_plan_open(struct text_plan **out, const struct text_world *world, co
     if (p == NULL)
         return EG_MEMORY;
     p->alloc = world->alloc;
+    p->dirty = world->dirty;
     p->limit = TEXT_NO_LIMIT;
     buffer_init(&p->filter_text, p->alloc, 16 * TEXT_BYTES_MAX);
     err = arena_open(&p->arena, p->alloc);

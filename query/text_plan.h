@@ -50,6 +50,7 @@ struct text_source {
     struct scan_path path;
     const char *index;     /* that the path uses; NULL: none */
     uint32_t on;           /* joined: the attribute's position                   */
+    struct shard_set here; /* of a dirty query */
     struct gather *far;    /* in the scan's place (text_far.h); NULL: all is here */
     struct far_call *size; /* likewise, where only how many there are is asked for */
 };
@@ -64,6 +65,7 @@ struct text_plan {
 
     uint32_t source_count;
     struct text_source source[TEXT_TABLES_MAX]; /* in the query's order */
+    bool dirty;                 /* of what copies are here, whatever they lack              */
     struct text_source *asking; /* whose records others are to be asked for; NULL: none */
     uint64_t patient_ns;
     enum text_join join;
@@ -106,6 +108,7 @@ struct text_world {
     struct alloc *alloc;
     struct catalog *catalog;
     struct reader *reader;
+    bool dirty; /* only this node's own copies are asked */
 };
 
 /* `arguments`: an array, or size 0 for none.  EG_NO_TABLE, EG_BAD_REQUEST (unknown names,

@@ -275,6 +275,24 @@ eg_err text_run_count(struct text_run *r, struct record_batch *b) {
     return take_batch(r, b, r->plan->source[0].arity);
 }
 
+eg_err text_run_feed(struct text_run *r, struct value row, struct buffer *page, bool *enough) {
+    const struct text_plan *p = r->plan;
+    eg_err err = EG_OK;
+
+    r->page = page;
+    if (!text_field_fits(row, p->source[0].arity))
+        return EG_ABORTED;
+    *enough = !p->grouped && !r->keeps && r->given >= p->limit; /* limit 0 */
+    if (!*enough)
+        err = take(r, row);
+    *enough = !p->grouped && !r->keeps && r->given >= p->limit;
+    return err;
+}
+
+void text_run_fed(struct text_run *r) {
+    r->fed = true;
+}
+
 /* The same of a table that is not all here. */
 static eg_err read_far(struct text_run *r, struct text_source *s, struct reader *reader,
                        const struct select_pace *pace) {
@@ -344,7 +362,7 @@ static eg_err read_rows(struct text_run *r, struct reader *reader, const struct 
     const struct text_plan *p = r->plan;
     eg_err err;
 
-    if (!p->grouped && r->given >= p->limit)
+    if (r->fed || (!p->grouped && r->given >= p->limit))
         return EG_OK;
     r->why.text[0] = '\0';
     if (counts_all(p) && (p->source[0].far != NULL || table_is_near(p->source[0].table, false)))

@@ -37,6 +37,7 @@ struct text_run {
     uint32_t next_group;
     uint64_t skipped, given; /* of offset, of limit */
     bool keeps;              /* rows go through `rows` */
+    bool fed;                /* all rows have come     */
     struct err_note why;     /* of other nodes */
     bool quick;              /* the scan need not stop anywhere */
     uint32_t reach_bytes;    /* how far the last batch looked into a record, about */
@@ -53,6 +54,11 @@ EG_MUST_USE eg_err text_run_open(struct text_run **out, struct text_plan *plan);
 /* The same of an aggregate, to count records in by hand: nobody else is asked for any. */
 EG_MUST_USE eg_err text_run_open_here(struct text_run **out, struct text_plan *plan);
 EG_MUST_USE eg_err text_run_count(struct text_run *r, struct record_batch *b);
+/* Rows of the only source from elsewhere, one by one, in place of those the steps would read; then
+ * text_run_fed(), and the steps make the page.  *enough: no more are wanted. */
+EG_MUST_USE eg_err text_run_feed(struct text_run *r, struct value row, struct buffer *page,
+                                 bool *enough);
+void text_run_fed(struct text_run *r);
 void text_run_close(struct text_run *r);
 
 /* Begin the first or next page of at most `most` rows (0: all there are). */

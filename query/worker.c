@@ -1,6 +1,7 @@
 /* worker.c -- one turn of the server on one scheduler. */
 #include "query/worker.h"
 
+#include "query/rpc_tx.h"
 #include "query/server_private.h"
 #include "query/session.h"
 #include "query/subscription.h"
@@ -172,7 +173,9 @@ static void run(struct rpc_call *c) {
         return;
     err = begin_answer(c, &mark);
     if (err == EG_OK)
-        err = c->method->order == RPC_KEYED ? run_keyed(c) : c->method->run(c);
+        err = c->options.tx.size_bytes != 0   ? rpc_tx_call(c)
+              : c->method->order == RPC_KEYED ? run_keyed(c)
+                                              : c->method->run(c);
     end_answer(c, mark, err);
 }
 
@@ -208,32 +211,43 @@ struct rpc_call *worker_next(struct worker *w) {
     return &w->batch[w->batch_count];
 }
 
-/* Find the table and the key, and begin to bring its bucket. */
-static eg_err prepare_keyed(struct rpc_call *c) {
-    const struct rpc_method *m = c->method;
-    struct value key = c->param[m->key_at];
-    eg_err err;
+static eg_err find_attribute(struct rpc_call *c, struct value name) {
+    const uint8_t *at;
+    uint32_t size_bytes;
     int position;
 
+    if (value_kind_of(name) != VALUE_STRING || !value_get_bytes(name, &at, &size_bytes))
+        return err_note(c->note, EG_BAD_REQUEST, "an attribute's name is a string");
+    position = schema_attribute(table_schema(c->table), (const char *) at, size_bytes);
+    if (position < 0)
+        return err_note(c->note, EG_BAD_REQUEST, "no attribute %.*s", (int) EG_MIN(size_bytes, 64u),
+                        (const char *) at);
+    c->attribute = (uint16_t) position;
+    return EG_OK;
+}
+
+eg_err rpc_keyed_key(struct rpc_call *c, struct value *key) {
+    const struct rpc_method *m = c->method;
+
     c->attribute = SHARD_NO_ATTRIBUTE;
+    *key = c->param[m->key_at];
     if (m->key_at == 0) {
         if (value_kind_of(c->param[m->value_at]) != VALUE_ARRAY)
             return err_note(c->note, EG_BAD_REQUEST, "a record is an array");
-        if (!array_element(c->param[m->value_at], 0, &key))
+        if (!array_element(c->param[m->value_at], 0, key))
             return err_note(c->note, EG_BAD_RECORD, "a record has a key at least");
     }
-    if (m->op == SHARD_COUNTER) {
-        const uint8_t *at;
-        uint32_t size_bytes;
-        if (value_kind_of(c->param[2]) != VALUE_STRING ||
-            !value_get_bytes(c->param[2], &at, &size_bytes))
-            return err_note(c->note, EG_BAD_REQUEST, "an attribute's name is a string");
-        position = schema_attribute(table_schema(c->table), (const char *) at, size_bytes);
-        if (position < 0)
-            return err_note(c->note, EG_BAD_REQUEST, "no attribute %.*s",
-                            (int) EG_MIN(size_bytes, 64u), (const char *) at);
-        c->attribute = (uint16_t) position;
-    }
+    return m->op == SHARD_COUNTER ? find_attribute(c, c->param[2]) : EG_OK;
+}
+
+/* Find the table and the key, and begin to bring its bucket. */
+static eg_err prepare_keyed(struct rpc_call *c) {
+    struct value key;
+    eg_err err;
+
+    err = rpc_keyed_key(c, &key);
+    if (err != EG_OK)
+        return err;
     err = table_key_checked(c->table, &c->key, key, c->note);
     if (err == EG_OK) {
         c->has_key = true;
@@ -260,7 +274,7 @@ eg_err worker_add(struct worker *w, struct rpc_call *c) {
 
     if (err != EG_OK)
         return err;
-    if (c->method->order != RPC_KEYED) {
+    if (c->method->order != RPC_KEYED || c->options.tx.size_bytes != 0) {
         run(c);
         return EG_OK;
     }

@@ -57,7 +57,9 @@ struct worker_counters {
     struct counter shed;       /* closed because unfinished frames filled the bound */
     struct counter unread;     /* closed because they did not read answers    */
     struct counter forwarded;  /* requests that had to go through a shard's queue */
-    struct counter turns;      /* that executed anything                      */
+    struct counter transactions_committed, transactions_lost, transactions_aborted;
+    struct counter transactions_in_doubt;
+    struct counter turns;                         /* that executed anything                      */
     struct counter turn_ns[WORKER_LATENCY_SLOTS]; /* how long those took: slot i below 2^(i+8) ns */
 };
 
@@ -121,6 +123,9 @@ void worker_buffer_put(struct worker *w, struct buffer *b);
 EG_MUST_USE eg_err worker_add(struct worker *w, struct rpc_call *c);
 /* The next free place of the batch, executing it when it is full. */
 struct rpc_call *worker_next(struct worker *w);
+/* Of an RPC_KEYED call whose table is found: its key as it came, and its attribute.
+ * EG_BAD_REQUEST, EG_BAD_RECORD. */
+EG_MUST_USE eg_err rpc_keyed_key(struct rpc_call *c, struct value *key);
 /* Carry out all calls collected so far. */
 void worker_execute(struct worker *w);
 

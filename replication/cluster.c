@@ -12,6 +12,8 @@
 #include "engine/foreign.h"
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
+#include "replication/handshake.h"
+#include "replication/tx_manager.h"
 #include "tables/route.h"
 
 #include <stdio.h>
@@ -105,6 +107,8 @@ static void member_changed(void *user, const struct swim_member *m, enum swim_st
         mesh_know(c->mesh, &m->info);
     if (m->state == before)
         return;
+    if (m->state == SWIM_DOWN)
+        mesh_doubt(c->mesh, m->info.id);
     cluster_tell_member(c, m);
     env_log(c->o.env, ENV_LOG_INFO, "cluster", "%s at %s is %s", m->info.name, m->info.address,
             swim_state_name(m->state));
@@ -114,9 +118,15 @@ static uint64_t draw(void *user) {
     return env_random(((struct cluster *) user)->o.env);
 }
 
+static bool is_brief(void *user, uint64_t with) {
+    return (mesh_features(((struct cluster *) user)->mesh, with) & HANDSHAKE_BRIEF) != 0;
+}
+
 static void send_view(void *user, uint64_t to, struct value payload) {
     struct cluster *c = user;
 
+    if (is_brief(c, to))
+        payload = run_put(payload, c->view_said);
     c->unsent += mesh_send(c->mesh, to, MESH_VIEW, payload) != EG_OK; /* it is said again */
 }
 
@@ -199,6 +209,8 @@ static void install_copies(struct cluster *c) {
     expect_no_answers(c);
     router_view_changed(c->router);
     far_read_view_changed(c->reads);
+    if (c->o.transactions != NULL)
+        tx_managers_view(c->o.transactions, c->view);
 }
 
 static void install(void *user, const struct view *v) {
@@ -279,6 +291,10 @@ static eg_err send_replica(void *user, uint64_t to, struct value payload) {
     return mesh_send(((struct cluster *) user)->mesh, to, MESH_REPLICA, payload);
 }
 
+static bool packs(void *user, uint64_t to) {
+    return (mesh_features(((struct cluster *) user)->mesh, to) & HANDSHAKE_PACKS) != 0;
+}
+
 static uint64_t pending_bytes(void *user, uint64_t to) {
     return mesh_pending_bytes(((struct cluster *) user)->mesh, to);
 }
@@ -319,6 +335,13 @@ static void name_of(void *user, uint64_t node, char out[static NODE_INFO_NAME_BY
             memcpy(out, names[i], NODE_INFO_NAME_BYTES);
 }
 
+static void part_in_doubt(void *user, struct table *t, uint32_t shard, struct value head) {
+    struct cluster *c = user;
+
+    if (c->o.transactions != NULL)
+        tx_managers_doubt(c->o.transactions, t, shard, head);
+}
+
 static void schema_event(void *user, const char *kind, const char *table, const char *text) {
     struct cluster *c = user;
 
@@ -348,6 +371,19 @@ static struct view_id view_of(void *user) {
     const struct cluster *c = user;
 
     return views_now(c->views) == NULL ? (struct view_id){0, 0} : views_now(c->views)->id;
+}
+
+static bool is_with_us(void *user, uint64_t node) {
+    const struct cluster *c = user;
+
+    return c->view == NULL || view_find(c->view, node) != NULL;
+}
+
+/* From any scheduler, at any time from the beginning. */
+static eg_err send_transaction(void *user, uint64_t to, struct value payload) {
+    struct cluster *c = user;
+
+    return atomic_load(&c->open) ? mesh_send(c->mesh, to, MESH_REQUEST, payload) : EG_NO_REPLICA;
 }
 
 static eg_err send_request(void *user, uint64_t to, struct value payload) {
@@ -401,6 +437,15 @@ static void on_down(void *user, uint64_t id) {
     cluster_run(c);
 }
 
+/* What cannot be read is dropped as what it is: no message. */
+static void receive_view(struct cluster *c, uint64_t from, struct value payload) {
+    struct value message;
+
+    if (run_get(payload, c->view_heard, &message) != EG_OK)
+        message = payload;
+    views_receive(c->views, from, message, cluster_now_ms(c));
+}
+
 static void on_payload(void *user, uint64_t from, enum mesh_channel channel, struct value payload) {
     struct cluster *c = user;
 
@@ -412,7 +457,7 @@ static void on_payload(void *user, uint64_t from, enum mesh_channel channel, str
         swim_receive(c->swim, from, payload, cluster_now_ms(c), wall_ms(c));
         break;
     case MESH_VIEW:
-        views_receive(c->views, from, payload, cluster_now_ms(c));
+        receive_view(c, from, payload);
         break;
     case MESH_SCHEMA:
         schema_sync_receive(c->schema, from, payload);
@@ -423,6 +468,8 @@ static void on_payload(void *user, uint64_t from, enum mesh_channel channel, str
     case MESH_REQUEST:
         if (far_read_is_ours(payload))
             far_read_receive(c->reads, from, payload);
+        else if (c->o.transactions != NULL && tx_managers_is_ours(payload))
+            tx_managers_receive(c->o.transactions, from, payload);
         else
             router_receive(c->router, from, payload);
         break;
@@ -498,6 +545,7 @@ static void tick(struct cluster *c, struct actor *self) {
     uint64_t now_ms = cluster_now_ms(c);
 
     start_tick(self);
+    router_alive(c->router);
     cluster_member_tick(c);
     if (c->install_again)
         install_copies(c);
@@ -539,6 +587,7 @@ static eg_err open_schema(struct cluster *c) {
                                  .secret = secret_of(c),
                                  .answers = schema_answers,
                                  .send = send_schema,
+                                 .sums = is_brief,
                                  .everybody = everybody,
                                  .any_disc = any_disc,
                                  .table_changed = table_changed,
@@ -576,11 +625,13 @@ static eg_err open_replicas(struct cluster *c) {
                              .scheduler = CLUSTER_SCHEDULER,
                              .self = c->self.id,
                              .send = send_replica,
+                             .packs = packs,
                              .pending_bytes = pending_bytes,
                              .witness = &witness,
                              .progress = copies_progress,
                              .stopped = stopped,
                              .event = copies_event,
+                             .doubt = part_in_doubt,
                              .name_of = name_of,
                              .scrub_every_ms = c->o.scrub_every_ms,
                              .elect = elect,
@@ -720,13 +771,13 @@ static void say_down(struct cluster *c) {
 
 static eg_err open_router(struct cluster *c) {
     struct router_opts o = {.alloc = c->o.alloc,
-                            .env = c->o.env,
                             .runtime = c->o.runtime,
                             .catalog = c->o.catalog,
                             .self = c->self.id,
                             .scheduler = CLUSTER_SCHEDULER,
                             .master = master_of,
                             .view = view_of,
+                            .is_with_us = is_with_us,
                             .send = send_request,
                             .schema = schema_message,
                             .user = c};
@@ -813,6 +864,14 @@ static eg_err load_memory(struct cluster *c, struct err_note *note) {
     return err;
 }
 
+/* Who brings transactions to their ends speaks to the others from here on. */
+static void meet_peers(struct cluster *c) {
+    const struct tx_peers peers = {.self = c->self.id, .send = send_transaction, .user = c};
+
+    if (c->o.transactions != NULL)
+        tx_managers_meet(c->o.transactions, &peers);
+}
+
 eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct err_note *note) {
     struct cluster *c = alloc_zero(o->alloc, sizeof *c);
     eg_err err;
@@ -822,6 +881,8 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
     c->o = *o;
     err = load_memory(c, note);
     fill_self(c);
+    if (err == EG_OK)
+        meet_peers(c);
     if (err == EG_OK)
         err = open_router(c);
     if (err == EG_OK)
@@ -846,6 +907,8 @@ eg_err cluster_open(struct cluster **out, const struct cluster_opts *o, struct e
 void cluster_stop(struct cluster *c) {
     catalog_set_far(c->o.catalog, NULL);
     catalog_set_route(c->o.catalog, NULL);
+    if (c->o.transactions != NULL)
+        tx_managers_part(c->o.transactions);
     if (c->remote != NULL)
         remote_stop(c->remote); /* no actor sends to another node any more */
     if (atomic_load(&c->open))

@@ -21,6 +21,7 @@
 struct cluster;
 struct remote;
 struct disc;
+struct tx_managers;
 
 enum {
     CLUSTER_SCHEDULER = 0,
@@ -32,8 +33,9 @@ struct cluster_opts {
     struct env *env;
     struct runtime *runtime; /* running */
     struct epoch *epoch;
-    struct catalog *catalog; /* open */
-    struct disc *disc;       /* NULL: RAM only */
+    struct catalog *catalog;          /* open */
+    struct disc *disc;                /* NULL: RAM only */
+    struct tx_managers *transactions; /* NULL: there are none; it outlives the cluster's stop */
     eg_err (*net_open)(struct stream_net **out, struct alloc *a, struct scheduler *s);
     const char *name;
     const char *const *listen;

@@ -8,6 +8,7 @@
 #include "replication/replica.h"
 #include "replication/remote.h"
 #include "replication/router.h"
+#include "replication/run_code.h"
 #include "replication/schema_sync.h"
 #include "replication/swim.h"
 #include "replication/view.h"
@@ -55,6 +56,9 @@ struct cluster {
     _Atomic uint64_t pid; /* of the actor of now, slot << 32 | generation */
     struct reader reader; /* of the mesh's turns, which run outside sections */
     bool reader_open;
+
+    /* Where a message of views is put, and where one is read. */
+    uint8_t view_said[RUN_BYTES_MAX], view_heard[RUN_BYTES_MAX];
 
     struct cluster_memory memory; /* as the disc is to have it */
     bool renumbered;              /* the mesh is to say so                         */

@@ -50,6 +50,10 @@ static eg_err grow(struct errands *e) {
     return EG_OK;
 }
 
+bool errands_have_room(const struct errands *e, uint32_t count) {
+    return e->slots_max - (e->slot_count - e->unused_count) >= count;
+}
+
 eg_err errand_new(struct errands *e, struct errand **out) {
     eg_err err = e->unused_count == 0 ? grow(e) : EG_OK;
     struct errand *d;

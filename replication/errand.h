@@ -34,9 +34,13 @@ struct errand {
     uint64_t number;
     bool visit;
     bool read;             /* doing it twice changes nothing */
+    struct view_id view;   /* in which it came                 */
+    bool part;             /* of a transaction: its manager knows of views */
+    bool busy;             /* it was refused for that last                 */
     uint64_t peer;         /* a visit's asker; else the node that was asked, 0: a shard here */
     uint64_t their_number; /* of a visit */
     uint64_t deadline_ns;
+    uint64_t last_ns;     /* of ours: when it is sent no more, however often it was refused */
     uint64_t majority_ns; /* of a majority table: when it is over, whatever it waits for; else 0 */
     eg_pid from;          /* who is to be answered; of ours, without a group */
     eg_ref ref;
@@ -58,6 +62,8 @@ void errands_fini(struct errands *e); /* none is left */
 
 /* A zeroed errand with a number.  EG_BUSY: `most` are there; EG_MEMORY. */
 EG_MUST_USE eg_err errand_new(struct errands *e, struct errand **out);
+/* So many more, unless there is no memory? */
+bool errands_have_room(const struct errands *e, uint32_t count);
 struct errand *errand_find(const struct errands *e, uint64_t number); /* NULL: no more */
 /* Another number: what answers the old one comes too late. */
 void errand_renumber(struct errands *e, struct errand *d);

@@ -267,7 +267,7 @@ static struct table *find_table(const struct far_read *r, const struct far_read_
 
 static bool may_serve(struct far_read *r, struct table *t, const struct far_read_request *q,
                       const struct page_request *page) {
-    return view_id_equal(q->view, r->o.view(r->o.user)) && table_reads_set_here(t, &page->shards);
+    return view_id_shared(q->view, r->o.view(r->o.user)) && table_reads_set_here(t, &page->shards);
 }
 
 static eg_err serve_page(struct far_read *r, const struct far_read_request *q,
@@ -278,7 +278,7 @@ static eg_err serve_page(struct far_read *r, const struct far_read_request *q,
 
     if (err != EG_OK)
         return err;
-    if (!view_id_equal(q->view, r->o.view(r->o.user)))
+    if (!view_id_shared(q->view, r->o.view(r->o.user)))
         return EG_NO_REPLICA;
     if (t == NULL)
         return EG_NO_TABLE;

@@ -2,10 +2,15 @@
 #include "engine/env.h"
 #include "replication/feed_private.h"
 #include "tables/shard_floor.h"
+#include "tables/shard_mark.h"
+#include "tables/shard_tx.h"
 
 #include <string.h>
 
-enum { FORGET_TICKS = 10 }; /* between two rounds of forgetting graves */
+enum {
+    FORGET_TICKS = 10, /* between two rounds of forgetting graves */
+    DOUBT_TICKS = 8,   /* between two questions after what is prepared */
+};
 
 /* ---- open and close ---------------------------------------------------------------------- */
 
@@ -24,6 +29,7 @@ static eg_err feed_open(struct feed_world *w, struct shard *s) {
     buffer_init(&st->out, w->alloc, SHARD_COPY_GROUP_BYTES_MAX + REPLICA_HEAD_BYTES);
     shard_clock_init(&st->relay, w->alloc);
     shard_clock_init(&st->forget, w->alloc);
+    shard_clock_init(&st->cut, w->alloc);
     shard_clock_init(&st->wiped, w->alloc);
     s->copy->feed = st;
     return EG_OK;
@@ -35,6 +41,8 @@ void feed_walk_ends(struct feed *st, struct follower *f) {
     f->walks = false;
     f->stage = WALK_OVER;
     buffer_fini(&f->place);
+    feed_compare_ends(st, f);
+    feed_compare_stop(st, &f->told);
 }
 
 void feed_follower_drop(struct feed *st, uint32_t i) {
@@ -43,6 +51,7 @@ void feed_follower_drop(struct feed *st, uint32_t i) {
     st->ragged |= f->partial;
     feed_walk_ends(st, f);
     feed_sift_stop(st, &f->sift);
+    feed_compare_stop(st, &f->compare);
     shard_clock_fini(&f->has);
     shard_clock_fini(&f->snapshot);
     alloc_put(st->world->alloc, f, sizeof *f);
@@ -66,6 +75,7 @@ void feed_close(struct feed_world *w, struct shard *s) {
     while (st->follower_count != 0)
         feed_follower_drop(st, 0);
     feed_sift_stop(st, &st->sift);
+    feed_compare_stop(st, &st->compare);
     feed_scrub_drop(s);
     h = feed_held(st, &count);
     for (size_t i = 0; i < count; i++)
@@ -76,6 +86,7 @@ void feed_close(struct feed_world *w, struct shard *s) {
     buffer_fini(&st->out);
     shard_clock_fini(&st->relay);
     shard_clock_fini(&st->forget);
+    shard_clock_fini(&st->cut);
     shard_clock_fini(&st->wiped);
     alloc_put(w->alloc, st, sizeof *st);
     s->copy->feed = NULL;
@@ -97,22 +108,32 @@ static uint8_t worth_now(struct shard *s) {
     const struct feed *st = feed_of(s);
     enum shard_role role = shard_role(s);
     bool any = !is_wiped(s) && shard_copy_any(s);
-    enum replica_worth worth = any ? REPLICA_SOME : REPLICA_NONE;
+    bool full = shard_role_is_whole(role) || (st != NULL && st->was_full && role != SHARD_AWAY);
+    bool deaf = st != NULL && st->deaf, unheard = deaf ? full : st != NULL && st->unheard;
     bool votes = s->copy == NULL ? role == SHARD_ALONE : s->copy->votes;
+    enum replica_worth worth = full && !deaf ? REPLICA_FULL : any ? REPLICA_SOME : REPLICA_NONE;
 
-    if ((shard_role_is_whole(role) || (st != NULL && st->was_full && role != SHARD_AWAY)) &&
-        (st == NULL || !st->deaf))
-        worth = REPLICA_FULL;
     return (uint8_t) (worth | (any ? FEED_ANY : 0) | FEED_SAID | (votes ? FEED_VOTES : 0) |
-                      (shard_role_is_whole(role) ? FEED_SERVED : 0));
+                      (shard_role_is_whole(role) ? FEED_SERVED : 0) |
+                      (unheard && worth == REPLICA_SOME ? FEED_UNHEARD : 0));
+}
+
+/* What it was when it served last; but a master that cannot hear another gives way to that. */
+static void worth_as_before(struct shard *s) {
+    uint8_t worth = atomic_load(&s->worth) & (uint8_t) ~FEED_SERVED;
+
+    if ((worth & FEED_WORTH) == REPLICA_FULL && feed_of(s) != NULL && feed_of(s)->deaf)
+        worth = (uint8_t) ((worth & ~FEED_WORTH) | REPLICA_SOME | FEED_UNHEARD);
+    atomic_store(&s->worth, worth);
 }
 
 static void stop(struct feed_world *w, struct shard *s) {
     if (shard_role(s) != SHARD_STOPPED || atomic_load(&s->worth) == 0)
         atomic_store(&s->worth, worth_now(s));
     else
-        atomic_fetch_and(&s->worth, (uint8_t) ~FEED_SERVED);
+        worth_as_before(s);
     shard_set_role(s, SHARD_STOPPED);
+    shard_tx_drop_locks(s);
     if (feed_of(s) != NULL)
         feed_of(s)->stopped = true;
     w->stopped(w);
@@ -133,6 +154,8 @@ static void leave_copy(struct actor *self, struct shard *s, bool wipe) {
         feed_of(s)->world->worth_changed(feed_of(s)->world);
     }
     shard_set_role(s, SHARD_AWAY);
+    if (wipe) /* it may count us until it makes that plan too; of no use where it has */
+        (void) feed_send_follow(s, feed_of(s)->plan.master, ++feed_of(s)->session, false);
     if (owes)
         return;
     if (wipe && (shard_ready(&t) != EG_OK || shard_copy_wipe(&t) != EG_OK ||
@@ -142,30 +165,45 @@ static void leave_copy(struct actor *self, struct shard *s, bool wipe) {
     reader_reset(t.reader);
 }
 
-/* What is still held was seen or done in another view; and what is written from now on is later
- * than all that was written in one before, wherever that is and whatever clocks say. */
-static void begin_majority(struct actor *self, struct shard *s) {
+/* What is still held was seen or done in another view, and others may have gone on from there
+ * meanwhile; and what is written from now on is later than all that was written in one before,
+ * wherever that is and whatever clocks say. */
+static void begin_majority(struct actor *self, struct shard *s, bool goes_on) {
     struct feed *st = feed_of(s);
 
     if (st->plan.quorum.fresh)
         shard_copy_vote(s, true);
-    feed_give_up(self, st);
+    if (goes_on)
+        feed_carry_over(st);
+    else
+        feed_give_up(self, st);
     st->round_over = st->round;
     st->round_more = false;
     if (feed_is_master(st))
         s->hlc = EG_MAX(s->hlc, shard_stamp_of_view(st->plan.view.epoch));
 }
 
+/* Has it something acknowledged that the master's lineage may lack? */
+static bool has_more(const struct shard *s, const struct feed_order *order) {
+    uint8_t worth = atomic_load(&s->worth);
+
+    return order->plan.here && !order->was_full &&
+           ((worth & FEED_UNHEARD) != 0 || (worth & FEED_WORTH) == REPLICA_FULL);
+}
+
 static void follow_plan(struct actor *self, struct shard *s, const struct feed_order *order) {
     struct feed *st = feed_of(s);
+    bool goes_on = feed_is_master(st) && feed_quorum_goes_on(&st->plan, &order->plan);
 
     feed_scrub_drop(s);
     while (st->follower_count != 0)
         feed_follower_drop(st, 0);
     feed_sift_stop(st, &st->sift);
+    feed_compare_stop(st, &st->compare);
     feed_set_telling(s);
     st->plan = order->plan;
     st->was_full = order->was_full && order->plan.here;
+    st->unheard = has_more(s, order);
     st->acks_one = order->acks_one;
     st->stopped = st->serving = st->ended = st->counted = st->barred = st->deaf = false;
     s->copy->gives_way = !st->plan.worst;
@@ -174,9 +212,10 @@ static void follow_plan(struct actor *self, struct shard *s, const struct feed_o
         atomic_fetch_sub(&st->world->owing, 1);
     st->owes = false;
     st->failures = 0;
-    st->forget_sequence = st->kept = 0;
+    st->doubt_ticks = DOUBT_TICKS - 1;
+    st->forget_sequence = st->cut_sequence = st->kept = 0;
     if (feed_has_quorum(st))
-        begin_majority(self, s);
+        begin_majority(self, s, goes_on);
     if (s->copy->loose &&
         !st->plan.refused) { /* those ENDs were of the view before, or of a start before */
         shard_copy_claim(s);
@@ -247,6 +286,28 @@ static void take_plan(struct feed_world *w, struct actor *self, struct shard *s,
 
 /* ---- time -------------------------------------------------------------------------------- */
 
+static bool doubt_one(void *context, struct value head, struct value part) {
+    struct shard *s = context;
+    struct feed_world *w = feed_of(s)->world;
+
+    (void) part;
+    w->doubt(w, s, head);
+    return true;
+}
+
+/* Parts are kept until somebody says what became of them.  Who should may be gone: it is asked
+ * about as soon as we serve, and now and then while they stay.  False: there are none. */
+static bool look_at_parts(struct shard *s) {
+    struct feed *st = feed_of(s);
+    bool any = st->serving && shard_tx_is_prepared(s);
+
+    if (!any)
+        st->doubt_ticks = 0;
+    else if (st->doubt_ticks++ % DOUBT_TICKS == DOUBT_TICKS - 1)
+        shard_tx_each(s, doubt_one, s);
+    return any;
+}
+
 static bool master_waits(struct shard *s) {
     struct feed *st = feed_of(s);
     bool waits = !st->serving || st->held.size_bytes != 0 || s->copy->graves.count != 0;
@@ -272,7 +333,7 @@ static void tick(struct actor *self, struct shard *s) {
             if (f->end_sequence == UINT64_MAX)
                 (void) feed_say(s, f->node, REPLICA_ANEW, 0);
             else if ((!f->heard || f->lacked) && !f->once)
-                feed_ask_again(s, f);
+                feed_ask_again(self, s, f);
         }
         if (st->ticks++ % FORGET_TICKS == 0)
             feed_tend_graves(self, s);
@@ -282,7 +343,7 @@ static void tick(struct actor *self, struct shard *s) {
         feed_round_tick(self, s);
         feed_release(self, s);
         feed_step(self, s);
-        if (master_waits(s))
+        if (look_at_parts(s) || master_waits(s))
             feed_tick_soon(self, s);
         return;
     }
@@ -368,7 +429,7 @@ static void cut(struct shard *s, const struct message *m) {
         return;
     memcpy(&limit_bytes, m->payload, sizeof limit_bytes);
     feed_scrub_drop(s); /* it tells by graves what was removed from what is damaged */
-    shard_floor_cut(s, limit_bytes);
+    feed_cut_graves(s, limit_bytes);
 }
 
 static void feed_receive(void *user, struct actor *self, struct shard *s, struct message *m) {
@@ -446,6 +507,18 @@ static void feed_closed(void *user, struct shard *s) {
     feed_close(user, s);
 }
 
+static eg_err feed_part_news(void *user, struct shard *s, enum shard_part_news news,
+                             struct value head, struct value part) {
+    struct transact_head h;
+
+    (void) user;
+    if (news == SHARD_PART_PREPARED)
+        shard_mark_prepared(s, head, part);
+    else if (transact_get_head(head, &h))
+        shard_mark_ended(s, h.id, news == SHARD_PART_COMMITTED);
+    return EG_OK;
+}
+
 static void feed_conflict(void *user, const struct shard_conflict *c) {
     struct feed_world *w = user;
 
@@ -477,7 +550,8 @@ const struct shard_copy_ops *feed_ops(void) {
                                               .hold = feed_hold,
                                               .close = feed_closed,
                                               .conflict = feed_conflict,
-                                              .is_over = feed_is_over};
+                                              .is_over = feed_is_over,
+                                              .part = feed_part_news};
 
     return &ops;
 }

@@ -56,6 +56,7 @@ enum {
     FEED_SAID = 8,
     FEED_VOTES = 16, /* of a majority table: REPLICA_VOTES, REPLICA_SERVED */
     FEED_SERVED = 32,
+    FEED_UNHEARD = 64, /* REPLICA_UNHEARD */
 };
 
 struct feed_order {
@@ -87,11 +88,13 @@ struct feed_world {
     struct origins *origins;
     uint64_t self;
     eg_err (*send)(void *user, uint64_t to, struct value payload);
+    eg_err (*post)(void *user, uint64_t to, struct value payload); /* likewise, soon (outbox.h) */
     uint64_t (*pending_bytes)(void *user, uint64_t to);
     void *user;
-    _Atomic uint64_t owing; /* copies that were let go of and are to be heard first */
-    _Atomic uint64_t late;  /* words of a session that is over, which nobody heeded */
-    _Atomic uint32_t walks; /* under way, at most REPLICA_FILLS */
+    _Atomic uint64_t owing;    /* copies that were let go of and are to be heard first */
+    _Atomic uint64_t late;     /* words of a session that is over, which nobody heeded */
+    _Atomic uint32_t walks;    /* under way, at most REPLICA_FILLS */
+    _Atomic uint32_t compares; /* before a walk; at most COMPARE_AT_ONCE (feed_compare.h) */
     void (*stopped)(struct feed_world *w);
     void (*worth_changed)(struct feed_world *w); /* of a copy: it has become full, or is no more */
     void (*resumed)(struct feed_world *w);       /* an order may have been lost with an actor */
@@ -99,6 +102,9 @@ struct feed_world {
     void *witness_user;
     /* The policy of a table has decided between two versions.  Any thread. */
     void (*conflict)(struct feed_world *w, const struct shard_conflict *c);
+    /* A part of a transaction is prepared here, and nobody has said for a while what became of
+     * it.  Any thread. */
+    void (*doubt)(struct feed_world *w, struct shard *s, struct value head);
     void (*scrubbed)(struct feed_world *w); /* some shard's has moved on */
     _Atomic uint64_t mended;                /* records and removals written anew */
     _Atomic bool needed; /* some shard needs something: who moves the feeds sends FEED_NEEDED */

@@ -3,6 +3,7 @@
 #include "engine/planted.h"
 #include "replication/feed_private.h"
 #include "tables/shard_floor.h"
+#include "tables/shard_mark.h"
 
 #include <string.h>
 
@@ -30,8 +31,10 @@ static void be_filling(struct shard *s) {
     st->up_sent = st->up_has = 0;
     st->upset = false;
     feed_sift_stop(st, &st->sift);
+    feed_compare_stop(st, &st->compare);
     feed_scrub_drop(s);   /* what we lack is on its way */
     feed_forget_group(s); /* our clock has it */
+    shard_mark_begin(s);
 }
 
 void feed_follow_anew(struct actor *self, struct shard *s) {
@@ -66,9 +69,9 @@ void feed_say_covered(struct shard *s, uint64_t sequence) {
 
     st->acked = sequence;
     st->late = false;
-    st->counted = true;
     if (feed_say_of(s, st->plan.master, REPLICA_COVERED, st->following, sequence) != EG_OK)
         feed_need(st->world, s, FEED_MISSED); /* it would wait for ever */
+    st->counted = true;
 }
 
 void feed_wait_for_room(struct actor *self, struct shard *s) {
@@ -150,7 +153,7 @@ void feed_copy_tick(struct actor *self, struct shard *s) {
         if ((st->quiet || full) && (written || !s->log.sync)) /* else a notice is on its way */
             feed_acknowledge(self, s);
     } else if (st->sift != NULL && st->quiet && feed_is_time(++st->quiet_ticks)) {
-        feed_sift_again(st, st->plan.master, st->sift);
+        feed_sift_again(self, s, st->plan.master);
     } else if (st->sift == NULL && st->quiet && feed_is_time(++st->quiet_ticks)) {
         (void) feed_send_follow(s, st->plan.master, st->following, false); /* or the next time */
     }
@@ -178,7 +181,7 @@ eg_err feed_apply(struct actor *self, struct shard *s, const struct follower *te
 }
 
 bool feed_follows(const struct feed *st, uint64_t from) {
-    return !feed_is_master(st) && from == st->plan.master;
+    return st->plan.here && !feed_is_master(st) && from == st->plan.master;
 }
 
 bool feed_is_asked(const struct feed *st, uint64_t from, struct value_iter *it) {
@@ -250,6 +253,7 @@ static void hear_missing(struct actor *self, struct shard *s, uint64_t from,
         if (err == EG_OK)
             feed_relay(s, NULL);
     }
+    feed_compare_spoil(st, from);
     if (err != EG_OK)
         feed_not_taken(self, s, from, err);
     else if (!feed_follows(st, from))
@@ -300,6 +304,8 @@ static void take_masters_end(struct actor *self, struct shard *s, const struct e
     st->ended = err == EG_OK;
     st->partial &= !st->ended;
     if (st->ended)
+        shard_mark_settle(s);
+    if (st->ended)
         feed_acknowledge(self, s);
     else
         feed_fall_behind(self, s);
@@ -326,10 +332,12 @@ void feed_take_end(struct actor *self, struct shard *s, uint64_t from, struct va
     struct end e;
     eg_err err = end_read(st->world, it, &e);
 
+    feed_compare_stop(st, feed_follows(st, from) ? &st->compare : &f->compare);
     s->copy->loose &= st->ragged || !feed_follows(st, from);
     if (err == EG_OK)
         err = cover_end(s, &e);
     s->copy->loose |= err != EG_OK;
+    s->copy->more &= err != EG_OK;
     if (feed_follows(st, from)) {
         take_masters_end(self, s, &e, err);
     } else if (err != EG_OK) {
@@ -361,7 +369,7 @@ static void hear_end(struct actor *self, struct shard *s, uint64_t from, struct 
     err = end_read(st->world, &values, &e);
     if (err != EG_OK)
         feed_not_taken(self, s, from, err);
-    else if (!feed_sift_begins(self, s, from, said, &e.floor.clock))
+    else if (!feed_sift_begins(self, s, from, said, &e.clock, &e.floor))
         feed_take_end(self, s, from, it, false);
     end_fini(&e);
 }
@@ -436,6 +444,7 @@ static void hear_serve(struct shard *s, uint64_t from, struct value_iter *it) {
     if (feed_has_quorum(st))
         shard_copy_vote(s, true);
     st->failures = 0;
+    st->unheard = false;
     if (!st->was_full)
         st->world->worth_changed(st->world);
 }
@@ -474,8 +483,9 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         return;
     memcpy(&from, m->payload, sizeof from);
     payload = (struct value){m->payload + sizeof from, m->size_bytes - (uint32_t) sizeof from};
-    if (replica_wire_open(&h, &it, payload) != EG_OK || !view_id_equal(h.view, st->plan.view) ||
-        h.table != feed_records_id(s))
+    if (replica_wire_open(&h, &it, payload) != EG_OK ||
+        (!replica_is_of_round(h.kind) &&
+         (!view_id_equal(h.view, st->plan.view) || h.table != feed_records_id(s))))
         return; /* of another layout: whoever changes later follows anew, or is told to */
     /* What was under way may still be had everywhere; nothing begins. */
     if (st->stopped && h.kind != REPLICA_CHANGES && h.kind != REPLICA_COVERED)
@@ -524,6 +534,12 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
         break;
     case REPLICA_GONE:
         feed_hear_gone(self, s, from, &it);
+        break;
+    case REPLICA_TREE:
+        feed_hear_tree(self, s, from, &it);
+        break;
+    case REPLICA_WANT:
+        feed_hear_want(self, s, from, &it);
         break;
     case REPLICA_ROUND:
         feed_hear_round(s, from, &it);

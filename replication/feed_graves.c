@@ -113,6 +113,29 @@ void feed_hear_synced(struct shard *s, uint64_t from, struct value_iter *it) {
     try_forget(s);
 }
 
+/* ---- too many of them ------------------------------------------------------------------------ */
+
+/* What a copy wrote before it heard of a delete comes up before it says that it has that.  Until
+ * all who are here have said so the master does not forget it: the older write would be taken here,
+ * and not where the delete has come. */
+void feed_cut_graves(struct shard *s, uint64_t limit_bytes) {
+    struct feed *st = feed_of(s);
+
+    if (st == NULL || !feed_is_master(st)) {
+        shard_floor_cut(s, NULL, limit_bytes);
+        return;
+    }
+    if (st->cut_sequence == 0) {
+        if (shard_clock_copy(&st->cut, shard_copy_clock(s)) != EG_OK)
+            return; /* another time */
+        st->cut_sequence = EG_MAX(dot_sequence(s->sequence), (uint64_t) 1);
+    }
+    if (feed_covered_by_all(s, st) < st->cut_sequence)
+        return;
+    shard_floor_cut(s, &st->cut, limit_bytes);
+    st->cut_sequence = 0;
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 static void ask_to_keep(struct actor *self, struct shard *s) {

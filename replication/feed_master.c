@@ -84,9 +84,13 @@ void feed_tell_stable(struct shard *s) {
 
     if (!feed_is_master(st) || !st->serving || st->told_stable == stable)
         return;
-    for (uint32_t i = 0; i < st->follower_count; i++)
-        if (st->follower[i]->full)
-            (void) feed_say(s, st->follower[i]->node, REPLICA_STABLE, stable); /* or the next */
+    for (uint32_t i = 0; i < st->follower_count; i++) {
+        struct follower *f = st->follower[i];
+
+        if (f->full && f->told_stable != stable &&
+            feed_say(s, f->node, REPLICA_STABLE, stable) == EG_OK) /* or the next */
+            f->told_stable = stable;
+    }
     st->told_stable = stable;
 }
 
@@ -132,6 +136,14 @@ void feed_give_up(struct actor *self, struct feed *st) {
             actor_reply_bytes(self, h[i].to, h[i].ref, EG_NO_REPLICA, again, sizeof again - 1);
     }
     buffer_clear(&st->held);
+}
+
+void feed_carry_over(struct feed *st) {
+    size_t count;
+    struct held *h = feed_held(st, &count);
+
+    for (size_t i = 0; i < count; i++)
+        h[i].round = 0; /* nobody has gone on without us since */
 }
 
 /* Ask our own disc to say when it has what we have done so far. */
@@ -237,10 +249,11 @@ static uint64_t stable_for_others(const struct shard *s) {
     return feed_of(s)->acks_one ? UINT64_MAX : atomic_load(&s->stable);
 }
 
-static void tell_full(struct shard *s, const struct follower *f) {
-    if (f->full)
-        (void) feed_say_of(s, f->node, REPLICA_SERVE, f->session,
-                           stable_for_others(s)); /* lost with the link: it follows anew */
+static void tell_full(struct shard *s, struct follower *f) {
+    uint64_t stable = stable_for_others(s);
+
+    if (f->full && feed_say_of(s, f->node, REPLICA_SERVE, f->session, stable) == EG_OK)
+        f->told_stable = stable; /* lost with the link: it follows anew */
 }
 
 /* Serve as soon as all who must be heard are, and are counted. */
@@ -255,10 +268,12 @@ void feed_try_serve(struct actor *self, struct shard *s) {
         const struct replica_holder *h = &st->plan.holder[i];
         const struct follower *f = feed_follower(st, h->node);
 
-        if (h->must && (f == NULL || !f->heard || (!f->full && !h->ill)))
+        if (h->must && !PLANTED(SERVES_UNHEARD) &&
+            (f == NULL || !f->heard || (!f->full && !h->ill)))
             return;
     }
     st->serving = true;
+    st->unheard = false;
     if (feed_has_quorum(st))
         shard_copy_vote(s, true);
     feed_grant(self, s);
@@ -268,7 +283,7 @@ void feed_try_serve(struct actor *self, struct shard *s) {
         st->world->worth_changed(st->world);
 }
 
-static bool is_holder(const struct feed *st, uint64_t node) {
+bool feed_is_holder(const struct feed *st, uint64_t node) {
     for (uint32_t i = 0; i < st->plan.count; i++)
         if (st->plan.holder[i].node == node)
             return true;
@@ -302,17 +317,18 @@ void feed_drop_node(struct actor *self, struct shard *s, uint64_t node) {
 
 void feed_ask_once(struct shard *s, struct follower *f) {
     feed_sift_stop(feed_of(s), &f->sift);
+    feed_compare_stop(feed_of(s), &f->compare);
     f->asked_session = ++feed_of(s)->session;
     f->asked = feed_send_follow(s, f->node, f->asked_session, true) == EG_OK; /* or the tick does */
     f->asked_ticks = 0;
 }
 
-void feed_ask_again(struct shard *s, struct follower *f) {
+void feed_ask_again(struct actor *self, struct shard *s, struct follower *f) {
     f->asked_ticks++;
     if (!f->asked && f->asked_ticks >= 1u << f->asked_failures)
         feed_ask_once(s, f);
     else if (f->sift != NULL && feed_is_time(f->asked_ticks))
-        feed_sift_again(feed_of(s), f->node, f->sift);
+        feed_sift_again(self, s, f->node);
     else if (f->asked && feed_is_time(f->asked_ticks))
         (void) feed_send_follow(s, f->node, f->asked_session, true); /* or the next time */
 }
@@ -348,17 +364,20 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
     struct feed *st = feed_of(s);
     struct follower *f;
     struct value clock, once;
-    uint64_t session, origin;
+    uint64_t session, origin, more;
     bool heard = false, partial = false, all;
     eg_err err;
 
-    if (!is_holder(st, from) || !replica_wire_u64(it, &session) || !value_iter_next(it, &clock) ||
-        !value_iter_next(it, &once) || !replica_wire_u64(it, &origin))
+    if (!feed_is_holder(st, from) || !replica_wire_u64(it, &session) ||
+        !value_iter_next(it, &clock) || !value_iter_next(it, &once) ||
+        !replica_wire_u64(it, &origin) || !replica_wire_u64(it, &more))
         return;
     f = feed_follower(st, from);
     if (f != NULL && is_late(f, session))
         return;
     if (f != NULL && f->session == session && f->end_sequence != UINT64_MAX) {
+        if (f->stage == WALK_COMPARES)
+            feed_compare_offer_again(s, f);
         feed_step_soon(self, s, false);
         return; /* it is being told */
     }
@@ -373,6 +392,7 @@ void feed_hear_follow(struct actor *self, struct shard *s, uint64_t from, struct
         return; /* it asks again */
     f->session = session;
     f->origin = origin;
+    f->has_more = more;
     f->once = value_kind_of(once) == VALUE_TRUE;
     f->heard = heard;
     f->partial = partial;
@@ -529,6 +549,8 @@ bool feed_changed(void *user, struct shard *s) {
         return true;
     if (!feed_is_master(st))
         return feed_tell_master(s);
+    if (s->tx != NULL && !st->ticking)
+        feed_need(st->world, s, FEED_NEEDS_TICK); /* to look after what is prepared */
     if (feed_may_wait(s))
         return false;
     feed_mark(s);

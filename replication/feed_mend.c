@@ -16,6 +16,24 @@ static uint64_t print_of(const struct scrub *sc, const struct hash_item *item) {
     return hash_tree_print(sc->o.salt, item).low;
 }
 
+/* As much of it as a list says: its highest bytes, so that what is sorted stays so. */
+static uint64_t said_of(uint64_t print) {
+    return print >> (64 - 8 * SCRUB_PRINT_BYTES);
+}
+
+static int by_number(const void *a, const void *b) {
+    uint64_t x, y;
+
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+/* Of the leaves that are not looked at. */
+static uint32_t rest_of(const struct scrub *sc) {
+    return (uint32_t) hash_tree_rest(&sc->tree, sc->wanted);
+}
+
 /* ---- the master: what it has there ------------------------------------------------------------
  */
 
@@ -28,21 +46,39 @@ eg_err feed_mend_list(struct scrub_look *l) {
     return buffer_append(&l->scrub->prints, &print, sizeof print) ? EG_OK : EG_MEMORY;
 }
 
+static bool put_prints(struct buffer *out, const struct buffer *prints) {
+    bool fits = true;
+
+    for (size_t i = 0; fits && i < prints->size_bytes; i += 8) {
+        uint8_t said[SCRUB_PRINT_BYTES];
+        uint64_t print;
+
+        memcpy(&print, prints->at + i, 8);
+        print = said_of(print);
+        for (unsigned k = 0; k < SCRUB_PRINT_BYTES; k++)
+            said[k] = (uint8_t) (print >> 8 * k);
+        fits = buffer_append(out, said, sizeof said);
+    }
+    return fits;
+}
+
 static bool out_list(struct shard *s) {
     struct feed *st = feed_of(s);
     struct scrub *sc = st->scrub;
-    struct buffer leaves;
+    struct buffer leaves, prints;
     bool fits = true;
 
     buffer_init(&leaves, st->world->alloc, SIZE_MAX);
+    buffer_init(&prints, st->world->alloc, SIZE_MAX);
     for (uint32_t i = 0; fits && i < hash_tree_leaves(&sc->tree); i++)
         if (sc->wanted[i])
             fits = buffer_append(&leaves, &i, sizeof i);
-    fits = fits && feed_out_begin(s, REPLICA_LIST, 3, 0) && feed_out_u64(st, sc->o.round) &&
+    fits = fits && put_prints(&prints, &sc->prints) && feed_scrub_out(s, REPLICA_LIST, 3) &&
            feed_scrub_out_numbers(st, (const uint32_t *) (const void *) leaves.at,
                                   (uint32_t) (leaves.size_bytes / sizeof(uint32_t))) &&
-           feed_scrub_out_binary(st, sc->prints.at, sc->prints.size_bytes);
+           feed_out_u64(st, rest_of(sc)) && feed_scrub_out_binary(st, prints.at, prints.size_bytes);
     buffer_fini(&leaves);
+    buffer_fini(&prints);
     return fits;
 }
 
@@ -52,7 +88,13 @@ void feed_mend_listed(struct actor *self, struct shard *s) {
 
     (void) self;
     sc->scan = SCAN_NONE;
+    if (sc->prints.size_bytes != 0)
+        qsort(sc->prints.at, sc->prints.size_bytes / 8, 8, by_number);
     feed_flush(s); /* what is in the list comes before it */
+    if (shard_clock_copy(&sc->listed, shard_copy_clock(s)) != EG_OK) {
+        feed_scrub_end(s, SCRUB_OVER); /* another time */
+        return;
+    }
     for (uint32_t i = 0; i < sc->peer_count; i++) {
         struct scrub_peer *p = &sc->peer[i];
 
@@ -69,45 +111,61 @@ void feed_mend_listed(struct actor *self, struct shard *s) {
 /* ---- a copy: what it has not, and what the list has not -----------------------------------------
  */
 
-static int by_number(const void *a, const void *b) {
-    uint64_t x, y;
+/* False: malformed, or no memory. */
+static bool take_leaves(struct shard *s, struct value numbers) {
+    struct scrub *sc = feed_of(s)->scrub;
+    struct buffer leaves;
+    bool good;
 
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return x < y ? -1 : x > y;
+    buffer_init(&leaves, feed_of(s)->world->alloc, SIZE_MAX);
+    good = feed_scrub_numbers(&leaves, numbers, hash_tree_leaves(&sc->tree));
+    memset(sc->wanted, 0, hash_tree_leaves(&sc->tree));
+    sc->wanted_count = (uint32_t) (leaves.size_bytes / sizeof(uint32_t));
+    for (size_t i = 0; good && i < sc->wanted_count; i++)
+        sc->wanted[((const uint32_t *) (const void *) leaves.at)[i]] = 1;
+    buffer_fini(&leaves);
+    return good;
 }
 
-void feed_mend_hear_list(struct actor *self, struct shard *s, struct value_iter *it) {
-    struct feed *st = feed_of(s);
-    struct scrub *sc = st->scrub;
-    struct value numbers, prints;
-    struct buffer leaves;
+/* Likewise; sorted, as they were said. */
+static bool take_prints(struct scrub *sc, struct value prints) {
     const uint8_t *at;
-    uint32_t size_bytes;
+    uint32_t size_bytes, count;
     uint8_t *seen;
     bool good;
 
-    if (sc->scan != SCAN_NONE || !value_iter_next(it, &numbers) || !value_iter_next(it, &prints) ||
-        !value_get_bytes(prints, &at, &size_bytes) || size_bytes % 8 != 0)
-        return;
-    buffer_init(&leaves, st->world->alloc, SIZE_MAX);
+    if (!value_get_bytes(prints, &at, &size_bytes) || size_bytes % SCRUB_PRINT_BYTES != 0)
+        return false;
     buffer_clear(&sc->prints);
     buffer_clear(&sc->seen);
-    good = feed_scrub_numbers(&leaves, numbers, hash_tree_leaves(&sc->tree)) &&
-           buffer_append(&sc->prints, at, size_bytes);
-    seen = good && size_bytes != 0 ? buffer_room(&sc->seen, size_bytes / 8) : NULL;
-    for (size_t i = 0; good && i < leaves.size_bytes / sizeof(uint32_t); i++)
-        sc->wanted[((const uint32_t *) (const void *) leaves.at)[i]] = 1;
-    buffer_fini(&leaves);
-    if (!good || (seen == NULL && size_bytes != 0)) {
-        feed_scrub_end(s, SCRUB_OVER);
+    count = size_bytes / SCRUB_PRINT_BYTES;
+    seen = count == 0 ? NULL : buffer_room(&sc->seen, count);
+    good = seen != NULL || count == 0;
+    for (uint32_t i = 0; good && i < count; i++) {
+        uint64_t print = 0;
+
+        seen[i] = 0;
+        for (unsigned k = 0; k < SCRUB_PRINT_BYTES; k++)
+            print |= (uint64_t) at[(size_t) i * SCRUB_PRINT_BYTES + k] << 8 * k;
+        good = buffer_append(&sc->prints, &print, sizeof print);
+    }
+    return good;
+}
+
+void feed_mend_hear_list(struct actor *self, struct shard *s, struct value_iter *it) {
+    struct scrub *sc = feed_of(s)->scrub;
+    struct value numbers, prints;
+    uint64_t rest;
+
+    if (sc->scan != SCAN_NONE || !value_iter_next(it, &numbers) || !value_iter_u64(it, &rest) ||
+        !value_iter_next(it, &prints))
         return;
-    }
-    if (seen != NULL) {
-        memset(seen, 0, size_bytes / 8);
-        qsort(sc->prints.at, size_bytes / 8, 8, by_number);
-    }
-    feed_scrub_scan(self, s, SCAN_MATCH);
+    if (!take_leaves(s, numbers) || !take_prints(sc, prints))
+        feed_scrub_end(s, SCRUB_OVER);
+    else if (rest == rest_of(sc) || sc->wide || sc->wanted_count >= SCRUB_LEAVES_MAX)
+        feed_scrub_scan(self, s, SCAN_MATCH);
+    else if (!feed_scrub_once_more(s))
+        feed_scrub_end(s, SCRUB_OVER);
 }
 
 static eg_err offer(struct scrub_look *l) {
@@ -136,13 +194,33 @@ eg_err feed_mend_match(struct scrub_look *l) {
 
     if (!is_wanted(l))
         return EG_OK;
-    print = print_of(sc, &l->item);
+    print = said_of(print_of(sc, &l->item));
     if (sc->prints.size_bytes != 0)
         found = bsearch(&print, sc->prints.at, sc->prints.size_bytes / 8, 8, by_number);
     if (found == NULL)
         return offer(l);
     sc->seen.at[(size_t) (found - sc->prints.at) / 8] = 1;
     return EG_OK;
+}
+
+/* Which of the list are not here, to the end of `out`. */
+static bool put_lacking(const struct scrub *sc, struct buffer *out) {
+    bool fits = true;
+
+    for (uint32_t i = 0; fits && i < sc->prints.size_bytes / 8; i++)
+        if (!sc->seen.at[i])
+            fits = buffer_append(out, &i, sizeof i);
+    return fits;
+}
+
+static bool put_offers(struct feed *st, uint32_t count) {
+    uint8_t header[FEED_ARRAY32_BYTES];
+    struct value_writer w = value_writer_init(header, sizeof header);
+
+    value_put_array(&w, count);
+    return buffer_append(&st->out, header, w.need_bytes) &&
+           (count == 0 ||
+            buffer_append(&st->out, st->scrub->offers.at, st->scrub->offers.size_bytes));
 }
 
 /* What was written here and the master has not: then what differs may be just that. */
@@ -154,22 +232,17 @@ static bool is_ahead(const struct shard *s) {
 
 void feed_mend_matched(struct shard *s) {
     struct feed *st = feed_of(s);
-    struct scrub *sc = st->scrub;
+    const struct scrub *sc = st->scrub;
     bool ahead = is_ahead(s), sent;
-    uint32_t count = ahead ? 0 : sc->offer_count;
-    uint8_t header[FEED_ARRAY32_BYTES] = {0xdd, (uint8_t) (count >> 24), (uint8_t) (count >> 16),
-                                          (uint8_t) (count >> 8), (uint8_t) count};
-    size_t kept = 0;
+    struct buffer numbers;
 
-    for (size_t i = 0; i < sc->prints.size_bytes / 8; i++)
-        if (!sc->seen.at[i] && !ahead)
-            memmove(sc->prints.at + 8 * kept++, sc->prints.at + 8 * i, 8);
-    sent = feed_out_begin(s, REPLICA_LACKING, 3, 0) && feed_out_u64(st, sc->o.round) &&
-           feed_scrub_out_binary(st, sc->prints.at, kept * 8) &&
-           buffer_append(&st->out, header, sizeof header) &&
-           (count == 0 || buffer_append(&st->out, sc->offers.at, sc->offers.size_bytes)) &&
-           feed_out_send(st, sc->o.from) == EG_OK;
+    buffer_init(&numbers, st->world->alloc, SIZE_MAX);
+    sent = (ahead || put_lacking(sc, &numbers)) && feed_scrub_out(s, REPLICA_LACKING, 2) &&
+           feed_scrub_out_numbers(st, (const uint32_t *) (const void *) numbers.at,
+                                  (uint32_t) (numbers.size_bytes / sizeof(uint32_t))) &&
+           put_offers(st, ahead ? 0 : sc->offer_count) && feed_out_send(st, sc->o.from) == EG_OK;
     (void) sent; /* the master ends it by time */
+    buffer_fini(&numbers);
     feed_scrub_end(s, SCRUB_OVER);
 }
 
@@ -191,23 +264,32 @@ static bool add_offer(struct shard *s, uint64_t from, struct value change) {
            buffer_append(&sc->offered, &o, sizeof o);
 }
 
-static bool take_lacking(struct shard *s, uint64_t from, struct value prints,
-                         struct value changes) {
+static bool take_votes(struct shard *s, uint64_t from, struct value numbers) {
     struct scrub *sc = feed_of(s)->scrub;
-    struct value_iter it;
-    struct value change;
-    const uint8_t *at;
-    uint32_t size_bytes;
+    uint32_t listed = (uint32_t) (sc->prints.size_bytes / 8);
+    struct buffer lacking;
+    bool good;
 
-    if (!value_get_bytes(prints, &at, &size_bytes) || value_kind_of(changes) != VALUE_ARRAY)
-        return false;
-    for (uint32_t i = 0; i + 8 <= size_bytes; i += 8) {
+    buffer_init(&lacking, feed_of(s)->world->alloc, SIZE_MAX);
+    good = feed_scrub_numbers(&lacking, numbers, listed);
+    for (size_t i = 0; good && i < lacking.size_bytes / sizeof(uint32_t); i++) {
         struct scrub_vote v = {.node = from};
 
-        memcpy(&v.print, at + i, 8);
-        if (!buffer_append(&sc->lacking, &v, sizeof v))
-            return false;
+        memcpy(&v.print,
+               sc->prints.at + (size_t) 8 * ((const uint32_t *) (const void *) lacking.at)[i], 8);
+        good = buffer_append(&sc->lacking, &v, sizeof v);
     }
+    buffer_fini(&lacking);
+    return good;
+}
+
+static bool take_lacking(struct shard *s, uint64_t from, struct value numbers,
+                         struct value changes) {
+    struct value_iter it;
+    struct value change;
+
+    if (value_kind_of(changes) != VALUE_ARRAY || !take_votes(s, from, numbers))
+        return false;
     it = value_iter_of(changes);
     while (value_iter_next(&it, &change))
         if (!add_offer(s, from, change))
@@ -230,21 +312,30 @@ static void begin_to_mend(struct actor *self, struct shard *s) {
 void feed_mend_hear_lacking(struct actor *self, struct shard *s, uint64_t from,
                             struct value_iter *it) {
     struct scrub *sc = feed_of(s)->scrub;
-    struct value prints, changes;
-    bool owing = false, owed = false;
+    struct value numbers, changes;
+    bool owing = false, owed = false, again = false;
 
     for (uint32_t i = 0; i < sc->peer_count; i++) {
-        owed |= sc->peer[i].node == from && sc->peer[i].owes;
-        sc->peer[i].owes &= sc->peer[i].node != from;
-        owing |= sc->peer[i].owes;
+        struct scrub_peer *p = &sc->peer[i];
+
+        if (p->node == from && p->owes) {
+            owed = true;
+            p->owes = p->differs = false;
+        }
+        owing |= p->owes || p->descending;
+        again |= p->differs; /* it has asked once more */
     }
-    if (!owed || !value_iter_next(it, &prints) || !value_iter_next(it, &changes))
+    if (!owed || !value_iter_next(it, &numbers) || !value_iter_next(it, &changes))
         return;
-    if (!take_lacking(s, from, prints, changes))
+    if (!take_lacking(s, from, numbers, changes))
         feed_scrub_end(s, SCRUB_OVER);
-    else if (!owing && sc->lacking.size_bytes + sc->offered.size_bytes == 0)
+    else if (owing)
+        return;
+    else if (again)
+        feed_scrub_try_list(self, s);
+    else if (sc->lacking.size_bytes + sc->offered.size_bytes == 0)
         feed_scrub_end(s, SCRUB_OVER);
-    else if (!owing)
+    else
         begin_to_mend(self, s);
 }
 
@@ -380,11 +471,18 @@ eg_err feed_mend_record(struct scrub_look *l) {
     return without == 0 ? EG_OK : mend(s, l->reader, &best, how_to(sc, others));
 }
 
+/* Has this come since we listed?  Then so it does to the others, behind what they have said. */
+static bool is_since(struct shard *s, struct record_version v) {
+    return shard_clock_covers(shard_copy_clock(s), v.dot) &&
+           !shard_clock_covers(&feed_of(s)->scrub->listed, v.dot);
+}
+
 /* What others have and we have not. */
 static eg_err mend_absent(struct shard *s, struct reader *r, struct scrub_offer *o) {
     struct shard_offer best;
     eg_err err;
     enum shard_trace trace;
+    struct record_version gone;
     uint32_t others;
 
     if (!read_offer(s, o, &best))
@@ -392,9 +490,10 @@ static eg_err mend_absent(struct shard *s, struct reader *r, struct scrub_offer 
     o->done = true;
     others = offerers(feed_of(s)->scrub, o);
     others = best_of(s, o->hash, &best, others, others);
-    err = shard_copy_trace(s, r, &best, &trace);
-    if (err != EG_OK || trace == SHARD_TRACE_RECORD)
-        return err; /* it has come meanwhile */
+    err = shard_copy_trace(s, r, &best, &trace, &gone);
+    if (err != EG_OK || trace == SHARD_TRACE_RECORD ||
+        (trace == SHARD_TRACE_GONE && is_since(s, gone)))
+        return err; /* it has come meanwhile, or gone */
     return mend(s, r, &best,
                 trace == SHARD_TRACE_GONE ? SHARD_MEND_REMOVE : how_to(feed_of(s)->scrub, others));
 }

@@ -1,10 +1,8 @@
 /* feed_out.c -- the messages of a feed, put together in its one buffer. */
 #include "replication/feed_private.h"
 
-/* Begin a message in `out`; room for its clocks and changes is asked for later. */
-bool feed_out_begin(struct shard *s, enum replica_kind kind, uint32_t more, size_t rest_bytes) {
-    struct feed *st = feed_of(s);
-    struct replica_head h = {kind, st->plan.view, feed_records_id(s), s->number};
+static bool out_head(struct feed *st, const struct replica_head *h, uint32_t more,
+                     size_t rest_bytes) {
     struct value_writer w;
     uint8_t *room;
 
@@ -13,9 +11,25 @@ bool feed_out_begin(struct shard *s, enum replica_kind kind, uint32_t more, size
     if (room == NULL)
         return false;
     w = value_writer_init(room, REPLICA_HEAD_BYTES);
-    replica_wire_head(&w, &h, more);
+    replica_wire_head(&w, h, more);
     st->out.size_bytes = w.need_bytes;
     return true;
+}
+
+/* Begin a message in `out`; room for its clocks and changes is asked for later. */
+bool feed_out_begin(struct shard *s, enum replica_kind kind, uint32_t more, size_t rest_bytes) {
+    struct feed *st = feed_of(s);
+    struct replica_head h = {kind, st->plan.view, feed_records_id(s), s->number};
+
+    return out_head(st, &h, more, rest_bytes);
+}
+
+bool feed_out_begin_round(struct shard *s, enum replica_kind kind, bool own, uint64_t round,
+                          uint32_t more) {
+    struct replica_head h = {
+        .kind = kind, .table = own ? REPLICA_ROUND_OWN : REPLICA_ROUND_YOURS, .shard = s->number};
+
+    return out_head(feed_of(s), &h, 1 + more, 0) && feed_out_u64(feed_of(s), round);
 }
 
 bool feed_out_u64(struct feed *st, uint64_t n) {
@@ -41,9 +55,17 @@ bool feed_out_clock(struct feed *st, const struct shard_clock *c) {
     return true;
 }
 
+/* A copy that is not counted yet keeps nobody waiting. */
+static bool is_patient(const struct feed *st) {
+    enum replica_kind kind = (enum replica_kind) st->out.at[1]; /* behind the array's head */
+
+    return replica_is_patient(kind) || (kind == REPLICA_COVERED && !st->counted);
+}
+
 eg_err feed_out_send(struct feed *st, uint64_t to) {
     const struct feed_world *w = st->world;
-    eg_err err = w->send(w->user, to, (struct value){st->out.at, (uint32_t) st->out.size_bytes});
+    struct value message = {st->out.at, (uint32_t) st->out.size_bytes};
+    eg_err err = (is_patient(st) ? w->post : w->send)(w->user, to, message);
 
     if (st->out.room_bytes > FEED_OUT_KEPT_BYTES) {
         buffer_fini(&st->out);
@@ -84,10 +106,11 @@ eg_err feed_send_follow(struct shard *s, uint64_t to, uint64_t session, bool onc
     struct feed *st = feed_of(s);
     const struct origins *o = st->world->origins;
     uint8_t flag = once ? 0xc3 : 0xc2;
+    uint64_t more = shard_copy_has_more(s) ? s->store->ops->stats(s->store).count : 0;
 
-    if (!feed_out_begin(s, REPLICA_FOLLOW, 4, 0) || !feed_out_u64(st, session) ||
+    if (!feed_out_begin(s, REPLICA_FOLLOW, 5, 0) || !feed_out_u64(st, session) ||
         !feed_out_clock(st, shard_copy_clock(s)) || !buffer_append(&st->out, &flag, 1) ||
-        !feed_out_u64(st, origin_of(o, o->own)))
+        !feed_out_u64(st, origin_of(o, o->own)) || !feed_out_u64(st, more))
         return EG_MEMORY;
     return feed_out_send(st, to);
 }

@@ -10,6 +10,8 @@
  *     feed_witness.c other nodes' requests that the copies answer themselves
  *     feed_quorum.c  majority tables: who has heard, has it, says that the view stands
  *     feed_out.c     messages put together
+ *     feed_compare.c what two copies have, where a clock does not say it (feed_compare.h)
+ *     feed_scan.c    all records of a shard, in steps
  *     feed_scrub.c   copies compared (feed_scrub.h)
  *     feed_mend.c    and made equal */
 #ifndef REPLICATION_FEED_PRIVATE_H
@@ -34,6 +36,7 @@ enum {
 
 enum walk_stage {
     WALK_WAITS,
+    WALK_COMPARES, /* until it has said what it has (feed_compare.h) */
     WALK_RECENT,
     WALK_CLEAR,
     WALK_RECORDS,
@@ -42,7 +45,8 @@ enum walk_stage {
     WALK_OVER
 };
 
-struct sift; /* feed_sift.c */
+struct sift;    /* feed_sift.c */
+struct compare; /* feed_compare.h */
 
 /* A copy that follows this one. */
 struct follower {
@@ -60,6 +64,7 @@ struct follower {
     uint32_t asked_failures;     /* how often what it told could not be taken       */
     uint64_t covered;            /* of our own changes, as it says */
     uint64_t kept;               /* likewise, and its disc has them for good */
+    uint64_t told_stable;        /* the stamp that it was told last */
     uint64_t stands;             /* the last round that it has answered */
     uint64_t end_sequence;       /* ours at the END */
     struct shard_clock has;      /* as it said when it followed */
@@ -67,10 +72,14 @@ struct follower {
     enum walk_stage stage;
     struct recent_place recent; /* of a walk through the last changes only */
     bool walks;                 /* it is one of the world's `walks`        */
+    bool compares;              /* and of its `compares` */
     struct buffer place;        /* of the walk: the last key */
     uint64_t grave_place;
     bool graves_ended;
-    struct sift *sift; /* before its END is taken; NULL: none is needed */
+    struct sift *sift;       /* before its END is taken; NULL: none is needed */
+    uint64_t has_more;       /* so many records, that its clock does not say all of; 0: it does */
+    struct compare *told;    /* what it has, where it follows us; NULL: its clock says it */
+    struct compare *compare; /* what we have, where we follow it                     */
 };
 
 /* All that is stamped so is there by that change. */
@@ -102,6 +111,7 @@ struct feed {
     struct feed_world *world;
     struct replica_plan plan;
     bool was_full, acks_one;
+    bool unheard; /* a copy: FULL of another lineage, until it serves in the master's */
     bool stopped; /* between two views: nothing is granted, and nobody told anything new */
     bool serving; /* the master: role granted                     */
     bool ended;   /* a copy: the master's END has come          */
@@ -119,11 +129,13 @@ struct feed {
     uint64_t acked;   /* of the master's changes, last said           */
     bool late;        /* it has more, and says so in a while */
     uint64_t session; /* of the last FOLLOW    */
-    uint64_t following; /* of that to the master */
-    struct sift *sift;  /* of the master's END      */
+    uint64_t following;      /* of that to the master */
+    struct sift *sift;       /* of the master's END      */
+    struct compare *compare; /* with the master     */
     bool ticking, stepping;
     uint32_t ticks;
-    uint64_t synced; /* our own changes that our disc has */
+    uint32_t doubt_ticks; /* with parts of transactions prepared here */
+    uint64_t synced;      /* our own changes that our disc has */
     uint32_t follower_count;
     struct follower *follower[NODES_MAX];
     struct buffer held;          /* struct held, by sequence */
@@ -145,9 +157,11 @@ struct feed {
     struct shard_clock wiped;  /* what is left in the clock when all was let go of */
     struct shard_clock forget; /* to be forgotten when all have covered forget_sequence */
     uint64_t forget_sequence;  /* 0: nothing */
-    uint64_t kept;             /* our own changes that our disc has for good */
-    struct scrub *scrub;       /* NULL: it is not compared (feed_scrub.h) */
-    uint64_t round;            /* the last that was begun; and ended */
+    struct shard_clock cut;    /* the same, where they take too much */
+    uint64_t cut_sequence;
+    uint64_t kept;       /* our own changes that our disc has for good */
+    struct scrub *scrub; /* NULL: it is not compared (feed_scrub.h) */
+    uint64_t round;      /* the last that was begun; and ended */
     uint64_t round_over;
     bool round_more; /* the next is waited for */
 };
@@ -167,6 +181,10 @@ static inline bool feed_is_master(const struct feed *st) {
 
 /* Begin a message of `more` values behind the head, for which `rest_bytes` will be needed. */
 bool feed_out_begin(struct shard *s, enum replica_kind kind, uint32_t more, size_t rest_bytes);
+/* The same, of a round in which copies are compared, `own` or its master's: the round says of which
+ * view and table it is (scrub.h), and the head is short. */
+bool feed_out_begin_round(struct shard *s, enum replica_kind kind, bool own, uint64_t round,
+                          uint32_t more);
 bool feed_out_u64(struct feed *st, uint64_t n);
 bool feed_out_clock(struct feed *st, const struct shard_clock *c);
 eg_err feed_out_send(struct feed *st, uint64_t to);
@@ -190,6 +208,9 @@ bool feed_hold(void *user, struct actor *self, struct shard *s, const struct mes
  * they have changed nothing, to ask again. */
 void feed_release(struct actor *self, struct shard *s);
 void feed_give_up(struct actor *self, struct feed *st);
+/* They are as good in this view as they were in the one before, once its copies have covered them.
+ */
+void feed_carry_over(struct feed *st);
 /* What all full copies, and our disc where it must, have of our own changes. */
 uint64_t feed_covered_by_all(const struct shard *s, const struct feed *st);
 /* What a disc is asked to say (FEED_SYNCED). */
@@ -201,13 +222,15 @@ struct notice {
 bool feed_sync_notice(struct actor *self, struct shard *s, uint64_t sequence);
 
 struct follower *feed_follower(const struct feed *st, uint64_t node); /* NULL: it does not */
+/* Is it in the view, and may it have a copy? */
+bool feed_is_holder(const struct feed *st, uint64_t node);
 void feed_follower_drop(struct feed *st, uint32_t i);
 void feed_drop_node(struct actor *self, struct shard *s, uint64_t node);
 void feed_set_telling(struct shard *s); /* after followers have come or gone */
 /* Let it tell us what it has and we have not. */
 void feed_ask_once(struct shard *s, struct follower *f);
 /* Time passes: where it was in vain, again. */
-void feed_ask_again(struct shard *s, struct follower *f);
+void feed_ask_again(struct actor *self, struct shard *s, struct follower *f);
 /* It has, and is covered: now it hears what it lacks. */
 void feed_heard(struct actor *self, struct shard *s, struct follower *f);
 /* Is it being told?  What it has and we have not must not be overwritten before we know it. */
@@ -239,6 +262,9 @@ static inline bool feed_has_quorum(const struct feed *st) {
 bool feed_quorum_heard(const struct feed *st);
 /* Have so many copies all? */
 bool feed_quorum_full(const struct feed *st);
+/* The master stays, and those by whom its view was counted have come from it straight into this
+ * one: no other was counted between. */
+bool feed_quorum_goes_on(const struct replica_plan *before, const struct replica_plan *now);
 /* The round that must be over before what was looked at now may be told. */
 uint64_t feed_round(struct actor *self, struct shard *s);
 void feed_hear_round(struct shard *s, uint64_t from, struct value_iter *it);
@@ -286,16 +312,52 @@ eg_err feed_apply(struct actor *self, struct shard *s, const struct follower *te
 /* An END is to be taken whose teller has forgotten deletes up to `floor`; `said`: its values. True:
  * it is taken later, when what they removed has gone. */
 bool feed_sift_begins(struct actor *self, struct shard *s, uint64_t from, struct value said,
-                      const struct shard_clock *floor);
-void feed_sift_again(const struct feed *st, uint64_t to, const struct sift *f);
+                      const struct shard_clock *knows, const struct shard_floor *floor);
+void feed_sift_again(struct actor *self, struct shard *s, uint64_t to);
+/* It is known what is to be asked about. */
+void feed_sift_go(struct actor *self, struct shard *s, uint64_t from);
+bool feed_sift_put(const struct shard *s, const struct record *rec, struct buffer *out);
 void feed_sift_stop(struct feed *st, struct sift **at);
 void feed_hear_have(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
 void feed_hear_gone(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+
+/* ---- feed_compare.c ------------------------------------------------------------------------- */
+
+/* Before a walk: let it say what it has.  True: the walk begins then; or, EG_BUSY, it is asked
+ * later, for others are. */
+bool feed_compare_offer(struct actor *self, struct shard *s, struct follower *f, eg_err *err);
+/* It has said so, or need not. */
+void feed_compare_ends(struct feed *st, struct follower *f);
+void feed_compare_offer_again(struct shard *s, const struct follower *f);
+/* Before a sift: feed_sift_go() follows.  False: all is to be asked about. */
+bool feed_compare_begins(struct actor *self, struct shard *s, uint64_t from, uint64_t session);
+/* What was said last may be lost. */
+void feed_compare_again(struct actor *self, struct shard *s, uint64_t to);
+/* That copy has told something: comparisons with others have not seen it. */
+void feed_compare_spoil(const struct feed *st, uint64_t from);
+void feed_compare_stop(const struct feed *st, struct compare **at);
+/* Has who follows said that it has this one? */
+bool feed_compare_has(const struct shard *s, const struct compare *c, const struct record *rec);
+/* Some more is looked at; false: nothing is under way. */
+bool feed_compare_step(struct actor *self, struct shard *s);
+void feed_hear_tree(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+void feed_hear_want(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
+
+/* ---- feed_scan.c ---------------------------------------------------------------------------- */
+
+typedef eg_err (*feed_look)(void *user, const struct record *rec, uint64_t hash);
+/* The next records behind the place, which is moved on; empty: the first.  *over: there are no
+ * more.  EG_MEMORY, EG_DISC, or what was returned for one of them: nothing is said of the others.
+ */
+eg_err feed_scan(struct actor *self, struct shard *s, struct buffer *place, feed_look look,
+                 void *user, bool *over);
 
 /* ---- feed_graves.c --------------------------------------------------------------------------- */
 
 /* The master's, now and then: graves that nobody needs any more are forgotten. */
 void feed_tend_graves(struct actor *self, struct shard *s);
+/* They take too much: the oldest are forgotten, whoever is away. */
+void feed_cut_graves(struct shard *s, uint64_t limit_bytes);
 void feed_hear_sync(struct actor *self, struct shard *s, uint64_t from, struct value_iter *it);
 void feed_hear_synced(struct shard *s, uint64_t from, struct value_iter *it);
 void feed_kept(struct shard *s, const struct message *m);

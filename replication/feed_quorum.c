@@ -12,11 +12,17 @@
 
 enum counted { HEARD, TOLD_ALL, FULL, STANDS };
 
-static const struct replica_holder *holder_of(const struct feed *st, uint64_t node) {
-    for (uint32_t i = 0; i < st->plan.count; i++)
-        if (st->plan.holder[i].node == node)
-            return &st->plan.holder[i];
+static const struct replica_holder *holder_of(const struct replica_plan *p, uint64_t node) {
+    for (uint32_t i = 0; i < p->count; i++)
+        if (p->holder[i].node == node)
+            return &p->holder[i];
     return NULL;
+}
+
+static bool is_kin(const struct replica_plan *p, uint64_t node) {
+    const struct replica_holder *h = holder_of(p, node);
+
+    return h != NULL && h->kin;
 }
 
 static bool counts(const struct feed *st, const struct follower *f, const struct replica_holder *h,
@@ -42,7 +48,7 @@ static uint32_t count_of(const struct feed *st, uint32_t list, enum counted what
 
     for (uint32_t i = 0; i < st->follower_count; i++) {
         const struct follower *f = st->follower[i];
-        const struct replica_holder *h = holder_of(st, f->node);
+        const struct replica_holder *h = holder_of(&st->plan, f->node);
 
         count += h != NULL && (h->elects & bit) != 0 && counts(st, f, h, what);
     }
@@ -68,6 +74,23 @@ bool feed_quorum_heard(const struct feed *st) {
 
 bool feed_quorum_full(const struct feed *st) {
     return most(st, FULL);
+}
+
+/* A view that is counted needs most of each of these lists, and so would have had one of these. */
+bool feed_quorum_goes_on(const struct replica_plan *before, const struct replica_plan *now) {
+    const struct replica_quorum *q = &before->quorum;
+    bool enough = q->lists != 0 && !now->refused && before->master == now->master &&
+                  view_id_equal(before->view, now->lineage);
+
+    for (uint32_t l = 0; l < q->lists; l++) {
+        uint8_t bit = (uint8_t) (1u << l);
+        uint32_t count = (q->elects & bit) != 0;
+
+        for (uint32_t i = 0; i < before->count; i++)
+            count += (before->holder[i].elects & bit) != 0 && is_kin(now, before->holder[i].node);
+        enough &= count >= q->need[l];
+    }
+    return enough;
 }
 
 /* ---- rounds -------------------------------------------------------------------------------- */

@@ -1,12 +1,9 @@
 /* feed_scrub.c -- a shard summed in steps, and the leaves in which two copies of it differ. */
 #include "replication/feed_scrub.h"
 
-#include "engine/env.h"
 #include "engine/planted.h"
 
 #include <string.h>
-
-enum { STEP_NS = 500 * 1000, LOOK_AT_CLOCK_RECORDS = 32, NODE_SUM_BYTES = 4 };
 
 /* ---- begin and end --------------------------------------------------------------------------- */
 
@@ -28,6 +25,7 @@ static void scrub_free(struct shard *s) {
     if (sc->wanted != NULL)
         alloc_put(st->world->alloc, sc->wanted, hash_tree_leaves(&sc->tree));
     hash_tree_close(&sc->tree);
+    shard_clock_fini(&sc->listed);
     buffer_fini(&sc->place);
     buffer_fini(&sc->prints);
     buffer_fini(&sc->seen);
@@ -74,10 +72,11 @@ static eg_err scrub_open(struct shard *s, const struct scrub_order *o) {
     if (sc == NULL)
         return EG_MEMORY;
     sc->o = *o;
+    shard_clock_init(&sc->listed, a);
     buffer_init(&sc->place, a, KEY_SIZE_MAX * 2);
     buffer_init(&sc->prints, a, SCRUB_LIST_BYTES);
     buffer_init(&sc->seen, a, SCRUB_LIST_BYTES);
-    buffer_init(&sc->lacking, a, NODES_MAX * SCRUB_LIST_BYTES);
+    buffer_init(&sc->lacking, a, 2 * NODES_MAX * SCRUB_LIST_BYTES);
     buffer_init(&sc->offered, a, NODES_MAX * SCRUB_OFFER_BYTES);
     buffer_init(&sc->offers, a, NODES_MAX * (SCRUB_OFFER_BYTES + RECORD_SIZE_MAX));
     st->scrub = sc;
@@ -154,89 +153,70 @@ static eg_err sum_record(struct scrub_look *l) {
     return EG_OK;
 }
 
-static eg_err look_at(struct scrub_look *l, const struct record *rec) {
+static eg_err look_at(void *user, const struct record *rec, uint64_t hash) {
     static eg_err (*const looks[])(struct scrub_look *) = {[SCAN_SUM] = sum_record,
                                                            [SCAN_LIST] = feed_mend_list,
                                                            [SCAN_MATCH] = feed_mend_match,
                                                            [SCAN_MEND] = feed_mend_record};
-    struct shard *s = l->shard;
+    struct scrub_look *l = user;
     uint64_t expiry_ms = record_expiry_ms(rec);
-    struct key k;
-    eg_err err;
 
     if (expiry_ms != 0 && expiry_ms <= l->scrub->o.cutoff_ms)
         return EG_OK;
-    err = table_key(s->table, &k, record_key(rec));
-    if (err != EG_OK)
-        return err;
     l->record = rec;
-    l->item = feed_scrub_item(s, k.hash, (struct record_version){rec->hlc, rec->dot}, expiry_ms,
-                              record_value(rec), record_state(rec));
-    key_release(&k);
+    l->item = feed_scrub_item(l->shard, hash, (struct record_version){rec->hlc, rec->dot},
+                              expiry_ms, record_value(rec), record_state(rec));
     return looks[l->scrub->scan](l);
-}
-
-/* One part of a scan. */
-static eg_err scan_some(struct actor *self, struct shard *s, bool *over) {
-    struct scrub *sc = feed_of(s)->scrub;
-    struct env *env = feed_of(s)->world->env;
-    struct scrub_look l = {.shard = s, .scrub = sc, .reader = shard_reader(s, self)};
-    struct store *store = s->store;
-    uint64_t until_ns = env_now_ns(env) + STEP_NS;
-    const struct record *rec, *last = NULL;
-    struct store_cursor c;
-    uint32_t seen = 0;
-    bool late = false;
-    eg_err err = EG_OK;
-    struct key k;
-
-    if (sc->place.size_bytes == 0) {
-        store->ops->seek(store, l.reader, &c, NULL, false, false);
-    } else {
-        err =
-            table_key(s->table, &k, (struct value){sc->place.at, (uint32_t) sc->place.size_bytes});
-        if (err != EG_OK)
-            return err;
-        store->ops->seek(store, l.reader, &c, &k, true, false);
-        key_release(&k);
-    }
-    while (err == EG_OK && (rec = store->ops->next(store, l.reader, &c)) != NULL) {
-        if (late && !value_equal(record_key(last), record_key(rec)))
-            break;
-        last = rec;
-        err = look_at(&l, rec);
-        if (++seen % LOOK_AT_CLOCK_RECORDS == 0)
-            late = env_now_ns(env) >= until_ns;
-    }
-    if (err == EG_OK)
-        err = reader_take_fault(l.reader);
-    *over = err == EG_OK && rec == NULL;
-    if (err != EG_OK || *over)
-        return err;
-    buffer_clear(&sc->place);
-    return buffer_append(&sc->place, record_key(last).at, record_key(last).size_bytes) ? EG_OK
-                                                                                       : EG_MEMORY;
 }
 
 /* ---- what was summed ------------------------------------------------------------------------- */
 
-static bool out_nodes(struct shard *s, uint32_t level, const uint32_t *parents, uint32_t count) {
+bool feed_scrub_out(struct shard *s, enum replica_kind kind, uint32_t more) {
+    const struct scrub_order *o = &feed_of(s)->scrub->o;
+
+    return feed_out_begin_round(s, kind, o->from == feed_of(s)->world->self, o->round, more);
+}
+
+static void put_sum(uint8_t at[static SCRUB_WIDE], const struct scrub *sc, uint32_t level,
+                    uint32_t number) {
+    uint64_t sum = hash_tree_sum(&sc->tree, level, number);
+
+    for (unsigned i = 0; i < SCRUB_WIDE; i++)
+        at[i] = (uint8_t) (sum >> 8 * i);
+}
+
+static uint32_t child_of(const uint32_t *parents, size_t i) {
+    return parents[i / HASH_TREE_FAN] * HASH_TREE_FAN + (uint32_t) (i % HASH_TREE_FAN);
+}
+
+static bool out_nodes(struct shard *s, uint32_t level, const uint32_t *parents, uint32_t count,
+                      bool wide) {
     struct feed *st = feed_of(s);
     const struct scrub *sc = st->scrub;
+    enum scrub_width width = wide ? SCRUB_WIDE : count == 1 ? SCRUB_NARROW_ONE : SCRUB_NARROW;
     struct buffer sums;
     bool fits;
 
     buffer_init(&sums, st->world->alloc, SIZE_MAX);
-    fits = feed_out_begin(s, REPLICA_NODES, 4, 0) && feed_out_u64(st, sc->o.round) &&
-           feed_out_u64(st, level) && feed_scrub_out_numbers(st, parents, count);
-    for (uint32_t i = 0; fits && level <= sc->o.depth && i < count * HASH_TREE_FAN; i++) {
-        uint32_t sum = (uint32_t) hash_tree_sum(
-            &sc->tree, level, parents[i / HASH_TREE_FAN] * HASH_TREE_FAN + i % HASH_TREE_FAN);
-        fits = buffer_append(&sums, &sum, NODE_SUM_BYTES);
+    fits = feed_scrub_out(s, REPLICA_NODES, 3) && feed_out_u64(st, level) &&
+           feed_scrub_out_numbers(st, parents, count);
+    for (size_t i = 0; fits && level <= sc->o.depth && i < (size_t) count * HASH_TREE_FAN; i++) {
+        uint8_t sum[SCRUB_WIDE];
+
+        put_sum(sum, sc, level, child_of(parents, i));
+        fits = buffer_append(&sums, sum, width);
     }
     fits = fits && feed_scrub_out_binary(st, sums.at, sums.size_bytes);
     buffer_fini(&sums);
     return fits;
+}
+
+bool feed_scrub_once_more(struct shard *s) {
+    static const uint32_t root = 0;
+    struct feed *st = feed_of(s);
+
+    st->scrub->wide = true;
+    return out_nodes(s, 1, &root, 1, true) && feed_out_send(st, st->scrub->o.from) == EG_OK;
 }
 
 static uint64_t root_of(const struct scrub *sc) {
@@ -260,7 +240,7 @@ static void summed(struct actor *self, struct shard *s) {
         publish(s, sc->o.round, SCRUB_SUMMED);
     } else if (root_of(sc) == sc->o.root) {
         feed_scrub_end(s, SCRUB_EQUAL);
-    } else if (out_nodes(s, 1, &root, 1) && feed_out_send(st, sc->o.from) == EG_OK) {
+    } else if (out_nodes(s, 1, &root, 1, false) && feed_out_send(st, sc->o.from) == EG_OK) {
         publish(s, sc->o.round, SCRUB_DIFFERS);
     } else {
         feed_scrub_end(s, SCRUB_OVER);
@@ -269,6 +249,7 @@ static void summed(struct actor *self, struct shard *s) {
 
 void feed_scrub_step(struct actor *self, struct shard *s) {
     struct scrub *sc = feed_of(s) == NULL ? NULL : feed_of(s)->scrub;
+    struct scrub_look l = {.shard = s, .scrub = sc, .reader = shard_reader(s, self)};
     bool over = false;
     eg_err err;
 
@@ -278,8 +259,7 @@ void feed_scrub_step(struct actor *self, struct shard *s) {
         feed_mend_rest(self, s);
         return;
     }
-    err = scan_some(self, s, &over);
-    reader_reset(shard_reader(s, self));
+    err = feed_scan(self, s, &sc->place, look_at, &l, &over);
     if (err != EG_OK) {
         feed_scrub_end(s, SCRUB_OVER);
     } else if (!over) {
@@ -354,15 +334,15 @@ static struct scrub_peer *peer_of(struct scrub *sc, uint64_t node) {
     return NULL;
 }
 
-/* The master: as soon as it is known of all copies in which leaves they differ. */
-static void try_list(struct actor *self, struct shard *s) {
+void feed_scrub_try_list(struct actor *self, struct shard *s) {
     struct scrub *sc = feed_of(s)->scrub;
-    bool descending = !sc->go || sc->scan != SCAN_NONE;
+    bool busy = !sc->go || sc->scan != SCAN_NONE;
 
     for (uint32_t i = 0; i < sc->peer_count; i++)
-        descending |= sc->peer[i].descending;
-    if (descending)
+        busy |= sc->peer[i].descending || sc->peer[i].owes;
+    if (busy)
         return;
+    buffer_clear(&sc->prints);
     if (sc->wanted_count == 0)
         feed_scrub_end(s, SCRUB_OVER);
     else
@@ -379,7 +359,7 @@ void feed_scrub_go(struct actor *self, struct shard *s, const struct message *m)
     if (round != sc->o.round || sc->o.from != feed_of(s)->world->self)
         return;
     sc->go = true;
-    try_list(self, s);
+    feed_scrub_try_list(self, s);
 }
 
 static void want(struct scrub *sc, const uint32_t *leaf, uint32_t count) {
@@ -389,24 +369,26 @@ static void want(struct scrub *sc, const uint32_t *leaf, uint32_t count) {
     }
 }
 
-/* The children, at `level`, whose sums are not ours.  False: malformed, no memory. */
+/* The children, at `level`, whose sums are not ours, and how many bytes of each were said.  False:
+ * malformed, no memory. */
 static bool differing(const struct scrub *sc, uint32_t level, const struct buffer *parents,
-                      struct value sums, struct buffer *out) {
+                      struct value sums, struct buffer *out, size_t *width) {
     const uint32_t *parent = (const uint32_t *) (const void *) parents->at;
-    size_t count = parents->size_bytes / sizeof *parent;
+    size_t count = parents->size_bytes / sizeof *parent * HASH_TREE_FAN;
     const uint8_t *at;
     uint32_t size_bytes;
 
-    if (!value_get_bytes(sums, &at, &size_bytes) ||
-        size_bytes != count * HASH_TREE_FAN * NODE_SUM_BYTES)
+    if (count == 0 || !value_get_bytes(sums, &at, &size_bytes) || size_bytes % count != 0)
         return false;
-    for (size_t i = 0; i < count * HASH_TREE_FAN; i++) {
-        uint32_t number =
-            parent[i / HASH_TREE_FAN] * HASH_TREE_FAN + (uint32_t) (i % HASH_TREE_FAN);
-        uint32_t theirs;
+    *width = size_bytes / count;
+    if (*width != SCRUB_NARROW_ONE && *width != SCRUB_NARROW && *width != SCRUB_WIDE)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t number = child_of(parent, i);
+        uint8_t ours[SCRUB_WIDE];
 
-        memcpy(&theirs, at + i * NODE_SUM_BYTES, sizeof theirs);
-        if (theirs == (uint32_t) hash_tree_sum(&sc->tree, level, number) ||
+        put_sum(ours, sc, level, number);
+        if (memcmp(at + i * *width, ours, *width) == 0 ||
             (PLANTED(LEAF_NOT_COMPARED) && number % 2 == 1))
             continue;
         if (!buffer_append(out, &number, sizeof number))
@@ -422,24 +404,33 @@ static void descend(struct shard *s, struct scrub_peer *p, uint32_t level,
     struct feed *st = feed_of(s);
     struct scrub *sc = st->scrub;
     uint64_t to = p == NULL ? sc->o.from : p->node;
+    const uint32_t *parents = (const uint32_t *) (const void *) nodes->at;
     struct buffer differ;
     const uint32_t *at;
     uint32_t count;
-    bool leaves = level == sc->o.depth;
+    size_t width;
+    bool leaves = level == sc->o.depth, wide, sent;
 
     buffer_init(&differ, st->world->alloc, SIZE_MAX);
-    if (!differing(sc, level, nodes, sums, &differ)) {
+    if (!differing(sc, level, nodes, sums, &differ, &width)) {
         buffer_fini(&differ);
         return; /* it comes to its end by time */
     }
     at = (const uint32_t *) (const void *) differ.at;
     count = (uint32_t) (differ.size_bytes / sizeof *at);
-    if (p != NULL && (leaves || count == 0)) {
+    wide = width == SCRUB_WIDE;
+    if (count == 0 && !wide) { /* something below them must differ: so few bytes do not say what */
+        sent = out_nodes(s, level, parents, (uint32_t) (nodes->size_bytes / sizeof *at), true) &&
+               feed_out_send(st, to) == EG_OK;
+    } else if (p != NULL && (leaves || count == 0)) {
         want(sc, at, count);
         p->descending = false;
-    } else if (out_nodes(s, count == 0 ? sc->o.depth + 1 : level + 1, at, count)) {
-        (void) feed_out_send(st, to); /* likewise */
+        sent = true;
+    } else {
+        sent = out_nodes(s, count == 0 ? sc->o.depth + 1 : level + 1, at, count, wide) &&
+               feed_out_send(st, to) == EG_OK;
     }
+    (void) sent; /* likewise */
     buffer_fini(&differ);
 }
 
@@ -458,8 +449,10 @@ static void hear_nodes(struct actor *self, struct shard *s, uint64_t from, struc
     buffer_init(&nodes, st->world->alloc, SIZE_MAX);
     if (feed_scrub_numbers(&nodes, numbers,
                            UINT32_C(1) << ((uint32_t) (level - 1) * HASH_TREE_FAN_BITS))) {
-        if (p != NULL)
+        if (p != NULL) {
             p->differs = p->descending = true;
+            p->owes = false; /* it asks once more */
+        }
         if (level <= sc->o.depth) {
             descend(s, p, (uint32_t) level, &nodes, sums);
         } else {
@@ -470,7 +463,7 @@ static void hear_nodes(struct actor *self, struct shard *s, uint64_t from, struc
     }
     buffer_fini(&nodes);
     if (p != NULL)
-        try_list(self, s);
+        feed_scrub_try_list(self, s);
 }
 
 void feed_scrub_hear(struct actor *self, struct shard *s, uint64_t from, enum replica_kind kind,

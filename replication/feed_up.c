@@ -176,6 +176,7 @@ void feed_hear_up(struct actor *self, struct shard *s, uint64_t from, struct val
     feed_part(s, 0);
     before = s->copy->group_count;
     err = feed_apply(self, s, NULL, it);
+    feed_compare_spoil(st, from);
     s->copy->patience.count += s->copy->group_count - before;
     feed_part(s, from);
     if (err == EG_OK)

@@ -3,6 +3,7 @@
 #include "engine/env.h"
 #include "engine/planted.h"
 #include "replication/feed_private.h"
+#include "tables/shard_mark.h"
 
 enum {
     STEP_NS = 500 * 1000, /* how long one part of a walk may take */
@@ -79,7 +80,7 @@ static eg_err walk_records(struct parcel *p) {
             !value_equal(record_key(last), record_key(rec)))
             break; /* between two keys */
         last = rec;
-        if (parcel_takes(p, rec->dot)) {
+        if (parcel_takes(p, rec->dot) && !feed_compare_has(s, f->told, rec)) {
             if (!out_change(st, rec, NULL, NULL))
                 return EG_MEMORY;
             parcel_added(p);
@@ -206,14 +207,39 @@ static bool is_recent(const struct shard *s, const struct follower *f) {
 /* ---- a walk ------------------------------------------------------------------------------------
  */
 
+/* What is prepared here, and what has ended lately: all of it, each time. */
+static eg_err send_marks(struct shard *s, const struct follower *f) {
+    struct feed *st = feed_of(s);
+    uint8_t header[FEED_ARRAY32_BYTES] = {0xdd};
+    uint32_t count;
+    size_t at;
+
+    if (s->tx == NULL && s->copy->marks == NULL)
+        return EG_OK;
+    if (!feed_out_begin(s, REPLICA_MISSING, 3, FEED_ARRAY32_BYTES) ||
+        !feed_out_u64(st, f->session) || !feed_out_u64(st, s->store->ops->stats(s->store).count))
+        return EG_MEMORY;
+    at = st->out.size_bytes;
+    if (!buffer_append(&st->out, header, sizeof header) ||
+        shard_mark_put_all(s, &st->out, &count) != EG_OK)
+        return EG_MEMORY;
+    for (unsigned i = 0; i < 4; i++)
+        st->out.at[at + 1 + i] = (uint8_t) (count >> (24 - 8 * i));
+    return count == 0 || PLANTED(MARKS_NOT_WALKED) ? EG_OK : feed_out_send(st, f->node);
+}
+
 static eg_err send_end(struct shard *s, struct follower *f) {
     struct feed *st = feed_of(s);
     const struct origins *o = st->world->origins;
     uint64_t sequence;
+    eg_err err;
 
     feed_flush(s); /* what the clock stands for comes before it */
     if (f->end_sequence == UINT64_MAX)
         return EG_OK; /* it was lost on the way: it follows anew */
+    err = send_marks(s, f);
+    if (err != EG_OK)
+        return err;
     sequence = dot_sequence(s->sequence);
     if (!feed_out_begin(s, REPLICA_END, 1 + REPLICA_END_VALUES, 0) ||
         !feed_out_u64(st, f->session) || !feed_out_clock(st, &f->snapshot) ||
@@ -226,7 +252,7 @@ static eg_err send_end(struct shard *s, struct follower *f) {
 
 /* What was put together is not on its way: who follows will not mind what it gets twice. */
 static eg_err walk_again(struct follower *f, eg_err err) {
-    f->stage = f->walks ? WALK_CLEAR : WALK_WAITS;
+    f->stage = f->walks ? WALK_CLEAR : WALK_WAITS; /* and passes over the same */
     buffer_clear(&f->place);
     f->grave_place = 0;
     f->graves_ended = false;
@@ -242,7 +268,7 @@ bool feed_is_even(const struct feed *st) {
 }
 
 /* May it begin?  EG_BUSY: others walk.  Where nothing is missing it is over at once. */
-static eg_err walk_begin(struct shard *s, struct follower *f) {
+static eg_err walk_begin(struct actor *self, struct shard *s, struct follower *f) {
     struct feed_world *w = feed_of(s)->world;
     eg_err err;
 
@@ -256,6 +282,8 @@ static eg_err walk_begin(struct shard *s, struct follower *f) {
         f->stage = WALK_RECENT;
         return EG_OK;
     }
+    if (feed_compare_offer(self, s, f, &err))
+        return err;
     if (atomic_fetch_add(&w->walks, 1) >= REPLICA_FILLS) {
         atomic_fetch_sub(&w->walks, 1);
         return EG_BUSY;
@@ -303,8 +331,8 @@ static eg_err walk_step(struct actor *self, struct shard *s, struct follower *f)
     eg_err err = EG_OK;
 
     if (f->stage == WALK_WAITS)
-        err = walk_begin(s, f);
-    if (err != EG_OK || f->stage == WALK_OVER)
+        err = walk_begin(self, s, f);
+    if (err != EG_OK || f->stage == WALK_OVER || f->stage == WALK_COMPARES)
         return err;
     if (w->pending_bytes(w->user, f->node) > REPLICA_AHEAD_BYTES)
         return EG_BUSY;
@@ -331,13 +359,13 @@ static eg_err walk_step(struct actor *self, struct shard *s, struct follower *f)
 
 void feed_step(struct actor *self, struct shard *s) {
     struct feed *st = feed_of(s);
-    bool more = false, wait = true;
+    bool more = feed_compare_step(self, s), wait = !more;
 
     for (uint32_t i = st->follower_count; i-- > 0;) {
         struct follower *f = st->follower[i];
         eg_err err;
 
-        if (f->stage == WALK_OVER || !feed_is_told(f))
+        if (f->stage == WALK_OVER || f->stage == WALK_COMPARES || !feed_is_told(f))
             continue;
         err = walk_step(self, s, f);
         reader_reset(shard_reader(s, self));
@@ -345,7 +373,7 @@ void feed_step(struct actor *self, struct shard *s) {
             feed_drop_node(self, s, f->node); /* it follows anew */
             continue;
         }
-        more |= f->stage != WALK_OVER;
+        more |= f->stage != WALK_OVER && f->stage != WALK_COMPARES;
         wait &= err != EG_OK;
     }
     if (more)

@@ -19,8 +19,8 @@ static uint32_t count_full(const struct feed *st) {
 
 /* Is that an answer which is known without the master? */
 static bool is_plain(const struct shard_request *q, const struct message *reply) {
-    return q->op != SHARD_READ && q->op != SHARD_SETTLE && reply->size_bytes == 1 &&
-           reply->payload[0] == 0xc3; /* true */
+    return q->op != SHARD_READ && q->op != SHARD_SETTLE && !shard_op_transacts(q->op) &&
+           reply->size_bytes == 1 && reply->payload[0] == 0xc3; /* true */
 }
 
 bool feed_witness_hold(struct actor *self, struct shard *s, const struct message *call,
@@ -66,9 +66,12 @@ static void answer(struct feed *st, const struct held *h, eg_err outcome, const 
 }
 
 void feed_witness_over(struct feed *st, const struct held *h) {
+    static const char why[] = "made here, in a view that who asked is not in";
     const struct follower *f = feed_follower(st, h->for_node);
 
-    if (f == NULL || !f->full || f->session != h->session)
+    if (!feed_is_holder(st, h->for_node))
+        answer(st, h, EG_IN_DOUBT, why);
+    else if (f == NULL || !f->full || f->session != h->session)
         answer(st, h, EG_OK, "");
 }
 

@@ -38,7 +38,11 @@ enum {
 };
 
 /* What this node can do besides; a link uses what both can. */
-#define HANDSHAKE_FEATURES UINT64_C(0)
+#define HANDSHAKE_PACKS UINT64_C(1) /* messages of copies come as packets (packet.h) */
+/* Runs in messages of views are short (run_code.h); lists of tables are told by their sum first
+ * (schema_sync.h). */
+#define HANDSHAKE_BRIEF    UINT64_C(2)
+#define HANDSHAKE_FEATURES (HANDSHAKE_PACKS | HANDSHAKE_BRIEF)
 
 /* What the other side is told where no proof could be made. */
 #define HANDSHAKE_NO_PROOF "out of memory, or OpenSSL's libcrypto is not installed"

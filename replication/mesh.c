@@ -317,6 +317,12 @@ uint64_t mesh_pending_bytes(const struct mesh *m, uint64_t to) {
     return p != NULL ? link_pending_bytes(&p->link) : 0;
 }
 
+uint64_t mesh_features(const struct mesh *m, uint64_t to) {
+    const struct peer *p = peer_find((struct mesh *) m, to);
+
+    return p != NULL ? atomic_load_explicit(&p->features, memory_order_relaxed) : 0;
+}
+
 struct mesh_stats mesh_stats(const struct mesh *m) {
     return (struct mesh_stats){
         .sent_bytes = atomic_load(&m->sent_bytes),
@@ -384,6 +390,13 @@ void mesh_drop(struct mesh *m, uint64_t id) {
 
     if (p != NULL)
         peer_down(p);
+}
+
+void mesh_doubt(struct mesh *m, uint64_t id) {
+    struct peer *p = peer_find(m, id);
+
+    if (p != NULL)
+        peer_doubt(p);
 }
 
 void mesh_renumber(struct mesh *m, uint64_t incarnation) {

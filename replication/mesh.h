@@ -1,7 +1,7 @@
 /* mesh.h -- this node's links to all other nodes of its cluster.
  *
  *     dial, accept --handshake (handshake.h)--> link --on_up--> frames both ways --on_down-->
- *          ^-------------- again, for ever: 100 ms .. 3 s, with jitter ----------'
+ *          ^-------------- again, for ever: 100 ms .. 1 s, with jitter ----------'
  *
  * Two nodes have one link, whoever dialled first (where both did, that of the smaller id
  * stays).  Nothing is read before both have proved that they know the cookie.  A frame is
@@ -95,6 +95,9 @@ void mesh_release(struct mesh *m, uint64_t id);
 void mesh_forget(struct mesh *m, uint64_t id);
 /* End the link now; it is dialled again. */
 void mesh_drop(struct mesh *m, uint64_t id);
+/* It is said to be down: where nothing was heard of it lately, its link needs another connection.
+ */
+void mesh_doubt(struct mesh *m, uint64_t id);
 /* This start has another number from now on: every link ends, and comes anew with that one. */
 void mesh_renumber(struct mesh *m, uint64_t incarnation);
 bool mesh_is_up(const struct mesh *m, uint64_t id);
@@ -105,6 +108,9 @@ bool mesh_is_up(const struct mesh *m, uint64_t id);
  * one channel keep their order. */
 EG_MUST_USE eg_err mesh_send(struct mesh *m, uint64_t to, enum mesh_channel channel,
                              struct value payload);
+
+/* What both sides of the link can do besides (handshake.h); any thread. */
+uint64_t mesh_features(const struct mesh *m, uint64_t to);
 
 /* Bytes waiting for the node and not acknowledged: who sends much in the background looks here. */
 uint64_t mesh_pending_bytes(const struct mesh *m, uint64_t to);

@@ -52,12 +52,12 @@ static struct conn *conn_new(struct mesh *m) {
     return c;
 }
 
-static void conn_add(struct conn *c) {
+static void conn_add(struct conn *c, uint64_t deadline_ms) {
     struct mesh *m = c->mesh;
 
     list_push_back(&m->conns, &c->node);
     m->conn_count++;
-    scheduler_timer_start(m->scheduler, &c->deadline, MESH_HANDSHAKE_MS, on_deadline);
+    scheduler_timer_start(m->scheduler, &c->deadline, deadline_ms, on_deadline);
 }
 
 static void shake(struct conn *c, bool dials) {
@@ -88,7 +88,7 @@ void conn_accept(struct mesh *m, struct stream_accepted accepted) {
         alloc_put(m->opts.alloc, c, sizeof *c);
         return;
     }
-    conn_add(c);
+    conn_add(c, MESH_HANDSHAKE_MS);
     list_push_back(&m->unproved, &c->unproved);
     m->unproved_count++;
     shake(c, false);
@@ -108,7 +108,7 @@ eg_err conn_dial(struct dialler *d, struct err_note *note) {
         alloc_put(m->opts.alloc, c, sizeof *c);
         return err;
     }
-    conn_add(c);
+    conn_add(c, MESH_CONNECT_MS);
     c->state = CONN_CONNECTING;
     c->dialler = d;
     d->conn = c;
@@ -329,6 +329,8 @@ static const char *end_text(eg_err err) {
 
 void conn_run(struct conn *c) {
     if (c->state == CONN_CONNECTING && c->connected) {
+        scheduler_timer_stop(c->mesh->scheduler, &c->deadline);
+        scheduler_timer_start(c->mesh->scheduler, &c->deadline, MESH_HANDSHAKE_MS, on_deadline);
         shake(c, true);
         if (c->state == CONN_SHAKING && stream_read_start(c->stream) != EG_OK)
             c->ended = true;

@@ -121,6 +121,15 @@ static void peer_break(struct peer *p) {
     dial_if_alone(p, delay_ms);
 }
 
+/* It is said to be down: packets that were lost in a cut are sent again ever more rarely, so
+ * where nothing is heard of it another connection is there sooner when the cut heals. */
+void peer_doubt(struct peer *p) {
+    if (p->conn == NULL || mesh_now_ms(p->mesh) - p->heard_ms <= MESH_DOUBT_MS)
+        return;
+    conn_close(p->conn);
+    peer_break(p);
+}
+
 /* From here on the link goes over `c`. */
 static void attach(struct peer *p, struct conn *c) {
     struct mesh *m = p->mesh;
@@ -157,6 +166,7 @@ static void begin(struct peer *p, struct conn *c) {
     p->info = c->shake.peer;
     memcpy(p->dialler.address, p->info.address, sizeof p->dialler.address);
     p->session = c->session;
+    atomic_store(&p->features, c->shake.features);
     link_begin(&p->link, p->info.id,
                EG_MIN((uint64_t) MESH_WINDOW_BYTES, c->shake.attach.credit_bytes));
     attach(p, c);
@@ -458,7 +468,7 @@ static void dial_lost(struct dialler *d, eg_err err, enum handshake_refusal refu
         return;
     }
     if (p->conn == NULL && p->welcomed == NULL && p->known)
-        dialler_start(d, patient ? MESH_REDIAL_MAX_MS : 0);
+        dialler_start(d, patient ? MESH_REFUSED_MS : 0);
 }
 
 void peer_lost(struct conn *c, eg_err err, enum handshake_refusal refusal, const char *text) {
@@ -502,7 +512,7 @@ static void on_dial(struct timer *t) {
         err = conn_dial(d, &note);
     if (err == EG_OK)
         return;
-    dialler_start(d, MESH_REDIAL_MAX_MS);
+    dialler_start(d, MESH_REFUSED_MS);
     if (d->peer == NULL && d->mesh->opts.events->on_joined != NULL)
         d->mesh->opts.events->on_joined(d->mesh->opts.user, d->address,
                                         err == EG_BAD_REQUEST ? EG_DENIED : err, note.text);

@@ -32,10 +32,14 @@ enum {
     MESH_JOINS_MAX = 64,
     MESH_UNPROVED_MAX = 64, /* accepted connections without proof: then the oldest goes     */
     MESH_HANDSHAKE_MS = 5000,
+    MESH_CONNECT_MS =
+        1500, /* for the other's kernel; a first packet that was lost is said at 1 s */
     MESH_PARTING_MS = 1000, /* for the other side to read why it is refused                 */
     MESH_RESUME_MS = 1000,  /* a link without a connection is down after this               */
     MESH_REDIAL_MIN_MS = 100,
-    MESH_REDIAL_MAX_MS = 3000,
+    MESH_REDIAL_MAX_MS = 1000,
+    MESH_REFUSED_MS = 3000, /* after a refusal, which will stand for a while               */
+    MESH_DOUBT_MS = 1000,   /* nothing heard for this from one that is said to be down     */
     MESH_RECONNECT_MS = 20, /* the first try after a break, for the smaller id             */
     MESH_ACKNOWLEDGE_MS = 25,
     MESH_SILENCE_MS = 10000, /* nothing heard, or nothing acknowledged: it is gone          */
@@ -67,7 +71,8 @@ struct peer {
     uint32_t slot;
     bool known; /* dialled for ever */
     _Atomic bool up;
-    struct node_info info; /* incarnation: the link's, where it is up */
+    _Atomic uint64_t features; /* of its link: both sides have them */
+    struct node_info info;     /* incarnation: the link's, where it is up */
     uint64_t session;
     struct conn *conn;     /* that carries the link; NULL: down, or broken  */
     struct conn *welcomed; /* accepted, its READY has not come; NULL: none  */
@@ -190,6 +195,7 @@ void peer_free(struct peer *p);
 void peer_forget(struct peer *p);
 void peer_down(struct peer *p);
 void peer_tick(struct peer *p);
+void peer_doubt(struct peer *p);
 
 /* Steps of a handshake (handshake.h). */
 void peer_met(struct conn *c);

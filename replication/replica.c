@@ -3,6 +3,7 @@
 
 #include "engine/env.h"
 #include "replication/feed.h"
+#include "replication/outbox.h"
 #include "replication/scrub.h"
 #include "tables/shard_conflict.h"
 #include "tables/shard_floor.h"
@@ -14,6 +15,7 @@
 
 enum {
     PARKED_BYTES_MAX = 8 << 20,
+    POSTED_LOOKS = 4,
     STOP_AGAIN_NS = 50 * 1000 * 1000,
     CUT_AGAIN_NS = 200 * 1000 * 1000
 };
@@ -39,6 +41,9 @@ struct parked {
 struct replicas {
     struct replica_opts o;
     struct feed_world world;
+    struct outbox outbox;
+    uint64_t posted_seen; /* in it, at the last look; and how often there was more since */
+    uint32_t posted_looks;
     eg_pid pid; /* the actor that speaks on the mesh's scheduler */
     _Atomic bool ended;
     const struct view *view;
@@ -108,7 +113,21 @@ static void look_if_stopped(struct replicas *r);
 
 static void plan_again(struct replicas *r);
 
+/* What is posted goes together: while more comes it stays, for a few looks. */
+static void look_at_outbox(struct replicas *r) {
+    uint64_t posted = outbox_posted(&r->outbox);
+
+    if (posted != r->posted_seen && r->posted_looks++ < POSTED_LOOKS) {
+        r->posted_seen = posted;
+        look_soon(r);
+        return;
+    }
+    r->posted_looks = 0;
+    (void) outbox_flush(&r->outbox); /* what the link does not take waits for the tick */
+}
+
 static void look(struct replicas *r) {
+    look_at_outbox(r);
     if (atomic_load(&r->stopping))
         look_if_stopped(r);
     if (atomic_load(&r->planning))
@@ -140,6 +159,13 @@ static eg_err replicas_init(struct actor *self, void *state, const void *arg) {
     return EG_OK;
 }
 
+static void doubt(struct feed_world *w, struct shard *s, struct value head) {
+    struct replicas *r = w->user;
+
+    if (r->o.doubt != NULL)
+        r->o.doubt(r->o.user, s->table, s->number, head);
+}
+
 /* What lost is kept where the merge was made. */
 static void conflict(struct feed_world *w, const struct shard_conflict *c) {
     struct replicas *r = w->user;
@@ -159,6 +185,28 @@ static eg_err send_to(void *user, uint64_t to, struct value payload) {
     return atomic_load_explicit(&r->ended, memory_order_relaxed)
                ? EG_NO_REPLICA
                : r->o.send(r->o.user, to, payload);
+}
+
+static eg_err pass_on(void *user, uint64_t to, struct value payload) {
+    struct replicas *r = user;
+
+    return outbox_send(&r->outbox, to, payload);
+}
+
+static eg_err post_to(void *user, uint64_t to, struct value payload) {
+    struct replicas *r = user;
+
+    return outbox_post(&r->outbox, to, payload);
+}
+
+static bool packs(void *user, uint64_t to) {
+    const struct replicas *r = user;
+
+    return r->o.packs != NULL && r->o.packs(r->o.user, to);
+}
+
+static void wake(void *user) {
+    look_soon(user);
 }
 
 static uint64_t pending_to(void *user, uint64_t to) {
@@ -189,7 +237,7 @@ static eg_err open_scrubs(struct replicas *r) {
                             .world = &r->world,
                             .every_ms = r->o.scrub_every_ms,
                             .order = order_of,
-                            .send = send_to,
+                            .send = pass_on,
                             .mended = mended,
                             .user = r};
 
@@ -239,7 +287,8 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
                                    .runtime = o->runtime,
                                    .origins = catalog_origins(o->catalog),
                                    .self = o->self,
-                                   .send = send_to,
+                                   .send = pass_on,
+                                   .post = post_to,
                                    .pending_bytes = pending_to,
                                    .user = r,
                                    .stopped = one_stopped,
@@ -247,8 +296,12 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
                                    .resumed = resumed,
                                    .scrubbed = scrubbed,
                                    .conflict = conflict,
+                                   .doubt = doubt,
                                    .witness = o->witness == NULL ? NULL : &witness,
                                    .witness_user = r};
+    outbox_init(&r->outbox,
+                &(struct outbox_opts){
+                    .alloc = o->alloc, .send = send_to, .packs = packs, .wake = wake, .user = r});
     err = open_scrubs(r);
     if (err == EG_OK)
         err = actor_spawn(o->runtime, NULL, &spawn, &r->pid, NULL);
@@ -282,6 +335,7 @@ static void unpark_all(struct replicas *r) {
 
 void replicas_close(struct replicas *r) {
     unpark_all(r);
+    outbox_fini(&r->outbox);
     scrubs_close(r->scrubs);
     replica_reports_close(r->reports);
     if (r->view != NULL)
@@ -311,6 +365,15 @@ static void order_all(struct replicas *r, enum feed_tag tag, const void *at, siz
         for (uint32_t n = 0; n < table_shards(tables[i]); n++)
             if (!order(r, table_shard(tables[i], n), tag, at, size_bytes) && tag == FEED_DOWN)
                 feed_need(&r->world, table_shard(tables[i], n), FEED_MISSED);
+}
+
+static void miss_all(struct replicas *r) {
+    struct table *const *tables;
+    uint32_t count = catalog_tables(r->o.catalog, &tables);
+
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t n = 0; n < table_shards(tables[i]); n++)
+            feed_need(&r->world, table_shard(tables[i], n), FEED_MISSED);
 }
 
 /* What each shard's role says is what readers and writers look at: no message stands for it.  One
@@ -372,9 +435,12 @@ static uint8_t said_of(const struct replicas *r, const struct shard *s) {
     uint8_t beside = (uint8_t) ((now & FEED_VOTES ? REPLICA_VOTES : 0) |
                                 (now & FEED_SERVED ? REPLICA_SERVED : 0));
 
+    bool unheard =
+        worth == REPLICA_SOME && ((now & FEED_UNHEARD) != 0 || (now & FEED_WORTH) == REPLICA_FULL);
+
     if (worth == REPLICA_FULL && (now & FEED_ANY) == 0)
         worth = REPLICA_FULL_OF_NOTHING;
-    return worth | (table_schema(s->table)->majority ? beside : 0);
+    return worth | (table_schema(s->table)->majority ? beside : unheard ? REPLICA_UNHEARD : 0);
 }
 
 /* A full disc is none: it takes what makes room, and more as soon as there is some.  It matters to
@@ -705,13 +771,17 @@ static void park(struct replicas *r, uint64_t from, struct view_id view, struct 
     *end = p;
 }
 
-void replica_receive(struct replicas *r, uint64_t from, struct value payload) {
+static void receive_one(struct replicas *r, uint64_t from, struct value payload) {
     struct replica_head h;
     struct value_iter it;
 
     if (replica_wire_open(&h, &it, payload) != EG_OK)
         return;
-    if (r->view != NULL && view_id_equal(h.view, r->view->id)) {
+    if (replica_is_of_round(h.kind)) {
+        if (r->view != NULL && !r->between && view_find(r->view, from) != NULL &&
+            scrubs_table_of(r->scrubs, from, &h, it))
+            deliver(r, from, &h, payload.at, payload.size_bytes);
+    } else if (r->view != NULL && view_id_equal(h.view, r->view->id)) {
         if (view_find(r->view, from) != NULL && h.kind >= REPLICA_ROOTS && !r->between)
             scrubs_hear(r->scrubs, from, &h, &it);
         else if (view_find(r->view, from) != NULL && h.kind < REPLICA_ROOTS)
@@ -719,6 +789,31 @@ void replica_receive(struct replicas *r, uint64_t from, struct value payload) {
     } else if (r->view == NULL || h.view.epoch >= r->view->id.epoch) {
         park(r, from, h.view, payload);
     }
+}
+
+/* A packet that cannot be read is lost with all that is in it: all shards are told. */
+static void receive_packet(struct replicas *r, uint64_t from, struct value packet) {
+    struct buffer messages;
+    eg_err err;
+
+    buffer_init(&messages, r->o.alloc, PACKET_BYTES_MAX);
+    err = packet_read(r->o.alloc, packet, &messages);
+    for (size_t at = 0; err == EG_OK && at < messages.size_bytes;) {
+        struct value message = value_of(messages.at + at);
+
+        receive_one(r, from, message);
+        at += message.size_bytes;
+    }
+    buffer_fini(&messages);
+    if (err != EG_OK)
+        miss_all(r);
+}
+
+void replica_receive(struct replicas *r, uint64_t from, struct value payload) {
+    if (packet_is(payload))
+        receive_packet(r, from, payload);
+    else
+        receive_one(r, from, payload);
 }
 
 /* ---- what is told of it ------------------------------------------------------------------------
@@ -807,7 +902,7 @@ const struct table *replica_only_with(const struct replicas *r, const struct nod
         if (schema->storage != STORAGE_RAM && !who->has_disc)
             continue;
         for (uint32_t n = 0; n < table_shards(tables[i]); n++)
-            if (r->view == NULL || !replica_reports_has_full(r->reports, schema->id, n))
+            if (r->view == NULL || !replica_reports_has_full(r->reports, schema->id, n, who->id))
                 return tables[i];
     }
     return NULL;
@@ -824,6 +919,7 @@ bool replica_is_placed_so(const struct replicas *r, const struct placement_node 
 }
 
 void replica_node_down(struct replicas *r, uint64_t id) {
+    outbox_drop(&r->outbox, id);
     if (origins_met(r->world.origins))
         order_all(r, FEED_DOWN, &id, sizeof id);
 }

@@ -22,9 +22,13 @@
  * master itself follows each other copy once, to have what only they had, and those of its own
  * lineage before it serves (replica_plan.h).  A new view
  * between equals is one exchange of clocks; a node that was away gets just what it missed, found
- * among the last changes where it was away for a short time (tables/recent.h), else by a walk; an
+ * among the last changes where it was away for a short time (tables/recent.h), else by a walk, and
+ * by a comparison where its clock is not all of what it has (feed_compare.h); an
  * empty one gets all, a piece at a time, while reads and writes go on.  The rate is bounded by what
  * the link has not acknowledged, so that it yields to the foreground.
+ *
+ * Answers that wait when a view ends are given in the next where the master stays (of a majority
+ * table: and nobody can have gone on without it), by its copies; else they are in doubt.
  *
  * A clock is merged only when all it stands for has been applied (shard_clock.h).
  *
@@ -58,6 +62,7 @@ struct replica_opts {
     uint32_t scheduler;                                            /* the mesh's */
     uint64_t self;                                                 /* node id    */
     eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send(), any thread */
+    bool (*packs)(void *user, uint64_t to); /* does it know packets (packet.h)?  NULL: nobody */
     uint64_t (*pending_bytes)(void *user, uint64_t to);
     const struct witness_ops *witness; /* with `user`; NULL: copies answer no requests themselves */
     /* The reports of the next view will differ: some shard has become full. */
@@ -69,6 +74,8 @@ struct replica_opts {
     /* The electorate is another from now on: to be remembered.  EG_BUSY, EG_MEMORY: not yet. */
     eg_err (*elect)(void *user, const struct electorate *e);
     const struct electorate *electorate; /* as it was remembered; NULL: none */
+    /* What became of a part of a transaction that is prepared here?  Any thread, in a section. */
+    void (*doubt)(void *user, struct table *t, uint32_t shard, struct value head);
     /* The name of a node that is linked, or ""; any thread. */
     void (*name_of)(void *user, uint64_t node, char out[static NODE_INFO_NAME_BYTES]);
     void *user;
@@ -118,7 +125,8 @@ uint64_t replica_held_by(const struct replicas *r, uint64_t id);
 uint64_t replica_late(const struct replicas *r);
 /* It said that it is leaving, and in this view it has no copy any more. */
 bool replica_has_left(const struct replicas *r);
-/* A table of which nobody in this view has all; `who` (not in it) may have it.  NULL: none. */
+/* A table of which nobody in this view has all but `who`, who may have it: also where it has gone
+ * and the view has it still.  NULL: none. */
 const struct table *replica_only_with(const struct replicas *r, const struct node_info *who);
 /* Are these the nodes by which this view was placed? */
 bool replica_is_placed_so(const struct replicas *r, const struct placement_node *nodes,

@@ -169,13 +169,14 @@ static bool worth_of(const struct replica_reports *r, uint64_t table, uint32_t s
     return told;
 }
 
-bool replica_reports_has_full(const struct replica_reports *r, uint64_t table, uint32_t shard) {
+bool replica_reports_has_full(const struct replica_reports *r, uint64_t table, uint32_t shard,
+                              uint64_t but) {
     uint8_t worth[NODES_MAX], said[NODES_MAX];
     bool told = worth_of(r, table, shard, worth, said), full = false;
 
-    for (uint32_t i = 0; i < NODES_MAX; i++)
-        full |= worth[i] >= REPLICA_FULL;
-    return full || !told;
+    for (uint32_t i = 0; i < r->view->count; i++)
+        full |= worth[i] >= REPLICA_FULL && r->view->member[i].id != but;
+    return full || (!told && view_find(r->view, but) == NULL);
 }
 
 /* ---- the electorate ----------------------------------------------------------------------------
@@ -481,6 +482,7 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     if (master < 0 || self < 0 || is_orphan(&f, (uint32_t) master))
         return;
     p->master = v->member[master].id;
+    p->lineage = v->member[self].lineage;
     p->drop = may_drop(o, &f, (uint32_t) self, (uint32_t) master);
     p->here = is_holder(&f, (uint32_t) self) && !p->drop;
     p->waits = self != master && f.worth[self] != REPLICA_FULL && is_ill(o, (uint32_t) self);
@@ -488,14 +490,17 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     p->quorum.elects = f.elects[self];
     p->quorum.votes = p->quorum.fresh || (f.said[self] & REPLICA_VOTES) != 0;
     for (uint32_t i = 0; i < v->count; i++) {
+        bool unheard = f.worth[i] < f.worth[master] && (f.said[i] & REPLICA_UNHEARD) != 0;
+
         if ((int) i == self || !is_holder(&f, i) || may_drop(o, &f, i, (uint32_t) master))
             continue;
         p->holder[p->count++] =
             (struct replica_holder){.node = v->member[i].id,
-                                    .must = f.worth[i] == f.worth[master],
-                                    .ill = f.worth[i] != REPLICA_FULL && is_ill(o, i),
+                                    .must = f.worth[i] == f.worth[master] || unheard,
+                                    .ill = f.worth[i] != REPLICA_FULL && (is_ill(o, i) || unheard),
                                     .well = !is_ill(o, i),
                                     .votes = p->quorum.fresh || (f.said[i] & REPLICA_VOTES) != 0,
+                                    .kin = same_lineage(v, i, (uint32_t) self),
                                     .elects = f.elects[i]};
     }
 }

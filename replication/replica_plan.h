@@ -12,9 +12,10 @@
  * members have.  All
  * who are FULL, or where nobody is FULL all who have something, must be heard before it
  * serves: what was under way may be with one of them only, and whoever has read or written on the
- * other side of a cut must not be shown what was before.  Where nobody has anything, as of a
- * table that was just made, all placed copies must: else what its master acknowledged alone in the
- * first moment would go with it.
+ * other side of a cut must not be shown what was before.  A copy that was FULL of another lineage
+ * and has not become so in ours, for the view ended first, has SOME, and is heard still.  Where
+ * nobody has anything, as of a table that was just made, all placed copies must: else what its
+ * master acknowledged alone in the first moment would go with it.
  *
  * A member whose clock is skewed is behind any other that is worth the same: what it wrote would
  * win over later writes of another side.
@@ -47,11 +48,12 @@ enum replica_worth {
     REPLICA_FULL_OF_NOTHING, /* as a report says it: FULL, and there was never a change */
 };
 
-/* Beside it, of a majority table. */
+/* Beside it; the first two of a majority table. */
 enum {
     REPLICA_WORTH_MASK = 3,
-    REPLICA_VOTES = 4,  /* it has all that it has ever acknowledged              */
-    REPLICA_SERVED = 8, /* it was whole, and had a master, when the view ended    */
+    REPLICA_VOTES = 4,    /* it has all that it has ever acknowledged              */
+    REPLICA_SERVED = 8,   /* it was whole, and had a master, when the view ended    */
+    REPLICA_UNHEARD = 16, /* it was FULL, and no master that served since has heard it */
 };
 
 /* What a member says of itself, before its tables. */
@@ -70,9 +72,10 @@ void replica_reports_close(struct replica_reports *r);
 /* By the view's member: enum replica_state; of how many shards it has something. */
 uint32_t replica_reports_state(const struct replica_reports *r, uint32_t member);
 uint64_t replica_reports_held(const struct replica_reports *r, uint32_t member);
-/* Does a member of the view have all of the shard?  Also where nobody has told of the table: it
- * was made in this view. */
-bool replica_reports_has_full(const struct replica_reports *r, uint64_t table, uint32_t shard);
+/* Does a member of the view but this one have all of the shard?  Also where nobody has told of the
+ * table, for it was made in this view, if that one is not in it. */
+bool replica_reports_has_full(const struct replica_reports *r, uint64_t table, uint32_t shard,
+                              uint64_t but);
 
 /* The newest electorate that a member reports: epoch 0 where none does. */
 void replica_reports_electorate(const struct replica_reports *r, struct electorate *newest);
@@ -104,9 +107,10 @@ void replica_report_put(struct value_writer *w, uint64_t table, const uint8_t *w
 struct replica_holder {
     uint64_t node;
     bool must; /* be heard before the master serves */
-    bool ill;  /* and need not be full then         */
+    bool ill;  /* and need not be full then: it cannot be, or has only to be heard */
     bool well; /* its disc takes changes            */
     bool votes;
+    bool kin;       /* it was in our last view, and in none since */
     uint8_t elects; /* a bit for each list of the electorate */
 };
 
@@ -121,13 +125,14 @@ struct replica_quorum {
 
 struct replica_plan {
     struct view_id view;
-    uint64_t master; /* 0: nobody can be                            */
-    bool here;       /* this node has a copy                        */
-    bool drop;       /* and lets it go: others have all of it       */
-    bool waits;      /* and cannot keep up: its disc takes no more  */
-    bool worst;      /* the master's disc is as full as all others' */
-    bool settled;    /* all who may have a copy are in the view      */
-    bool refused;    /* of a majority table: there is no majority in this view */
+    struct view_id lineage; /* our last view */
+    uint64_t master;        /* 0: nobody can be                            */
+    bool here;              /* this node has a copy                        */
+    bool drop;              /* and lets it go: others have all of it       */
+    bool waits;             /* and cannot keep up: its disc takes no more  */
+    bool worst;             /* the master's disc is as full as all others' */
+    bool settled;           /* all who may have a copy are in the view      */
+    bool refused;           /* of a majority table: there is no majority in this view */
     struct replica_quorum quorum;
     uint32_t count; /* of other holders                            */
     struct replica_holder holder[NODES_MAX];

@@ -4,12 +4,12 @@
 enum { HEAD_VALUES = 5 };
 
 static const uint32_t rest_of[REPLICA_KINDS] = {
-    [REPLICA_FOLLOW] = 4,  [REPLICA_MISSING] = 3, [REPLICA_END] = 6,    [REPLICA_CHANGES] = 7,
+    [REPLICA_FOLLOW] = 5,  [REPLICA_MISSING] = 3, [REPLICA_END] = 6,    [REPLICA_CHANGES] = 7,
     [REPLICA_COVERED] = 2, [REPLICA_SERVE] = 2,   [REPLICA_ANEW] = 0,   [REPLICA_FORGET] = 1,
     [REPLICA_STABLE] = 1,  [REPLICA_SYNC] = 1,    [REPLICA_SYNCED] = 1, [REPLICA_UP] = 4,
-    [REPLICA_HAVE] = 3,    [REPLICA_GONE] = 3,    [REPLICA_NODES] = 4,  [REPLICA_LIST] = 3,
+    [REPLICA_HAVE] = 3,    [REPLICA_GONE] = 3,    [REPLICA_NODES] = 4,  [REPLICA_LIST] = 4,
     [REPLICA_LACKING] = 3, [REPLICA_ROOTS] = 5,   [REPLICA_SUMMED] = 3, [REPLICA_SCRUB] = 0,
-    [REPLICA_ROUND] = 1,   [REPLICA_STANDS] = 1,
+    [REPLICA_ROUND] = 1,   [REPLICA_STANDS] = 1,  [REPLICA_TREE] = 7,   [REPLICA_WANT] = 4,
 };
 
 void replica_wire_head(struct value_writer *w, const struct replica_head *h, uint32_t more) {
@@ -20,6 +20,18 @@ void replica_wire_head(struct value_writer *w, const struct replica_head *h, uin
     value_put_u64(w, h->view.hash);
     value_put_u64(w, h->table);
     value_put_u64(w, h->shard);
+}
+
+bool replica_is_patient(enum replica_kind kind) {
+    static const bool patient[REPLICA_KINDS] = {
+        [REPLICA_FOLLOW] = true, [REPLICA_MISSING] = true, [REPLICA_END] = true,
+        [REPLICA_SERVE] = true,  [REPLICA_ANEW] = true,    [REPLICA_FORGET] = true,
+        [REPLICA_SYNC] = true,   [REPLICA_SYNCED] = true,  [REPLICA_HAVE] = true,
+        [REPLICA_GONE] = true,   [REPLICA_NODES] = true,   [REPLICA_LIST] = true,
+        [REPLICA_TREE] = true,   [REPLICA_WANT] = true,    [REPLICA_LACKING] = true,
+    };
+
+    return patient[kind];
 }
 
 bool replica_wire_u64(struct value_iter *it, uint64_t *n) {

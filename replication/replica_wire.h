@@ -2,14 +2,18 @@
  *
  *     [kind, view epoch, view hash, table, shard, ...]
  *
- *     FOLLOW   session, clock, once, origin   tell me what I lack; not `once`: and all that comes
- *                                then; my changes are of this start
+ *     FOLLOW   session, clock, once, origin, more   tell me what I lack; not `once`: and all that
+ *                                comes then; my changes are of this start; I have so many records,
+ *                                and my clock does not say all of them (0: it does)
  *     MISSING  session, count, changes   some of what you lack (tables/shard_copy.h); and how many
  *                                records there are here, about
  *     END      session, clock, origin, sequence, floor, hlc   that was all of what this clock
  *                                stands for; as our how-many-th change we are at by now; what was
  *                                removed up to there is not told of (tables/shard_floor.h)
  *
+ *     TREE     session, follows, salt, depth, level, parents, sums   what I have below the nodes
+ *                                that differ (feed_compare.h); `follows`: who says it does
+ *     WANT     session, salt, leaves or nil, prints   in these leaves I have these: tell the others
  *     HAVE     session, number, items   I have these: which of them have you seen, and no more?
  *     GONE     session, number, items   these
  *
@@ -30,14 +34,18 @@
  *     UP       origin, first, last, changes   what was written dirty at a copy, for its master
  *
  *     NODES    round, level, parents, sums   what lies below the nodes that differ (feed_scrub.h)
- *     LIST     round, leaves, prints         of all records in the leaves that differ
- *     LACKING  round, prints, changes        of those I have not these; and what is not among them
+ *     LIST     round, leaves, rest, prints   of all records in the leaves that differ; and the sum
+ *                                            of what lies in the others
+ *     LACKING  round, numbers, changes       of those I have not these; and what is not among them
  *
- * and of whole tables (scrub.h)
+ * These three say no view and no table, for their round does (replica_is_of_round()): there may be
+ * one of each for each record that differs.  And of whole tables (scrub.h)
  *
  *     ROOTS    round, salt, cutoff, shards, roots   the sums of the shards of which I am the master
  *     SUMMED   round, compared, differing           I have compared them
  *     SCRUB    nothing                              compare all of which you are the master
+ *
+ * Several of them may come as one packet (packet.h), where the other side knows what that is.
  *
  * `table` is schema_records_id(): nodes of which one has changed a table's layout and the other has
  * not yet do not understand each other until both have.
@@ -72,11 +80,23 @@ enum replica_kind {
     REPLICA_NODES,
     REPLICA_LIST,
     REPLICA_LACKING,
+    REPLICA_TREE,
+    REPLICA_WANT,
     REPLICA_ROOTS,
     REPLICA_SUMMED,
     REPLICA_SCRUB,
     REPLICA_KINDS,
 };
+
+/* What a message of a round says for its table: whose round it is. */
+enum { REPLICA_ROUND_YOURS, REPLICA_ROUND_OWN };
+
+static inline bool replica_is_of_round(enum replica_kind kind) {
+    return kind >= REPLICA_NODES && kind <= REPLICA_LACKING;
+}
+
+/* Does nobody wait for it?  Then it goes a moment later, with others (outbox.h). */
+bool replica_is_patient(enum replica_kind kind);
 
 enum {
     REPLICA_HEAD_BYTES = 96, /* of all but clocks and changes */

@@ -13,7 +13,6 @@
  * was asked of it by name of the old one runs into its deadline. */
 #include "replication/router.h"
 
-#include "engine/env.h"
 #include "engine/planted.h"
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
@@ -63,7 +62,9 @@ struct router {
     struct list_node waiting, asked;
     struct buffer out; /* a payload being written */
     bool ticking;
-    bool inside; /* something is being done: what comes of it by a call must wait */
+    uint64_t alive_ns; /* when its scheduler was seen to run; 0: nobody says */
+    uint64_t late_ns;  /* until then what arrives may be from before it stood still */
+    bool inside;       /* something is being done: what comes of it by a call must wait */
     struct {
         uint64_t malformed, strange, refused, lost;
     } counted;
@@ -220,11 +221,24 @@ static void send_answer(struct router *r, const struct errand *d, eg_err err, co
         r->counted.lost++; /* whoever waits for it sees the link go, or its own deadline */
 }
 
+/* To who has been left out of the view meanwhile. */
+static void send_answer_out(struct router *r, const struct errand *d) {
+    static const char why[] = "made here, in a view that who asked is not in";
+    static const char again[] = "the view changed before it was read";
+
+    if (d->read)
+        send_answer(r, d, EG_NO_REPLICA, again, sizeof again - 1);
+    else
+        send_answer(r, d, EG_IN_DOUBT, why, sizeof why - 1);
+}
+
 /* It is over: tell whoever asked. */
 static void answer(struct router *r, struct actor *self, struct errand *d, eg_err err,
                    const void *bytes, size_t size_bytes) {
     if (d->visit && err == EG_AGAIN)
         ; /* the copies answer it */
+    else if (d->visit && err == EG_OK && !d->part && !r->o.is_with_us(r->o.user, d->peer))
+        send_answer_out(r, d);
     else if (d->visit)
         send_answer(r, d, err, bytes, size_bytes);
     else if (d->group != NULL)
@@ -242,8 +256,14 @@ static void answer_text(struct router *r, struct actor *self, struct errand *d, 
 
 /* ---- asking -------------------------------------------------------------------------- */
 
+/* As its turn began: to the millisecond is close enough, and a clock costs more than a list. */
 static uint64_t now_ns(const struct router *r) {
-    return env_now_ns(r->o.env);
+    return scheduler_now_ns(runtime_scheduler(r->o.runtime, r->o.scheduler));
+}
+
+/* Refused, or its node was lost: it may wait a while once more, but not for ever. */
+static void renew(struct router *r, struct errand *d) {
+    d->deadline_ns = EG_MIN(now_ns(r) + (uint64_t) ROUTER_WAIT_MS * 1000000, d->last_ns);
 }
 
 static void wait(struct router *r, struct errand *d) {
@@ -286,7 +306,9 @@ static struct table *find_table(const struct router *r, const char *name, uint32
 static bool is_of_any_layout(enum shard_op op) {
     return op == SHARD_READ || op == SHARD_DELETE || op == SHARD_TAKE || op == SHARD_UPDATE ||
            op == SHARD_CLEAR || op == SHARD_PURGE || op == SHARD_SYNC ||
-           op == SHARD_READ_SIBLINGS || op == SHARD_DELETE_SIBLINGS;
+           op == SHARD_READ_SIBLINGS || op == SHARD_DELETE_SIBLINGS || op == SHARD_TX_READ ||
+           op == SHARD_TX_COMMIT || op == SHARD_TX_ABORT || op == SHARD_TX_UNLOCK ||
+           op == SHARD_TX_STATUS;
 }
 
 /* The table that the request is about, which may have changed since it was made.  EG_NO_TABLE;
@@ -335,12 +357,14 @@ static eg_err ask_node(struct router *r, struct errand *d, const struct errand_v
     return r->o.send(r->o.user, to, (struct value){r->out.at, (uint32_t) r->out.size_bytes});
 }
 
-/* Is this node's copy good for it?  What is not on all copies yet is read at the master. */
-static bool may_here(struct table *t, uint32_t shard, bool read) {
+/* Is this node's copy good for it?  What is not on all copies yet, or what a transaction has hold
+ * of, is read at the master. */
+static bool may_here(struct table *t, uint32_t shard, enum shard_op op) {
     enum shard_role role = table_role(t, shard);
 
     return role <= SHARD_MASTER ||
-           (read && role == SHARD_FULL && shard_is_stable(table_shard(t, shard)));
+           (role == SHARD_FULL && shard_op_reads_copies(op) &&
+            shard_is_stable(table_shard(t, shard)) && !shard_is_held(table_shard(t, shard)));
 }
 
 /* At this node's copy, as soon as that is whole; nowhere else. */
@@ -385,6 +409,10 @@ static void dispatch(struct router *r, struct actor *self, struct errand *d) {
                                    : "the table has just been dropped");
         return;
     }
+    if (v.q.op == SHARD_TX_COMMIT && !view_id_equal(view, d->view)) { /* who sent it looks first */
+        answer_text(r, self, d, EG_AGAIN, "the view has changed");
+        return;
+    }
     if (!may_try(r, self, d, t, v.head.shard))
         return;
     if (v.q.dirty) {
@@ -392,7 +420,7 @@ static void dispatch(struct router *r, struct actor *self, struct errand *d) {
         return;
     }
     master =
-        may_here(t, v.head.shard, d->read) ? r->o.self : r->o.master(r->o.user, t, v.head.shard);
+        may_here(t, v.head.shard, v.q.op) ? r->o.self : r->o.master(r->o.user, t, v.head.shard);
     if (master == 0) {
         wait(r, d);
         return;
@@ -412,6 +440,8 @@ static bool is_read(enum shard_op op) {
     return shard_op_reads(op);
 }
 
+static const char too_much[] = "too much is under way to other nodes";
+
 static void begin(struct router *r, struct actor *self, struct message *m,
                   struct errand_group *group) {
     struct errand *d;
@@ -419,9 +449,9 @@ static void begin(struct router *r, struct actor *self, struct message *m,
 
     if (err != EG_OK) {
         if (group != NULL)
-            group_over(r, self, group, err, "", 0);
+            group_over(r, self, group, err, too_much, sizeof too_much - 1);
         else
-            reply_text(self, m->from, m->ref, err, "too much is under way to other nodes");
+            reply_text(self, m->from, m->ref, err, too_much);
         message_free(r->o.runtime, m);
         return;
     }
@@ -430,7 +460,9 @@ static void begin(struct router *r, struct actor *self, struct message *m,
     d->request = m;
     d->group = group;
     d->read = is_read(look_at(d).q.op);
-    d->deadline_ns = now_ns(r) + (uint64_t) ROUTER_WAIT_MS * 1000000;
+    d->view = r->o.view(r->o.user);
+    d->last_ns = now_ns(r) + (uint64_t) ROUTER_TRY_MS * 1000000;
+    renew(r, d);
     dispatch(r, self, d);
 }
 
@@ -508,28 +540,41 @@ static eg_err split(struct router *r, const struct many *many, struct message **
     return EG_OK;
 }
 
+/* All of them, or none: there is no more room once some are sent. */
+static eg_err send_group(struct router *r, struct actor *self, const struct errand_group *as,
+                         struct message *const *parts) {
+    struct errand_group *g;
+
+    if (!errands_have_room(&r->errands, as->left))
+        return EG_BUSY;
+    g = alloc_get(r->o.alloc, sizeof *g);
+    if (g == NULL)
+        return EG_MEMORY;
+    *g = *as;
+    for (uint32_t i = 0; i < as->left; i++)
+        begin(r, self, parts[i], g);
+    return EG_OK;
+}
+
 static void send_parts(struct router *r, struct actor *self, const struct message *call,
                        const struct many *many) {
+    static const uint8_t nothing = 0; /* of an empty array as many were written */
     struct message *parts[SCHEMA_SHARDS_MAX];
-    uint32_t count = 0;
-    struct errand_group *g = alloc_zero(r->o.alloc, sizeof *g);
-    eg_err err = g == NULL ? EG_MEMORY : split(r, many, parts, &count);
+    struct errand_group g = {.from = call->from,
+                             .ref = call->ref,
+                             .count = many->head.clear ? 0 : value_count(many->records)};
+    eg_err err = split(r, many, parts, &g.left);
 
-    if (err != EG_OK || count == 0) {
-        static const uint8_t nothing = 0; /* of an empty array as many were written */
-        for (uint32_t i = 0; i < count; i++)
-            message_free(r->o.runtime, parts[i]);
-        if (g != NULL)
-            alloc_put(r->o.alloc, g, sizeof *g);
-        reply(self, call->from, call->ref, err, err == EG_OK ? &nothing : NULL, err == EG_OK);
+    if (err == EG_OK && g.left != 0)
+        err = send_group(r, self, &g, parts);
+    if (err == EG_OK && g.left != 0)
         return;
-    }
-    *g = (struct errand_group){.from = call->from,
-                               .ref = call->ref,
-                               .left = count,
-                               .count = many->head.clear ? 0 : value_count(many->records)};
-    for (uint32_t i = 0; i < count; i++)
-        begin(r, self, parts[i], g);
+    for (uint32_t i = 0; i < g.left; i++)
+        message_free(r->o.runtime, parts[i]);
+    if (err == EG_OK)
+        reply(self, call->from, call->ref, EG_OK, &nothing, 1);
+    else
+        reply_text(self, call->from, call->ref, err, err == EG_BUSY ? too_much : "");
 }
 
 static void run_many(struct router *r, struct actor *self, const struct message *m) {
@@ -572,6 +617,14 @@ static void refuse_visit(struct router *r, uint64_t from, const struct router_re
     send_answer(r, &d, err, text, strlen(text));
 }
 
+/* Have we stood still, or do we read still what came meanwhile? */
+static bool is_late(const struct router *r) {
+    uint64_t now = now_ns(r);
+
+    return r->alive_ns != 0 &&
+           (now < r->late_ns || now > r->alive_ns + (uint64_t) ROUTER_STILL_MS * 1000000);
+}
+
 static void receive_request(struct router *r, struct actor *self, uint64_t from,
                             const struct router_request *q) {
     struct err_note note = {""};
@@ -582,8 +635,12 @@ static void receive_request(struct router *r, struct actor *self, uint64_t from,
     struct errand *d;
     eg_err err;
 
-    if (!view_id_equal(q->view, r->o.view(r->o.user))) {
+    if (!view_id_shared(q->view, r->o.view(r->o.user))) {
         refuse_visit(r, from, q, EG_NO_REPLICA, "sent in another view");
+        return;
+    }
+    if (is_late(r)) {
+        refuse_visit(r, from, q, EG_NO_REPLICA, "this node has stood still meanwhile");
         return;
     }
     if (t != NULL && schema_records_id(table_schema(t)) != q->records_id) {
@@ -598,6 +655,8 @@ static void receive_request(struct router *r, struct actor *self, uint64_t from,
         return;
     }
     d->visit = true;
+    d->read = is_read(q->what.op);
+    d->part = shard_op_transacts(q->what.op);
     d->their_number = q->id;
     asked(r, d, from);
     d->deadline_ns = now_ns(r) + (uint64_t) ROUTER_VISIT_MS * 1000000;
@@ -608,16 +667,18 @@ static void receive_request(struct router *r, struct actor *self, uint64_t from,
         answer_text(r, self, d, err == EG_NOPROC ? EG_NO_REPLICA : err, "");
 }
 
-/* Refused: it did not happen, so it may be asked again. */
-static bool is_refusal(eg_err err) {
-    return err == EG_NO_REPLICA || err == EG_AGAIN;
+/* Refused: it did not happen, so it may be asked again.  Who is busy says so to who asks for one
+ * change; of several that are one to who asks, others may have happened. */
+static bool is_refusal(const struct errand *d, eg_err err) {
+    return err == EG_NO_REPLICA || err == EG_AGAIN || (err == EG_BUSY && d->group != NULL);
 }
 
 /* What a shard here or another node says of an errand. */
 static void hear(struct router *r, struct actor *self, struct errand *d, eg_err err,
                  const void *bytes, size_t size_bytes) {
-    if (!d->visit && is_refusal(err)) {
-        d->deadline_ns = now_ns(r) + (uint64_t) ROUTER_WAIT_MS * 1000000;
+    if (!d->visit && is_refusal(d, err)) {
+        renew(r, d);
+        d->busy = err == EG_BUSY;
         wait(r, d);
         return;
     }
@@ -689,7 +750,7 @@ static void node_lost(struct router *r, struct actor *self, uint64_t node) {
             continue;
         if (d->read) {
             errand_renumber(&r->errands, d); /* it may wake, and answer out of the old view */
-            d->deadline_ns = now_ns(r) + (uint64_t) ROUTER_WAIT_MS * 1000000;
+            renew(r, d);
             wait(r, d);
         } else {
             answer_text(r, self, d, PLANTED(DOUBT_TAKEN_FOR_REFUSAL) ? EG_NO_REPLICA : EG_IN_DOUBT,
@@ -715,6 +776,8 @@ static void retry_waiting(struct router *r, struct actor *self) {
         list_remove(&d->node);
         if (d->majority_ns != 0 && d->majority_ns <= now)
             answer_text(r, self, d, EG_NO_MAJORITY, no_majority);
+        else if (d->deadline_ns <= now && d->busy)
+            answer_text(r, self, d, EG_BUSY, "a shard of the table was busy all the time");
         else if (d->deadline_ns <= now)
             answer_text(r, self, d, EG_NO_REPLICA, "no full copy of the shard can be reached");
         else
@@ -895,6 +958,14 @@ void router_receive(struct router *r, uint64_t from, struct value payload) {
 
 void router_node_down(struct router *r, uint64_t id) {
     tell(r, ROUTER_LOST, &id, sizeof id, (struct value){NULL, 0});
+}
+
+void router_alive(struct router *r) {
+    uint64_t now = now_ns(r);
+
+    if (r->alive_ns != 0 && now > r->alive_ns + (uint64_t) ROUTER_STILL_MS * 1000000)
+        r->late_ns = now + (uint64_t) ROUTER_LATE_MS * 1000000;
+    r->alive_ns = now;
 }
 
 void router_view_changed(struct router *r) {

@@ -1,6 +1,7 @@
 /* router_wire.c -- requests and answers between two routers. */
 #include "replication/router_wire.h"
 
+#include "tables/transact.h"
 #include "tables/value_append.h"
 
 #include <string.h>
@@ -122,9 +123,24 @@ static bool is_for_others(uint64_t op) {
         [SHARD_READ_SIBLINGS] = true,
         [SHARD_REPLACE_SIBLINGS] = true,
         [SHARD_DELETE_SIBLINGS] = true,
+        [SHARD_TX_READ] = true,
+        [SHARD_TX_ASK] = true,
+        [SHARD_TX_ONE] = true,
+        [SHARD_TX_PREPARE] = true,
+        [SHARD_TX_COMMIT] = true,
+        [SHARD_TX_ABORT] = true,
+        [SHARD_TX_LOCK] = true,
+        [SHARD_TX_UNLOCK] = true,
+        [SHARD_TX_STATUS] = true,
     };
 
     return op < SHARD_OP_COUNT && list[op];
+}
+
+static bool is_head(struct value v) {
+    struct transact_head head;
+
+    return transact_get_head(v, &head);
 }
 
 /* Has the request the key and the value that its operation looks at? */
@@ -148,7 +164,19 @@ static bool is_complete(const struct shard_request *q) {
     case SHARD_READ_SIBLINGS:
     case SHARD_DELETE:
     case SHARD_TAKE:
+    case SHARD_TX_READ: /* its head is looked at by its shard */
         return q->key.size_bytes != 0;
+    case SHARD_TX_COMMIT:
+    case SHARD_TX_ABORT:
+    case SHARD_TX_UNLOCK:
+    case SHARD_TX_STATUS:
+        return is_head(q->key);
+    case SHARD_TX_ASK:
+    case SHARD_TX_ONE:
+    case SHARD_TX_PREPARE:
+    case SHARD_TX_LOCK:
+        return is_head(q->key) && q->value.size_bytes != 0 &&
+               value_kind_of(q->value) == VALUE_ARRAY;
     default:
         return q->value.size_bytes != 0 && value_kind_of(q->value) == VALUE_ARRAY &&
                shard_request_key(q, &key);

@@ -2,7 +2,10 @@
  *
  *     QUEUED --its turn--> HERE (the catalog does it) --OK--> SPREAD (all say APPLIED) --> answered
  *                            '--refused--> answered      '--the view changes: when the new one is
- *                                                           whole, everybody has it --> answered */
+ *                                                           whole, everybody has it --> answered
+ *
+ * Who asked the principal and was left out of the view meanwhile is told that it is made, and does
+ * not know of it yet: its caller hears so when it is in the next view and whole. */
 #include "replication/schema_sync_private.h"
 
 #include "engine/env.h"
@@ -10,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
+
+enum { MADE_MS = 10000 }; /* a view comes sooner: then it is true all the same */
 
 void schema_change_end(struct schema_sync *s, struct schema_asked *c, eg_err err,
                        const char *text) {
@@ -20,6 +25,14 @@ void schema_change_end(struct schema_sync *s, struct schema_asked *c, eg_err err
     list_remove(&c->node);
     buffer_fini(&c->bytes);
     alloc_put(s->o.alloc, c, sizeof *c);
+}
+
+/* Equal creations are one table wherever they are made.  Not where this node has that one already,
+ * under another name: after a conflict whose other table it does not know any more. */
+static uint64_t free_id(const struct schema_sync *s, uint64_t id) {
+    while (schema_list_find_id(&s->list, id) != NULL)
+        id = XXH3_64bits(&id, sizeof id);
+    return id;
 }
 
 /* The table as it will be on every node. */
@@ -40,9 +53,9 @@ static eg_err complete(struct schema_sync *s, const struct catalog_request *q, u
     if (err == EG_OK)
         err = schema_encode(schema, &e->schema);
     if (err == EG_OK) {
-        schema->id =
-            XXH3_64bits_withSeed(e->schema.at, e->schema.size_bytes,
-                                 XXH3_64bits_withSeed(q->name.at, q->name.size_bytes, dropped));
+        schema->id = free_id(
+            s, XXH3_64bits_withSeed(e->schema.at, e->schema.size_bytes,
+                                    XXH3_64bits_withSeed(q->name.at, q->name.size_bytes, dropped)));
         schema->seed = XXH3_64bits_withSeed(&schema->id, sizeof schema->id, s->o.secret);
         buffer_clear(&e->schema);
         err = schema_encode(schema, &e->schema);
@@ -126,7 +139,7 @@ static eg_err begin(struct schema_sync *s, struct schema_asked *c, struct err_no
         err = p == NULL ? EG_MEMORY : EG_OK;
     }
     if (err == EG_OK && e->live) /* as in schema_learn() */
-        err = schema_remember(s, e);
+        err = schema_intend(s, e);
     if (err != EG_OK) {
         schema_entry_free(e);
         if (p != NULL)
@@ -310,8 +323,33 @@ bool schema_change_answered(struct schema_sync *s, const struct value field[4]) 
         struct schema_asked *c = EG_CONTAINER_OF(n, struct schema_asked, node);
         if (c->number != number)
             continue;
-        schema_change_end(s, c, (eg_err) err, text);
+        if (err == EG_OK && !c->applied)
+            c->made_ns = EG_MAX(env_now_ns(s->o.env), UINT64_C(1));
+        else
+            schema_change_end(s, c, (eg_err) err, text);
         break;
     }
     return true;
+}
+
+void schema_change_applied_here(struct schema_sync *s, const struct schema_name *name) {
+    for (struct list_node *n = s->asked.next; n != &s->asked; n = n->next) {
+        struct schema_asked *c = EG_CONTAINER_OF(n, struct schema_asked, node);
+
+        c->applied |= c->request.name.size_bytes == name->size_bytes &&
+                      memcmp(c->request.name.at, name->text, name->size_bytes) == 0;
+    }
+}
+
+void schema_change_tell_made(struct schema_sync *s, bool whole) {
+    uint64_t now_ns = env_now_ns(s->o.env);
+
+    for (struct list_node *n = s->asked.next, *next; n != &s->asked; n = next) {
+        struct schema_asked *c = EG_CONTAINER_OF(n, struct schema_asked, node);
+
+        next = n->next;
+        if (c->made_ns != 0 &&
+            (whole || c->applied || now_ns - c->made_ns > (uint64_t) MADE_MS * 1000000))
+            schema_change_end(s, c, EG_OK, "");
+    }
 }

@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SYNC_ROW = 'l' };
+enum { SYNC_ROW = 'l', ROW_ENTRIES = 2 };
 
 /* Where a payload or a row is put together. */
 static uint8_t *room_for(struct schema_sync *s, size_t bytes) {
@@ -24,7 +24,18 @@ static uint8_t *room_for(struct schema_sync *s, size_t bytes) {
     return buffer_room(&s->out, bytes);
 }
 
-eg_err schema_remember(struct schema_sync *s, const struct schema_entry *e) {
+/* A row is an entry; or two, where a change is under way: as it will be, and as it was. */
+static void put_row(const struct schema_entry *e, const struct schema_entry *was,
+                    struct value_writer *w) {
+    if (was != NULL)
+        value_put_array(w, ROW_ENTRIES);
+    schema_entry_put(e, w);
+    if (was != NULL)
+        schema_entry_put(was, w);
+}
+
+static eg_err remember(struct schema_sync *s, const struct schema_entry *e,
+                       const struct schema_entry *was) {
     struct value_writer w = value_writer_init(NULL, 0);
     uint8_t key[1 + SCHEMA_NAME_MAX] = {SYNC_ROW};
     struct disc_batch b;
@@ -32,11 +43,11 @@ eg_err schema_remember(struct schema_sync *s, const struct schema_entry *e) {
 
     if (s->o.disc == NULL)
         return EG_OK;
-    schema_entry_put(e, &w);
+    put_row(e, was, &w);
     if (room_for(s, w.need_bytes) == NULL)
         return EG_MEMORY;
     w = value_writer_init(s->out.at, w.need_bytes);
-    schema_entry_put(e, &w);
+    put_row(e, was, &w);
     memcpy(key + 1, e->name.text, e->name.size_bytes);
     disc_batch_init(&b, s->o.alloc);
     err = disc_batch_put(&b, s->o.disc->meta, (struct disc_bytes){key, 1u + e->name.size_bytes},
@@ -45,6 +56,10 @@ eg_err schema_remember(struct schema_sync *s, const struct schema_entry *e) {
         err = disc_write(s->o.disc, &b);
     disc_batch_fini(&b);
     return err;
+}
+
+eg_err schema_intend(struct schema_sync *s, const struct schema_entry *e) {
+    return remember(s, e, schema_list_find_id(&s->list, e->id));
 }
 
 static void forget_name(struct schema_sync *s, const struct schema_name *name) {
@@ -99,18 +114,29 @@ static bool same_shape(const struct schema *a, const struct schema *b) {
     return same;
 }
 
+/* Is the table what its first `count` changes make of it? */
+static eg_err is_made(const struct schema_entry *e, uint32_t count, const struct table *t,
+                      bool *made) {
+    struct err_note note = {""};
+    struct schema_replay r;
+    eg_err err = schema_replay_open(&r, e, count, &note);
+
+    if (err != EG_OK)
+        return err == EG_MEMORY ? err : EG_CORRUPT;
+    *made = same_shape(r.schema, table_schema(t));
+    schema_replay_close(&r);
+    return EG_OK;
+}
+
 /* Changes are remembered before they are made: those that were not made in the end go. */
 static eg_err keep_what_was_made(struct schema_entry *e, const struct table *t) {
     for (uint32_t count = e->change_count;; count--) {
-        struct err_note note = {""};
-        struct schema_replay r;
-        eg_err err = schema_replay_open(&r, e, count, &note);
-        bool found = err == EG_OK && same_shape(r.schema, table_schema(t));
+        bool made;
+        eg_err err = is_made(e, count, t, &made);
 
         if (err != EG_OK)
-            return err == EG_MEMORY ? err : EG_CORRUPT;
-        schema_replay_close(&r);
-        if (found) {
+            return err;
+        if (made) {
             schema_entry_cut(e, count);
             return EG_OK;
         }
@@ -120,16 +146,76 @@ static eg_err keep_what_was_made(struct schema_entry *e, const struct table *t) 
     }
 }
 
+/* Two rows may be of one table where a change of its name was cut short: the one that it is, or
+ * that knows more. */
+static eg_err is_less(const struct schema_entry *e, const struct schema_entry *twin,
+                      const struct table *t, bool *less) {
+    bool made = false, twin_made = false;
+    eg_err err = is_made(e, e->change_count, t, &made);
+
+    if (err == EG_OK)
+        err = is_made(twin, twin->change_count, t, &twin_made);
+    *less = made != twin_made ? twin_made : twin->change_count >= e->change_count;
+    return err;
+}
+
+/* Takes the entry over. */
+static eg_err recall_table(struct schema_sync *s, struct schema_entry *e, const struct table *t) {
+    const struct schema_entry *twin = schema_list_find_id(&s->list, e->id);
+    bool less = false;
+    eg_err err;
+
+    e->name = *table_name(t);
+    err = keep_what_was_made(e, t);
+    if (err == EG_OK && twin != NULL)
+        err = is_less(e, twin, t, &less);
+    if (err == EG_OK && !less)
+        schema_list_put(&s->list, e);
+    else
+        schema_entry_free(e);
+    return err;
+}
+
+static eg_err entry_at(struct schema_sync *s, struct value row, uint32_t i,
+                       struct schema_entry **e) {
+    struct value v = row;
+
+    if (value_count(row) == ROW_ENTRIES && !array_element(row, i, &v))
+        return EG_CORRUPT;
+    return schema_entry_get(e, s->o.alloc, v);
+}
+
+/* As it was to be, if the table is so; else as it was before. */
+static eg_err recall_entry(struct schema_sync *s, struct value row, struct schema_entry **out) {
+    const struct table *t;
+    struct schema_entry *e;
+    bool made = true;
+    eg_err err = entry_at(s, row, 0, &e);
+
+    if (err != EG_OK)
+        return err;
+    t = e->live ? table_of(s, e) : NULL;
+    if (t != NULL && value_count(row) == ROW_ENTRIES)
+        err = is_made(e, e->change_count, t, &made);
+    if (err == EG_OK && made) {
+        *out = e;
+        return EG_OK;
+    }
+    schema_entry_free(e);
+    return err == EG_OK ? entry_at(s, row, 1, out) : err;
+}
+
 static eg_err recall_row(struct schema_sync *s, struct disc_bytes stored) {
     struct value v = {stored.at, (uint32_t) stored.size_bytes};
-    const struct schema_entry *twin;
     const struct table *t;
     struct schema_entry *e;
     size_t used_bytes;
     eg_err err = value_scan(stored.at, stored.size_bytes, &used_bytes);
 
-    if (err == EG_OK && used_bytes == stored.size_bytes)
-        err = schema_entry_get(&e, s->o.alloc, v);
+    if (err == EG_OK && (used_bytes != stored.size_bytes || value_kind_of(v) != VALUE_ARRAY))
+        err = EG_CORRUPT;
+    if (err == EG_OK)
+        err = recall_entry(s, v, &e);
     if (err != EG_OK)
         return err == EG_MEMORY ? err : EG_CORRUPT;
     if (!e->live) {
@@ -137,18 +223,10 @@ static eg_err recall_row(struct schema_sync *s, struct disc_bytes stored) {
         return EG_OK;
     }
     t = table_of(s, e);
-    twin = schema_list_find_id(&s->list, e->id);
-    if (t == NULL || (twin != NULL && twin->change_count >= e->change_count)) {
-        schema_entry_free(e); /* a ram table, gone with the last process; or one never made */
-        return EG_OK;
-    }
-    e->name = *table_name(t);
-    err = keep_what_was_made(e, t);
-    if (err == EG_OK)
-        schema_list_put(&s->list, e);
-    else
-        schema_entry_free(e);
-    return err;
+    if (t != NULL)
+        return recall_table(s, e, t);
+    schema_entry_free(e); /* a ram table, gone with the last process; or one never made */
+    return EG_OK;
 }
 
 eg_err schema_recall(struct schema_sync *s, struct err_note *note) {
@@ -190,7 +268,7 @@ void schema_step_send(struct schema_sync *s, struct schema_step *p) {
 /* Remembered before it is done: else a table looked older than it is, or a change that a kill cut
  * off its entry would be made twice. */
 eg_err schema_step_begin(struct schema_sync *s, struct schema_step *p) {
-    eg_err err = p->outcome != NULL && p->outcome->live ? schema_remember(s, p->outcome) : EG_OK;
+    eg_err err = p->outcome != NULL && p->outcome->live ? schema_intend(s, p->outcome) : EG_OK;
 
     p->held = err != EG_OK;
     if (err == EG_OK)
@@ -258,7 +336,7 @@ void schema_know(struct schema_sync *s, struct schema_entry *e) {
     struct schema_name name = e->name, left = was != NULL ? was->name : name;
 
     tell_conflict(s, was, e);
-    if (schema_remember(s, e) != EG_OK) /* others will tell it again */
+    if (remember(s, e, NULL) != EG_OK) /* others will tell it again */
         env_log(s->o.env, ENV_LOG_WARN, "schema", "%s: not remembered on disc", e->name.text);
     schema_list_put(&s->list, e);
     if (schema_list_find(&s->list, left.text, left.size_bytes) == NULL)

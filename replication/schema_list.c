@@ -4,6 +4,7 @@
 #include "tables/catalog.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 enum { ENTRY_FIELDS = 9, CHANGE_FIELDS = 3, SCHEMA_BYTES_MAX = 1 << 20 };
 
@@ -243,6 +244,32 @@ void schema_entry_put(const struct schema_entry *e, struct value_writer *w) {
     }
     value_put_string(w, e->asked.text, e->asked.size_bytes);
     value_put_string(w, e->maker.text, e->maker.size_bytes);
+}
+
+eg_err schema_list_sum(const struct schema_list *l, uint64_t seed, uint64_t *sum) {
+    struct buffer one;
+    eg_err err = EG_OK;
+
+    *sum = 0;
+    buffer_init(&one, l->alloc, SIZE_MAX / 2);
+    for (struct list_node *n = l->entries.next; n != &l->entries && err == EG_OK; n = n->next) {
+        const struct schema_entry *e = EG_CONTAINER_OF(n, struct schema_entry, node);
+        struct value_writer w = value_writer_init(NULL, 0);
+        uint8_t *room;
+
+        schema_entry_put(e, &w);
+        buffer_clear(&one);
+        room = buffer_room(&one, w.need_bytes);
+        if (room == NULL) {
+            err = EG_MEMORY;
+            break;
+        }
+        w = value_writer_init(room, w.need_bytes);
+        schema_entry_put(e, &w);
+        *sum += XXH3_64bits_withSeed(room, w.need_bytes, seed);
+    }
+    buffer_fini(&one);
+    return err;
 }
 
 /* What changes a table that is there. */

@@ -85,6 +85,8 @@ void schema_entry_cut(struct schema_entry *e, uint32_t count); /* to its first c
 EG_MUST_USE eg_err schema_entry_add_all(struct schema_entry *e, const struct schema_entry *from);
 
 void schema_entry_put(const struct schema_entry *e, struct value_writer *w);
+/* Of all entries, in whatever order: lists of the same sum are the same.  EG_MEMORY. */
+EG_MUST_USE eg_err schema_list_sum(const struct schema_list *l, uint64_t seed, uint64_t *sum);
 /* From outside.  EG_BAD_REQUEST, EG_MEMORY. */
 EG_MUST_USE eg_err schema_entry_get(struct schema_entry **out, struct alloc *a, struct value v);
 

@@ -51,6 +51,27 @@ void schema_say_list(struct schema_sync *s, uint64_t to, bool want) {
         s->again = true;
 }
 
+void schema_say_sum(struct schema_sync *s, uint64_t to, bool want) {
+    uint8_t room[32];
+    struct value_writer w = value_writer_init(room, sizeof room);
+    uint64_t sum;
+
+    if (s->o.sums == NULL || !s->o.sums(s->o.user, to) ||
+        schema_list_sum(&s->list, s->o.secret, &sum) != EG_OK) {
+        schema_say_list(s, to, want);
+        return;
+    }
+    value_put_array(&w, 5);
+    value_put_u64(&w, SUM);
+    value_put_bool(&w, want);
+    value_put_u64(&w, s->view->id.epoch);
+    value_put_u64(&w, s->view->id.hash);
+    value_put_u64(&w, sum);
+    EG_ASSERT(!w.overflow);
+    if (s->o.send(s->o.user, to, (struct value){room, (uint32_t) w.need_bytes}) != EG_OK)
+        s->again = true;
+}
+
 static void put_apply(uint64_t number, const struct schema_entry *e, struct value_writer *w) {
     value_put_array(w, 3);
     value_put_u64(w, APPLY);

@@ -8,7 +8,9 @@
  *     payloads  [LIST, want, epoch, hash, [entry, ...]]   all that I know, in that view; `want`:
  *                                                    say yours too
  *               [APPLY, number, entry]  [APPLIED, number, outcome]
- *               [ASK, number, op, name, value]  [ANSWER, number, outcome, text] */
+ *               [ASK, number, op, name, value]  [ANSWER, number, outcome, text]
+ *               [SUM, want, epoch, hash, sum]   as LIST, of all that I know: who knows the same
+ *                                               knows all of it, and says its sum */
 #include "replication/schema_sync_private.h"
 
 #include "engine/env.h"
@@ -57,6 +59,7 @@ void schema_look_whole(struct schema_sync *s) {
             if (c->waiting_count == 0)
                 schema_change_end(s, c, EG_OK, "");
         }
+        schema_change_tell_made(s, true);
         s->o.whole(s->o.user);
     }
     schema_change_next(s);
@@ -79,6 +82,8 @@ static void end_applying(struct schema_sync *s, struct schema_applying *a, eg_er
         a->err = err;
     if (--a->left > 0)
         return;
+    if (a->err == EG_OK)
+        schema_change_applied_here(s, &a->name);
     schema_say_applied(s, a->to, a->number, a->err);
     alloc_put(s->o.alloc, a, sizeof *a);
 }
@@ -171,7 +176,7 @@ static bool on_apply(struct schema_sync *s, uint64_t from, const struct value fi
         schema_entry_free(e);
         return true; /* it is said again */
     }
-    *a = (struct schema_applying){.to = from, .number = number, .left = 1};
+    *a = (struct schema_applying){.to = from, .number = number, .left = 1, .name = e->name};
     err = schema_learn(s, e, a);
     end_applying(s, a, err);
     schema_look_whole(s);
@@ -213,10 +218,36 @@ static bool on_list(struct schema_sync *s, uint64_t from, const struct value fie
             s->again = true;
     }
     note_list(s, from, view);
-    if (want && s->view != NULL)
+    if (want)
         schema_say_list(s, from, false);
     schema_look_whole(s);
     return true;
+}
+
+/* What it knows now it knows later, too: it may hear of that view when it has learnt more. */
+static bool on_sum(struct schema_sync *s, uint64_t from, const struct value field[5]) {
+    struct view_id view;
+    uint64_t theirs, ours;
+    bool want;
+
+    if (!value_get_bool(field[1], &want) || !value_get_u64(field[2], &view.epoch) ||
+        !value_get_u64(field[3], &view.hash) || !value_get_u64(field[4], &theirs))
+        return false;
+    if (schema_list_sum(&s->list, s->o.secret, &ours) == EG_OK && ours == theirs) {
+        note_list(s, from, view);
+        if (want && s->view != NULL)
+            schema_say_sum(s, from, false);
+        schema_look_whole(s);
+    } else if (s->view != NULL) { /* else it hears ours when we have one */
+        schema_say_list(s, from, true);
+    }
+    return true;
+}
+
+/* One that is in no view with us may speak of tables that others serve now, of which nobody here
+ * could know: here they would look as if they had just been made. */
+static bool is_heard(const struct schema_sync *s, uint64_t from) {
+    return s->view != NULL && view_find(s->view, from) != NULL;
 }
 
 static bool hear(struct schema_sync *s, uint64_t from, uint64_t kind, const struct value field[5],
@@ -226,9 +257,9 @@ static bool hear(struct schema_sync *s, uint64_t from, uint64_t kind, const stru
 
     switch (kind) {
     case LIST:
-        return count == 5 && on_list(s, from, field);
+        return count == 5 && (!is_heard(s, from) || on_list(s, from, field));
     case APPLY:
-        return count == 3 && on_apply(s, from, field);
+        return count == 3 && (!is_heard(s, from) || on_apply(s, from, field));
     case APPLIED:
         if (count != 3 || !value_get_u64(field[1], &number) || !value_get_i64(field[2], &err))
             return false;
@@ -238,6 +269,8 @@ static bool hear(struct schema_sync *s, uint64_t from, uint64_t kind, const stru
         return count == 5 && schema_change_asked(s, from, field);
     case ANSWER:
         return count == 4 && schema_change_answered(s, field);
+    case SUM:
+        return count == 5 && on_sum(s, from, field);
     default:
         return false;
     }
@@ -311,7 +344,7 @@ void schema_sync_view(struct schema_sync *s, const struct view *v) {
         spread_in(s, c, v);
     for (uint32_t i = 0; i < v->count; i++)
         if (v->member[i].id != s->o.self)
-            schema_say_list(s, v->member[i].id, true);
+            schema_say_sum(s, v->member[i].id, !has_listed(s, v->member[i].id));
     give_up_asked(s, principal);
     redispatch(s);
     schema_look_whole(s);
@@ -346,6 +379,7 @@ void schema_sync_tick(struct schema_sync *s) {
         if (now_ns - c->since_ns > (uint64_t) PARK_MS * 1000000)
             schema_change_end(s, c, EG_NO_REPLICA, "there is no view to change the schema in");
     }
+    schema_change_tell_made(s, false);
     if (s->view == NULL)
         return;
     if (!schema_sync_is_whole(s) || schema_change_spreading(s) != NULL)

@@ -8,7 +8,12 @@
  *                                --APPLY--> every member does it too
  *        <-- answer when all have said <--APPLIED--'
  *
- *     new view: everybody sends everybody its LIST, and does what it lacks, in the order of stamps
+ *     new view: everybody sends everybody the SUM of its list; where they differ its LIST, and does
+ *               what it lacks, in the order of stamps
+ *
+ * Who is not in our view is not heard before it is: what it knows may be served elsewhere, and
+ * would look here like a table that was made in our view, of which nobody has anything (of a
+ * majority table: that any majority will do).
  *
  * Adding works in every view; taking away and redefining (drop, all of `alter` but
  * add_attribute, a unique index) needs every member that is not removed: EG_NO_REPLICA says who is
@@ -57,6 +62,8 @@ struct schema_sync_opts {
      * schema_sync_reply(). */
     eg_pid (*answers)(void *user);
     eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send() on MESH_SCHEMA */
+    /* Does it know what a SUM is?  NULL: nobody does. */
+    bool (*sums)(void *user, uint64_t to);
     /* Are all members that are not removed in the view?  Else the note names who is missing. */
     bool (*everybody)(void *user, struct err_note *note);
     /* Has any member of the view a disc? */

@@ -12,13 +12,14 @@
 #include "replication/schema_sync.h"
 
 /* Kinds of payloads: see schema_sync.c. */
-enum { LIST, APPLY, APPLIED, ASK, ANSWER, PAYLOAD_KINDS };
+enum { LIST, APPLY, APPLIED, ASK, ANSWER, SUM, PAYLOAD_KINDS };
 enum { SCHEMA_PAYLOAD_BYTES_MAX = 16 << 20, SCHEMA_TEXT_BYTES = 200 };
 
 struct schema_applying {
     uint64_t to, number;
     uint32_t left;
     eg_err err;
+    struct schema_name name;
 };
 
 /* One thing that the catalog is to do. */
@@ -54,6 +55,8 @@ struct schema_asked {
     uint64_t waiting[NODES_MAX]; /* of SPREAD: who has not APPLIED yet */
     uint32_t waiting_count;
     bool until_whole;
+    bool applied;     /* of one that another node leads: what it told of the table is done here */
+    uint64_t made_ns; /* it is made, by its word, and not known here yet; 0: no word of it */
 };
 
 struct schema_peer {
@@ -77,6 +80,8 @@ struct schema_sync {
 /* ---- saying: lost where there is no memory or no link, and then said again by the tick ------- */
 
 void schema_say_list(struct schema_sync *s, uint64_t to, bool want);
+/* That this node knows what has this sum; the list, to who does not know what a sum is. */
+void schema_say_sum(struct schema_sync *s, uint64_t to, bool want);
 void schema_say_apply(struct schema_sync *s, uint64_t to, uint64_t number,
                       const struct schema_entry *e);
 void schema_say_applied(struct schema_sync *s, uint64_t to, uint64_t number, eg_err err);
@@ -93,8 +98,9 @@ EG_MUST_USE eg_err schema_learn(struct schema_sync *s, struct schema_entry *thei
                                 struct schema_applying *applying);
 /* It is so now: put it into the list. */
 void schema_know(struct schema_sync *s, struct schema_entry *e);
-/* On disc, and back when the node starts. */
-EG_MUST_USE eg_err schema_remember(struct schema_sync *s, const struct schema_entry *e);
+/* On disc, before it is done: that it is to be so, and what is known now; and back when the node
+ * starts, whichever it is by then. */
+EG_MUST_USE eg_err schema_intend(struct schema_sync *s, const struct schema_entry *e);
 EG_MUST_USE eg_err schema_recall(struct schema_sync *s, struct err_note *note);
 
 /* Something for the catalog to do; NULL: no memory.  Sent, and sent again while it is unsent. */
@@ -123,6 +129,10 @@ struct schema_asked *schema_change_spreading(struct schema_sync *s); /* NULL: no
 void schema_change_applied(struct schema_sync *s, uint64_t from, uint64_t number, eg_err err);
 /* Tell who asked, and forget it. */
 void schema_change_end(struct schema_sync *s, struct schema_asked *c, eg_err err, const char *text);
+/* What the principal told of this table is done here. */
+void schema_change_applied_here(struct schema_sync *s, const struct schema_name *name);
+/* Whoever asked here can be told what is made: this node knows of it, or has waited for long. */
+void schema_change_tell_made(struct schema_sync *s, bool whole);
 /* Payloads ASK and ANSWER.  False: malformed. */
 bool schema_change_asked(struct schema_sync *s, uint64_t from, const struct value field[5]);
 bool schema_change_answered(struct schema_sync *s, const struct value field[4]);

@@ -16,7 +16,14 @@ enum {
 enum stage { STAGE_IDLE, STAGE_SUM, STAGE_COMPARE, STAGE_MEND };
 
 /* What is known of one shard in a round. */
-enum progress { PROGRESS_NONE, PROGRESS_TO_ASK, PROGRESS_ASKED, PROGRESS_SUMMED, PROGRESS_OVER };
+enum progress {
+    PROGRESS_NONE,
+    PROGRESS_TO_SEE, /* it stands between two views, and may be the round's yet */
+    PROGRESS_TO_ASK,
+    PROGRESS_ASKED,
+    PROGRESS_SUMMED,
+    PROGRESS_OVER
+};
 
 /* One table's, ours or (from another) what it wants to be compared. */
 struct round {
@@ -27,6 +34,11 @@ struct round {
     uint64_t root[SCHEMA_SHARDS_MAX]; /* of another's */
     uint8_t progress[SCHEMA_SHARDS_MAX];
     uint64_t compared, differing;
+};
+
+/* The last of another node's that was heard of here. */
+struct heard {
+    uint64_t from, number, table;
 };
 
 struct scrubs {
@@ -40,6 +52,7 @@ struct scrubs {
     uint32_t awaited;   /* nodes that have not said SUMMED */
     uint64_t awaited_node[NODES_MAX];
     struct round *other[NODES_MAX]; /* what is under way for others */
+    struct heard heard[NODES_MAX];  /* in this view */
     _Atomic bool idle;
     _Atomic uint64_t rounds, compared, found;
 };
@@ -83,6 +96,7 @@ void scrubs_close(struct scrubs *c) {
 void scrubs_view(struct scrubs *c, const struct view *v) {
     c->view = v;
     c->stage = STAGE_IDLE; /* what is under way ends with its feeds' plans; what is due stays so */
+    memset(c->heard, 0, sizeof c->heard);
     for (uint32_t i = 0; i < NODES_MAX; i++)
         drop_other(c, i);
 }
@@ -147,6 +161,21 @@ static void see(struct round *r, struct shard *s) {
     }
 }
 
+static enum progress begin_shard(const struct scrubs *c, const struct round *r, struct shard *s) {
+    enum shard_role role = shard_role(s);
+
+    if (role == SHARD_STOPPED)
+        return PROGRESS_TO_SEE;
+    if (r->from == c->o.world->self)
+        return shard_role_leads(role) ? PROGRESS_TO_ASK : PROGRESS_NONE;
+    return shard_role_copies(role) && atomic_load(&s->master) == r->from ? PROGRESS_TO_ASK
+                                                                         : PROGRESS_NONE;
+}
+
+static bool is_awaited(enum progress p) {
+    return p == PROGRESS_TO_SEE || p == PROGRESS_ASKED;
+}
+
 /* See to all shards of a round: a few are asked at a time.  False: some are under way. */
 static bool sum_some(struct scrubs *c, struct round *r, struct table *t) {
     bool late = env_now_ns(c->o.env) >= r->until_ns;
@@ -155,10 +184,12 @@ static bool sum_some(struct scrubs *c, struct round *r, struct table *t) {
     for (uint32_t n = 0; n < table_shards(t); n++) {
         struct shard *s = table_shard(t, n);
 
+        if (r->progress[n] == PROGRESS_TO_SEE)
+            r->progress[n] = (uint8_t) begin_shard(c, r, s);
         see(r, s);
-        if (r->progress[n] == PROGRESS_ASKED && late)
+        if (late && is_awaited(r->progress[n]))
             r->progress[n] = PROGRESS_OVER;
-        busy += r->progress[n] == PROGRESS_ASKED;
+        busy += is_awaited(r->progress[n]);
     }
     for (uint32_t n = 0; n < table_shards(t) && busy < SCRUB_AT_ONCE; n++)
         if (r->progress[n] == PROGRESS_TO_ASK) {
@@ -257,8 +288,7 @@ static void begin_table(struct scrubs *c, struct table *t) {
                         .table = schema_records_id(table_schema(t)),
                         .until_ns = patience_ns(c)};
     for (uint32_t n = 0; n < table_shards(t); n++)
-        if (shard_role_leads(shard_role(table_shard(t, n))))
-            r->progress[n] = PROGRESS_TO_ASK;
+        r->progress[n] = (uint8_t) begin_shard(c, r, table_shard(t, n));
     c->stage = STAGE_SUM;
 }
 
@@ -333,6 +363,30 @@ static void step_other(struct scrubs *c, uint32_t i) {
     drop_other(c, i);
 }
 
+static void note_heard(struct scrubs *c, const struct round *r) {
+    uint32_t i = 0;
+
+    while (i < NODES_MAX - 1 && c->heard[i].from != 0 && c->heard[i].from != r->from)
+        i++;
+    c->heard[i] = (struct heard){r->from, r->number, r->table};
+}
+
+bool scrubs_table_of(const struct scrubs *c, uint64_t from, struct replica_head *h,
+                     struct value_iter it) {
+    bool ours = h->table == REPLICA_ROUND_YOURS;
+    uint64_t number;
+
+    if (!value_iter_u64(&it, &number) || h->table > REPLICA_ROUND_OWN)
+        return false;
+    h->table = c->own.table;
+    for (uint32_t i = 0; i < NODES_MAX && !ours; i++)
+        if (c->heard[i].from == from && c->heard[i].number == number) {
+            h->table = c->heard[i].table;
+            return true;
+        }
+    return ours && c->stage != STAGE_IDLE && number == c->own.number;
+}
+
 static void hear_roots(struct scrubs *c, uint64_t from, uint64_t table, struct value_iter *it) {
     struct table *t = table_of(c, table);
     struct value bitmap, roots;
@@ -359,14 +413,12 @@ static void hear_roots(struct scrubs *c, uint64_t from, uint64_t table, struct v
         drop_other(c, slot);
         return;
     }
+    note_heard(c, r);
     for (uint32_t n = 0; n < table_shards(t) && n / 8 < bits_bytes; n++) {
-        const struct shard *s = table_shard(t, n);
-
         if ((bits[n / 8] >> n % 8 & 1) == 0 || (count + 1) * ROOT_BYTES > roots_bytes)
             continue;
         memcpy(&r->root[n], at + (size_t) count++ * ROOT_BYTES, ROOT_BYTES);
-        if (shard_role_copies(shard_role(s)) && atomic_load(&s->master) == from)
-            r->progress[n] = PROGRESS_TO_ASK;
+        r->progress[n] = (uint8_t) begin_shard(c, r, table_shard(t, n));
     }
 }
 

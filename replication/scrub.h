@@ -9,7 +9,8 @@
  *
  * Two equal copies so cost less than 9 bytes a shard, whatever is in them.  A few shards are summed
  * at a time, in steps of half a millisecond.  What stands still for a minute is given up until the
- * next day; a new view ends the round that is under way.
+ * next day; a new view ends the round that is under way, and the next one begins when the shards
+ * have their roles in it.
  *
  * Threads    The mesh's scheduler.
  */
@@ -55,6 +56,10 @@ void scrubs_demand(struct scrubs *c, bool everywhere);
 void scrubs_step(struct scrubs *c);
 void scrubs_hear(struct scrubs *c, uint64_t from, const struct replica_head *h,
                  struct value_iter *it);
+/* A message of a round, which says no table: put it into the head.  False: no such round is known
+ * here. */
+bool scrubs_table_of(const struct scrubs *c, uint64_t from, struct replica_head *h,
+                     struct value_iter it);
 struct scrub_counts scrubs_counts(const struct scrubs *c); /* any thread */
 bool scrubs_idle(const struct scrubs *c);
 

@@ -145,7 +145,7 @@ static void probe_start(struct swim *s, struct swim_entry *e) {
                                    .number = number_next(s),
                                    .started_ms = s->now_ms,
                                    .started_wall_ms = s->wall_ms};
-    if (e->m.linked)
+    if (swim_is_reached(e))
         swim_send(s, e->m.info.id, SWIM_PING, e->probe.number, 0);
     else
         probe_ask_others(s, e);
@@ -157,7 +157,7 @@ static void probe_failed(struct swim *s, struct swim_entry *e) {
     p->under_way = false;
     if (p->asked_count > 0) /* who says nothing at all: it may be us who does not hear */
         health_add(s, (int) (p->asked_count - p->nack_count));
-    else if (e->m.linked)
+    else if (swim_is_reached(e))
         health_add(s, 1);
     swim_accuse(s, e, swim_self(s)->m.info.id);
 }
@@ -166,7 +166,7 @@ static void probe_failed(struct swim *s, struct swim_entry *e) {
 static uint64_t probe_step(struct swim *s, struct swim_entry *e) {
     struct swim_probe *p = &e->probe;
     uint64_t ask_ms = p->started_ms + SWIM_TIMEOUT_MS, end_ms = p->started_ms + interval_ms(s);
-    bool hopeless = p->asked && !e->m.linked && p->nack_count == p->asked_count;
+    bool hopeless = p->asked && !swim_is_reached(e) && p->nack_count == p->asked_count;
 
     if (!p->asked && s->now_ms >= ask_ms)
         probe_ask_others(s, e);
@@ -308,7 +308,7 @@ uint64_t swim_tick(struct swim *s, uint64_t now_ms, int64_t wall_ms) {
 static void relay_start(struct swim *s, uint64_t asker, uint32_t their_number, uint64_t target) {
     struct swim_entry *e = swim_entry_find(s, target);
 
-    for (uint32_t i = 0; i < SWIM_RELAYS && e != NULL && e->m.linked; i++) {
+    for (uint32_t i = 0; i < SWIM_RELAYS && e != NULL && swim_is_reached(e); i++) {
         struct swim_relay *r = &s->relay[i];
         if (r->number != 0)
             continue;
@@ -435,6 +435,7 @@ void swim_linked(struct swim *s, const struct node_info *who, uint64_t now_ms) {
     if (e == NULL)
         return;
     e->m.linked = true;
+    e->linked_as = who->incarnation;
     e->probe.under_way = false;
     swim_send_all(s, who->id);
 }

@@ -207,8 +207,8 @@ static void entry_adopt(struct swim *s, struct swim_entry *e, const struct swim_
 
 /* It is said to be down by somebody else, and we have a link to it. */
 static bool is_hearsay(uint64_t from, const struct swim_claim *c, const struct swim_entry *e) {
-    return c->state == SWIM_DOWN && from != c->info.id && e->m.linked && swim_is_live(&e->m) &&
-           c->info.incarnation == e->m.info.incarnation;
+    return c->state == SWIM_DOWN && from != c->info.id && swim_is_reached(e) &&
+           swim_is_live(&e->m) && c->info.incarnation == e->m.info.incarnation;
 }
 
 static void entry_take(struct swim *s, uint64_t from, struct swim_entry *e,
@@ -249,6 +249,8 @@ void swim_claim_take(struct swim *s, uint64_t from, const struct swim_claim *c) 
         unknown.incarnation = 0; /* so that any claim is newer */
         e = swim_entry_add(s, &unknown);
     }
+    if (e != NULL && from == c->info.id)
+        e->linked_as = c->info.incarnation;
     if (e == NULL)
         s->dropped++;
     else

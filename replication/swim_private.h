@@ -48,6 +48,7 @@ struct swim_probe {
 struct swim_entry {
     struct swim_member m;
     struct swim_probe probe;
+    uint64_t linked_as;  /* the start that the link is to, by its own word */
     bool hurry;          /* to be pinged next: somebody suspects it */
     uint32_t tell_count; /* how often what we know of it is still to be told */
     uint32_t accuser_count;
@@ -89,6 +90,12 @@ static inline struct swim_entry *swim_self(struct swim *s) {
 /* One that should answer. */
 static inline bool swim_is_live(const struct swim_member *m) {
     return m->state == SWIM_UP || m->state == SWIM_LEAVING || m->state == SWIM_SUSPECT;
+}
+
+/* Does a ping get to it?  What answers to the name may be another start, that of a node whose clock
+ * went back: then the later one, which others speak of, is not heard. */
+static inline bool swim_is_reached(const struct swim_entry *e) {
+    return e->m.linked && e->linked_as == e->m.info.incarnation;
 }
 
 /* ---- swim_claim.c ------------------------------------------------------- */

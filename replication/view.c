@@ -13,7 +13,10 @@
 #include <string.h>
 
 enum {
-    SHUN_MS = 3000,     /* for one who was silent or against; then it is asked again       */
+    SHUN_MS = 3000,     /* for one who was silent, or until it is heard; then it is asked   */
+    REFUSED_MS = 1000,  /* for one who was against                                          */
+    FAILS_MAX = 2,      /* in a row: each doubles those                                     */
+    FAILS_HEARD = 2,    /* after more than that it does not help to be heard                */
     PATIENCE_MS = 2000, /* with one who should propose and does not                        */
     PATIENT_MS = 60000, /* of a view, until proposals wait as shortly as at first          */
     COMMIT_MEMBER_FIELDS = 5,
@@ -118,6 +121,7 @@ static void pending_take(struct views *v, struct view_id id, const struct view_s
     v->mine = mine;
     v->pending_id = id;
     v->pending_set = *set;
+    v->pending_since_ms = v->now_ms;
     v->pending_until_ms = v->now_ms + wait_ms;
     v->settle_ms = v->patience_ms = 0;
 #ifdef EG_PLANT_PREPARED_BEFORE_STOPPED
@@ -153,6 +157,11 @@ static void install(struct views *v, struct view *view) {
     v->renew = false;
     v->lineage = view->id;
     v->installed_ms = v->now_ms;
+    for (uint32_t i = 0; i < v->members.count; i++) {
+        struct view_peer *p = views_peer(v, v->members.start[i].id);
+        if (p != NULL)
+            p->fail_count = 0;
+    }
     pending_forget(v);
     v->ops->install(v->user, view);
 }
@@ -259,23 +268,47 @@ static void propose(struct views *v, const struct view_set *set) {
     value_put_u64(&w, id.hash);
     value_put_u64(&w, v->prepare_ms);
     view_set_put(set, &w);
-    for (uint32_t i = 1; i < set->count; i++)
+    for (uint32_t i = 1; i < set->count; i++) {
+        struct view_peer *p = views_peer(v, set->start[i].id);
+        if (p != NULL)
+            p->asked = true;
         views_send(v, set->start[i].id, at, &w);
+    }
     pending_take(v, id, set, true, v->prepare_ms);
+}
+
+/* The next proposals are without it: the longer, the more often it was the cause. */
+static void shun(struct views *v, struct view_peer *p, bool silent) {
+    uint64_t ms = (uint64_t) (silent ? SHUN_MS : REFUSED_MS) << p->fail_count;
+
+    p->shunned_until_ms = v->now_ms + ms + v->ops->random(v->user) % EG_MIN(ms, (uint64_t) SHUN_MS);
+    p->silent = silent && p->fail_count < FAILS_HEARD;
+    p->fail_count = EG_MIN(p->fail_count + 1, (uint32_t) FAILS_MAX);
+}
+
+/* It was silent as one is behind a cut, which has healed. */
+static void heard(struct views *v, struct view_peer *p) {
+    p->heard_ms = v->now_ms;
+    if (p->silent)
+        p->shunned_until_ms = 0;
+    p->silent = false;
 }
 
 /* It did not come to be: next without who is the cause (0: all who are silent), if not ourselves.
  */
 static void proposal_failed(struct views *v, uint64_t because_of) {
+    bool slow = false; /* and no cut */
+
     for (uint32_t i = 1; i < v->pending_set.count; i++) {
         struct view_peer *p = views_peer(v, v->pending_set.start[i].id);
-        if (p != NULL && (because_of == p->who.id || (because_of == 0 && !v->answer[i].prepared)))
-            p->shunned_until_ms = v->now_ms + SHUN_MS + v->ops->random(v->user) % SHUN_MS;
+        if (p != NULL && (because_of == p->who.id || (because_of == 0 && !v->answer[i].prepared))) {
+            bool is_there = p->heard_ms >= v->pending_since_ms;
+            shun(v, p, because_of == 0 && !is_there);
+            slow |= is_there;
+        }
     }
-    if (because_of == 0)
+    if (because_of == 0 && slow)
         v->prepare_ms = EG_MIN(2 * v->prepare_ms, VIEW_PREPARE_MS_MAX);
-    if (because_of != v->self.id)
-        v->age_ms = EG_MIN(2 * v->age_ms, VIEW_AGE_MAX_MS);
     pending_forget(v);
 }
 
@@ -453,6 +486,7 @@ static void note_break(struct views *v) {
 
     if (v->view->count < 2)
         return;
+    v->broke_ms = v->now_ms;
     if (lived_ms < 2 * v->age_ms)
         v->age_ms = EG_MIN(2 * v->age_ms, VIEW_AGE_MAX_MS);
     else
@@ -464,7 +498,10 @@ static bool pending_is_hopeless(struct views *v) {
         return true;
     for (uint32_t i = 0; i < v->pending_set.count; i++) {
         struct view_start who = v->pending_set.start[i];
-        if (!views_is_self(v, who) && (v->mine || i == 0) && !views_reaches(v, who))
+        if (views_is_self(v, who) || (!v->mine && i > 0))
+            continue;
+        if (!views_reaches(v, who) ||
+            (v->mine && !v->answer[i].prepared && !views_peer(v, who.id)->asked))
             return true;
     }
     return false;
@@ -482,7 +519,8 @@ static uint64_t propose_due_ms(struct views *v, enum wish wish) {
     if (wish == WISH_RENEW)
         return EG_MAX(v->settle_ms, v->installed_ms) + VIEW_AGE_MIN_MS;
     if (wish == WISH_GROW && v->view->count > 1)
-        return EG_MAX(v->settle_ms + VIEW_SETTLE_MS, v->installed_ms + v->age_ms);
+        return EG_MAX(v->settle_ms + VIEW_SETTLE_MS,
+                      EG_MAX(v->installed_ms + VIEW_AGE_MIN_MS, v->broke_ms + v->age_ms));
     return v->settle_ms + VIEW_SETTLE_MS;
 }
 
@@ -494,7 +532,7 @@ static uint64_t patience_step(struct views *v, uint64_t id) {
         v->patience_ms = v->now_ms + PATIENCE_MS + v->ops->random(v->user) % VIEW_PREPARE_MS;
     if (v->now_ms < v->patience_ms)
         return v->patience_ms;
-    p->shunned_until_ms = v->now_ms + SHUN_MS;
+    shun(v, p, true);
     v->patience_ms = 0;
     return v->now_ms;
 }
@@ -591,6 +629,7 @@ void views_receive(struct views *v, uint64_t from, struct value payload, uint64_
     p = views_peer(v, from);
     if (p == NULL)
         return; /* it tells all again when it hears that we have not heard */
+    heard(v, p);
     if (value_kind_of(payload) != VALUE_ARRAY || !message_receive(v, p, payload))
         v->dropped++;
 }

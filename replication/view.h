@@ -22,10 +22,11 @@
  * in none or a later one.  A view needs every one of its members, not a majority: any
  * connected set serves.  Whoever is in a whole view leaves it for a larger one only, or at the
  * word of one of its members: so in a network that stays as it is, changes come to an end.
- * Views do not grow before they are VIEW_AGE_MIN_MS old, and a link that keeps breaking does not
- * count before it has lasted as long, both doubling up to VIEW_AGE_MAX_MS.  A node never grants in
- * its old view after it said PREPARED, and survivors of a death agree before any of them serves
- * alone.
+ * Views do not grow before they are VIEW_AGE_MIN_MS old, nor soon after a break of one that did not
+ * last; a link that keeps breaking does not count for a while.  Both are counted from the break,
+ * so what was cut for longer comes back at once, and are short until it has gone on for
+ * long.  A node never grants in its old view after it said PREPARED, and survivors of a death agree
+ * before any of them serves alone.
  *
  * What a member has (`lineage`): the last view that it was a whole part of.  Copies of one
  * lineage differ by what was under way only; others must catch up first (replica.h).
@@ -40,11 +41,13 @@
 #include "replication/node_info.h"
 
 enum {
-    VIEW_PREPARE_MS = 500, /* for all to answer a proposal; doubles while somebody is silent */
+    VIEW_PREPARE_MS = 500, /* for all to answer a proposal; doubles while somebody is slow */
     VIEW_PREPARE_MS_MAX = 8000,
-    VIEW_SETTLE_MS = 100,   /* several changes at once make one view                      */
-    VIEW_AGE_MIN_MS = 1000, /* of a view, before links that came back make a new one       */
-    VIEW_AGE_MAX_MS = 15000,
+    VIEW_SETTLE_MS = 100,     /* several changes at once make one view                      */
+    VIEW_AGE_MIN_MS = 1000,   /* of a view, before links that came back make a new one       */
+    VIEW_AGE_MAX_MS = 2000,   /* since one broke that did not last, before another grows    */
+    VIEW_HOLD_MS = 2000,      /* since a link broke again, before it counts                  */
+    VIEW_HOLD_MS_MAX = 15000, /* where it does so all the time                             */
     VIEW_REPORT_BYTES_MAX = 256 << 10, /* what a member says it has: all fit one frame       */
 };
 
@@ -54,6 +57,10 @@ struct view_id {
 };
 static inline bool view_id_equal(struct view_id a, struct view_id b) {
     return a.epoch == b.epoch && a.hash == b.hash;
+}
+/* Between two views nobody is in any (epoch 0), so nobody is in the same. */
+static inline bool view_id_shared(struct view_id a, struct view_id b) {
+    return a.epoch != 0 && view_id_equal(a, b);
 }
 
 struct view_member {

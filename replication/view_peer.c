@@ -1,12 +1,16 @@
 /* view_peer.c -- whom we reach, what they tell of themselves, and which set that makes.
  *
- * A link counts when it has lasted as long as its past asks for.  Between two others there is
- * one when both have told of it. */
+ * A link counts when its last break is as long ago as its past asks for.  Between two others there
+ * is one when both have told of it. */
 #include "replication/view_private.h"
 
 #include <string.h>
 
-enum { FLAP_MULT = 10 }; /* x the time to last: another break before that is one more */
+enum {
+    FLAP_MULT = 4,       /* x the time that it is held: another break before that is one more */
+    FLAP_TIMES = 8,      /* so often is no more than cuts that come and go                  */
+    FLAP_PROVE_MS = 500, /* and it must have lasted for                                     */
+};
 
 /* A word of an epoch that is so far ahead is a lie: it would use the numbers up. */
 #define EPOCH_LEAP (UINT64_C(1) << 40)
@@ -233,14 +237,27 @@ static struct view_flap *flap_oldest(struct views *v) {
 
 /* A link has broken; once is nothing. */
 static void flap_note(struct views *v, struct view_start who) {
-    struct view_flap *f = flap_find(v, who);
-    uint64_t hold_ms = 0;
+    struct view_flap *f = flap_find(v, who), now = {.who = who, .times = 1, .lost_ms = v->now_ms};
 
-    if (f != NULL && v->now_ms - f->lost_ms < FLAP_MULT * EG_MAX(f->hold_ms, VIEW_AGE_MIN_MS))
-        hold_ms = f->hold_ms == 0 ? VIEW_AGE_MIN_MS : EG_MIN(2 * f->hold_ms, VIEW_AGE_MAX_MS);
+    if (f != NULL && v->now_ms - f->lost_ms < FLAP_MULT * EG_MAX(f->hold_ms, VIEW_AGE_MIN_MS)) {
+        now.times = f->times + 1;
+        now.hold_ms =
+            f->hold_ms == 0
+                ? VIEW_AGE_MIN_MS
+                : EG_MIN(2 * f->hold_ms, now.times > FLAP_TIMES ? VIEW_HOLD_MS_MAX : VIEW_HOLD_MS);
+    }
     if (f == NULL)
         f = v->flap_count < NODES_MAX ? &v->flap[v->flap_count++] : flap_oldest(v);
-    *f = (struct view_flap){who, v->now_ms, hold_ms};
+    *f = now;
+}
+
+/* From when on does a link count that has come up now? */
+static uint64_t flap_over_ms(struct views *v, struct view_start who) {
+    const struct view_flap *f = flap_find(v, who);
+
+    return f == NULL || f->hold_ms == 0
+               ? v->now_ms
+               : EG_MAX(f->lost_ms + f->hold_ms, v->now_ms + FLAP_PROVE_MS);
 }
 
 static bool is_linked(const struct views *v, struct view_start who) {
@@ -253,9 +270,7 @@ static bool is_linked(const struct views *v, struct view_start who) {
 
 static void link_note(struct views *v, struct view_linked *out, struct view_start who,
                       const struct view_linked *before, uint32_t before_count) {
-    const struct view_flap *f = flap_find(v, who);
-
-    *out = (struct view_linked){who, v->now_ms + (f != NULL ? f->hold_ms : 0)};
+    *out = (struct view_linked){who, flap_over_ms(v, who)};
     for (uint32_t i = 0; i < before_count; i++) {
         if (before[i].who.id == who.id && before[i].who.incarnation == who.incarnation)
             *out = before[i];

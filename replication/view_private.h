@@ -38,12 +38,17 @@ struct view_peer {
     bool told;    /* `word` is what it says                   */
     bool to_tell; /* it has not heard ours, as far as we know */
     struct view_word word;
+    bool silent;         /* that is why it is shunned: until it says something */
+    uint32_t fail_count; /* proposals in a row that it was the cause of */
+    bool asked;          /* by our last proposal, over this very link: else it is lost */
+    uint64_t heard_ms;
     uint64_t shunned_until_ms;
 };
 
-/* A link that has broken: the more often, the longer it must last to count. */
+/* A link that has broken: the more often, the longer after it does not count. */
 struct view_flap {
     struct view_start who;
+    uint32_t times;
     uint64_t lost_ms, hold_ms;
 };
 
@@ -79,17 +84,18 @@ struct views {
     bool broken;             /* a link to a member has been lost since      */
     bool renew;              /* another of the same is asked for            */
     uint64_t installed_ms;
+    uint64_t broke_ms; /* the last one of more than ourselves */
     struct view_id lineage;
 
     enum view_pending_state pending; /* a proposal that we have agreed to */
     bool mine;                       /* and have made                     */
     struct view_id pending_id;
     struct view_set pending_set;
-    uint64_t pending_until_ms;
+    uint64_t pending_since_ms, pending_until_ms;
     struct view_answer answer[NODES_MAX]; /* where it is mine: of the members by their place */
 
     uint64_t prepare_ms; /* how long the next proposal of ours waits */
-    uint64_t age_ms;     /* how old a view must be to grow           */
+    uint64_t age_ms;     /* since one broke, until another may grow  */
     uint64_t settle_ms;  /* since when something is to be proposed; 0: nothing is */
     uint64_t patience_ms;
     struct view_word word; /* what we told last */

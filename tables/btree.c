@@ -708,9 +708,10 @@ uint32_t btree_next_many(struct btree_iter *it, const struct probe *end, const s
 
         if (until == it->leaf->count)
             iter_prefetch_leaf(it);
-        for (; it->at < stop; it->at++) {
-            out[count] = node_record(it->leaf, it->at);
-            record_prefetch(out[count++]);
+        if (it->at < stop) {
+            node_records(it->leaf, it->at, stop, out + count);
+            count += stop - it->at;
+            it->at = stop;
         }
         if (it->at >= until && until < it->leaf->count)
             it->leaf = NULL;

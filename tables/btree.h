@@ -130,7 +130,7 @@ void btree_seek(struct btree_iter *it, const struct btree *t, const struct btree
                 const struct probe *p, bool after, bool reverse);
 const struct record *btree_next(struct btree_iter *it); /* NULL: the end */
 
-/* The next records of an ascending scan, asked for but maybe not at hand yet: `most` of
+/* The next records of an ascending scan, none of them looked at or asked for: `most` of
  * them, or fewer at the end.  With `end`, those that a look at their nodes shows to be beyond
  * all that equals it are the end; the last few may still be beyond. */
 uint32_t btree_next_many(struct btree_iter *it, const struct probe *end, const struct record **out,

@@ -63,6 +63,8 @@ struct node_stretch node_alike(const struct node *n, const struct probe *p) {
     if (c != 0)
         return c < 0 ? (struct node_stretch){first, first}
                      : (struct node_stretch){n->count, n->count};
+    if (p->sortable_bytes <= known) /* all begin with the probe */
+        return (struct node_stretch){first, n->count};
     low = head_of(p->sortable, p->sortable_bytes, n->prefix_bytes, 0x00);
     high = low;
     if (p->sortable_bytes < (uint32_t) n->prefix_bytes + NODE_HEAD_BYTES)

@@ -74,6 +74,14 @@ static inline struct node *node_child(const struct node *n, uint32_t i) {
 static inline const struct record *node_record(const struct node *n, uint32_t i) {
     return node_slot_load(n, i);
 }
+/* Those from `from` to before `to`. */
+static inline void node_records(const struct node *n, uint32_t from, uint32_t to,
+                                const struct record **out) {
+    const node_slot *slots = node_slots(n);
+
+    for (uint32_t i = from; i < to; i++)
+        *out++ = atomic_load_explicit(&slots[i], memory_order_acquire);
+}
 
 enum { NODE_PREFETCH_LINES = 8 }; /* most of a leaf: heads and slots come in one miss */
 

@@ -7,6 +7,7 @@
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
 #include "tables/catalog_private.h"
+#include "tables/outcome.h"
 #include "tables/shard_copy.h"
 #include "tables/shard_floor.h"
 #include "tables/shard_stamp.h"
@@ -66,6 +67,8 @@ static void free_all(struct catalog *c) {
     watch_hub_close(c->world.watch);
     if (c->world.origins != NULL)
         origins_close(c->world.origins);
+    if (c->world.outcomes != NULL)
+        outcomes_close(c->world.outcomes);
     close_scratch(&c->world);
     alloc_put(c->world.o.alloc, c, sizeof *c);
 }
@@ -191,6 +194,8 @@ eg_err catalog_open(struct catalog **out, const struct catalog_opts *o, struct e
     if (err == EG_OK)
         err = origins_open(&c->world.origins, o->alloc, o->disc, o->env, note);
     if (err == EG_OK)
+        err = outcomes_open(&c->world.outcomes, o->alloc, o->env);
+    if (err == EG_OK)
         err = start_tree(c, f);
     if (err == EG_OK)
         err = catalog_recover(c, f, note);
@@ -229,6 +234,14 @@ struct catalog_conflicts catalog_conflicts(const struct catalog *c) {
 
 struct watch_hub *catalog_watch(struct catalog *c) {
     return c->world.watch;
+}
+
+void catalog_set_doubt(struct catalog *c, const struct transact_doubt *doubt) {
+    atomic_store_explicit(&c->world.doubt, doubt, memory_order_release);
+}
+
+struct outcomes *catalog_outcomes(struct catalog *c) {
+    return c->world.outcomes;
 }
 
 struct table *catalog_find(struct catalog *c, const char *name, size_t name_bytes) {

@@ -6,7 +6,8 @@
  *     CLEAR       shards: clear
  *     ADD_INDEX   shards: build -> [disc: schema] -> publish the schema
  *     DROP_INDEX  [disc: schema] -> publish the schema -> shards: drop
- *     WRITE_MANY  in place as soon as the shards are idle -> [sync: shards: on disc]
+ *     WRITE_MANY  in place as soon as the shards are idle, and not busy -> [sync: shards: on disc]
+ *                 (or on to where they are written now: route.h)
  *     SYNC        shards: all on disc
  *     MOMENT      no write_many under way -> shards: prepare -> shards: lent, all at once
  *     ALTER       see catalog_reshape.c
@@ -20,6 +21,7 @@
 #include "engine/supervisor.h"
 #include "tables/catalog_job.h"
 #include "tables/moment.h"
+#include "tables/route.h"
 #include "tables/shard_actor.h"
 #include "tables/watch_private.h"
 
@@ -29,7 +31,9 @@ enum {
     JOBS_WAITING_MAX = 1024, /* changes of the schema that may wait for their turn */
     CATALOG_TICK_MS = 200,
     REVIVED_AT_ONCE = 256,         /* a supervisor lets four times as many wait */
-    WRITE_MANY_PATIENCE_MS = 5000, /* until all its shards are idle */
+    WRITE_MANY_PATIENCE_MS = 5000, /* until all its shards are idle, and the disc not behind */
+    WRITE_MANY_PAUSE_MS = 10,      /* where something is busy: who tries adds to its load */
+    WRITE_MANY_PAUSE_MS_MAX = 500,
 };
 
 static struct alloc *alloc_of(const struct catalog *c) {
@@ -421,6 +425,22 @@ void job_step_later(struct actor *self, struct job *j, uint64_t delay_ms) {
         job_failed(j, EG_MEMORY);
 }
 
+/* How long before it is tried again; longer and longer where something is busy. */
+static uint64_t pause_ms(const struct job *j, eg_err err, uint64_t now_ns) {
+    uint64_t left_ms = (j->deadline_ns - now_ns) / 1000000;
+    uint64_t spent_ms = WRITE_MANY_PATIENCE_MS - EG_MIN(left_ms, (uint64_t) WRITE_MANY_PATIENCE_MS);
+
+    if (err == EG_AGAIN)
+        return 1;
+    return EG_MIN(EG_MAX(spent_ms, (uint64_t) WRITE_MANY_PAUSE_MS),
+                  (uint64_t) WRITE_MANY_PAUSE_MS_MAX);
+}
+
+/* May it go better in a moment?  Not where the table is another by now. */
+static bool may_wait(struct job *j, eg_err err) {
+    return err == EG_AGAIN || (err == EG_BUSY && table_now(j->table) == j->table);
+}
+
 /* Any record may be refused (a limit, a unique index, the disc), so all are written here in
  * one go, as soon as their shards are idle at once; a sync table's shards then say when
  * they are on disc. */
@@ -429,9 +449,9 @@ static void write_all_or_none(struct actor *self, struct job *j, eg_err err) {
 
     if (j->deadline_ns == 0)
         j->deadline_ns = now_ns + (uint64_t) WRITE_MANY_PATIENCE_MS * 1000000;
-    if (err == EG_AGAIN && now_ns < j->deadline_ns) {
+    if (may_wait(j, err) && now_ns < j->deadline_ns) {
         j->step = 0;
-        job_step_later(self, j, 1);
+        job_step_later(self, j, pause_ms(j, err, now_ns));
     } else if (err == EG_AGAIN) {
         job_failed(j, err_note(&j->note, EG_BUSY, "the table's shards are never idle at once"));
     } else if (err != EG_OK) {
@@ -456,6 +476,26 @@ static eg_err follow_table(struct job *j) {
     return EG_OK;
 }
 
+/* A view came while it waited: to who knows where the shards' masters are by now.  False: they are
+ * here, or nobody knows. */
+static bool pass_on(struct actor *self, struct job *j) {
+    struct catalog *c = j->catalog;
+    struct table_route *route = atomic_load_explicit(&c->world.route, memory_order_acquire);
+    struct message *call;
+    eg_err err;
+    eg_pid to;
+
+    if (route == NULL || route->catalog(route, &j->request, &to, &call) != EG_OK)
+        return false;
+    call->ref = j->call->ref;
+    err = runtime_send(actor_runtime(self), j->call->from, to, call);
+    if (err == EG_OK)
+        j->answered = true; /* by who has it now */
+    else
+        job_failed(j, err == EG_NOPROC ? EG_BUSY : err);
+    return true;
+}
+
 static bool write_many_step(struct actor *self, struct job *j) {
     struct reader *r = reader_of(j->catalog, self);
     struct value_writer w;
@@ -472,7 +512,8 @@ static bool write_many_step(struct actor *self, struct job *j) {
             err = table_many_here(j->table, r, j->request.value, &how, &result, &j->note);
         reader_reset(r);
         buffer_fini(&result);
-        write_all_or_none(self, j, err);
+        if (err != EG_AGAIN || !pass_on(self, j))
+            write_all_or_none(self, j, err);
         if (j->asked != 0)
             return false;
     }

@@ -276,7 +276,8 @@ enum {
     DISC_META_NODE = 'n',
     DISC_META_ORIGIN = 'o',
     DISC_META_CLUSTER = 'c',
-    DISC_META_JOURNAL = 'j', /* journal.h */
+    DISC_META_JOURNAL = 'j',  /* journal.h */
+    DISC_META_DECISION = 't', /* replication/tx_decision.h */
 };
 
 /* The meta row of a table's schema.  EG_TOO_LARGE: no such name can be. */

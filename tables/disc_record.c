@@ -290,6 +290,30 @@ eg_err disc_record_put_clock(struct disc_batch *b, struct disc_table *t, uint32_
     return disc_batch_put(b, t, (struct disc_bytes){key, key_bytes}, clock);
 }
 
+enum { PART_KEY_BYTES = DISC_PREFIX_BYTES + 16 };
+
+static struct disc_bytes part_key(uint8_t key[PART_KEY_BYTES], uint32_t shard,
+                                  const uint64_t id[2]) {
+    size_t prefix_bytes = disc_row_prefix(key, shard, DISC_ROW_PART);
+
+    memcpy(key + prefix_bytes, id, 16);
+    return (struct disc_bytes){key, prefix_bytes + 16};
+}
+
+eg_err disc_record_put_part(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                            const uint64_t id[2], struct disc_bytes head_and_part) {
+    uint8_t key[PART_KEY_BYTES];
+
+    return disc_batch_put(b, t, part_key(key, shard, id), head_and_part);
+}
+
+eg_err disc_record_del_part(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                            const uint64_t id[2]) {
+    uint8_t key[PART_KEY_BYTES];
+
+    return disc_batch_del(b, t, part_key(key, shard, id));
+}
+
 eg_err disc_record_clear(struct disc_batch *b, struct disc_table *t, uint32_t shard) {
     uint8_t from[DISC_PREFIX_BYTES], to[DISC_PREFIX_BYTES];
     size_t from_bytes = disc_row_prefix(from, shard, DISC_ROW_RECORD);

@@ -5,10 +5,12 @@
  *       record    kind 2, sortable(key)          in a bag also sortable(the other fields)
  *       index     kind 3, its id 2, sortable(part) ..., record's own row key after kind
  *       grave     kind 4, as the record's that it stands for (shard_copy.h)
+ *       part      kind 5, id 16                  of a transaction, prepared (shard_tx.h)
  *
  *     record    | format 1 | hlc 8 | dot 8 | [expiry 8] | MessagePack array | [state] |
  *     index     the value is empty
  *     grave     | format 1 | hlc 8 | dot 8 | key, of a bag the record |
+ *     part      | head | part |                    transact.h
  *
  * The shard stands first because whole shards are what is read back (in parallel),
  * cleared (one range), and later moved between nodes; the number of shards of a
@@ -34,7 +36,9 @@ enum disc_row_kind {
     DISC_ROW_RECORD,
     DISC_ROW_INDEX,
     DISC_ROW_GRAVE,
-    DISC_ROW_END
+    DISC_ROW_END, /* of what a clear removes */
+    DISC_ROW_PART = DISC_ROW_END,
+    DISC_ROW_LAST
 };
 
 enum {
@@ -73,6 +77,12 @@ EG_MUST_USE eg_err disc_record_put_grave(struct disc_batch *b, struct disc_table
                                          struct value v, bool bag, struct record_version version);
 EG_MUST_USE eg_err disc_record_del_grave(struct disc_batch *b, struct disc_table *t, uint32_t shard,
                                          struct value v, bool bag);
+
+/* A prepared part of the transaction with this id, 16 bytes. */
+EG_MUST_USE eg_err disc_record_put_part(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                        const uint64_t id[2], struct disc_bytes head_and_part);
+EG_MUST_USE eg_err disc_record_del_part(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                        const uint64_t id[2]);
 
 /* ---- row keys, for look-ups --------------------------------------------- */
 

@@ -13,7 +13,7 @@
  * another time.
  *
  * Threads    One owner's.
- * Memory     17 bytes a leaf.
+ * Memory     16 bytes and two bits a leaf.
  */
 #ifndef TABLES_HASH_TREE_H
 #define TABLES_HASH_TREE_H
@@ -26,6 +26,7 @@ enum {
     HASH_TREE_FAN = 1 << HASH_TREE_FAN_BITS,
     HASH_TREE_DEPTH_MAX = 5, /* 32,768 leaves */
     HASH_TREE_LEAF_RECORDS = 8,
+    HASH_TREE_SHARD_BITS = 16, /* the highest of a hash: the same in all keys of a shard */
 };
 
 struct hash_sum {
@@ -35,7 +36,7 @@ struct hash_sum {
 struct hash_tree {
     struct alloc *alloc;
     struct hash_sum *leaf; /* NULL: it is not open */
-    uint8_t *stale;        /* one a leaf */
+    uint64_t *stale;       /* a bit for each leaf; behind them as many: it is being summed */
     uint64_t salt;
     uint32_t depth;
 };
@@ -57,19 +58,30 @@ static inline uint32_t hash_tree_leaves(const struct hash_tree *t) {
     return UINT32_C(1) << (t->depth * HASH_TREE_FAN_BITS);
 }
 
-uint32_t hash_tree_leaf(const struct hash_tree *t, uint64_t hash);
+static inline uint32_t hash_tree_leaf(const struct hash_tree *t, uint64_t hash) {
+    return t->depth == 0
+               ? 0
+               : (uint32_t) (hash << HASH_TREE_SHARD_BITS >> (64 - t->depth * HASH_TREE_FAN_BITS));
+}
 struct hash_sum hash_tree_print(uint64_t salt, const struct hash_item *item);
 
 /* Returns how many leaves are stale; they are zero now, and add() is to be called for all that is
  * in them. */
 uint32_t hash_tree_begin(struct hash_tree *t);
 void hash_tree_add(struct hash_tree *t, const struct hash_item *item);
+void hash_tree_add_print(struct hash_tree *t, uint64_t hash, struct hash_sum print);
 /* All that was stale has been added. */
 void hash_tree_end(struct hash_tree *t);
-void hash_tree_mark(struct hash_tree *t, uint64_t hash);
+static inline void hash_tree_mark(struct hash_tree *t, uint64_t hash) {
+    uint32_t leaf = hash_tree_leaf(t, hash);
+
+    t->stale[leaf / 64] |= UINT64_C(1) << leaf % 64;
+}
 
 /* The sum of a node, cut to 64 bits: level 0 is the root, number 0; level `depth` are the leaves.
  */
 uint64_t hash_tree_sum(const struct hash_tree *t, uint32_t level, uint32_t number);
+/* Of all leaves but those that are marked in `without`, one byte each. */
+uint64_t hash_tree_rest(const struct hash_tree *t, const uint8_t *without);
 
 #endif /* TABLES_HASH_TREE_H */

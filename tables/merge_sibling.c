@@ -5,6 +5,7 @@
  * away what it knew. */
 #include "tables/merge_private.h"
 
+#include "engine/planted.h"
 #include "tables/record.h"
 
 enum { SIBLING_FIELDS = 4, SIBLING_HEAD_BYTES = 32 /* of a state: three numbers in an array */ };
@@ -137,7 +138,7 @@ eg_err merge_write_siblings(const struct merge_rule *rule, const struct merge_wr
                             struct buffer *state) {
     struct family f = {.rule = rule};
 
-    if (w->replaces.size_bytes == 0 || w->old == NULL)
+    if (w->replaces.size_bytes == 0 || w->old == NULL || PLANTED(CONTEXT_TAKES_ALL))
         return EG_OK;
     family_add(&f, 0, &(struct merge_sibling){w->hlc, w->origin, w->sequence, w->record});
     add_others(&f, 1, w->old, w->replaces);
@@ -182,8 +183,8 @@ static void keep(struct family *f, const struct brood *own, const struct merge_s
 
         if (taken != NULL && has(taken->list, taken->count, s))
             continue;
-        if (has(others->list, others->count, s) ||
-            !other->knows(other->context, s->origin, s->sequence))
+        if (has(others->list, others->count, s) || PLANTED(SIBLING_BACK) ||
+            (!PLANTED(SIBLING_LOST) && !other->knows(other->context, s->origin, s->sequence)))
             family_add(f, 0, s);
     }
 }

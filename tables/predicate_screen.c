@@ -2,12 +2,11 @@
  *
  * A clause that begins by comparing fields with integers needs no machine to say no.  A test is
  * read once for many records, as a range of integers that is meant or is not, and asked of
- * the whole column.  What is no integer is left to the machine, as is everything else that
- * a clause may ask. */
+ * the whole column; the next one of those that are left.  What is no integer is left to the
+ * machine, as is everything else that a clause may ask. */
 #include "tables/predicate_private.h"
 #include "tables/record_column.h"
-
-#include <string.h>
+#include "tables/value_integer.h"
 
 enum { TESTS_MAX = 8 };
 
@@ -70,57 +69,36 @@ bool predicate_screens_true(const struct predicate *p) {
     return p->yields_true;
 }
 
-/* keep[i]: all tests so far hold, or cannot be asked; known[i]: all could be asked. */
-struct screen {
-    struct record_column column;
-    int64_t n[RECORD_BATCH_MAX];
-    uint8_t integer[RECORD_BATCH_MAX];
-    uint8_t known[RECORD_BATCH_MAX];
-    uint8_t keep[RECORD_BATCH_MAX];
-};
+/* Leave out whose integer is not meant.  Who has none stays; false: there is one. */
+static bool keep_meant(struct record_column *column, struct record_batch *b, struct test t) {
+    uint32_t kept = 0, others = 0;
 
-static void ask(struct screen *s, const struct test *t) {
-    record_column_move(&s->column, t->position);
-    if (EG_LIKELY(record_column_integers(&s->column, s->n, s->integer))) {
-        for (uint32_t i = 0; i < s->column.count; i++)
-            s->keep[i] &= ((uint64_t) s->n[i] - t->low <= t->span) ^ t->other;
-        return;
-    }
-    for (uint32_t i = 0; i < s->column.count; i++) {
-        uint8_t holds = ((uint64_t) s->n[i] - t->low <= t->span) ^ t->other;
-        s->keep[i] &= holds | (s->integer[i] ^ 1);
-        s->known[i] &= s->integer[i];
-    }
-}
+    for (uint32_t i = 0; i < column->count; i++) {
+        const uint8_t *at = column->at[i];
+        int64_t n;
+        uint32_t other = !value_integer_at(at, &n);
 
-/* Keep the records that are kept; are all of them known? */
-static bool close_ranks(const struct screen *s, struct record_batch *b) {
-    uint32_t kept = 0;
-    uint8_t unknown = 0;
-
-    for (uint32_t i = 0; i < b->count; i++) {
         b->record[kept] = b->record[i];
-        kept += s->keep[i];
-        unknown |= s->keep[i] & (s->known[i] ^ 1);
+        column->at[kept] = at;
+        kept += (((uint64_t) n - t.low <= t.span) ^ t.other) | other;
+        others |= other;
     }
-    b->count = kept;
-    b->ahead = NULL;
-    return unknown == 0;
+    b->count = column->count = kept;
+    return others == 0;
 }
 
 bool predicate_screen(const struct predicate *p, struct record_batch *b, uint32_t *reach_bytes) {
-    struct screen s;
+    struct record_column column;
     const struct code *c = p->code + 1;
-    const struct record *first = b->record[0];
+    bool known = true;
 
-    if (!p->screens || b->count == 0 || !record_column_find(&s.column, b, p->arity, 0))
+    if (!p->screens || b->count == 0 || !record_column_find(&column, b, p->arity, c->x))
         return false;
-    memset(s.keep, 1, b->count);
-    memset(s.known, 1, b->count);
-    for (uint32_t left = tests_of(p); left > 0; left--, c++) {
-        struct test t = test_of(p, c);
-        ask(&s, &t);
+    b->ahead = NULL;
+    for (uint32_t left = tests_of(p); left > 0 && b->count > 0; left--, c++) {
+        record_column_move(&column, c->x);
+        *reach_bytes = record_column_reach(&column, b->record[0]);
+        known &= keep_meant(&column, b, test_of(p, c));
     }
-    *reach_bytes = record_column_reach(&s.column, first);
-    return close_ranks(&s, b) && p->screens_all;
+    return known && p->screens_all;
 }

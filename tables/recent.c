@@ -3,11 +3,20 @@
 
 #include <string.h>
 
-enum { ENTRY_BYTES = 12 }; /* dot, size of the key; then the key */
+enum {
+    ENTRY_BYTES = 12,  /* dot, size of the key; then the key */
+    AHEAD_BYTES = 192, /* of what comes next: nobody has looked at that memory for long */
+};
 
 static void part_close(struct recent_part *p) {
     buffer_fini(&p->entries);
     shard_clock_fini(&p->behind);
+}
+
+static void part_begins(struct recent_part *p) {
+    buffer_clear(&p->entries);
+    p->first = p->last = 0;
+    p->scattered = false;
 }
 
 void recent_fini(struct recent *r) {
@@ -28,6 +37,8 @@ void recent_begin(struct recent *r, const struct shard_clock *now) {
         buffer_init(&r->part[i].entries, r->alloc, r->part_bytes + RECENT_KEY_BYTES_MAX * 2);
         shard_clock_init(&r->part[i].behind, r->alloc);
     }
+    part_begins(&r->part[0]);
+    part_begins(&r->part[1]);
     r->on = true;
     r->newer = 0;
     r->both = false;
@@ -45,6 +56,9 @@ static eg_err part_cover(const struct recent *r, const struct recent_part *p,
     uint64_t dot, base = 0;
     uint16_t slot = 0; /* most are of one origin, and covered by now: up to its base */
 
+    if (err == EG_OK && !p->scattered && p->first != 0)
+        return shard_clock_add(out, dot_slot(p->first), dot_sequence(p->first),
+                               dot_sequence(p->last));
     while (err == EG_OK && recent_next(r, &at, &dot, &key)) {
         if (EG_LIKELY(dot_slot(dot) == slot && dot_sequence(dot) <= base))
             continue;
@@ -62,7 +76,7 @@ void recent_turn(struct recent *r, const struct shard_clock *now) {
 
     if (err == EG_OK)
         err = part_cover(r, &r->part[r->newer], &next->behind);
-    buffer_clear(&next->entries);
+    part_begins(next);
     r->newer = 1 - r->newer;
     r->both = true;
     r->drops++;
@@ -71,7 +85,8 @@ void recent_turn(struct recent *r, const struct shard_clock *now) {
 }
 
 void recent_note(struct recent *r, uint64_t dot, struct value key) {
-    struct buffer *b = &r->part[r->newer].entries;
+    struct recent_part *p = &r->part[r->newer];
+    struct buffer *b = &p->entries;
     size_t need_bytes = ENTRY_BYTES + (size_t) key.size_bytes;
     uint8_t *room = NULL;
 
@@ -85,11 +100,18 @@ void recent_note(struct recent *r, uint64_t dot, struct value key) {
         recent_break(r);
         return;
     }
+    if (EG_UNLIKELY(p->first == 0))
+        p->first = dot;
+    else
+        p->scattered |= dot != p->last + 1;
+    p->last = dot;
     memcpy(room, &dot, sizeof dot);
     memcpy(room + sizeof dot, &key.size_bytes, sizeof key.size_bytes);
     if (key.size_bytes != 0)
         memcpy(room + ENTRY_BYTES, key.at, key.size_bytes);
     b->size_bytes += need_bytes;
+    if (EG_LIKELY(b->room_bytes - b->size_bytes >= AHEAD_BYTES))
+        EG_PREFETCH_TO_WRITE(b->at + b->size_bytes + AHEAD_BYTES - 1);
 }
 
 const struct shard_clock *recent_behind(const struct recent *r) {

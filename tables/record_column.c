@@ -7,6 +7,10 @@
 
 #include "tables/value_integer.h"
 
+#include <string.h>
+
+enum { SHORT_ARRAY = 0x90, SHORT_MAX = 15 };
+
 /* The first fields.  Nothing is decided before the end: one branch for all. */
 static bool find_first(struct record_column *c, const struct record_batch *b, uint8_t header) {
     uint32_t other = 0;
@@ -17,9 +21,25 @@ static bool find_first(struct record_column *c, const struct record_batch *b, ui
         other |= array[0] ^ header;
         c->at[i] = array + 1;
     }
-    c->count = b->count;
-    c->position = 0;
     return other == 0;
+}
+
+/* The second fields: the header and the first byte of the first field are looked at as one. */
+static bool find_second(struct record_column *c, const struct record_batch *b, uint8_t header) {
+    const uint8_t usual[2] = {header, record_array(b->record[0])[1]};
+    uint8_t usual_bytes = value_leads[usual[1]];
+
+    for (uint32_t i = 0; i < b->count; i++) {
+        const uint8_t *array = record_array(b->record[i]);
+        record_batch_ahead(b, i);
+        if (EG_LIKELY(memcmp(array, usual, sizeof usual) == 0 && usual_bytes < LEAD_NEVER))
+            c->at[i] = array + 1 + usual_bytes;
+        else if (EG_LIKELY(array[0] == header))
+            c->at[i] = value_behind(array + 1);
+        else
+            return false;
+    }
+    return true;
 }
 
 static void move_one(struct record_column *c) {
@@ -44,10 +64,13 @@ void record_column_move(struct record_column *c, uint32_t position) {
 
 bool record_column_find(struct record_column *c, const struct record_batch *b, uint32_t arity,
                         uint32_t position) {
-    enum { SHORT_ARRAY = 0x90, SHORT_MAX = 15 };
+    uint8_t header = (uint8_t) (SHORT_ARRAY | arity);
 
-    if (arity > SHORT_MAX || !find_first(c, b, (uint8_t) (SHORT_ARRAY | arity)))
+    EG_ASSERT(b->count > 0);
+    if (arity > SHORT_MAX || !(position == 0 ? find_first : find_second)(c, b, header))
         return false;
+    c->count = b->count;
+    c->position = EG_MIN(position, 1u);
     record_column_move(c, position);
     return true;
 }

@@ -11,6 +11,7 @@
 #include "tables/shard_merge.h"
 #include "tables/shard_actor.h"
 #include "tables/shard_copy.h"
+#include "tables/shard_tx.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -446,6 +447,9 @@ static void try_freeze(struct shard *s) {
     struct reshape_part *p = s->reshape;
     struct err_note note = {""};
 
+    shard_tx_drop_locks(s);
+    if (shard_tx_is_prepared(s))
+        return;
     if (p->err == EG_OK && (s->log.refused || p->to->log.refused))
         fail(p, err_note(&note, EG_DISC, "the disc refused"), &note);
     if (p->err == EG_OK && s->copy != NULL) {
@@ -481,8 +485,8 @@ static void try_abandon(struct actor *self, struct shard *s) {
     s->reshape = NULL;
     parked = parked_of(p, &count);
     for (size_t i = 0; i < count; i++) {
-        shard_run_call(self, s, parked[i]);
-        message_free(actor_runtime(self), parked[i]);
+        if (shard_run_call(self, s, parked[i]))
+            message_free(actor_runtime(self), parked[i]);
     }
     buffer_clear(&p->parked);
     p->err = EG_OK;
@@ -605,21 +609,53 @@ static void send_on(struct actor *self, struct reshape_part *p, const struct mes
         actor_reply_bytes(self, m->from, m->ref, err, note.text, strlen(note.text));
 }
 
-static void park(struct actor *self, struct reshape_part *p, struct message *m) {
-    if (buffer_append(&p->parked, &m, sizeof m)) {
-        actor_keep(self, m);
-        return;
-    }
+/* False: there is no room, and it is answered. */
+static bool park(struct actor *self, struct reshape_part *p, struct message *m) {
+    if (buffer_append(&p->parked, &m, sizeof m))
+        return true;
     actor_reply_bytes(self, m->from, m->ref, EG_BUSY, NULL, 0);
+    return false;
+}
+
+/* Parts that were prepared before end here. */
+static bool ends_a_part(const struct shard *s, enum shard_op op) {
+    return s->reshape->stage == RESHAPE_FREEZING && shard_tx_is_prepared(s) &&
+           (op == SHARD_TX_COMMIT || op == SHARD_TX_ABORT || op == SHARD_TX_STATUS);
+}
+
+/* What it has seen is of the old shape. */
+static bool refuse_transaction(struct actor *self, const struct message *m) {
+    static const char why[] = "the table was given another shape meanwhile";
+
+    if (!shard_op_transacts((enum shard_op) m->tag))
+        return false;
+    actor_reply_bytes(self, m->from, m->ref, EG_CONFLICT, why, strlen(why));
+    return true;
 }
 
 bool reshape_takes(struct actor *self, struct shard *s, struct message *m) {
     if (!reshape_holds(s))
         return false;
+    if (ends_a_part(s, (enum shard_op) m->tag))
+        return false;
+    if (refuse_transaction(self, m))
+        return true;
     if (s->reshape->stage == RESHAPE_MOVED)
         send_on(self, s->reshape, m);
-    else
-        park(self, s->reshape, m);
+    else if (park(self, s->reshape, m))
+        actor_keep(self, m);
+    return true;
+}
+
+bool reshape_takes_kept(struct actor *self, struct shard *s, struct message *m) {
+    if (!reshape_holds(s) || ends_a_part(s, (enum shard_op) m->tag))
+        return false;
+    if (!refuse_transaction(self, m) && s->reshape->stage != RESHAPE_MOVED &&
+        park(self, s->reshape, m))
+        return true;
+    if (!shard_op_transacts((enum shard_op) m->tag) && s->reshape->stage == RESHAPE_MOVED)
+        send_on(self, s->reshape, m);
+    message_free(actor_runtime(self), m);
     return true;
 }
 

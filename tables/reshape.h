@@ -77,6 +77,8 @@ void reshape_close(struct reshape *x);
 /* May a request be run here?  EG_AGAIN: no, it must come by message.  EG_BUSY: the
  * new shard's disc is behind. */
 EG_MUST_USE eg_err reshape_ready(struct shard *s, struct err_note *note);
+/* reshape_takes() of a message that is the shard's already: true, and it no longer is. */
+bool reshape_takes_kept(struct actor *self, struct shard *s, struct message *m);
 bool reshape_holds(const struct shard *s); /* no request may be run here */
 
 /* What has just been changed; cannot fail, but may end the reshaping. */

@@ -17,21 +17,31 @@ enum {
     /* Behind every array that begins with a prefix stands, all but certainly, the prefix and
      * this: an ext of the last type.  Whoever has larger ones is walked past. */
     LAST_VALUE_BYTES = 3 + 16,
-    RANGE_AHEAD = 64, /* records of a range, of which one is held against its end */
+    RANGE_AHEAD = 32, /* records of a range, of which one is held against its end */
     RANGE_FIRST = 8,  /* the first of them: it may be all that is wanted            */
+    RANGE_PARTS = 3,
     PASSED_MAX = 256, /* expired records, then the caller looks at the clock     */
     ABSENT_MAX = 16,  /* keys that are not there, likewise: they may be on disc  */
 };
 
-/* Records of a range that have been walked over and not given yet. */
+/* Records of a range that have been walked over and not given yet: a ring of parts, of which one is
+ * being given.  Where all are wanted the next two are walked too: one is on its way to the
+ * cache, and the records of the other are asked for while those that are given are looked at. */
+struct range_part {
+    uint32_t count;
+    bool last; /* nothing comes behind these */
+    const struct record *record[RANGE_AHEAD];
+};
+
 struct range_ahead {
-    uint32_t most, count, given;
-    bool entered; /* the first record inside the range has been met */
-    bool last;    /* nothing comes behind these                    */
+    uint32_t most, given;
+    uint32_t now;    /* which part is being given                       */
+    uint32_t walked; /* parts behind it                                 */
+    bool entered;    /* the first record inside the range has been met */
     bool has_end;
     struct order order; /* of keys                                       */
     struct probe end;   /* of the range, upwards, for nodes to be held against */
-    const struct record *record[RANGE_AHEAD];
+    struct range_part part[RANGE_PARTS];
 };
 
 struct scan {
@@ -373,56 +383,102 @@ static uint32_t count_within(const struct scan *s, const struct record *const *r
     return low;
 }
 
-/* Some more of the walk, of which only the last is held against the range's end: the others
- * lie before it.  The walk begins at one end or just before it, so the first are looked
- * at too.  What a disc store hands out does not stay: one at a time. */
-static void walk_ahead(struct scan *s) {
+/* The part that is being given, and those behind it. */
+static struct range_part *part_at(struct scan *s, uint32_t behind) {
+    return &s->ahead.part[(s->ahead.now + behind) % RANGE_PARTS];
+}
+
+/* Some more of the walk, unseen.  What a disc store hands out does not stay: one at a time. */
+static struct range_part *walk_part(struct scan *s) {
     struct range_ahead *a = &s->ahead;
-    uint32_t count;
+    struct range_part *p = part_at(s, ++a->walked);
 
     a->most = s->table->storage == STORAGE_DISC_ONLY
                   ? 1
                   : EG_MIN(3 * a->most + RANGE_FIRST, (uint32_t) RANGE_AHEAD);
-    count = table_walk_next_many(s->walk, a->has_end ? &a->end : NULL, a->record, a->most);
-    a->last = count < a->most;
-    a->count = count_within(s, a->record, count);
-    a->last |= a->count < count;
+    p->count = table_walk_next_many(s->walk, a->has_end ? &a->end : NULL, p->record, a->most);
+    p->last = p->count < a->most;
+    return p;
+}
+
+static void ask_for(const struct range_part *p, uint32_t from) {
+    for (uint32_t i = from; i < p->count; i++)
+        record_prefetch(p->record[i]);
+}
+
+/* The next part is given now.  Only its last record is held against the range's end: the others
+ * lie before it.  The walk begins at one end or just before it, so the first are looked at
+ * too. */
+static void enter_part(struct scan *s) {
+    struct range_ahead *a = &s->ahead;
+    struct range_part *p;
+    uint32_t count;
+
+    if (a->walked == 0)
+        ask_for(walk_part(s), 0);
+    a->walked--;
+    a->now = (a->now + 1) % RANGE_PARTS;
     a->given = 0;
-    while (!a->entered && a->given < a->count &&
-           !range_holds(&s->path->range, record_key(a->record[a->given])))
+    p = part_at(s, 0);
+    p->count = table_walk_keep_live(s->walk, p->record, p->count);
+    count = count_within(s, p->record, p->count);
+    p->last |= count < p->count;
+    p->count = count;
+    while (!a->entered && a->given < p->count &&
+           !range_holds(&s->path->range, record_key(p->record[a->given])))
         a->given++;
-    a->entered |= a->given < a->count;
+    a->entered |= a->given < p->count;
 }
 
 /* Has the range another record?  Then it is at hand. */
 static bool look_ahead(struct scan *s) {
-    struct range_ahead *a = &s->ahead;
-
-    while (a->given == a->count) {
-        s->over = a->last;
+    while (s->ahead.given == part_at(s, 0)->count) {
+        s->over = part_at(s, 0)->last;
         if (s->over)
             return false;
-        walk_ahead(s);
+        enter_part(s);
     }
     return true;
 }
 
 static const struct record *next_in_range(struct scan *s) {
-    return look_ahead(s) ? s->ahead.record[s->ahead.given++] : NULL;
+    return look_ahead(s) ? part_at(s, 0)->record[s->ahead.given++] : NULL;
 }
 
-uint32_t scan_next_many(struct scan *s, const struct record *const **out) {
+/* The part after the next, to be asked for while `b` is looked at. */
+static void walk_ahead(struct scan *s, struct record_batch *b) {
     struct range_ahead *a = &s->ahead;
-    uint32_t count;
+    struct range_part *p = part_at(s, a->walked);
+
+    if (a->walked == 0 && !p->last) {
+        p = walk_part(s);
+        ask_for(p, 0);
+    }
+    if (a->walked != 1 || p->last)
+        return;
+    p = walk_part(s);
+    ask_for(p, b->count);
+    for (uint32_t i = p->count; i < b->count; i++)
+        p->record[i] = b->record[0]; /* so that there is something to ask for */
+    b->ahead = p->record;
+}
+
+struct record_batch scan_next_many(struct scan *s) {
+    struct range_ahead *a = &s->ahead;
+    struct range_part *p;
+    struct record_batch b = {.count = 0};
 
     EG_ASSERT(s->path->kind == SCAN_KEY_RANGE);
     if (s->over || !look_ahead(s))
-        return 0;
-    *out = &a->record[a->given];
-    count = a->count - a->given;
-    a->given = a->count;
-    s->last = a->record[a->given - 1];
-    return count;
+        return b;
+    p = part_at(s, 0);
+    b.record = &p->record[a->given];
+    b.count = p->count - a->given;
+    if (s->table->storage != STORAGE_DISC_ONLY)
+        walk_ahead(s, &b);
+    a->given = p->count;
+    s->last = p->record[a->given - 1];
+    return b;
 }
 
 void scan_give_back(struct scan *s, uint32_t count) {
@@ -430,7 +486,7 @@ void scan_give_back(struct scan *s, uint32_t count) {
 
     EG_ASSERT(count < a->given);
     a->given -= count;
-    s->last = a->record[a->given - 1];
+    s->last = part_at(s, 0)->record[a->given - 1];
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */

@@ -80,9 +80,10 @@ EG_MUST_USE eg_err scan_open_quick(struct scan **out, struct table *t, struct re
 /* The next record, live and inside the range; NULL at the end, or reader->fault says why, or where
  * scan_paused(). */
 const struct record *scan_next(struct scan *s);
-/* The next records of SCAN_KEY_RANGE, some at once; 0 at the end.  *out is good until the next
- * call.  To stop before the last ones, give them back. */
-uint32_t scan_next_many(struct scan *s, const struct record *const **out);
+/* The next records of SCAN_KEY_RANGE, some at once; count 0 at the end.  They are good until the
+ * next call; ask for all of each of `ahead` (record_prefetch()) while they are looked at.  To stop
+ * before the last ones, give them back. */
+struct record_batch scan_next_many(struct scan *s);
 void scan_give_back(struct scan *s, uint32_t count);
 /* Some of the next records at once; count 0 as scan_next()'s NULL.  One only, where the scan
  * may be left behind any record. */

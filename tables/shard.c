@@ -19,6 +19,7 @@
 #include "tables/shard_copy.h"
 #include "tables/shard_floor.h"
 #include "tables/shard_index.h"
+#include "tables/shard_tx.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
@@ -57,6 +58,7 @@ eg_err shard_open(struct shard *s, struct table *t, uint32_t number) {
     memset(s, 0, sizeof *s);
     s->table = t;
     s->number = number;
+    s->life = env_random(t->world->o.env) << 32;
     atomic_init(&s->next_deadline_ms, RANK_NEVER);
     epoch_bin_init(&s->bin, t->world->o.epoch, a);
     buffer_init(&s->rows_purge.place, a, KEY_SIZE_MAX * 2);
@@ -135,6 +137,7 @@ void shard_give_up(struct shard *s, struct store_snapshot *p) {
 
 void shard_close(struct shard *s) {
     shard_copy_close(s);
+    shard_tx_close(s);
     shard_thaw(s);
     shard_log_fini(&s->log);
     shard_index_close(s);
@@ -248,6 +251,8 @@ eg_err shard_recover(struct shard *s, void (*progress)(void *context, uint64_t r
         s->copy->unsure |= t->storage == STORAGE_DISC_ONLY; /* nobody has looked at its rows */
         err = shard_copy_recover_graves(s);
     }
+    if (err == EG_OK)
+        err = shard_tx_recover(s);
     return err;
 }
 
@@ -275,7 +280,7 @@ static bool grew_much(const struct shard *s) {
 
 /* Is there anything that needs time to pass? */
 static bool wants_tick(const struct shard *s) {
-    return s->log.refused || s->build_call.open || s->reshape != NULL ||
+    return s->log.refused || s->build_call.open || shard_tx_wants_tick(s) || s->reshape != NULL ||
            (!s->log.in_flight && !shard_log_idle(&s->log)) || s->bin.retired_count != 0 ||
            atomic_load_explicit(&s->next_deadline_ms, memory_order_relaxed) != RANK_NEVER;
 }
@@ -390,7 +395,8 @@ static void answer(struct actor *self, struct shard *s, const struct message *m,
              &(struct held_answer){EG_OK, result->at, result->size_bytes, SHARD_HOLD_CHANGED});
         return;
     }
-    if (!changed || !s->log.sync) {
+    /* Who is told that a part is committed forgets that it had to be. */
+    if (!changed || !(s->log.sync || (q->op == SHARD_TX_COMMIT && s->log.disc != NULL))) {
         actor_reply_bytes(self, m->from, m->ref, EG_OK, result->at, result->size_bytes);
         return;
     }
@@ -410,12 +416,9 @@ static void answer(struct actor *self, struct shard *s, const struct message *m,
 static bool is_granted(const struct shard *s, const struct shard_request *q) {
     enum shard_role role = role_of(s);
 
+    if (role == SHARD_FULL && shard_op_reads_copies(q->op))
+        return shard_is_stable(s) && !shard_is_held(s);
     switch (q->op) {
-    case SHARD_READ:
-    case SHARD_READ_SIBLINGS:
-    case SHARD_SETTLE:
-        return role <= SHARD_MASTER || role == SHARD_CHAIR ||
-               (role == SHARD_FULL && shard_is_stable(s));
     case SHARD_INDEX_BUILD: /* each node's own affair */
     case SHARD_INDEX_DROP:
     case SHARD_PURGE:
@@ -426,15 +429,16 @@ static bool is_granted(const struct shard *s, const struct shard_request *q) {
     }
 }
 
-/* A dirty call that came between two views: to who waits for the next.  False: it came from
- * there, or there is nobody. */
+/* Who sent it here saw another role, and the view ended before its turn: to who waits for the next
+ * one and finds the master in it.  False: it came from there, or of another node, which does so
+ * itself; or there is nobody. */
 static bool pass_on(struct actor *self, struct shard *s, const struct message *m,
                     const struct shard_request *q) {
     struct table_route *route = atomic_load_explicit(&s->table->world->route, memory_order_acquire);
     struct message *call;
     eg_pid to;
 
-    if (!q->dirty || route == NULL ||
+    if (q->for_node != 0 || route == NULL ||
         route->request(route, s->table, s->number, q, &to, &call) != EG_OK)
         return false;
     call->ref = m->ref;
@@ -444,7 +448,8 @@ static bool pass_on(struct actor *self, struct shard *s, const struct message *m
     return false;
 }
 
-void shard_run_call(struct actor *self, struct shard *s, const struct message *m) {
+/* `waiter`: itself, where it may be made to wait.  False: it does. */
+static bool run(struct actor *self, struct shard *s, const struct message *m, void *waiter) {
     struct world *w = s->table->world;
     uint32_t index = scheduler_index(actor_scheduler(self));
     struct shard_request q = shard_request_unpack(m->payload);
@@ -459,19 +464,31 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
     struct value key_value;
     struct key k;
     uint64_t before = s->sequence;
+    bool waits = false;
     eg_err err = EG_OK;
 
     if (EG_UNLIKELY(!is_granted(s, &q)) && pass_on(self, s, m, &q))
-        return;
+        return true;
     buffer_clear(result);
     if (shard_request_key(&q, &key_value)) {
         err = key_prepare(&k, key_value, s->table->seed, w->o.alloc);
         t.key = &k;
     }
     if (err == EG_OK) {
-        err = is_granted(s, &q) ? shard_run(&t) : EG_NO_REPLICA;
+        if (EG_UNLIKELY(s->tx != NULL || shard_op_transacts(q.op)) && waiter != NULL &&
+            is_granted(s, &q))
+            err = shard_tx_admit(&t, waiter);
+        waits = waiter != NULL && err == EG_AGAIN;
+        if (err == EG_OK)
+            err = is_granted(s, &q) ? shard_run(&t) : EG_NO_REPLICA;
+        if (EG_UNLIKELY(err != EG_OK && s->tx != NULL) && !waits)
+            shard_tx_refused(&t);
         if (t.key != NULL)
             key_release(&k);
+    }
+    if (EG_UNLIKELY(waits)) {
+        reader_reset(t.reader);
+        return false;
     }
     if (EG_UNLIKELY(s->noted)) /* who asks what became of it after the answer finds it told */
         shard_watch_publish(s);
@@ -486,6 +503,15 @@ void shard_run_call(struct actor *self, struct shard *s, const struct message *m
     else
         refuse(self, m, err, note.text);
     reader_reset(t.reader);
+    return true;
+}
+
+bool shard_run_call(struct actor *self, struct shard *s, struct message *m) {
+    return run(self, s, m, m);
+}
+
+void shard_run_admitted(struct actor *self, struct shard *s, const struct message *m) {
+    (void) run(self, s, m, NULL); /* nothing that waits */
 }
 
 static void end_call(struct actor *self, struct shard_call *c, eg_err err, const char *why) {
@@ -627,6 +653,7 @@ static void tick(struct actor *self, struct shard *s) {
     shard_log_retry(&s->log, self);
     build_step(self, s); /* one that found no memory for its next step */
     reshape_tick(self, s);
+    shard_tx_tick(s, now_ms);
     account(s);
     s->ticking = false;
     if (wants_tick(s))
@@ -635,7 +662,8 @@ static void tick(struct actor *self, struct shard *s) {
 
 /* All that could be written is, or the disc refuses: the end. */
 static void try_stop(struct actor *self, struct shard *s) {
-    if (!s->stop_call.open || !(shard_log_idle(&s->log) || s->log.refused))
+    if (!s->stop_call.open || !shard_tx_may_stop(self, s) ||
+        !(shard_log_idle(&s->log) || s->log.refused))
         return;
     end_call(self, &s->stop_call, s->log.refused ? EG_DISC : EG_OK, "");
     actor_exit_normal(self);
@@ -671,13 +699,15 @@ static void shard_receive(struct actor *self, void *state, struct message *m) {
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_PREPARE) {
         shard_prepare(self, s, m);
     } else if (m->kind == MESSAGE_CALL && m->tag == SHARD_LEND) {
-        shard_lend(self, s, m);
+        if (!shard_tx_keeps_loan(self, s, m))
+            shard_lend(self, s, m);
     } else if (m->kind == MESSAGE_CALL && m->tag >= SHARD_RESHAPE && m->tag <= SHARD_ABANDON) {
         reshape_receive(self, s, m);
     } else if (m->kind == MESSAGE_CALL && reshape_takes(self, s, m)) {
         /* it waits, or is on its way to another shard */
     } else if (m->kind == MESSAGE_CALL) {
-        shard_run_call(self, s, m);
+        if (!shard_run_call(self, s, m))
+            actor_keep(self, m);
     } else if (m->tag == SHARD_LOG_DONE) {
         shard_log_done(&s->log, self); /* refused: the tick retries */
         reshape_log_done(self, s);
@@ -691,6 +721,8 @@ static void shard_receive(struct actor *self, void *state, struct message *m) {
     } else if (m->tag == SHARD_TICK) {
         start_tick(self, s);
     }
+    if (EG_UNLIKELY(s->tx != NULL))
+        shard_tx_go_on(self, s);
     shard_turn_end(s);
     reshape_look(self, s);
     try_stop(self, s);

@@ -50,6 +50,7 @@ enum {
     SHARD_PURGE_BATCH = 128,          /* expired records removed before a request is run */
     SHARD_PURGE_ROWS = 1024,          /* of a disc_only table, looked at in one tick       */
     SHARD_PURGE_FAULT_MS = 60 * 1000, /* then again, where a row could not be read */
+    SHARD_RESULT_SMALL_BYTES = 16,    /* a bool, a number */
     SHARD_CLOCK_BYTES = 24, /* what is stored beside the records; of a copy more (shard_copy.h) */
 };
 
@@ -86,12 +87,14 @@ struct shard {
     struct table *table;
     _Atomic uint64_t pid; /* of the actor of now, slot << 32 | generation; 0: none */
     uint32_t number;
-    _Atomic uint8_t role; /* enum shard_role: changed in the owner's turn */
+    _Atomic uint8_t role; /* enum shard_role, and SHARD_HELD: changed in the owner's turn */
     /* Of a shard that is not ALONE, stamps; beside the role, for every read in place looks at them.
      */
     _Atomic uint64_t stable;           /* up to here all full copies have all   */
     _Atomic uint64_t newest;           /* of what is there; set before it is    */
     _Atomic uint64_t removed;          /* of the last removal, likewise         */
+    _Atomic uint64_t indexed;          /* of the last that changed an index, but for removals */
+    _Atomic uint64_t held;             /* where SHARD_HELD: of which keys (shard_tx.h)  */
     uint32_t unique_indexes;           /* changed by the owner, when indexes come and go */
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
     _Atomic uint64_t build_seen;       /* records that the index under construction has met */
@@ -106,15 +109,18 @@ struct shard {
 
     /* The owner's: first what each write changes, on two lines of its own. */
     _Alignas(2 * EG_CACHE_LINE) struct epoch_bin bin;
-    uint64_t hlc;          /* the last stamp given                         */
-    uint64_t sequence;     /* the last dot: slot and sequence (origin.h)   */
-    uint64_t record_bytes; /* of the records there are                     */
-    uint32_t turns;
+    uint64_t hlc;             /* the last stamp given                         */
+    uint64_t sequence;        /* the last dot: slot and sequence (origin.h)   */
+    uint64_t record_bytes;    /* of the records there are                     */
+    _Atomic uint32_t changes; /* made so far, for those who went through it (transact.h) */
+    uint16_t turns;
     bool ticking; /* a tick is on its way: time passes for this shard */
     bool noted;   /* this turn has changed what somebody watches      */
 
     _Alignas(EG_CACHE_LINE) struct slab *slab;
     struct reshape_part *reshape; /* NULL, or into what it is being turned (reshape.h)  */
+    struct shard_tx *tx;          /* NULL, or what transactions hold here (shard_tx.h)  */
+    uint64_t life;                /* tells its count of changes from those of others    */
     struct shard_copy *copy;      /* NULL: no other node can know of it (shard_copy.h)  */
     bool shadow;                  /* it is being filled by another's owner              */
     uint64_t accounted_bytes;     /* record_bytes when the accounts were last told */
@@ -137,6 +143,11 @@ struct shard {
 _Static_assert(offsetof(struct shard, slab) - offsetof(struct shard, bin) == 2 * EG_CACHE_LINE,
                "what a write changes has grown past its two lines");
 
+/* Has a transaction hold of something here?  Any thread. */
+static inline bool shard_is_held(const struct shard *s) {
+    return (atomic_load_explicit(&s->role, memory_order_acquire) & SHARD_HELD) != 0;
+}
+
 /* Whoever is about to claim the shard asks for what its last owner, on another core
  * perhaps, has changed.  Reads nothing. */
 static inline void shard_expect(const struct shard *s) {
@@ -157,9 +168,11 @@ struct shard_turn {
     bool gated;       /* who runs it holds the gates of all values it changes        */
     bool taking_back; /* a change that was refused in the middle: limits do not apply */
     bool leaving;     /* what is removed goes by itself: its time is over, or its room */
+    bool decided;     /* it must be made: limits do not apply                       */
     bool remote;      /* a change of elsewhere: it keeps its version and nothing refuses it */
     bool looked;      /* of a set: what is under the key has been looked up, and is `there` */
     const struct record *there;       /* NULL: nothing                                    */
+    struct shard_undo *undo;          /* NULL, or where its changes are noted (shard_edit.h) */
     struct record_version version;    /* of a record that is only copied; 0: the next one */
     struct value state;               /* and what stands beside it (merge.h)              */
     struct buffer *state_room;        /* for what is to; NULL: the copy's own, if it is one */
@@ -181,6 +194,10 @@ eg_pid shard_pid(const struct shard *s);
 /* Carry out a checked request.  The caller owns the shard and is in a reader
  * section.  On EG_OK the result was appended; otherwise nothing changed. */
 EG_MUST_USE eg_err shard_run(struct shard_turn *t);
+/* The same of a change that is one of several, where shard_ready() has been asked and the result
+ * has SHARD_RESULT_SMALL_BYTES of room.  After an error some of it may be made: `undo` says what.
+ */
+EG_MUST_USE eg_err shard_run_part(struct shard_turn *t);
 
 /* The parts of shard_run(), for those who own several shards at once: may the shard
  * be changed now; store one checked record under t->key, telling what it replaced
@@ -194,6 +211,8 @@ EG_MUST_USE eg_err shard_clear(struct shard_turn *t);
 /* The clock as it goes to the disc: in `bytes`, of a copy in its own memory until it is packed
  * again.  Size 0: no memory, the disc keeps what it has. */
 struct disc_bytes shard_clock_pack(struct shard *s, uint8_t bytes[SHARD_CLOCK_BYTES]);
+/* Append [record, ...] under the turn's key. */
+EG_MUST_USE eg_err shard_answer_key(struct shard_turn *t);
 void shard_turn_end(struct shard *s); /* sweep, account, flush the log */
 
 /* When a write of now expires: its own ttl, else the table's; 0: never. */

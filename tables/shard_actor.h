@@ -29,7 +29,10 @@ struct shard;
 void shard_next_step(struct actor *self); /* a SHARD_STEP to itself */
 void shard_prepare(struct actor *self, struct shard *s, struct message *m);
 void shard_lend(struct actor *self, struct shard *s, const struct message *m);
-/* Run a request that came as a CALL, and answer it. */
-void shard_run_call(struct actor *self, struct shard *s, const struct message *m);
+/* Run a request that came as a CALL, and answer it.  False: it waits for a transaction, and keeps
+ * the message. */
+EG_MUST_USE bool shard_run_call(struct actor *self, struct shard *s, struct message *m);
+/* One that has waited. */
+void shard_run_admitted(struct actor *self, struct shard *s, const struct message *m);
 
 #endif /* TABLES_SHARD_ACTOR_H */

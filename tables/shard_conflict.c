@@ -1,22 +1,28 @@
 /* shard_conflict.c -- what becomes of two versions of a key, and who hears of it. */
 #include "tables/shard_conflict.h"
 
+#include "engine/planted.h"
 #include "engine/env.h"
 #include "tables/merge_call.h"
 #include "tables/shard_copy.h"
 #include "tables/shard_merge.h"
 #include "tables/table_private.h"
 
-/* Whose clock knows of a dot; one of an origin that has no slot here is known to nobody. */
+/* Whose clock knows of a dot; one of an origin that has no slot here is known to nobody.  Its
+ * version may be later than its clock, for it came before an END that has not come: who wrote
+ * that knew at least of what it had written itself before. */
 struct knower {
     struct origins *origins;
     const struct shard_clock *clock;
+    const struct merge_version *version;
 };
 
 static bool knows(const void *context, uint64_t origin, uint64_t sequence) {
     const struct knower *k = context;
     uint16_t slot;
 
+    if (origin == k->version->origin && sequence <= k->version->sequence)
+        return true;
     return origins_slot(k->origins, origin, &slot) == EG_OK &&
            shard_clock_covers(k->clock, dot_make(slot, sequence));
 }
@@ -69,8 +75,8 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
     struct shard *s = t->shard;
     struct shard_copy *copy = s->copy;
     struct merge_rule rule = shard_merge_rule(schema_of(s->table));
-    struct knower ours = {s->table->world->origins, &copy->clock};
-    struct knower theirs = {s->table->world->origins, t->teller};
+    struct knower ours = {s->table->world->origins, &copy->clock, here};
+    struct knower theirs = {s->table->world->origins, t->teller, there};
     struct merge_side a = {here, knows, &ours}, b = {there, knows, &theirs};
     const struct merge_version *later = merge_is_later(here, there) ? here : there;
     struct shard_dropping dropping = {t, later->record};
@@ -112,7 +118,7 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
         out->state = taken->state;
         loser = taken == here ? there : here;
     }
-    if (loses(rule.policy, outcome))
+    if (loses(rule.policy, outcome) && !(PLANTED(LOSS_UNNOTED) && loser == there))
         report(t, out->record, loser->record);
     return EG_OK;
 }

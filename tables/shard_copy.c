@@ -6,9 +6,11 @@
 #include "engine/scheduler.h"
 #include "tables/shard_conflict.h"
 #include "tables/shard_floor.h"
+#include "tables/shard_mark.h"
 #include "tables/shard_merge.h"
 #include "tables/shard_stamp.h"
 #include "tables/shard_watch.h"
+#include "tables/shard_tx.h"
 #include "tables/table_private.h"
 
 #include <string.h>
@@ -72,6 +74,7 @@ void shard_copy_close(struct shard *s) {
         return;
     if (c->feed != NULL && w->copy_ops != NULL)
         w->copy_ops->close(w->copy_user, s);
+    shard_mark_close(s);
     shard_clock_fini(&c->clock);
     shard_clock_fini(&c->floor.clock);
     graves_fini(&c->graves);
@@ -86,7 +89,9 @@ void shard_copy_close(struct shard *s) {
 }
 
 void shard_set_role(struct shard *s, enum shard_role role) {
-    atomic_store_explicit(&s->role, (uint8_t) role, memory_order_release);
+    shard_tx_role(s, role);
+    atomic_store_explicit(&s->role, (uint8_t) (role | (role_or_held(s) & SHARD_HELD)),
+                          memory_order_release);
 }
 
 enum shard_role shard_role(const struct shard *s) {
@@ -149,7 +154,7 @@ static void put_head(const struct origins *o, enum change_kind kind, uint32_t co
 static void put_store(const struct origins *o, struct value array, struct value state,
                       struct record_version v, uint64_t expiry_ms, struct value_writer *w) {
     put_head(o, CHANGE_STORE, STORE_FIELDS + (state.size_bytes != 0), v, w);
-    value_put_u64(w, expiry_ms == RANK_NEVER ? 0 : expiry_ms);
+    value_put_u64(w, expiry_ms == RANK_NEVER || PLANTED(EXPIRY_UNTOLD) ? 0 : expiry_ms);
     value_put_raw(w, array);
     if (state.size_bytes != 0)
         value_put_raw(w, state);
@@ -237,7 +242,8 @@ static void recent_ready(const struct shard_turn *t) {
         return;
     if (c->recent.on)
         recent_turn(&c->recent, shard_copy_clock(t->shard));
-    else if (!t->remote && !c->loose && !c->unsure) /* what is here is covered */
+    else if (!t->remote && !c->loose && !c->unsure && /* what is here is covered */
+             schema_of(t->shard->table)->copies != 1) /* and somebody else may ask for it */
         recent_begin(&c->recent, shard_copy_clock(t->shard));
 }
 
@@ -253,6 +259,10 @@ static void announce(struct shard *s, bool removal, uint64_t hlc) {
     if (removal)
         raise_to(&s->removed, newest);
     raise_to(&s->newest, newest);
+}
+
+void shard_copy_indexing(struct shard *s, uint64_t hlc) {
+    raise_to(&s->indexed, EG_MAX(s->hlc, hlc));
 }
 
 void shard_set_stable(struct shard *s, uint64_t hlc) {
@@ -574,6 +584,8 @@ static eg_err judge(struct shard_turn *t, struct change *c, const struct record 
     return EG_OK;
 }
 
+/* Did neither writer know of the other's?  One that is here may be later than our clock says, for
+ * it came before an END that has not come; whoever wrote both did the second over the first. */
 static bool is_conflict(const struct shard_turn *t, const struct change *c,
                         const struct record *there, const struct grave *g) {
     uint64_t dot;
@@ -581,7 +593,9 @@ static bool is_conflict(const struct shard_turn *t, const struct change *c,
     if (EG_LIKELY(t->teller == NULL) || (there == NULL && g == NULL))
         return false;
     dot = there != NULL ? there->dot : g->version.dot;
-    return dot != c->version.dot && !shard_clock_covers(t->teller, dot);
+    if (PLANTED(LOSS_INVENTED))
+        return dot != c->version.dot;
+    return dot_slot(dot) != dot_slot(c->version.dot) && !shard_clock_covers(t->teller, dot);
 }
 
 /* It is here now, in what was made of it: who else tells of it is not heard a second time. */
@@ -774,7 +788,9 @@ static eg_err read_some(struct shard_turn *t, struct value_iter *changes, struct
     struct store *store = t->shard->store;
     eg_err err = EG_OK;
 
-    for (a->count = 0; a->count < APPLY_AHEAD && changes->left != 0; a->count++) {
+    for (a->count = 0;
+         a->count < APPLY_AHEAD && changes->left != 0 && !shard_mark_is_next(*changes);
+         a->count++) {
         err = read_one(t, changes, &a->change[a->count], &a->key[a->count]);
         if (err != EG_OK)
             break;
@@ -852,6 +868,8 @@ eg_err shard_copy_apply(struct shard_turn *t, struct value_iter changes) {
 
         err = apply_some(t, &a);
         err = err == EG_OK ? read : err;
+        while (err == EG_OK && shard_mark_is_next(changes))
+            err = shard_mark_apply(t->shard, t->reader, &changes);
     }
     if (err != EG_OK) /* what was applied may be covered never, or late */
         recent_break(&t->shard->copy->recent);
@@ -903,7 +921,7 @@ static eg_err offered_key(struct shard *s, const struct shard_offer *o, struct k
 }
 
 eg_err shard_copy_trace(struct shard *s, struct reader *r, const struct shard_offer *o,
-                        enum shard_trace *out) {
+                        enum shard_trace *out, struct record_version *gone) {
     struct shard_turn t = {.shard = s, .reader = r};
     const struct grave *g;
     struct key k;
@@ -913,10 +931,12 @@ eg_err shard_copy_trace(struct shard *s, struct reader *r, const struct shard_of
     if (err != EG_OK)
         return err;
     g = graves_find(&s->copy->graves, k.hash, identity(s, &k, o->record));
+    *gone = g != NULL ? g->version : s->copy->cleared;
+    if (g != NULL && s->copy->cleared.hlc != 0 && is_newer(s, s->copy->cleared, *gone))
+        *gone = s->copy->cleared;
     if (shard_copy_find(&t, &k, o->record) != NULL)
         *out = SHARD_TRACE_RECORD;
-    else if ((g != NULL && is_newer(s, g->version, o->version)) ||
-             (s->copy->cleared.hlc != 0 && is_newer(s, s->copy->cleared, o->version)))
+    else if (gone->hlc != 0 && is_newer(s, *gone, o->version))
         *out = SHARD_TRACE_GONE;
     key_release(&k);
     return reader_take_fault(r);
@@ -1029,6 +1049,7 @@ uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered, u
 void shard_copy_claim(struct shard *s) {
     recent_break(&s->copy->recent); /* it stands for what is noted by other dots */
     s->sequence++;
+    s->copy->more = true;
     s->copy->loose = s->copy->unsure = false;
     s->copy->loose = clock_to_disc(s) != EG_OK; /* then it is claimed once more */
 }
@@ -1052,8 +1073,9 @@ eg_err shard_copy_wipe(struct shard_turn *t) {
     t->version = (struct record_version){0, 0};
     if (err != EG_OK)
         return err;
+    shard_tx_drop_parts(s);
     s->copy->cleared = (struct record_version){0, 0};
-    s->copy->loose = s->copy->votes = false;
+    s->copy->loose = s->copy->more = s->copy->votes = false;
     recent_break(&s->copy->recent);
     s->copy->own_from = dot_sequence(s->sequence);
     s->sequence++;
@@ -1229,6 +1251,7 @@ eg_err shard_copy_move(struct shard *from, struct shard *to) {
         atomic_store(&to->worth, atomic_load(&from->worth));
         atomic_store(&to->newest, atomic_load(&from->newest));
         atomic_store(&to->removed, atomic_load(&from->removed));
+        atomic_store(&to->indexed, atomic_load(&from->newest)); /* it may have other indexes */
         shard_set_stable(to, atomic_load(&from->stable));
     } else {
         to->copy = NULL;

@@ -29,6 +29,7 @@
  *                                                    there is one
  *     [1, origin, sequence, hlc, key]                removed; of a bag the record
  *     [2, origin, sequence, hlc]                     all that is older is removed
+ *     [3 ...], [4 ...]                               parts of transactions: shard_mark.h
  *
  * Invariants (shard_copy_check)
  *   (1) a key has a record or a grave, not both.
@@ -71,6 +72,7 @@ struct shard_copy {
     struct buffer packed;          /* the clock as it goes to the disc */
     bool loose;                    /* there may be more here than the clock says; on disc too */
     bool unsure;                   /* likewise, since the disc gave it back: nothing is recent */
+    bool more;                     /* likewise, though it is claimed: until another's END comes */
     struct buffer state;           /* of the record that is being written (shard_merge.h) */
     struct buffer merged;          /* and it, where it comes of two (shard_conflict.h) */
     bool votes;                    /* of a majority table: it has all that it has ever
@@ -85,12 +87,20 @@ struct shard_copy {
     uint64_t told;                 /* the own sequence that others know of */
     uint64_t own_from;             /* of our own changes only those behind it are here */
     void *feed;                    /* replication's own */
+    struct shard_marks *marks;     /* of transactions' parts; NULL: none yet (shard_mark.h) */
 };
 
 /* Why an answer waits: bits. */
 enum shard_hold {
     SHARD_HOLD_CHANGED = 1, /* others must have what it changed                            */
     SHARD_HOLD_LOOKED = 2,  /* a chair's majority must say that its view stood when it looked */
+};
+
+/* What has become of a transaction's part in a shard (shard_tx.h). */
+enum shard_part_news {
+    SHARD_PART_PREPARED,
+    SHARD_PART_COMMITTED, /* its changes are in the turn's group */
+    SHARD_PART_ABORTED,
 };
 
 /* What replication does with the shards' changes; the shard's owner calls. */
@@ -115,6 +125,12 @@ struct shard_copy_ops {
     /* Will that origin never make a change any more, and have we all that it has made?  While this
      * is so nobody else can say so of this shard.  NULL: nobody knows. */
     bool (*is_over)(void *user, struct shard *s, uint64_t origin);
+    /* A part of a transaction was prepared at this master, or ended, in this turn: the full copies
+     * are told together with the turn's group, and hold() waits for that too.  `part` where it was
+     * prepared; flat (transact.h).  EG_OK, or it is not prepared (an end is always taken: what it
+     * could not tell makes followers begin anew).  NULL: nobody has copies. */
+    eg_err (*part)(void *user, struct shard *s, enum shard_part_news news, struct value head,
+                   struct value part);
 };
 
 enum { SHARD_COPY_FIRST = 0x40000 };
@@ -154,6 +170,8 @@ const struct shard_clock *shard_copy_clock(struct shard *s);
 
 /* ---- in the owner's turn, called by its operations (shard_op.c) ------------------------ */
 
+/* Before a record is stored that an index has under another value than before. */
+void shard_copy_indexing(struct shard *s, uint64_t hlc);
 /* A later stamp than anything that is known of the key. */
 /* Before a record is stored: what the disc must forget.  EG_MEMORY. */
 EG_MUST_USE eg_err shard_copy_storing(struct shard_turn *t, struct value array, uint64_t hlc);
@@ -205,6 +223,10 @@ uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered, u
 /* No clock will come for what is `loose`: it becomes a change of our own, so that whose clock has
  * that has it too. */
 void shard_copy_claim(struct shard *s);
+/* Are there records here, perhaps, of which the clock says nothing? */
+static inline bool shard_copy_has_more(const struct shard *s) {
+    return s->copy->loose || s->copy->unsure || s->copy->more;
+}
 /* Its word counts from now on, or no more. */
 void shard_copy_vote(struct shard *s, bool votes);
 /* Drop everything that is here, as if there had never been a copy. */
@@ -227,9 +249,9 @@ bool shard_copy_is_newer(const struct shard *s, struct record_version a, struct 
 /* Do both stand for the same: for one key, of a bag for one record? */
 bool shard_copy_is_same(const struct shard *s, struct value a, struct value b);
 enum shard_trace { SHARD_TRACE_NONE, SHARD_TRACE_RECORD, SHARD_TRACE_GONE /* later than that */ };
-/* What is here of what was offered.  EG_DISC, EG_MEMORY. */
+/* What is here of what was offered; `gone`: the version by which it is.  EG_DISC, EG_MEMORY. */
 EG_MUST_USE eg_err shard_copy_trace(struct shard *s, struct reader *r, const struct shard_offer *o,
-                                    enum shard_trace *out);
+                                    enum shard_trace *out, struct record_version *gone);
 enum shard_mend {
     SHARD_MEND_WRITE,  /* as a new change of ours              */
     SHARD_MEND_REMOVE, /* likewise                             */

@@ -118,7 +118,7 @@ eg_err shard_edit_counter(struct shard_turn *t, const struct record *old, struct
     uint16_t position = t->request->attribute;
     struct value change[SCHEMA_ATTRIBUTES_MAX];
     uint8_t *at = reader_scratch(t->reader, NUMBER_BYTES);
-    struct value_writer w = value_writer_init(at, NUMBER_BYTES);
+    struct value_writer w = value_writer_init(at, at == NULL ? 0 : NUMBER_BYTES);
     int64_t delta;
     eg_err err = EG_OK;
 
@@ -148,7 +148,7 @@ static eg_err undo(struct shard_turn *t, const struct shard_change *c) {
     struct store_cursor cursor;
     const struct record *rec;
 
-    if (c->old != NULL) {
+    if (c->old != NULL) { /* it was replaced, or removed */
         t->state = record_state(c->old);
         return shard_store(t, record_value(c->old), record_expiry_ms(c->old), NULL);
     }
@@ -172,7 +172,8 @@ void shard_edit_undo(struct reader *r, const struct shard_change *change, size_t
         struct key k;
         eg_err err;
 
-        EG_ASSERT(array_element(c->array, 0, &key_value));
+        EG_ASSERT(array_element(c->array.size_bytes != 0 ? c->array : record_value(c->old), 0,
+                                &key_value));
         EG_ASSERT(key_prepare(&k, key_value, table->seed, table->world->o.alloc) == EG_OK);
         t.key = &k;
         err = undo(&t, c);
@@ -185,10 +186,30 @@ void shard_edit_undo(struct reader *r, const struct shard_change *change, size_t
          * waited for. */
         EG_ASSERT(table->storage == STORAGE_DISC_ONLY);
         env_log(table->world->o.env, ENV_LOG_ERROR, "table",
-                "%s: %zu records of a refused write_many stay on disc", schema_of(table)->name.text,
-                count + 1);
+                "%s: %zu records of a refused change of several stay on disc",
+                schema_of(table)->name.text, count + 1);
         return;
     }
+}
+
+eg_err shard_undo_room(struct shard_undo *u) {
+    struct shard_change *more;
+
+    if (EG_LIKELY(u->count < u->room))
+        return EG_OK;
+    more = reader_scratch(u->reader, 2 * (size_t) u->room * sizeof *more);
+    if (more == NULL)
+        return EG_MEMORY;
+    memcpy(more, u->change, u->count * sizeof *more);
+    u->change = more;
+    u->room *= 2;
+    return EG_OK;
+}
+
+void shard_undo_note(struct shard_turn *t, struct value array, const struct record *old) {
+    struct shard_undo *u = t->undo;
+
+    u->change[u->count++] = (struct shard_change){.shard = t->shard, .array = array, .old = old};
 }
 
 eg_err shard_edit_gates(struct shard *s, struct reader *r, struct value array,

@@ -25,11 +25,11 @@ EG_MUST_USE eg_err shard_edit_update(struct shard_turn *t, const struct record *
 EG_MUST_USE eg_err shard_edit_counter(struct shard_turn *t, const struct record *old,
                                       struct value *array, struct value *number);
 
-/* What write_many changed, newest last, so that it can be taken back. */
+/* What was changed, newest last, so that it can be taken back. */
 struct shard_change {
     struct shard *shard;
-    struct value array;       /* as it was given          */
-    const struct record *old; /* what it replaced, or NULL */
+    struct value array;       /* as it was given; size 0: `old` was removed */
+    const struct record *old; /* what it replaced, or NULL                  */
     size_t noted_from;        /* what its watchers would be told: shard_watch_mark() */
     size_t noted_to;          /* before and after                                    */
 };
@@ -38,6 +38,25 @@ struct shard_change {
  * the section in which they were made. */
 void shard_edit_undo(struct reader *r, const struct shard_change *change, size_t count,
                      uint64_t now_ms);
+
+/* The changes of a turn, noted as they are made. */
+enum { SHARD_UNDO_FEW = 6 };
+struct shard_undo {
+    struct reader *reader; /* more than a few lie in its scratch */
+    struct shard_change *change;
+    uint32_t count, room;
+    struct shard_change few[SHARD_UNDO_FEW];
+};
+
+static inline void shard_undo_init(struct shard_undo *u, struct reader *r) {
+    u->reader = r;
+    u->change = u->few;
+    u->count = 0;
+    u->room = SHARD_UNDO_FEW;
+}
+/* Before a change, room for it: EG_MEMORY.  After it. */
+EG_MUST_USE eg_err shard_undo_room(struct shard_undo *u);
+void shard_undo_note(struct shard_turn *t, struct value array, const struct record *old);
 
 /* Add the gates of a record that comes, and of what it replaces (shard_unique.h).  The caller
  * owns the shard. */

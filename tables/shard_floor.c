@@ -3,6 +3,7 @@
 
 #include "engine/planted.h"
 #include "tables/shard_copy.h"
+#include "tables/shard_stamp.h"
 #include "tables/table_private.h"
 
 eg_err shard_floor_raise(struct shard *s, struct record_version version) {
@@ -65,7 +66,7 @@ static bool count_age(void *context, const struct grave *g) {
     return false;
 }
 
-void shard_floor_cut(struct shard *s, uint64_t limit_bytes) {
+void shard_floor_cut(struct shard *s, const struct shard_clock *covered, uint64_t limit_bytes) {
     struct ages a = {.oldest = UINT64_MAX};
     struct graves *graves = &s->copy->graves;
     uint64_t left = graves->bytes;
@@ -78,7 +79,8 @@ void shard_floor_cut(struct shard *s, uint64_t limit_bytes) {
     graves_sift(graves, count_age, &a);
     while (left > limit_bytes && age < AGES)
         left -= a.bytes[age++];
-    (void) shard_copy_forget(s, NULL, a.oldest + a.step * age - 1); /* how many is of no use here */
+    (void) shard_copy_forget(s, covered,
+                             a.oldest + a.step * age - 1); /* how many is of no use here */
     shard_floor_account(s);
 }
 
@@ -150,4 +152,33 @@ eg_err shard_floor_let_go(struct shard_turn *t, const struct shard_item *item) {
     }
     key_release(&k);
     return err;
+}
+
+eg_err shard_floor_renew(struct shard_turn *t, const struct shard_item *item,
+                         const struct shard_clock *knows, uint64_t floor_hlc) {
+    struct shard *s = t->shard;
+    const struct record *rec;
+    struct shard_offer offer;
+    uint16_t slot;
+    uint64_t dot;
+    struct key k;
+    eg_err err;
+
+    if (origins_known(s->table->world->origins, item->origin, &slot) != EG_OK)
+        return EG_OK;
+    dot = dot_make(slot, item->sequence);
+    if (shard_clock_covers(knows, dot))
+        return EG_OK;
+    err = find(t, item, &k, &rec);
+    if (err != EG_OK)
+        return err == EG_NOT_FOUND ? EG_OK : err;
+    key_release(&k);
+    if (rec->dot != dot || rec->hlc > floor_hlc)
+        return EG_OK;
+    shard_stamp_hear(t, floor_hlc);
+    offer = (struct shard_offer){.version = {rec->hlc, rec->dot},
+                                 .expiry_ms = record_expiry_ms(rec),
+                                 .record = record_value(rec),
+                                 .state = record_state(rec)};
+    return shard_copy_mend(t, &offer, SHARD_MEND_WRITE);
 }

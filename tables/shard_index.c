@@ -45,7 +45,8 @@ static eg_err open_slot(struct shard *s, const struct index_spec *spec, bool who
         struct shard_index *slot = &s->index[i];
         if (index_in(slot) != NULL)
             continue;
-        slot->enforced = whole && spec->unique; /* else when all shards have it */
+        slot->enforced = whole && spec->unique;             /* else when all shards have it */
+        atomic_store(&s->indexed, atomic_load(&s->newest)); /* what it is filled from may be new */
         atomic_store_explicit(&slot->whole, whole, memory_order_relaxed);
         atomic_store_explicit(&slot->index, x, memory_order_release);
         return EG_OK;
@@ -97,6 +98,30 @@ static void undo_before(struct shard *s, uint32_t end) {
         if (x != NULL && !on_disc(s)) /* the store drops rows it did not write */
             index_undo(x);
     }
+}
+
+static bool is_moved(const struct index_spec *x, struct value from, struct value to) {
+    for (uint32_t i = 0; i < x->part_count; i++)
+        if (!value_equal(index_spec_field(x, i, from), index_spec_field(x, i, to)))
+            return true;
+    return false;
+}
+
+bool shard_index_moves(const struct shard *s, const struct record *old, struct value array) {
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+        const struct index *x = index_in(&s->index[i]);
+
+        if (x != NULL && (old == NULL || is_moved(index_spec(x), record_value(old), array)))
+            return true;
+    }
+    return false;
+}
+
+bool shard_has_index(const struct shard *s) {
+    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++)
+        if (index_in(&s->index[i]) != NULL)
+            return true;
+    return false;
 }
 
 eg_err shard_index_update(struct shard *s, const struct record *old, const struct record *fresh) {

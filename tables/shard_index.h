@@ -17,6 +17,9 @@ void shard_index_close(struct shard *s);
 /* `old` (or NULL) goes, `fresh` (or NULL) comes.  EG_MEMORY: nothing changed. */
 EG_MUST_USE eg_err shard_index_update(struct shard *s, const struct record *old,
                                       const struct record *fresh);
+/* Would any index have it under another value than `old` (NULL: none)? */
+bool shard_index_moves(const struct shard *s, const struct record *old, struct value array);
+bool shard_has_index(const struct shard *s);
 /* Take that back, in the same turn and before another.  Cannot fail. */
 void shard_index_undo(struct shard *s);
 EG_MUST_USE eg_err shard_index_clear(struct shard *s);

@@ -9,6 +9,7 @@ bool shard_request_key(const struct shard_request *q, struct value *key) {
     switch (q->op) {
     case SHARD_READ:
     case SHARD_READ_SIBLINGS:
+    case SHARD_TX_READ:
     case SHARD_DELETE_SIBLINGS:
     case SHARD_DELETE:
     case SHARD_TAKE:

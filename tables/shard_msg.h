@@ -38,6 +38,17 @@ enum shard_op {                      /* key      value                       res
                 SHARD_DELETE_SIBLINGS,  /* key      context                     true            */
                 SHARD_SYNC,   /* nothing; a sync table answers when all before is on disc: true */
                 SHARD_SETTLE, /* nothing; answered when all full copies have all before: true */
+                /* Of transactions; head, part and path: transact.h. */
+                SHARD_TX_READ,    /* key      head, or none     [[record, ...], version]        */
+                SHARD_TX_ASK,     /* head     path     [[record, ...], changes, digest], or
+                                   * EG_TOO_LARGE: TRANSACT_ASK_MAX records are not all        */
+                SHARD_TX_ONE,     /* head     part              [result of each want, ...]      */
+                SHARD_TX_PREPARE, /* head     part              true: it votes for it           */
+                SHARD_TX_COMMIT,  /* head                       [result of each want, ...]      */
+                SHARD_TX_ABORT,   /* head                       true                            */
+                SHARD_TX_LOCK,    /* head     [exclusive, key or nil: the shard, ...]   true    */
+                SHARD_TX_UNLOCK,  /* head                       true                            */
+                SHARD_TX_STATUS,  /* head   "prepared", "committed", "aborted" or "unknown"     */
                 SHARD_OP_COUNT,
 };
 
@@ -60,7 +71,19 @@ struct shard_request {
 
 /* Does it change nothing? */
 static inline bool shard_op_reads(enum shard_op op) {
-    return op == SHARD_READ || op == SHARD_READ_SIBLINGS || op == SHARD_SETTLE;
+    return op == SHARD_READ || op == SHARD_READ_SIBLINGS || op == SHARD_SETTLE ||
+           op == SHARD_TX_READ || op == SHARD_TX_ASK || op == SHARD_TX_STATUS;
+}
+
+/* Does a full copy answer it as well?  The rest is for the master alone. */
+static inline bool shard_op_reads_copies(enum shard_op op) {
+    return op == SHARD_READ || op == SHARD_READ_SIBLINGS || op == SHARD_SETTLE ||
+           op == SHARD_TX_READ;
+}
+
+/* Is it a part of a transaction? */
+static inline bool shard_op_transacts(enum shard_op op) {
+    return op >= SHARD_TX_READ && op <= SHARD_TX_STATUS;
 }
 
 /* The key that a request is about: its own, or that of the record it carries; false

@@ -15,13 +15,12 @@
 #include "tables/shard_merge.h"
 #include "tables/shard_stamp.h"
 #include "tables/shard_sibling.h"
+#include "tables/shard_tx.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
 
 #include <string.h>
-
-enum { RESULT_SMALL_BYTES = 16 }; /* a bool, a number */
 
 /* ---- answers -------------------------------------------------------------- */
 
@@ -31,7 +30,7 @@ static void answer_bool(struct shard_turn *t, bool b) {
 
 static void answer_number(struct shard_turn *t, uint64_t n) {
     struct buffer *b = t->result;
-    struct value_writer w = value_writer_init(b->at + b->size_bytes, RESULT_SMALL_BYTES);
+    struct value_writer w = value_writer_init(b->at + b->size_bytes, SHARD_RESULT_SMALL_BYTES);
 
     value_put_u64(&w, n);
     b->size_bytes += w.need_bytes;
@@ -40,7 +39,8 @@ static void answer_number(struct shard_turn *t, uint64_t n) {
 /* ---- reading inside a turn ------------------------------------------------- */
 
 bool shard_expired(const struct record *rec, uint64_t now_ms) {
-    return (record_flags(rec) & RECORD_EXPIRES) != 0 && record_expiry_ms(rec) <= now_ms;
+    return (record_flags(rec) & RECORD_EXPIRES) != 0 &&
+           record_expiry_ms(rec) <= now_ms + (PLANTED(EXPIRY_EARLY) ? 200 : 0);
 }
 
 /* The records under the turn's key, one after the other. */
@@ -135,7 +135,7 @@ static eg_err answer_siblings(struct shard_turn *t, bool with_context) {
     return err != EG_TOO_LARGE ? err : err_note(t->note, err, "the records do not fit one answer");
 }
 
-static eg_err answer_key(struct shard_turn *t) {
+eg_err shard_answer_key(struct shard_turn *t) {
     return keeps_siblings(t) ? answer_siblings(t, false) : answer_records(t);
 }
 
@@ -161,7 +161,7 @@ static struct record_version next_version(const struct shard_turn *t, const stru
 static eg_err may_grow(const struct shard_turn *t, size_t old_bytes, size_t new_bytes) {
     const struct table *table = t->shard->table;
 
-    if (new_bytes <= old_bytes || t->taking_back || t->remote ||
+    if (new_bytes <= old_bytes || t->taking_back || t->remote || t->decided ||
         table->storage == STORAGE_DISC_ONLY)
         return EG_OK;
     if (memory_over_limit(table->world->o.budget))
@@ -190,7 +190,7 @@ eg_err shard_ready(struct shard_turn *t) {
         return table_lost(s->table);
     if (EG_UNLIKELY(s->bin.retired_bytes > SHARD_RETIRED_BYTES_MAX))
         return err_note(t->note, EG_BUSY, "a stuck reader holds back memory");
-    if (EG_UNLIKELY(s->reshape != NULL)) {
+    if (EG_UNLIKELY(s->reshape != NULL) && !t->decided) { /* it waits for those that are */
         err = reshape_ready(s, t->note);
         if (err != EG_OK)
             return err;
@@ -282,6 +282,13 @@ static void forget_rows(struct shard *s) {
         disc_batch_reset(store_disc_extra(s->store));
 }
 
+/* After it can be seen: who has counted it finds it. */
+static void count_change(struct shard *s) {
+    uint32_t changes = atomic_load_explicit(&s->changes, memory_order_relaxed);
+
+    atomic_store_explicit(&s->changes, changes + 1, memory_order_release);
+}
+
 /* Put a finished record where it belongs: log, indexes, store; or nowhere. */
 static eg_err install(struct shard_turn *t, const struct record *old, struct record *rec,
                       const struct record **replaced) {
@@ -291,6 +298,9 @@ static eg_err install(struct shard_turn *t, const struct record *old, struct rec
 
     if (err == EG_OK && EG_UNLIKELY(s->copy != NULL))
         err = shard_copy_storing(t, record_value(rec), rec->hlc);
+    if (err == EG_OK && EG_UNLIKELY(s->copy != NULL) &&
+        shard_index_moves(s, old, record_value(rec)))
+        shard_copy_indexing(s, rec->hlc);
     if (err == EG_OK && !(PLANTED(INDEX_NOT_TOLD) && t->remote))
         err = shard_index_update(s, old, rec);
     if (err != EG_OK)
@@ -356,6 +366,8 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         err = may_grow(t, old == NULL ? 0 : record_bytes(old), size_bytes);
     if (err == EG_OK)
         err = rank_room(s, expiry_ms);
+    if (err == EG_OK && EG_UNLIKELY(t->undo != NULL))
+        err = shard_undo_room(t->undo);
     if (err == EG_OK && shard_has_unique(s) && !t->remote)
         err = shard_unique_prepare(t, old, array);
     if (err != EG_OK)
@@ -376,6 +388,7 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         return err;
     }
     s->sequence += !t->remote;
+    count_change(s);
     if (replaced != NULL) {
         bytes_leave(s, replaced);
         rank_leave(s, replaced);
@@ -388,6 +401,8 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
         shard_copy_stored(t, array, state, version, expiry_ms);
     if (EG_UNLIKELY(s->reshape != NULL))
         reshape_stored(t, array, state, version, expiry_ms, replaced);
+    if (EG_UNLIKELY(t->undo != NULL))
+        shard_undo_note(t, array, replaced);
     if (old_out != NULL)
         *old_out = replaced;
     return EG_OK;
@@ -396,9 +411,9 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
 eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct record *rec) {
     struct shard *s = t->shard;
     struct disc_mark mark = shard_log_mark(&s->log);
-    eg_err err = EG_OK;
+    eg_err err = EG_UNLIKELY(t->undo != NULL) ? shard_undo_room(t->undo) : EG_OK;
 
-    if (shard_has_unique(s) && !t->remote)
+    if (err == EG_OK && shard_has_unique(s) && !t->remote)
         err = shard_unique_prepare(t, rec, (struct value){0});
     if (err == EG_OK)
         err = shard_log_del(&s->log, rec);
@@ -416,6 +431,7 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
     if (err != EG_OK)
         goto undo_indexes;
     s->sequence += !t->remote && !t->leaving;
+    count_change(s);
     bytes_leave(s, rec);
     rank_leave(s, rec);
     if (EG_UNLIKELY(s->copy != NULL))
@@ -424,6 +440,8 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
         shard_watch_removed(t, rec);
     if (EG_UNLIKELY(s->reshape != NULL))
         reshape_removed(t, k, rec);
+    if (EG_UNLIKELY(t->undo != NULL))
+        shard_undo_note(t, (struct value){0}, rec);
     return EG_OK;
 
 undo_indexes:
@@ -705,7 +723,7 @@ static eg_err op_delete_object(struct shard_turn *t) {
 
 static eg_err op_take(struct shard_turn *t) {
     size_t before_bytes = t->result->size_bytes;
-    eg_err err = answer_key(t);
+    eg_err err = shard_answer_key(t);
 
     if (err == EG_OK)
         err = remove_all_of_key(t);
@@ -739,7 +757,7 @@ static eg_err op_counter(struct shard_turn *t) {
     if (err == EG_OK)
         err = shard_store(t, array, old == NULL ? shard_expiry(t) : kept_expiry(t, old), NULL);
     if (err == EG_OK) {
-        EG_ASSERT(number.size_bytes <= RESULT_SMALL_BYTES);
+        EG_ASSERT(number.size_bytes <= SHARD_RESULT_SMALL_BYTES);
         memcpy(t->result->at + t->result->size_bytes, number.at, number.size_bytes);
         t->result->size_bytes += number.size_bytes;
     }
@@ -821,6 +839,7 @@ eg_err shard_clear(struct shard_turn *t) {
     if (EG_UNLIKELY(s->copy != NULL))
         shard_copy_cleared(t, version);
     s->sequence += !t->remote;
+    count_change(s);
     if (shard_is_watched(s))
         shard_watch_cleared(s, was_empty);
     if (EG_UNLIKELY(s->reshape != NULL))
@@ -837,7 +856,7 @@ static eg_err op_clear(struct shard_turn *t) {
 }
 
 static eg_err op_read(struct shard_turn *t) {
-    return answer_key(t);
+    return shard_answer_key(t);
 }
 
 static eg_err op_purge(struct shard_turn *t) {
@@ -887,14 +906,20 @@ static eg_err run_dirty(struct shard_turn *t) {
     return err;
 }
 
+eg_err shard_run_part(struct shard_turn *t) {
+    return ops[t->request->op](t);
+}
+
 eg_err shard_run(struct shard_turn *t) {
     enum shard_op op = t->request->op;
     eg_err err;
 
-    if (buffer_room(t->result, RESULT_SMALL_BYTES) == NULL)
+    if (buffer_room(t->result, SHARD_RESULT_SMALL_BYTES) == NULL)
         return EG_MEMORY;
     if (op == SHARD_READ || op == SHARD_READ_SIBLINGS)
         return ops[op](t);
+    if (EG_UNLIKELY(shard_op_transacts(op)))
+        return shard_tx_run(t);
     if (op == SHARD_SETTLE) /* the answer waits, see shard.c */
         return op_sync(t);
     if (op == SHARD_INDEX_DROP) /* the schema has forgotten it already: whatever the disc says */

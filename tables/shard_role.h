@@ -19,6 +19,10 @@ enum shard_role {
     SHARD_STOPPED, /* nothing: between two views                                */
 };
 
+/* Beside the role in its byte: what may not be looked at or changed in place, for a transaction has
+ * hold of it (shard_tx.h).  So whoever compares the byte with a role sees both at once. */
+enum { SHARD_HELD = 0x80 };
+
 /* It has all that was acknowledged in its view. */
 static inline bool shard_role_is_whole(enum shard_role role) {
     return role <= SHARD_VOTER;

@@ -20,6 +20,10 @@ static inline void shard_set_remove(struct shard_set *s, uint32_t shard) {
 static inline bool shard_set_has(const struct shard_set *s, uint32_t shard) {
     return (s->word[shard / 64] >> shard % 64 & 1) != 0;
 }
+static inline void shard_set_join(struct shard_set *s, const struct shard_set *more) {
+    for (uint32_t i = 0; i < SCHEMA_SHARDS_MAX / 64; i++)
+        s->word[i] |= more->word[i];
+}
 /* The first from `from` on; SCHEMA_SHARDS_MAX: none. */
 static inline uint32_t shard_set_next(const struct shard_set *s, uint32_t from) {
     while (from < SCHEMA_SHARDS_MAX && !shard_set_has(s, from))
@@ -27,7 +31,11 @@ static inline uint32_t shard_set_next(const struct shard_set *s, uint32_t from) 
     return from;
 }
 static inline bool shard_set_is_empty(const struct shard_set *s) {
-    return shard_set_next(s, 0) == SCHEMA_SHARDS_MAX;
+    uint64_t any = 0;
+
+    for (uint32_t i = 0; i < SCHEMA_SHARDS_MAX / 64; i++)
+        any |= s->word[i];
+    return any == 0;
 }
 
 #endif /* TABLES_SHARD_SET_H */

@@ -10,7 +10,7 @@
  *
  *     replace   store(slot, new);                    retire(old)
  *     insert    store(empty slot, new), or link a new node that holds it
- *     delete    store(slot, 0);                      retire(old)
+ *     delete    count one removal more; store(slot, 0); retire(old); count it again
  *     relocate  (split, merge, compaction are all this; store_hash_move.c)
  *               (a) copy each moving slot to its new place
  *               (b) store(header, new bucket count and relocation number)
@@ -251,6 +251,12 @@ static void hash_expect(struct store *base, uint64_t count, uint64_t steps) {
     }
 }
 
+/* Tell those that gather a bucket at a glance (store_hash_sweep.c).  Whoever reads a word that
+ * is stored behind this reads this, too (release, acquire). */
+static void removal_passes(struct store_hash *s) {
+    word_set(&s->removals, word_get(&s->removals) + 1);
+}
+
 static eg_err hash_remove(struct store *base, const struct key *k, const struct record *rec) {
     struct store_hash *s = hash_of(base);
     hash_word *bucket = owner_bucket(s, k->hash), *found = NULL;
@@ -262,9 +268,11 @@ static eg_err hash_remove(struct store *base, const struct key *k, const struct 
             found = &g.words[i];
     }
     EG_ASSERT(found != NULL); /* the owner has just read it here */
+    removal_passes(s);
     slot_overwrite(s, found, 0);
     counter_add(&s->count, (uint64_t) -1);
     hash_compact(s, bucket);
+    removal_passes(s);
     if (buckets > 1 && s->count * 10 < (uint64_t) MERGE_BELOW_X10 * buckets)
         hash_merge(s);
     return EG_OK;
@@ -274,6 +282,7 @@ static eg_err hash_clear(struct store *base) {
     struct store_hash *s = hash_of(base);
     uint32_t buckets = header_buckets(s->header);
 
+    removal_passes(s);
     for (uint32_t b = 0; b < buckets; b++) {
         hash_word *bucket = bucket_at(s, b);
         EACH_SLOT(g, i, bucket) {
@@ -284,6 +293,7 @@ static eg_err hash_clear(struct store *base) {
     }
     atomic_store_explicit(&s->count, 0, memory_order_relaxed);
     hash_shrink_to_one(s);
+    removal_passes(s);
     return EG_OK;
 }
 

@@ -47,6 +47,7 @@ struct store_hash {
 
     _Atomic uint64_t count; /* from here on the owner's; counts are read by others */
     _Atomic uint64_t nodes;
+    _Atomic uint64_t removals; /* begun and ended: odd while one is under way         */
     uint64_t seed;
     struct alloc *alloc;
     struct slab *slab;

@@ -9,7 +9,7 @@
  *
  * A bucket's records are taken in any order and without a look at their keys, where nothing
  * can be missed or come twice: nobody splits or merges it, it begins where the last
- * one ended, and no two of its slots may be the same record on its way between them.
+ * one ended, and nothing was removed from the store meanwhile.
  * Everywhere else, which is rare, hash_gather() looks closer. */
 #include "tables/store_hash_private.h"
 
@@ -29,41 +29,32 @@ static struct sweep_bucket bucket_of_position(struct store_hash *s, uint64_t at,
         .at = at & ~width, .end = at | width, .index = index, .bucket = bucket_at(s, index)};
 }
 
-/* Two slots of one tag may be one record that moves, or a key that was put again while we
- * passed: somebody has to look at the keys.  Two rows of bits rule it out for all but one
- * bucket in a hundred. */
-struct tags {
-    uint64_t low, high; /* which values these bits of a tag have had */
-    uint64_t equal;     /* 1: maybe                                  */
-    uint16_t tag[SWEEP_RECORDS + 1];
-};
+/* The records of a row of slots, closed up; returns how many. */
+static inline uint32_t gather_row(hash_word *words, uint32_t slots, const struct record **out) {
+    uint32_t count = 0;
 
-static inline void tags_add(struct tags *t, uint32_t i, uint64_t slot, uint64_t there) {
-    uint64_t low = slot >> 48 & 63, high = slot >> 54 & 63;
-
-    t->equal |= there & t->low >> low & t->high >> high;
-    t->low |= there << low;
-    t->high |= there << high;
-    t->tag[i] = (uint16_t) (slot >> 48);
+    for (uint32_t i = 0; i < slots; i++) {
+        const struct record *rec = slot_record(word_get(&words[i]));
+        EG_PREFETCH(rec != NULL ? (const void *) rec : words); /* never at 0 */
+        out[count] = rec;
+        count += rec != NULL;
+    }
+    return count;
 }
 
-static bool tags_have_equal(const struct tags *t, uint32_t count) {
-    for (uint32_t i = 1; i < count; i++)
-        for (uint32_t j = 0; j < i; j++)
-            if (t->tag[i] == t->tag[j])
-                return true;
-    return false;
+/* Has anything left a slot since `removals` were counted, or is it about to?  Then the same key may
+ * have been met in two slots: put again while we passed, or on its way from one to the other. */
+static bool has_removed(struct store_hash *s, uint64_t removals) {
+    return (removals & 1) != 0 || word_get(&s->removals) != removals;
 }
 
 /* The bucket at the sweep's position without a look at its records.  False: it needs a
  * closer look, or more room. */
 static bool gather_quickly(struct store_hash *s, struct sweep_part *p, uint64_t header,
                            const struct sweep_bucket *b, uint64_t at) {
-    const struct record **out = p->record + p->count;
-    uint32_t room = SWEEP_RECORDS - p->count, count = 0;
-    struct tags tags;
+    const struct record **out = p->record + p->count, **end = p->record + SWEEP_RECORDS;
+    uint64_t removals = word_get(&s->removals);
 
-    tags.low = tags.high = tags.equal = 0;
     if (b->bucket == NULL || may_be_moving(b->index, header_buckets(header)))
         return false;
 #ifdef EG_PLANT_MERGED_BEHIND
@@ -73,22 +64,14 @@ static bool gather_quickly(struct store_hash *s, struct sweep_part *p, uint64_t 
     if (b->at != at)
         return false;
     for (struct hash_group g = group_first(b->bucket); g.words != NULL; g = group_next(g)) {
-        if (count + g.slots > room)
+        if ((size_t) (end - out) < g.slots)
             return false;
-        for (uint32_t i = 0; i < g.slots; i++) {
-            uint64_t slot = word_get(&g.words[i]);
-            uint64_t there = slot_record(slot) != NULL;
-            tags_add(&tags, count, slot, there);
-            EG_PREFETCH(there ? (const void *) slot_record(slot) : b->bucket); /* never at 0 */
-            out[count] = slot_record(slot);
-            count += (uint32_t) there;
-        }
+        out += EG_LIKELY(g.slots == BUCKET_SLOTS) ? gather_row(g.words, BUCKET_SLOTS, out)
+                                                  : gather_row(g.words, NODE_SLOTS, out);
     }
-    if (word_get(&s->header) != header)
+    if (word_get(&s->header) != header || has_removed(s, removals))
         return false;
-    if (EG_UNLIKELY(tags.equal != 0) && tags_have_equal(&tags, count))
-        return false;
-    p->count += count;
+    p->count = (uint32_t) (out - p->record);
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include "tables/shard_copy.h"
 #include "tables/shard_edit.h"
 #include "tables/shard_sibling.h"
+#include "tables/shard_tx.h"
 #include "tables/shard_unique.h"
 #include "tables/shard_watch.h"
 #include "tables/table_private.h"
@@ -97,29 +98,47 @@ static bool is_stable(struct shard *s, struct reader *r, const struct key *k) {
     return r->fault == EG_OK;
 }
 
+/* A transaction has hold of the shard: of this key too? */
+EG_SELDOM static bool stands_beside(struct shard *s, struct reader *r, const struct key *k) {
+    enum shard_role role = role_of(s);
+
+    if (shard_tx_holds(s, k->hash))
+        return false;
+    return role == SHARD_ALONE ||
+           (role <= SHARD_FULL && (shard_is_stable(s) || is_stable(s, r, k)));
+}
+
 bool table_read_stands(struct table *t, struct reader *r, const struct key *k) {
     struct shard *s = shard_of(t, k->hash);
-    enum shard_role role = role_of(s);
+    unsigned role = role_or_held(s);
 
     if (EG_LIKELY(role == SHARD_ALONE) || (role <= SHARD_FULL && shard_is_stable(s)))
         return true;
+    if (EG_UNLIKELY((role & SHARD_HELD) != 0))
+        return stands_beside(s, r, k);
     return role <= SHARD_FULL && is_stable(s, r, k);
 }
 
 bool table_got_stands(struct table *t, struct reader *r, const struct key *k,
                       const struct record *rec) {
     struct shard *s = shard_of(t, k->hash);
-    enum shard_role role = role_of(s);
+    unsigned role = role_or_held(s);
 
     if (EG_LIKELY(role == SHARD_ALONE))
         return true;
     if (role > SHARD_FULL)
-        return false;
+        return (role & SHARD_HELD) != 0 && stands_beside(s, r, k);
     if (EG_LIKELY(shard_is_stable(s))) /* the record's stamp may lie on another line than its key */
         return true;
     if (rec != NULL && !s->store->bag)
         return rec->hlc <= atomic_load_explicit(&s->stable, memory_order_acquire);
     return is_stable(s, r, k);
+}
+
+bool table_is_held(struct table *t, const struct key *k) {
+    const struct shard *s = shard_of(t, k->hash);
+
+    return shard_is_held(s) && shard_tx_holds(s, k->hash);
 }
 
 bool table_reads_all_here(struct table *t) {
@@ -253,7 +272,7 @@ static eg_err check_siblings(const struct schema *s, const struct shard_request 
     return replaces ? check_record(s, q->value, note) : EG_OK;
 }
 
-static eg_err check(const struct table *t, const struct shard_request *q, struct err_note *note) {
+eg_err table_check(const struct table *t, const struct shard_request *q, struct err_note *note) {
     const struct schema *s = schema_of(t);
 
     if (table_dropped(t))
@@ -305,7 +324,7 @@ bool table_takes_dirty(const struct table *t) {
 /* Claim a shard, looking again after ever longer pauses while it is busy.  Who waits lets
  * the owner do a few more writes on lines that are still his: taking turns one by one
  * moves them between the cores each time, and both together do less than one alone. */
-static struct actor *claim(const struct shard *s, uint32_t patience) {
+struct actor *table_claim(const struct shard *s, uint32_t patience) {
     enum { PAUSES_MAX = 32 };
     struct runtime *rt = s->table->world->o.runtime;
     struct actor *owner = actor_claim(rt, shard_pid(s));
@@ -319,11 +338,17 @@ static struct actor *claim(const struct shard *s, uint32_t patience) {
     return owner;
 }
 
-/* May whoever claims the shard run it and answer at once? */
-static bool is_ours(const struct shard *s, bool dirty) {
-    enum shard_role role = role_of(s);
+bool table_is_ours(const struct shard *s, bool dirty) {
+    unsigned role = role_or_held(s);
 
     return EG_LIKELY(role == SHARD_ALONE) || (dirty && role <= SHARD_FULL);
+}
+
+/* Is its actor who does it, now or when it comes to it? */
+static bool is_here(const struct shard *s, bool dirty) {
+    enum shard_role role = role_of(s);
+
+    return role == SHARD_ALONE || (dirty && role <= SHARD_FULL);
 }
 
 eg_err table_try(struct table *t, struct reader *r, const struct shard_request *q,
@@ -332,7 +357,7 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     struct key k;
     struct shard *s;
     struct actor *owner;
-    eg_err err = check(t, q, note);
+    eg_err err = table_check(t, q, note);
 
     if (EG_UNLIKELY(q->dirty) && !table_takes_dirty(t)) {
         clean = at_master(q);
@@ -348,11 +373,11 @@ eg_err table_try(struct table *t, struct reader *r, const struct shard_request *
     s->store->ops->prefetch(s->store, r, &k);
     shard_expect(s);
     s->store->ops->prefetch_record(s->store, r, &k);
-    if (!is_ours(s, q->dirty) || (s->log.sync && !q->sync_later && !shard_op_reads(q->op)))
+    if (!table_is_ours(s, q->dirty) || (s->log.sync && !q->sync_later && !shard_op_reads(q->op)))
         owner = NULL;
     else
-        owner = claim(s, patience);
-    if (owner != NULL && EG_UNLIKELY(!is_ours(s, q->dirty))) { /* since we looked */
+        owner = table_claim(s, patience);
+    if (owner != NULL && EG_UNLIKELY(!table_is_ours(s, q->dirty))) { /* since we looked */
         actor_release(owner);
         owner = NULL;
     }
@@ -399,7 +424,7 @@ static eg_err message_for(struct shard *s, const struct shard_request *q, eg_pid
                           struct message **out) {
     struct table_route *route = atomic_load_explicit(&s->table->world->route, memory_order_acquire);
 
-    if (EG_UNLIKELY(!is_ours(s, q->dirty)) && route != NULL)
+    if (EG_UNLIKELY(!is_here(s, q->dirty)) && route != NULL)
         return route->request(route, s->table, s->number, q, to, out);
     return table_message_here(s->table, s->number, q, to, out);
 }
@@ -408,7 +433,7 @@ eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
                      struct message **out, struct err_note *note) {
     struct shard_request clean;
     struct key k;
-    eg_err err = check(t, q, note);
+    eg_err err = table_check(t, q, note);
 
     if (EG_UNLIKELY(q->dirty) && !table_takes_dirty(t)) {
         clean = at_master(q);
@@ -421,6 +446,11 @@ eg_err table_message(struct table *t, const struct shard_request *q, eg_pid *to,
     err = message_for(shard_of(t, k.hash), q, to, out);
     key_release(&k);
     return err;
+}
+
+eg_err table_message_to(struct table *t, uint32_t shard, const struct shard_request *q, eg_pid *to,
+                        struct message **out) {
+    return message_for(&t->shard[shard], q, to, out);
 }
 
 enum shard_role table_role(const struct table *t, uint32_t shard) {
@@ -451,7 +481,7 @@ eg_err table_check_request(struct table *t, const struct shard_request *q, uint3
                            struct err_note *note) {
     struct key k;
     struct value v;
-    eg_err err = check(t, q, note);
+    eg_err err = table_check(t, q, note);
 
     if (err != EG_OK)
         return err;
@@ -490,7 +520,7 @@ eg_err table_settle_message(struct table *t, uint32_t shard, eg_pid *to, struct 
     const struct shard_request q = {.op = SHARD_SETTLE, .attribute = SHARD_NO_ATTRIBUTE};
 
     EG_ASSERT(shard < t->shard_count);
-    return message_for(&t->shard[shard], &q, to, out);
+    return table_message_to(t, shard, &q, to, out);
 }
 
 eg_err table_send(struct table *t, eg_pid from, uint64_t ref, const struct shard_request *q,
@@ -592,9 +622,10 @@ static bool claim_all(struct table *t, const bool wanted[SCHEMA_SHARDS_MAX], boo
     for (uint32_t i = 0; i < t->shard_count; i++) {
         if (!wanted[i])
             continue;
-        if (is_ours(&t->shard[i], dirty))
+        if (table_is_ours(&t->shard[i], dirty))
             owner[i] = actor_claim(t->world->o.runtime, shard_pid(&t->shard[i]));
-        if (owner[i] == NULL || !is_ours(&t->shard[i], dirty) || reshape_holds(&t->shard[i])) {
+        if (owner[i] == NULL || !table_is_ours(&t->shard[i], dirty) ||
+            reshape_holds(&t->shard[i])) {
             release_all(t, owner, &(struct unique_set){{0}});
             return false;
         }
@@ -758,7 +789,9 @@ static eg_err many_here(struct table *t, struct reader *r, struct value records,
 
 eg_err table_try_many(struct table *t, struct reader *r, struct value records,
                       const struct table_many *how, struct buffer *result, struct err_note *note) {
-    return many_here(t, r, records, how, false, result, note);
+    eg_err err = many_here(t, r, records, how, false, result, note);
+
+    return err == EG_BUSY ? EG_AGAIN : err; /* the catalog waits a while */
 }
 
 eg_err table_many_here(struct table *t, struct reader *r, struct value records,

@@ -72,6 +72,10 @@ EG_MUST_USE eg_err table_key_checked(const struct table *t, struct key *k, struc
 /* The record under `k`; in a bag the first, of siblings the newest; NULL: absent or expired. */
 const struct record *table_get(struct table *t, struct reader *r, const struct key *k);
 
+/* Has a transaction hold of what is under this key?  Then it may not be told before its end: look
+ * again, or table_send() a read, which waits for it. */
+bool table_is_held(struct table *t, const struct key *k);
+
 /* Both of the above and table_got_stands() in one piece, for the look-up that has nothing unusual
  * about it: *rec is under `key`, and may be shown.  False says nothing: look with more care.  Each
  * instruction here is one less of the next look-up's that the processor begins while it waits for
@@ -132,6 +136,11 @@ const struct record *table_walk_next(struct table_walk *w); /* NULL: the end */
 
 /* ---- changes ------------------------------------------------------------ */
 
+/* Would the schema take it (arity, NaN, sizes, attributes)?  Its key is not looked at.  For who
+ * keeps a request to send it later.  EG_NO_TABLE, EG_BAD_REQUEST, EG_BAD_RECORD, EG_TOO_LARGE. */
+EG_MUST_USE eg_err table_check(const struct table *t, const struct shard_request *q,
+                               struct err_note *note);
+
 /* Check a request against the schema (arity, NaN, sizes) and run it here and now on
  * the shard its key names.  EG_AGAIN: the shard is busy, or its answer must wait
  * for the disc: table_send() it.  Anything else is its outcome: on EG_OK the
@@ -147,8 +156,8 @@ EG_MUST_USE eg_err table_try(struct table *t, struct reader *r, const struct sha
 enum { TABLE_PATIENCE = 512 };
 
 /* write_many: all of `records` (an array of records) or none.  Claims every shard
- * it needs at once; EG_AGAIN: one is busy or answers must wait for the disc:
- * catalog_send(CATALOG_WRITE_MANY) it.  On EG_OK the count was appended. */
+ * it needs at once; EG_AGAIN: one is busy, the disc is behind, or answers must wait for it:
+ * catalog_send(CATALOG_WRITE_MANY) it, who waits a while.  On EG_OK the count was appended. */
 struct table_many {
     uint64_t ttl_ms; /* of these writes; 0: as the table says */
     bool dirty;      /* at this node's full copies           */

@@ -12,17 +12,21 @@
 #include "tables/watch.h"
 
 struct origins;
+struct outcomes;
 struct page_partial_ops;
 struct shard_copy_ops;
+struct transact_doubt;
 struct watch_list;
 
 /* What all tables of a node share; the catalog's, outlives every table. */
 struct world {
     struct catalog_opts o;
-    struct unique_gates gates; /* of the values of all tables' unique indexes */
-    struct watch_hub *watch;   /* who wants to know what changes        */
-    struct origins *origins;   /* who changes are from                    */
-    struct journals journals;  /* what merges have set aside              */
+    struct unique_gates gates;                    /* of the values of all tables' unique indexes */
+    struct watch_hub *watch;                      /* who wants to know what changes        */
+    struct origins *origins;                      /* who changes are from                    */
+    struct journals journals;                     /* what merges have set aside              */
+    struct outcomes *outcomes;                    /* of transactions                         */
+    _Atomic(const struct transact_doubt *) doubt; /* NULL: nobody is asked (transact.h)  */
     /* NULL: nobody listens to changes.  Set while shards that were recovered start. */
     _Atomic(const struct shard_copy_ops *) copy_ops;
     void *copy_user;                                  /* set before */
@@ -71,8 +75,24 @@ EG_MUST_USE eg_err table_many_here(struct table *t, struct reader *r, struct val
                                    const struct table_many *how, struct buffer *result,
                                    struct err_note *note);
 
+/* Claim a shard, looking `patience` times; NULL: it stays busy. */
+struct actor *table_claim(const struct shard *s, uint32_t patience);
+/* May whoever claims the shard run it and answer at once? */
+bool table_is_ours(const struct shard *s, bool dirty);
+
+/* A checked request for one shard, by number: to its actor, or to who knows where else. */
+EG_MUST_USE eg_err table_message_to(struct table *t, uint32_t shard, const struct shard_request *q,
+                                    eg_pid *to, struct message **out);
+
 static inline enum shard_role role_of(const struct shard *s) {
-    return (enum shard_role) atomic_load_explicit(&s->role, memory_order_acquire);
+    unsigned word = atomic_load_explicit(&s->role, memory_order_acquire);
+
+    return (enum shard_role)(word & ~(unsigned) SHARD_HELD);
+}
+
+/* The same with SHARD_HELD, which makes it none that anything may be done in. */
+static inline unsigned role_or_held(const struct shard *s) {
+    return atomic_load_explicit(&s->role, memory_order_acquire);
 }
 
 /* The shard takes the top bits of the hash; stores and tags take lower ones. */

@@ -34,7 +34,7 @@ const struct record *table_get(struct table *t, struct reader *r, const struct k
 
 bool table_get_at_once(struct table *t, struct reader *r, struct value key,
                        const struct record **rec) {
-    enum shard_role role;
+    unsigned role;
     struct shard *s;
     struct key k;
 
@@ -43,10 +43,10 @@ bool table_get_at_once(struct table *t, struct reader *r, struct value key,
         EG_UNLIKELY(!key_prepare_as_is(&k, key, t->seed)))
         return false;
     s = shard_of(t, k.hash);
-    if (EG_UNLIKELY(role_of(s) > SHARD_FULL))
+    if (EG_UNLIKELY(role_or_held(s) > SHARD_FULL))
         return false;
     *rec = live(t, s->store->ops->get(s->store, r, &k));
-    role = role_of(s); /* it may have become another's meanwhile */
+    role = role_or_held(s); /* it may have become another's meanwhile, or a transaction's */
     return *rec != NULL &&
            (EG_LIKELY(role == SHARD_ALONE) || (role <= SHARD_FULL && shard_is_stable(s)));
 }

@@ -144,8 +144,8 @@ static bool is_live(const struct table_walk *w, const struct record *rec) {
     return EG_LIKELY((record_flags(rec) & RECORD_EXPIRES) == 0) || !shard_expired(rec, w->now_ms);
 }
 
-/* Of the `count` records, those that have not expired. */
-static uint32_t keep_live(const struct table_walk *w, const struct record **rec, uint32_t count) {
+uint32_t table_walk_keep_live(const struct table_walk *w, const struct record **rec,
+                              uint32_t count) {
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < count; i++)
@@ -158,18 +158,14 @@ static uint32_t keep_live(const struct table_walk *w, const struct record **rec,
 static uint32_t next_of_tree(struct table_walk *w, const struct probe *end,
                              const struct record **out, uint32_t most) {
     struct walk_part *part = &w->part[0];
-    uint32_t count = 0, got = 1;
+    uint32_t count = 0;
 
     if (w->at == w->count && part->head == NULL)
         return 0;
     if (w->at == w->count) /* it is not given yet */
         out[count++] = part->head;
     w->at = 0;
-    while (count < most && got > 0) {
-        got = store_ordered_next_many(&part->cursor, end, out + count, most - count);
-        count += keep_live(w, out + count, got);
-    }
-    return count;
+    return count + store_ordered_next_many(&part->cursor, end, out + count, most - count);
 }
 
 uint32_t table_walk_next_many(struct table_walk *w, const struct probe *end,

@@ -38,9 +38,13 @@ EG_MUST_USE eg_err table_walk_open_behind(struct table_walk **out, struct table 
                                           const struct record *rec);
 
 /* The next `most` records, or fewer at the end.  With `end` (a place in the order of keys), those
- * that are easily seen to be beyond it are the end. */
+ * that are easily seen to be beyond it are the end.  They may lie far from the cache, and not all
+ * may be live: ask for them, then see table_walk_keep_live(). */
 struct probe;
 uint32_t table_walk_next_many(struct table_walk *w, const struct probe *end,
                               const struct record **out, uint32_t most);
+/* Of `count` records, those that have not expired come first; how many these are. */
+uint32_t table_walk_keep_live(const struct table_walk *w, const struct record **rec,
+                              uint32_t count);
 
 #endif /* TABLES_TABLE_WALK_H */

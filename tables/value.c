@@ -75,6 +75,9 @@ eg_err value_scanner_run(struct value_scanner *s, const uint8_t *at, size_t size
 
         if (EG_LIKELY(lead < LEAD_NEVER)) {
             next_bytes += lead;
+        } else if (EG_LIKELY(lead == LEAD_ARRAY4)) {
+            head.children = at[next_bytes] & 0x0f;
+            next_bytes++;
         } else {
             err = head_read(at + next_bytes, limit_bytes - next_bytes, &head);
             if (err != EG_OK)

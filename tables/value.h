@@ -123,7 +123,10 @@ struct value_writer {
     bool overflow;
 };
 /* A buffer of NULL and 0 bytes only counts. */
-struct value_writer value_writer_init(void *buffer, size_t size_bytes);
+static inline struct value_writer value_writer_init(void *buffer, size_t size_bytes) {
+    uint8_t *at = (uint8_t *) buffer;
+    return (struct value_writer){.at = at, .end = size_bytes > 0 ? at + size_bytes : at};
+}
 void value_put_nil(struct value_writer *w);
 void value_put_bool(struct value_writer *w, bool b);
 void value_put_i64(struct value_writer *w, int64_t n); /* shortest form */

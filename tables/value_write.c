@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-struct value_writer value_writer_init(void *buffer, size_t size_bytes) {
-    uint8_t *at = buffer;
-    return (struct value_writer){.at = at, .end = size_bytes > 0 ? at + size_bytes : at};
-}
-
 /* Room for `size_bytes`, or NULL.  Once something did not fit nothing more is
  * written: what is in the buffer is a prefix of the whole. */
 static inline uint8_t *claim(struct value_writer *w, size_t size_bytes) {

@@ -30,6 +30,10 @@ static const struct command commands[] = {
     {"select", "TABLE SPECIFICATION [--limit N] [--reverse]", "ask by a match specification (JSON)",
      command_select},
     {"query", "TEXT [ARGUMENT ...]", "ask in words: select, insert, update, delete", command_query},
+    {"begin", "[--timeout SECONDS]", "query, read, write, delete, select: all of it, or nothing",
+     command_begin},
+    {"commit", "", "... make it so", command_commit},
+    {"abort", "", "... or leave nothing of it", command_abort},
     {"explain", "TEXT [ARGUMENT ...]", "how the node would answer a query", command_explain},
     {"conflicts", "TABLE [--limit N] [restore N]", "what merges have set aside; take one back",
      command_conflicts},
@@ -47,6 +51,9 @@ static const struct command commands[] = {
     {"scrub", "", "compare all copies now, and mend what differs", command_scrub},
     {"top", "", "counters and how fast they move", command_top},
     {"processes", "", "the node's actors", command_processes},
+    {"transactions", "", "which are open or under way, and what they hold", command_transactions},
+    {"bench", "tatp [options] [HOST:PORT ...]", "transactions a second of the telecom benchmark",
+     command_bench},
     {"call", "METHOD [JSON ...]", "any method of the wire protocol", command_call},
     {"help", "", "this", command_help},
 };
@@ -157,6 +164,7 @@ static void shell_init(struct shell *s) {
         .progress = isatty(STDERR_FILENO),
     };
     pack_init(&s->params, s->alloc);
+    pack_init(&s->tx_id, s->alloc);
 }
 
 int main(int argc, char **argv) {
@@ -179,5 +187,6 @@ int main(int argc, char **argv) {
     code = optind < argc ? command_run(&s, argc - optind, argv + optind) : shell_interact(&s);
     shell_disconnect(&s);
     pack_fini(&s.params);
+    pack_fini(&s.tx_id);
     return code;
 }

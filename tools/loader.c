@@ -73,6 +73,16 @@ static void retire(struct loader *l) {
     progress_show(l->shell, l->start_ms, l->what, l->written, l->all);
 }
 
+/* Whether the request may be sent again: nothing has happened, or the same again is no more. */
+static bool may_repeat(const struct loader *l) {
+    static const char *const codes[] = {"busy", "no_replica", "in_doubt", "timeout"};
+
+    for (size_t i = 0; i < (l->alone ? EG_COUNTOF(codes) : 1); i++)
+        if (shell_refused_as(l->shell, codes[i]))
+            return true;
+    return false;
+}
+
 /* Take one answer, of whichever request. */
 static int take_answer(struct loader *l, uint64_t give_up_ms) {
     struct shell *s = l->shell;
@@ -91,7 +101,7 @@ static int take_answer(struct loader *l, uint64_t give_up_ms) {
         q->answered = true;
         return EXIT_OK;
     }
-    if (!shell_refused_as(s, "busy") || shell_now_ms() > give_up_ms) {
+    if (!may_repeat(l) || shell_now_ms() > give_up_ms) {
         (void) shell_refused(s);
         return shell_fail(EXIT_REFUSED, "it stopped behind %llu records",
                           (unsigned long long) l->written);

@@ -38,9 +38,10 @@ struct loader {
     const char *what;      /* for the progress line: "restored"  */
     uint64_t written, all; /* records; all 0: not known          */
     uint64_t start_ms;
-    struct pack table;                         /* whose records are collected       */
-    struct pack records;                       /* of it                             */
-    uint32_t count;                            /* how many                          */
+    bool alone;          /* nobody else changes the tables: what is in doubt is written again */
+    struct pack table;   /* whose records are collected       */
+    struct pack records; /* of it                             */
+    uint32_t count;      /* how many                          */
     struct loader_request ring[LOADER_WINDOW]; /* under way, the oldest at head */
     uint32_t head, under_way;
     size_t under_way_bytes;

@@ -160,9 +160,12 @@ void shell_disconnect(struct shell *s) {
     if (s->client != NULL)
         client_close(s->client);
     s->client = NULL;
+    if (s->tx == SHELL_TX_OPEN)
+        s->tx = SHELL_TX_OVER;
 }
 
 struct pack *shell_params(struct shell *s, uint32_t count) {
+    s->in_tx = false;
     pack_clear(&s->params);
     pack_array(&s->params, count);
     return &s->params;
@@ -183,6 +186,7 @@ int shell_try(struct shell *s, const char *method) {
         shell_disconnect(s); /* an interactive shell dials again */
         return shell_fail_err(err, &note);
     }
+    shell_tx_look(s);
     return s->last.refused ? EXIT_REFUSED : EXIT_OK;
 }
 

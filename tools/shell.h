@@ -5,10 +5,12 @@
  *     shell.c          asking the node, arguments, values on a command line
  *     shell_command.c  status tables info create drop read write delete call
  *     shell_alter.c    alter
- *     shell_watch.c    top processes
+ *     shell_watch.c    top processes transactions
  *     shell_events.c   watch
  *     shell_cluster.c  cluster
+ *     shell_bench.c    bench, from tatp.c and tatp_wire.c
  *     shell_query.c    query explain
+ *     shell_tx.c       begin commit abort
  *     shell_import.c   import, from rows.c           shell_export.c   export
  *     shell_backup.c   backup restore verify       loader.c         records by the thousand
  *     shell_mnesia.c   import-mnesia, from mnesia_backup.c and etf.c
@@ -33,6 +35,13 @@ enum shell_exit {
 
 enum shell_output { OUTPUT_PLAIN, OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_CSV };
 
+enum shell_tx {
+    SHELL_TX_NONE,
+    SHELL_TX_OPEN,
+    SHELL_TX_OVER, /* the node has ended it, or the connection was lost, and nobody has said abort
+                    */
+};
+
 struct shell {
     struct alloc *alloc;
     struct client *client; /* NULL until something is asked */
@@ -44,6 +53,10 @@ struct shell {
     bool progress;            /* standard error is a terminal                 */
     struct pack params;       /* of the call being prepared                   */
     struct client_reply last; /* of the call made last                       */
+    bool lines;               /* there are more commands than one            */
+    enum shell_tx tx;
+    struct pack tx_id; /* as begin has answered it */
+    bool in_tx;        /* the call being prepared is */
 };
 
 /* ---- arguments ------------------------------------------------------------- */
@@ -83,6 +96,19 @@ int shell_fail_err(eg_err err, const struct err_note *note);
 int shell_refused(const struct shell *s);
 /* Whether s->last is a refusal with this code. */
 bool shell_refused_as(const struct shell *s, const char *code);
+
+/* ---- transactions ------------------------------------------------------------ */
+
+/* How many options it takes to say so that a call is in the transaction that is open, if any: 0
+ * or 1. */
+uint32_t shell_tx_options(const struct shell *s);
+/* Say it: into a map of options, or as the map.  EXIT_REFUSED: it is over, and that was said. */
+EG_MUST_USE int shell_tx_pack(struct shell *s);
+EG_MUST_USE int shell_tx_pack_map(struct shell *s);
+/* Of the call made last, and of a connection that is gone. */
+void shell_tx_look(struct shell *s);
+/* The last command is done.  EXIT_REFUSED: one was open, and nothing is left of it. */
+EG_MUST_USE int shell_tx_end(struct shell *s, int code);
 
 /* ---- values ---------------------------------------------------------------- */
 
@@ -144,6 +170,9 @@ int command_call(struct shell *s, struct args *a);
 int command_select(struct shell *s, struct args *a);
 int command_conflicts(struct shell *s, struct args *a);
 int command_query(struct shell *s, struct args *a);
+int command_begin(struct shell *s, struct args *a);
+int command_commit(struct shell *s, struct args *a);
+int command_abort(struct shell *s, struct args *a);
 int command_explain(struct shell *s, struct args *a);
 int command_import(struct shell *s, struct args *a);
 int command_export(struct shell *s, struct args *a);
@@ -156,6 +185,8 @@ int command_cluster(struct shell *s, struct args *a);
 int command_scrub(struct shell *s, struct args *a);
 int command_top(struct shell *s, struct args *a);
 int command_processes(struct shell *s, struct args *a);
+int command_transactions(struct shell *s, struct args *a);
+int command_bench(struct shell *s, struct args *a);
 
 /* Take the options of a table (--type, --storage, ...) out of `a` into a map. */
 EG_MUST_USE int create_options(struct args *a, struct pack *map);

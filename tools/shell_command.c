@@ -191,10 +191,12 @@ static int read_by_index(struct shell *s, struct args *a, const char *attribute)
 
     if (code != EXIT_OK)
         return code;
-    p = shell_params(s, 3);
+    p = shell_params(s, 3 + shell_tx_options(s));
     pack_text(p, a->word[0]);
     pack_text(p, attribute);
     code = shell_pack_key(p, a->word[1]);
+    if (code == EXIT_OK)
+        code = shell_tx_pack_map(s);
     if (code == EXIT_OK)
         code = shell_ask(s, "index_read");
     return code == EXIT_OK ? print_records(s, a->word[0], s->last.result) : code;
@@ -210,12 +212,14 @@ int command_read(struct shell *s, struct args *a) {
     code = args_done(a, 2, INT_MAX, "read TABLE KEY ... | read TABLE --index ATTRIBUTE VALUE");
     if (code != EXIT_OK)
         return code;
-    p = shell_params(s, 2);
+    p = shell_params(s, 2 + shell_tx_options(s));
     pack_text(p, a->word[0]);
     if (a->count > 2)
         pack_array(p, (uint32_t) a->count - 1);
     for (int i = 1; i < a->count && code == EXIT_OK; i++)
         code = shell_pack_key(p, a->word[i]);
+    if (code == EXIT_OK)
+        code = shell_tx_pack_map(s);
     if (code == EXIT_OK)
         code = shell_ask(s, a->count > 2 ? "read_many" : "read");
     if (code != EXIT_OK)
@@ -280,6 +284,7 @@ int command_write(struct shell *s, struct args *a) {
     const char *ttl = NULL;
     bool limited = args_value(a, "--ttl", &ttl);
     struct pack record;
+    uint32_t options;
     int code = args_done(a, 2, INT_MAX,
                          "write TABLE FIELD ... | '[FIELD, ...]' | '{\"ATTRIBUTE\": ...}'"
                          " [--ttl SECONDS] [--new]");
@@ -290,15 +295,19 @@ int command_write(struct shell *s, struct args *a) {
     code = pack_record(s, a, &record);
     if (code == EXIT_OK && record.failed)
         code = shell_fail(EXIT_REFUSED, "out of memory");
+    options = shell_tx_options(s) + limited;
     if (code == EXIT_OK) {
-        pack_text(shell_params(s, limited ? 3 : 2), a->word[0]);
+        pack_text(shell_params(s, options > 0 ? 3 : 2), a->word[0]);
         pack_raw(&s->params, pack_value(&record));
+        if (options > 0)
+            pack_map(&s->params, options);
     }
     if (code == EXIT_OK && limited) {
-        pack_map(&s->params, 1);
         pack_text(&s->params, "ttl");
         code = pack_number_option(&s->params, "--ttl", ttl);
     }
+    if (code == EXIT_OK)
+        code = shell_tx_pack(s);
     pack_fini(&record);
     if (code == EXIT_OK)
         code = shell_ask(s, fresh ? "insert_new" : "write");
@@ -311,8 +320,10 @@ int command_delete(struct shell *s, struct args *a) {
     int code = args_done(a, 2, INT_MAX, "delete TABLE KEY ...");
 
     for (int i = 1; code == EXIT_OK && i < a->count; i++) {
-        pack_text(shell_params(s, 2), a->word[0]);
+        pack_text(shell_params(s, 2 + shell_tx_options(s)), a->word[0]);
         code = shell_pack_key(&s->params, a->word[i]);
+        if (code == EXIT_OK)
+            code = shell_tx_pack_map(s);
         if (code == EXIT_OK)
             code = shell_ask(s, "delete");
     }

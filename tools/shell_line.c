@@ -205,9 +205,11 @@ static bool history_path(char *path, size_t size_bytes) {
 /* ---- reading ----------------------------------------------------------------- */
 
 static char *prompt(EditLine *el) {
-    static char text[] = "engram> ";
-    (void) el;
-    return text;
+    static char text[] = "engram> ", in_tx[] = "engram*> ";
+    struct shell *s;
+
+    el_get(el, EL_CLIENTDATA, &s);
+    return s->tx == SHELL_TX_NONE ? text : in_tx;
 }
 
 static bool is_farewell(const char *line) {
@@ -248,7 +250,7 @@ static int interact_edited(struct shell *s) {
         (void) chmod(path, 0600); /* a history that others can read is still a history */
     history_end(past);
     el_end(el);
-    return EXIT_OK;
+    return shell_tx_end(s, EXIT_OK);
 }
 
 static int interact_plain(struct shell *s) {
@@ -259,10 +261,11 @@ static int interact_plain(struct shell *s) {
     while (code == EXIT_OK && getline(&line, &room, stdin) > 0)
         code = run_line(s, line);
     free(line);
-    return code;
+    return shell_tx_end(s, code);
 }
 
 int shell_interact(struct shell *s) {
+    s->lines = true;
     if (!isatty(STDIN_FILENO))
         return interact_plain(s);
     if (shell_connect(s) != EXIT_OK)

@@ -21,11 +21,13 @@ static int ask(struct shell *s, struct args *a, uint64_t limit, bool reverse) {
 
     pack_text(p, a->word[0]);
     code = shell_pack_field(p, a->word[1]);
-    pack_map(p, 2);
+    pack_map(p, 2 + shell_tx_options(s));
     pack_text(p, "limit");
     pack_u64(p, limit < PAGE_RESULTS ? limit : PAGE_RESULTS);
     pack_text(p, "reverse");
     pack_bool(p, reverse);
+    if (code == EXIT_OK)
+        code = shell_tx_pack(s);
     return code == EXIT_OK ? shell_ask(s, "select") : code;
 }
 

@@ -1,4 +1,4 @@
-/* shell_watch.c -- what the node does now: top and processes. */
+/* shell_watch.c -- what the node does now: top, processes, transactions. */
 #include "tools/shell.h"
 
 #include <inttypes.h>
@@ -17,6 +17,16 @@ int command_processes(struct shell *s, struct args *a) {
         return code;
     shell_params(s, 0);
     code = shell_ask(s, "processes");
+    return code == EXIT_OK ? print_maps(s, s->last.result) : code;
+}
+
+int command_transactions(struct shell *s, struct args *a) {
+    int code = args_done(a, 0, 0, "transactions");
+
+    if (code != EXIT_OK)
+        return code;
+    shell_params(s, 0);
+    code = shell_ask(s, "transactions");
     return code == EXIT_OK ? print_maps(s, s->last.result) : code;
 }
 

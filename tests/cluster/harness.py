@@ -110,10 +110,11 @@ def shadow():
 
 class Node:
     """engramd on free ports."""
+    program = BIN / "engramd"
 
     def __init__(self, *flags, data=None, env=None, prefix=(), listen="127.0.0.1:0", usual_peers=False):
         self.log = tempfile.TemporaryFile()
-        command = [*prefix, BIN / "engramd", "--listen", listen, *flags]
+        command = [*prefix, self.program, "--listen", listen, *flags]
         command += ["--data", data] if data else []
         if "--peer-listen" not in flags and not usual_peers:
             command += ["--peer-listen", "127.0.0.1:0"]
@@ -249,6 +250,29 @@ def eventually(condition, what, seconds=ANSWER_SECONDS, seen=lambda: ""):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what} {seen()}")
         time.sleep(0.01)
+
+
+def until_done(client, *call):
+    """What may be done twice, again while nothing has happened or nobody knows: where a disc is behind, or a
+    node was slow for a moment and the view changes under the call.  Its answer; None: it had been done."""
+    doubt, answer = False, None
+
+    def done():
+        nonlocal doubt, answer
+        try:
+            answer = client.call(*call)
+        except Refused as refused:
+            if doubt and refused.code in {"exists", "no_table"}:
+                answer = None
+                return True
+            if refused.code not in {"no_replica", "busy", "in_doubt", "timeout"}:
+                raise
+            doubt |= refused.code in {"in_doubt", "timeout"}
+            answer = refused
+            return False
+        return True
+    eventually(done, call[:2], seen=lambda: answer)
+    return answer
 
 
 class ClusterTest(unittest.TestCase):

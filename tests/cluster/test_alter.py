@@ -5,7 +5,7 @@ import random
 import threading
 import time
 
-from harness import KINDS, QUICK, STORAGES, ClusterTest, Refused, main, shell
+from harness import KINDS, QUICK, STORAGES, ClusterTest, Refused, eventually, main, shell
 
 SEED = int(os.environ.get("EG_SEED", random.randrange(1 << 32)))
 KILLS = 4 if QUICK else 12
@@ -197,9 +197,7 @@ class TestShapes(AlterTest):
         self.call("write", "t", [1, 1], {"ttl": 0.4})
         self.call("add_attribute", "t", "c", 0)
         self.assertLessEqual(self.call("size", "t"), 1)
-        end = time.monotonic() + 10
-        while self.call("size", "t") and time.monotonic() < end:
-            time.sleep(0.02)
+        eventually(lambda: self.call("size", "t") == 0, "it has expired")
         self.assertEqual(self.call("read", "t", 1), [])
 
 

@@ -81,9 +81,31 @@ class AnyNodeTest(ClusterTest):
             self.assertEqual(sorted(record[0] for record in client.call(method, "t", *question, dirty)),
                              sorted(k for k in met if k % 10 == 7))
         self.assertEqual(client.call("select_count", "t", [[["$1", 7, "_"], [], [True]]], dirty), sum(k % 10 == 7 for k in met))
+        self.ask_own_copy(client, sorted(unordered), ordered)
         for method, *question in (("size",), ("first",), ("next", 7), ("read_many", [7]), ("index_read", "a", 7)):
             with self.assertRaisesRegex(Refused, "bad_request"):
                 client.call(method, "t", *question, {"context": "clean"})
+
+    def ask_own_copy(self, client, t, o):
+        """Text queries of what is here alone: by key, by index, of all, page by page, of two tables."""
+        def rows(text, *arguments):
+            return client.call("query", text, list(arguments), {"context": "dirty"})["rows"]
+
+        away = next(k for k in range(RECORDS) if k not in t)
+        self.assertEqual(rows("select k from t where k = ?", t[0]), [[t[0]]])
+        self.assertEqual(rows("select k from t where k = ?", away), [])
+        self.assertEqual(rows("select k from o where k >= ? order by k desc", o[1]), [[k] for k in o[:0:-1]])
+        self.assertEqual(rows("select k from t where a = 7 order by k"), [[k] for k in t if k % 10 == 7])
+        self.assertEqual(rows("select count(*) from t"), [[len(t)]])
+        self.assertEqual(rows("select count(*), sum(k) from o where a >= 0"), [[len(o), sum(o)]])
+        page = client.call("query", "select k from o", [], {"context": "dirty", "limit": 7})
+        met, cursor = page["rows"], page["cursor"]
+        while cursor is not None:
+            more, cursor = client.call("select_next", cursor)
+            met += more
+        self.assertEqual(met, [[k] for k in o])
+        pairs = rows("select x.k, y.k from t x join o y on x.a = y.k")
+        self.assertEqual(sorted(pairs), [[k, k % 10] for k in t if k % 10 in o])
 
     def reads_dirty(self, client, key):
         try:
@@ -103,6 +125,19 @@ class AnyNodeTest(ClusterTest):
         self.assertEqual(three.call("query", "update t set a = 6 where a = 5")["rows"], [[RECORDS // 5]])
         self.assertEqual(one.call("query", "delete from t where a = 6")["rows"], [[3 * RECORDS // 10]])
         self.assertEqual(one.call("size", "t"), RECORDS // 2 + RECORDS // 10)
+
+    def test_a_change_of_what_is_here_alone_is_made_once_for_each(self):
+        """It moves in the index that it is found by, and the others' records stay."""
+        self.fill("t", index=["a"])
+        one, two, _ = self.clients
+        here = one.call("table_info", "t")["local_size"]
+        dirty = {"context": "dirty"}
+        self.assertEqual(one.call("query", "update t set a = a + 10 where a >= 0", [], dirty)["rows"], [[here]])
+        self.assertEqual(two.call("query", "select count(*) from t where a >= 10")["rows"], [[here]])
+        self.assertEqual(two.call("query", "select count(*) from t where a >= 20")["rows"], [[0]])
+        self.assertEqual(one.call("query", "delete from t where k >= 0", [], dirty)["rows"], [[here]])
+        self.assertEqual(two.call("size", "t"), RECORDS - here)
+        self.assertEqual(one.call("query", "select count(*) from t", [], dirty)["rows"], [[0]])
 
     def change_dirty(self, client, n):
         """All changes that one copy can make by itself, on keys of this client's own."""
@@ -133,7 +168,7 @@ class AnyNodeTest(ClusterTest):
         eventually(lambda: copies() == [copies()[0]] * 3 and len(copies()[0]) == len(there) + 1, "equal copies")
         self.assertEqual([record for record in copies()[0] if record[0] != "shared"], sorted(map(list, there.items())))
 
-    def test_a_copy_that_is_not_there_is_not_written(self):
+    def test_a_copy_that_is_not_there_is_not_asked_nor_written(self):
         self.fill("t")
         written = 0
         for key in range(RECORDS, RECORDS + 20):
@@ -145,6 +180,14 @@ class AnyNodeTest(ClusterTest):
                     self.assertEqual(refused.code, "no_replica")
         self.assertEqual(written, 20)
         self.assertEqual(self.clients[0].call("size", "t"), RECORDS + 20)
+        self.clients[0].call("create_table", "one", {"copies": 1, "shards": 1})
+        answers = []
+        for client in self.clients:
+            try:
+                answers += client.call("query", "select count(*) from one", [], {"context": "dirty"})["rows"]
+            except Refused as refused:
+                self.assertEqual(refused.code, "no_replica")
+        self.assertEqual(answers, [[0]])
 
     def test_a_disc_table_is_served_by_a_node_without_a_disc(self):
         self.cluster = harness.Cluster(self, 2)

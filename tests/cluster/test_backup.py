@@ -6,7 +6,7 @@ import struct
 import subprocess
 import threading
 
-from harness import BIN, KINDS, QUICK, ClusterTest, Refused, eventually, main, shell
+from harness import BIN, KINDS, QUICK, ClusterTest, Refused, eventually, main, shell, until_done
 
 RECORDS = 2000
 
@@ -320,7 +320,7 @@ class Backup(ClusterTest):
     def test_a_node_killed_while_it_restores_can_be_restored_again(self):
         self.client.call("create_table", "t", {"storage": "disc"})
         for start in range(0, 40000, 1000):
-            self.client.call("write_many", "t", [[i, "x" * 60] for i in range(start, start + 1000)])
+            until_done(self.client, "write_many", "t", [[i, "x" * 60] for i in range(start, start + 1000)])
         self.run_ok("backup", self.dir / "b")
         other = self.node(data=self.dir / "other")
         restoring = subprocess.Popen([BIN / "engram", "--connect", other.address, "restore", self.dir / "b"],

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import time
 
 from harness import BIN, ClusterTest, Client, eventually, main
 
@@ -151,9 +150,7 @@ class Engramd(ClusterTest):
                 return True  # reset: it was in the queue of the socket that closes
 
         eventually(refuses, "it drains")
-        began = time.monotonic()
-        self.assertNotEqual(node.stop(), 0)
-        self.assertLess(time.monotonic() - began, 2)
+        self.assertNotEqual(node.stop(), 0)  # who has waited for the client says 0
 
     def test_a_socket_that_a_killed_node_left_is_taken_over_and_a_live_one_is_not(self):
         address = f"unix:{self.dir}/s"

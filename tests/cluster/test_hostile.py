@@ -101,6 +101,26 @@ class Hostile(ClusterTest):
         self.assertEqual(self.client.call("ping"), "pong")
         deaf.close()
 
+    def test_answers_in_the_making_keep_to_the_memory_limit(self):
+        """One that is larger than it, and many that together are; what they sort and group counts too."""
+        node = self.node("--memory-limit", "64MiB")
+        client = node.client()
+        client.call("create_table", "t")
+        client.call("write_many", "t", [[key, key] for key in range(2000)])
+        before = node.resident_bytes()
+        self.assert_refused("too_large", client.call, "select", "t", [["_", [], [["const", "x" * 100000]]]])
+        many = [node.client() for _ in range(40)]
+        for one in many:
+            one.send("query", "select max(?), key from t group by key", ["x" * 25000])
+        refused = [error for _, error, _ in (one.receive() for one in many) if error is not None]
+        self.assertGreater(len(refused), 0)
+        self.assertEqual([error for error in refused if not error.startswith(("busy: ", "too_large: "))], [])
+        self.assertLess(node.resident_bytes() - before, 400 * MIB)
+        self.assertEqual(client.call("query", "select count(*), max(value) from t")["rows"], [[2000, 1999]])
+        for one in [client, *many]:
+            one.close()
+        self.assertEqual(node.stop(), 0)
+
     def test_more_connections_than_the_limit_are_told_or_closed_and_then_served_again(self):
         clients = [self.served.client() for _ in range(49)]
         for client in clients:

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 
-from harness import KINDS, QUICK, STORAGES, ClusterTest, Refused, main
+from harness import KINDS, QUICK, STORAGES, ClusterTest, Refused, main, until_done
 
 PEOPLE = ["key", "last", "first", "address", "tags"]
 WHERE = [{"city": "Bern", "at": [1, 2]}, {"city": "Rom"}, {}, None, 7, ["Bern", "Rom"], {"0": "zero", "city": None}]
@@ -261,7 +261,7 @@ class Indexes(ClusterTest):
             table = f"{storage}_live"
             self.call("create_table", table, {"storage": storage, "attributes": ["key", "a", "b"]})
             for start in range(0, 20000, 5000):
-                self.call("write_many", table, [[n, n % 10, {"c": n % 7}] for n in range(start, start + 5000)])
+                until_done(self.client, "write_many", table, [[n, n % 10, {"c": n % 7}] for n in range(start, start + 5000)])
             other = self.server.client()
             waiting = other.send("add_index", table, "b.c")
             waiting = other.send("add_index", table, {"on": ["a", "b.c"]})

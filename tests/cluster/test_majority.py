@@ -10,7 +10,7 @@ import unittest
 from harness import BIN, QUICK, Cluster, ClusterTest, Refused, eventually, main
 
 HAPPENED_NOT = {"conflict", "aborted", "busy", "no_replica", "no_majority"}
-REFUSAL_SECONDS_MAX = 3
+REFUSAL_SECONDS_MAX = 30  # 2.5 where nothing else runs; what would wait for ever is found
 KEYS = 4
 
 
@@ -105,8 +105,8 @@ class MajorityTest(ClusterTest):
                  ("write", "m", [1, "no"], {"context": "dirty"}), ("clear_table", "m"),
                  ("read_many", "m", [1, 2]), ("size", "m"), ("match", "m", ["_", "_"])]
         slow = [self.refused(third, *call) for call in calls]
-        if not QUICK:
-            self.assertLess(max(slow), REFUSAL_SECONDS_MAX)
+        print(f"refused after {max(slow):.2f} s", end=" ")
+        self.assertLess(max(slow), REFUSAL_SECONDS_MAX)
         self.assertEqual(third.call("read", "m", 1, {"context": "dirty"}), [[1, "one"]])
         self.assertGreater(third.call("cluster_status")["no_majority"], 0)
         self.heal()

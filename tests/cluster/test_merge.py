@@ -5,7 +5,7 @@ import lan
 
 lan.enter()
 
-from harness import STORAGES, Cluster, ClusterTest, Refused, eventually, main, shell  # noqa: E402: it goes on in namespaces from here
+from harness import STORAGES, Cluster, ClusterTest, Refused, eventually, main, shell, until_done  # noqa: E402: it goes on in namespaces from here
 
 GREATEST = [[[["$1", "$2", "$3"], ["_", "$4", "$5"]], [], [[["$1", ["max", "$2", "$4"], ["max", "$3", "$5"]]]]]]
 
@@ -25,16 +25,20 @@ class Merge(ClusterTest):
 
     def table(self, name, merge, *attributes, **options):
         options = {"merge": merge, "attributes": ["key", *attributes], **options}
+        until_done(self.one, "create_table", name, options)
+
+    def is_whole(self):
+        """Has each node all tables, and its own copy of all that is in them?"""
         try:
-            self.one.call("create_table", name, options)
-        except Refused as refused:  # a machine so slow that a node was thought lost
-            if refused.code != "in_doubt":
-                raise
-            self.cluster.wait_for_view()
-            if name not in self.one.call("tables"):
-                self.one.call("create_table", name, options)
+            names = self.one.call("tables")
+            copies = [[client.call("size", name, {"context": "dirty"}) for name in names] for client in self.clients]
+        except Refused:  # it has not heard of one yet
+            return False
+        return copies[0] == copies[1] == copies[2]
 
     def split(self):
+        self.cluster.wait_for_view()  # who was thought lost for a moment has missed something
+        eventually(self.is_whole, "all have all")
         self.lan.split({0, 1}, {2})
         self.cluster.wait_for_view([0, 1])
         self.cluster.wait_for_view([2])

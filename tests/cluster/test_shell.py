@@ -14,7 +14,7 @@ import time
 
 import msgpack
 
-from harness import BIN, ClusterTest, main, shell
+from harness import ANSWER_SECONDS, BIN, ClusterTest, eventually, main, shell
 
 
 class Shell(ClusterTest):
@@ -70,6 +70,32 @@ class Shell(ClusterTest):
         self.assertNotEqual(self.run_ok("processes"), "")
         self.assertIn("requests", self.run_ok("top"))
         self.assertEqual(self.run_ok("call", "ping"), '"pong"\n')
+
+    def test_a_transaction_is_all_that_stands_between_begin_and_commit(self):
+        self.run_ok("create", "t", "--attributes", "key,value", "--index", "value")
+        script = '''begin --timeout 60
+query "insert into t values (1, 10), (2, 20)"
+write t 3 30
+write t 4 40 --ttl 1000
+delete t 1
+query "update t set value = ? where key = 2" 21
+read t 2 3
+read t --index value 30
+select t [[["$1",40],[],["$1"]]]
+query "select count(*) from t"
+call size t
+'''
+        self.assertEqual(self.run_ok(stdin=script + "commit\n"),
+                         "2\n1\n2\t21\n3\t30\n3\t30\n4\n3\n0\n")
+        self.assertEqual(self.json("call", "size", "t"), 3)
+        self.run_ok(stdin="begin\nquery 'delete from t'\nabort\n")
+        done = self.run_fails(1, "no commit came", stdin="begin\nquery 'delete from t'\n")
+        self.assertEqual(done.stdout, "3\n")
+        self.run_fails(1, "exists", stdin="begin\nquery 'delete from t where key = 2'\nquery 'insert into t values (3, 0)'\ncommit\n")
+        self.assertEqual(self.json("call", "size", "t"), 3)
+        for text, script in (("script", None), ("commit or abort", "begin\nbegin\n"), ("no transaction", "commit\n"),
+                             ("no transaction", "abort\n"), ("--timeout", "begin --timeout x\n")):
+            self.run_fails(2, text, *([] if script else ["begin"]), **({"stdin": script} if script else {}))
 
     # ---- output
 
@@ -200,12 +226,13 @@ class Shell(ClusterTest):
         def until(text, typed=b""):
             nonlocal seen
             os.write(leader, typed)
-            end = time.monotonic() + 30
+            end = time.monotonic() + ANSWER_SECONDS
             while text not in seen:
                 self.assertLess(time.monotonic(), end, seen)
                 if select.select([leader], [], [], 1)[0]:
                     seen += os.read(leader, 4096)
-            seen = seen.split(text, 1)[1]
+            before, seen = seen.split(text, 1)
+            return before
 
         until(b"engram> ")
         until(b"tomers", b"rea\tcus\t")  # only what was completed is drawn
@@ -213,9 +240,14 @@ class Shell(ClusterTest):
         until(b"engram> ")
         until(b"no_table", b"drop nope\n")  # a failure does not end it
         until(b"engram> ")
+        until(b"engram*> ", b"begin --timeout 0.001\n")
+        eventually(lambda: b"abort to go on" in until(b"engram*> ", b"write customers 9 x\n"),
+                   "what comes behind a transaction that is over is refused")
+        until(b"engram> ", b"abort\n")
         os.write(leader, b"exit\n")
         self.assertEqual(process.wait(30), 0)
         os.close(leader)
+        self.assertEqual(self.json("read", "customers", "9"), [])
         history = self.dir / "state/engram/history"
         self.assertIn("customers", history.read_text())
         self.assertEqual(history.stat().st_mode & 0o077, 0)

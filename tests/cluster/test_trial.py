@@ -26,7 +26,7 @@ class Partition(ClusterTest):
     def test_a_good_cluster_passes_and_the_reports_say_so(self):
         files = self.dir / "report.json", self.dir / "report.html"
         done = run("engram-partition", "--nodes", 3, "--seconds", 0.5, "--times", 5, "halves", "blips",
-                   "--json", files[0], "--html", files[1], "--seed", 7, "--timeout", 120, "--allow-behind")
+                   "--json", files[0], "--html", files[1], "--seed", 7, "--timeout", 120)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertEqual(done.stdout.splitlines()[-1], "passed")
         whole = json.loads(files[0].read_text())
@@ -82,7 +82,7 @@ class Soak(ClusterTest):
                                                        "begin": f"kill -STOP {pid}", "end": f"kill -CONT {pid}"}]))
         report = self.dir / "report.json"
         done = run("engram-soak", *self.connect(cluster), "--time", "2s", "--faults", faults, "--json", report,
-                   "--html", self.dir / "report.html", "--timeout", 120, "--allow-behind")
+                   "--html", self.dir / "report.html", "--timeout", 120)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         whole = json.loads(report.read_text())
         self.assertIn("n2 stands still", [one["name"] for one in whole["rounds"]])

@@ -50,7 +50,7 @@ static void take_copy(struct copy *c, struct sim_node *n, struct shard *s, struc
     struct store_cursor cursor;
 
     c->node = n;
-    c->role = (enum shard_role) atomic_load(&s->role);
+    c->role = shard_role(s);
     c->count = 0;
     s->store->ops->seek(s->store, r, &cursor, NULL, false, false);
     while ((rec = s->store->ops->next(s->store, r, &cursor)) != NULL) {
@@ -244,12 +244,14 @@ bool copies_whole(struct sim_node *n, const char *name) {
     struct table *t;
     bool whole;
 
+    if (!n->up || n->catalog == NULL) /* it starts, or stops */
+        return false;
     EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
     reader_enter(&r);
     t = find(n, name);
     whole = t != NULL;
     for (uint32_t i = 0; whole && i < t->shard_count; i++)
-        whole = is_whole((enum shard_role) atomic_load(&t->shard[i].role));
+        whole = is_whole(shard_role(&t->shard[i]));
     reader_exit(&r);
     reader_close(&r);
     return whole;
@@ -356,7 +358,7 @@ static bool lose(struct sim_node *n, struct shard *s, struct reader *r, const st
                            .now_ms = (uint64_t) env_wall_ms(&n->env.env),
                            .leaving = true}; /* without a trace */
     const struct record *rec = s->store->ops->get(s->store, r, k);
-    bool lost = is_whole((enum shard_role) atomic_load(&s->role)) && rec != NULL &&
+    bool lost = is_whole(shard_role(s)) && rec != NULL &&
                 (record_flags(rec) & RECORD_EXPIRES) == 0 && shard_ready(&t) == EG_OK &&
                 shard_remove(&t, k, rec) == EG_OK;
 

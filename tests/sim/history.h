@@ -31,13 +31,15 @@ struct op {
     uint32_t table, key, client, node;
     uint32_t before; /* the operation on this key that began before it, or OP_NONE */
     uint64_t begin_ns, end_ns;
-    int64_t least_ms; /* its stamp is not below this                          */
-    int64_t most_ms;  /* nor above this, where it is OK                       */
-    uint64_t view;    /* of its node, from begin to end; 0: it changed, or none */
-    uint32_t seen;    /* of a read or a delete: the write it found, or OP_NONE              */
-    bool dirty;       /* at its node's copy alone: in no order with others that began before the
-                       * copies were equal again                                               */
-    char text[40];    /* of a refusal                                         */
+    int64_t least_ms;     /* its stamp is not below this                          */
+    int64_t most_ms;      /* nor above this, where it is OK                       */
+    uint64_t view;        /* of its node, from begin to end; 0: it changed, or none */
+    uint32_t starts;      /* of its node, when it began                              */
+    uint32_t seen;        /* of a read or a delete: the write it found, or OP_NONE              */
+    bool home, home_then; /* its node had a whole copy that counts when it began; when it ended */
+    bool dirty;           /* at its node's copy alone: in no order with others that began before the
+                           * copies were equal again                                               */
+    char text[40];        /* of a refusal                                         */
 };
 
 enum { HISTORY_TABLES_MAX = 8, HISTORY_KEYS_MAX = 64 };
@@ -87,6 +89,12 @@ bool history_check_finals(const struct history *h, const struct final *finals, u
 /* No read saw what was refused, nor, all in one view, less than was acknowledged before it or than
  * an earlier read had seen. */
 bool history_check_reads(const struct history *h, char text[HISTORY_TEXT_BYTES]);
+
+/* Clients from that number on stay at their nodes.  Of what the node's own whole copy had, none of
+ * them reads less than it has read or written itself (history_session.c). */
+bool history_check_sessions(const struct history *h, uint32_t first_client,
+                            bool (*checked)(void *user, uint32_t table), void *user,
+                            char text[HISTORY_TEXT_BYTES]);
 
 /* What happened to a key, one line each, to where people look. */
 void history_print(const struct history *h, uint32_t table, uint32_t key);

@@ -10,6 +10,7 @@ enum {
     UNDOS_MAX = 64,
     MEAN_MIN_MS = 700, /* between two faults of a kind, drawn for each */
     MEAN_MAX_MS = 20000,
+    TX_MEAN_MS = 2500, /* of a node that is killed or cut off, where there are transactions */
     ACTOR_MEAN_MIN_MS = 2500, /* a table whose shards are killed 16 times in 10 s gives up */
     LAST_MIN_MS = 20,
     LAST_MAX_MS = 15000,
@@ -20,6 +21,8 @@ enum {
     LONG_BLIP_MS = 1000,
     FLAP_MS = 300, /* at most, between two changes */
     FLAP_TIMES = 20,
+    NOTICED_MIN_MS = 2000,
+    NOTICED_MS = 6000,
 };
 
 static const uint64_t MS = 1000000;
@@ -389,6 +392,10 @@ static bool begin(struct nemesis *n, enum fault f) {
     struct kind *k = &n->kind[f];
     uint64_t last_ms = draw_log(&k->rng, LAST_MIN_MS, LAST_MAX_MS);
 
+    if (cluster_seed_has_stayers(n->c->o.seed) &&
+        f == FAULT_PAUSE) /* the others go on, and write */
+        last_ms = NOTICED_MIN_MS + rng_below(&k->rng, NOTICED_MS);
+
     if (is_full(n))
         return false;
     switch (f) {
@@ -526,11 +533,21 @@ struct nemesis *nemesis_open(struct sim_cluster *c, uint64_t seed) {
         if (f == FAULT_TWICE || f == FAULT_LOSE)
             k->on &= c->o.seed >= CLUSTER_SEED_MAIL; /* those before are as they were */
         if (f == FAULT_OLD_DISC)
-            k->on &= c->o.seed >= CLUSTER_SEED_OLD_DISC && !cluster_seed_has_majorities(c->o.seed);
+            k->on &= c->o.seed >= CLUSTER_SEED_OLD_DISC &&
+                     !cluster_seed_has_majorities(c->o.seed) &&
+                     !cluster_seed_has_promises(c->o.seed);
+        /* An entry of a journal may find no memory; a copy whose clock is ahead removes what others
+         * keep, and scrubs put it back. */
+        if (f == FAULT_MEMORY || f == FAULT_JUMP)
+            k->on &= !cluster_seed_has_promises(c->o.seed);
         if (f >= FAULT_HALVES)
             k->on &= c->o.seed >= CLUSTER_SEED_CUTS;
         k->mean_ms =
             draw_log(&k->rng, f == FAULT_ACTOR ? ACTOR_MEAN_MIN_MS : MEAN_MIN_MS, MEAN_MAX_MS);
+        if (c->o.seed >= CLUSTER_SEED_TX && (f == FAULT_KILL || f == FAULT_ONE_OUT)) {
+            k->on |= !calm && (c->o.faults >> f & 1) != 0; /* what coordinators fear */
+            k->mean_ms = EG_MIN(k->mean_ms, (uint64_t) TX_MEAN_MS);
+        }
         k->next_ns = sim_now_ns(c->sim) + draw_gap_ns(k);
         if (k->on)
             sim_cluster_tell(c, "%s about every %llu ms", fault_name((enum fault) f),

@@ -14,6 +14,9 @@
 enum {
     ADMIN_WAIT_MS = 20 * 1000,
     CLIENT_WAIT_MS = 8 * 1000,
+    STAYER_WAIT_MS = 1500,
+    STAYER_THINK_MS = 60,
+    STAYER_KEYS = 2,
     MEET_MS = 30 * 1000, /* at the start, for all nodes to be in one view */
     CREATE_TRIES = 3,
     QUIET_MS = 20 * 1000,   /* for what clients have under way              */
@@ -105,6 +108,18 @@ static void peek(struct sim_cluster *c) {
                      sim_now_ns(c->sim), number);
 }
 
+static bool has_whole(struct sim_cluster *c, const struct op *op) {
+    return copies_whole(&c->node[op->node], c->table[op->table].t.name);
+}
+
+/* Has its node been in a view with others since its start?  Before that others wait for nothing
+ * that it has. */
+static bool is_in_company(struct cluster_client *me, const struct op *op) {
+    if (sim_node_view_count(&me->cluster->node[me->node]) > 1)
+        me->company = op->starts;
+    return me->company == op->starts;
+}
+
 static void on_answer(struct sim_client *client, const struct sim_answer *a) {
     struct cluster_client *me = client->user;
     struct sim_cluster *c = me->cluster;
@@ -115,6 +130,7 @@ static void on_answer(struct sim_client *client, const struct sim_answer *a) {
     op->end = history_end_of(a);
     op->end_ns = sim_now_ns(c->sim);
     op->most_ms = c->most_ms;
+    op->home_then = me->stays && has_whole(c, op);
     snprintf(op->text, sizeof op->text, "%.*s", (int) sizeof op->text - 1, a->text);
     if (op->view != sim_node_view(&c->node[op->node]) || (op->dirty && op->kind == OP_READ))
         op->view = 0;
@@ -122,7 +138,7 @@ static void on_answer(struct sim_client *client, const struct sim_answer *a) {
         op->seen = seen_in(a->result);
     sim_note(c->sim, (uint64_t) op->number << 8 | op->end);
     sim_note(c->sim, op->seen);
-    if (op->end != OP_OK && rng_one_in(&me->rng, 2))
+    if (op->end != OP_OK && !me->stays && rng_one_in(&me->rng, 2))
         me->node = (uint32_t) rng_below(&me->rng, c->shape.nodes);
     think(me);
 }
@@ -146,34 +162,43 @@ static bool is_dirty(const struct op *op) {
     return rng_one_in(&r, 2);
 }
 
+/* What it does next; its number is the write's. */
+static struct op *begin_op(struct cluster_client *me) {
+    struct sim_cluster *c = me->cluster;
+    uint64_t dice = rng_below(&me->rng, 10);
+    uint32_t table = me->stays ? c->stays_at : (uint32_t) rng_below(&me->rng, c->shape.tables);
+    uint32_t keys = me->stays ? STAYER_KEYS : c->shape.keys;
+    enum op_kind kind = dice < 5 ? OP_WRITE : dice < 6 ? OP_DELETE : OP_READ;
+
+    if (me->stays)
+        kind = dice < 3 ? OP_WRITE : OP_READ;
+    else if (rng_one_in(&me->rng, 20))
+        me->node = (uint32_t) rng_below(&me->rng, c->shape.nodes);
+    return history_begin(&c->history, kind, table, (uint32_t) rng_below(&me->rng, keys));
+}
+
 static void ask(struct sim_event *e) {
     static const char *const methods[] = {"write", "take", "read"};
     struct cluster_client *me = EG_CONTAINER_OF(e, struct cluster_client, think);
     struct sim_cluster *c = me->cluster;
-    uint64_t dice = rng_below(&me->rng, 10);
-    uint32_t table = (uint32_t) rng_below(&me->rng, c->shape.tables);
     uint8_t at[RECORD_BYTES_MAX + 200];
     struct value_writer v = value_writer_init(at, sizeof at);
     struct op *op;
 
     if (c->quiet)
         return;
-    if (rng_one_in(&me->rng, 20))
-        me->node = (uint32_t) rng_below(&me->rng, c->shape.nodes);
-    op = history_begin(&c->history,
-                       dice < 5   ? OP_WRITE
-                       : dice < 6 ? OP_DELETE
-                                  : OP_READ,
-                       table, (uint32_t) rng_below(&me->rng, c->shape.keys));
+    op = begin_op(me);
     me->number = op->number;
-    op->client = (uint32_t) (me - c->client);
+    op->client = me->stays ? CLUSTER_CLIENTS_MAX + me->node : (uint32_t) (me - c->client);
     op->node = me->node;
     op->begin_ns = sim_now_ns(c->sim);
     op->least_ms = least_clock_ms(c);
     op->view = sim_node_view(&c->node[op->node]);
-    op->dirty = c->shape.dirty && is_dirty(op);
+    op->starts = c->node[op->node].starts;
+    op->home = me->stays && is_in_company(me, op) && has_whole(c, op);
+    op->dirty = c->shape.dirty && !me->stays && is_dirty(op);
     value_put_array(&v, op->dirty ? 3 : 2);
-    value_put_text(&v, c->table[table].t.name);
+    value_put_text(&v, c->table[op->table].t.name);
     if (op->kind == OP_WRITE)
         put_record(c, &v, op, &me->rng);
     else
@@ -185,7 +210,15 @@ static void ask(struct sim_event *e) {
     }
     EG_ASSERT(!v.overflow);
     sim_client_ask(&me->client, c->node[me->node].client_address, methods[op->kind],
-                   (struct value){at, (uint32_t) v.need_bytes}, CLIENT_WAIT_MS);
+                   (struct value){at, (uint32_t) v.need_bytes},
+                   me->stays ? STAYER_WAIT_MS : CLIENT_WAIT_MS);
+}
+
+static void start_promisers(struct sim_cluster *c) {
+    if (!c->promise.on)
+        return;
+    c->promise.think_ms = c->shape.think_ms;
+    sim_promise_start(&c->promise, c->sim, c->net, c->o.seed);
 }
 
 /* Beside the others, so that theirs fall as before. */
@@ -198,21 +231,45 @@ static void start_mergers(struct sim_cluster *c) {
 
 static void think(struct cluster_client *me) {
     struct sim_cluster *c = me->cluster;
+    uint64_t think_ms = me->stays ? STAYER_THINK_MS : c->shape.think_ms;
 
-    sim_at(c->sim, &me->think,
-           sim_now_ns(c->sim) + rng_below(&me->rng, 2 * c->shape.think_ms * 1000000 + 1), ask);
+    sim_at(c->sim, &me->think, sim_now_ns(c->sim) + rng_below(&me->rng, 2 * think_ms * 1000000 + 1),
+           ask);
+}
+
+static void start_client(struct sim_cluster *c, struct cluster_client *me, const char *host) {
+    sim_client_init(&me->client, c->net, c->sim, host, on_answer, me);
+    think(me);
+}
+
+static bool has_majority_where_asked(const struct sim_cluster *c, uint32_t table) {
+    return c->table[table].majority || !cluster_seed_has_majorities(c->o.seed);
 }
 
 static void start_clients(struct sim_cluster *c) {
+    struct rng stayers =
+        rng_of(c->o.seed ^ CLUSTER_SEED_STAY); /* apart: the others do not notice */
+    char host[16];
+
     for (uint32_t i = 0; i < c->shape.clients; i++) {
         struct cluster_client *me = &c->client[i];
-        char host[16];
 
         snprintf(host, sizeof host, "client%u", i % 4);
         *me = (struct cluster_client){.cluster = c, .rng = rng_of(rng_u64(&c->rng))};
         me->node = (uint32_t) rng_below(&me->rng, c->shape.nodes);
-        sim_client_init(&me->client, c->net, c->sim, host, on_answer, me);
-        think(me);
+        start_client(c, me, host);
+    }
+    c->stayers = cluster_seed_has_stayers(c->o.seed) ? c->shape.nodes : 0;
+    while (c->stays_at + 1 < c->shape.tables &&
+           (c->table[c->stays_at].t.copies != 0 || !has_majority_where_asked(c, c->stays_at)))
+        c->stays_at++;
+    for (uint32_t i = 0; i < c->stayers; i++) {
+        struct cluster_client *me = &c->stayer[i];
+
+        snprintf(host, sizeof host, "client%u", i % 4);
+        *me = (struct cluster_client){
+            .cluster = c, .rng = rng_of(rng_u64(&stayers)), .node = i, .stays = true};
+        start_client(c, me, host);
     }
 }
 
@@ -222,24 +279,49 @@ static bool clients_are_done(void *arg) {
     for (uint32_t i = 0; i < c->shape.clients; i++)
         if (c->client[i].client.busy)
             return false;
-    return sim_merge_is_done(&c->merge);
+    for (uint32_t i = 0; i < c->stayers; i++)
+        if (c->stayer[i].client.busy)
+            return false;
+    return sim_merge_is_done(&c->merge) && sim_promise_is_done(&c->promise) &&
+           sim_tx_is_done(&c->tx) && sim_lists_is_done(&c->lists);
+}
+
+static void close_client(struct cluster_client *me) {
+    sim_cancel(me->cluster->sim, &me->think);
+    sim_client_close(&me->client);
 }
 
 static void stop_clients(struct sim_cluster *c) {
-    c->quiet = c->merge.quiet = true;
+    c->quiet = c->merge.quiet = c->promise.quiet = c->tx.quiet = c->lists.quiet = true;
     EG_ASSERT(sim_run_until(c->sim, clients_are_done, c, QUIET_MS));
     if (c->merge.on) {
         sim_merge_stop(&c->merge);
         sim_cluster_tell(c, "mergers: %u done, %u refused, %u things, %u clears", c->merge.done,
                          c->merge.refused, c->merge.things, c->merge.clears);
     }
-    for (uint32_t i = 0; i < c->shape.clients; i++) {
-        sim_cancel(c->sim, &c->client[i].think);
-        sim_client_close(&c->client[i].client);
+    if (c->tx.on) {
+        sim_tx_stop(&c->tx);
+        sim_cluster_tell(c, "transactions: %u tried, %u done, %u refused", c->tx.tries,
+                         sim_tx_count(&c->tx, OP_OK), sim_tx_count(&c->tx, OP_FAIL));
     }
+    if (c->lists.on) {
+        sim_lists_stop(&c->lists);
+        sim_cluster_tell(c, "lists: %u transactions, %u done, %u refused",
+                         c->lists.history.tx_count, c->lists.done, c->lists.refused);
+    }
+    if (c->promise.on) {
+        sim_promise_stop(&c->promise);
+        sim_cluster_tell(c, "promisers: %u done, %u refused", c->promise.done, c->promise.refused);
+    }
+    for (uint32_t i = 0; i < c->shape.clients; i++)
+        close_client(&c->client[i]);
+    for (uint32_t i = 0; i < c->stayers; i++)
+        close_client(&c->stayer[i]);
     sim_run_ms(c->sim, 1);
     for (uint32_t i = 0; i < c->shape.clients; i++)
         sim_client_fini(&c->client[i].client);
+    for (uint32_t i = 0; i < c->stayers; i++)
+        sim_client_fini(&c->stayer[i].client);
 }
 
 /* ---- what a seed asks for ---------------------------------------------------------------------
@@ -260,6 +342,11 @@ static void draw_shape(struct sim_cluster *c) {
     s->safety_ms = 5000 + rng_below(r, 40000);
     s->think_ms = 20 + rng_below(r, 500);
     s->wild = rng_one_in(r, 3);
+    if (c->o.seed >= CLUSTER_SEED_TX) { /* nodes can often be spared, and much is under way then */
+        s->clients = 1;
+        s->think_ms = 20 + s->think_ms % 60;
+        s->wild = false;
+    }
     s->dirty = c->o.seed >= CLUSTER_SEED_DIRTY && c->o.seed % 2 == 1;
     if (!REPLICATES && s->nodes > 1)
         s->clients = 0;
@@ -307,7 +394,8 @@ static void draw_network(struct sim_cluster *c) {
 
 /* Deletes are forgotten before all copies have heard of them. */
 static bool few_graves(uint64_t seed) {
-    return seed >= CLUSTER_SEED_OLD_DISC && !cluster_seed_has_majorities(seed) && seed % 4 == 3;
+    return seed >= CLUSTER_SEED_OLD_DISC && !cluster_seed_has_majorities(seed) &&
+           !cluster_seed_has_promises(seed) && seed % 4 == 3;
 }
 
 static void make_nodes(struct sim_cluster *c) {
@@ -391,7 +479,8 @@ static bool create_merged(struct sim_cluster *c) {
     bool on_disc = c->shape.discs == c->shape.nodes && rng_one_in(&r, 2);
     struct sim_merge *x = &c->merge;
 
-    x->on = c->o.seed >= CLUSTER_SEED_MERGE && !c->o.unmerged && c->shape.nodes > 1 &&
+    x->on = c->o.seed >= CLUSTER_SEED_MERGE && !cluster_seed_has_promises(c->o.seed) &&
+            c->o.seed < CLUSTER_SEED_TX && !c->o.unmerged && c->shape.nodes > 1 &&
             rng_one_in(&r, 2);
     x->sync = on_disc && rng_one_in(&r, 2);
     x->node = c->node;
@@ -408,6 +497,73 @@ static bool create_merged(struct sim_cluster *c) {
     if (x->on)
         sim_cluster_tell(c, "merged tables: %s%s", on_disc ? "disc" : "ram",
                          x->sync ? ", sync" : "");
+    return true;
+}
+
+static bool create_transacted(struct sim_cluster *c) {
+    struct rng r = rng_of(c->o.seed ^ CLUSTER_SEED_TX);
+    bool on_disc = c->shape.discs == c->shape.nodes && rng_one_in(&r, 2);
+    struct sim_tx *x = &c->tx;
+    uint8_t at[512];
+    struct value_writer w = value_writer_init(at, sizeof at);
+
+    x->on = c->o.seed >= CLUSTER_SEED_TX && c->o.seed < CLUSTER_SEED_LISTS;
+    x->sync = on_disc && rng_one_in(&r, 2);
+    x->node = c->node;
+    x->nodes = c->shape.nodes;
+    x->think_ms = c->shape.think_ms;
+    x->t = (struct copies_table){.name = sim_tx_table, .on_disc = on_disc, .keys = TX_KEYS};
+    if (!x->on)
+        return true;
+    sim_tx_put_create(&w, on_disc, x->sync, 2 + (uint32_t) rng_below(&r, 5));
+    sim_cluster_tell(c, "transactions: %s%s", on_disc ? "disc" : "ram", x->sync ? ", sync" : "");
+    return create_table(c, sim_tx_table, (struct value){at, (uint32_t) w.need_bytes});
+}
+
+static bool create_lists(struct sim_cluster *c) {
+    struct rng r = rng_of(c->o.seed ^ CLUSTER_SEED_LISTS);
+    bool on_disc = c->shape.discs == c->shape.nodes && rng_one_in(&r, 2);
+    bool sync = on_disc && rng_one_in(&r, 2);
+    struct sim_lists *x = &c->lists;
+    uint8_t at[512];
+    struct value_writer w = value_writer_init(at, sizeof at);
+
+    x->on = c->o.seed >= CLUSTER_SEED_LISTS;
+    x->node = c->node;
+    x->nodes = c->shape.nodes;
+    x->think_ms = c->shape.think_ms;
+    x->t = (struct copies_table){.name = sim_lists_table, .on_disc = on_disc, .keys = LIST_KEYS};
+    x->t.copies = rng_one_in(&r, 3) ? 2 + (uint32_t) rng_below(&r, 2) : 0;
+    x->scans = c->o.seed >= CLUSTER_SEED_SCANS;
+    if (!x->on)
+        return true;
+    x->ordered = x->scans && rng_one_in(&r, 2);
+    sim_lists_put_create(x, &w, sync, 1 + (uint32_t) rng_below(&r, 6));
+    sim_cluster_tell(c, "lists: %s%s, copies %u", on_disc ? "disc" : "ram", sync ? ", sync" : "",
+                     x->t.copies);
+    return create_table(c, sim_lists_table, (struct value){at, (uint32_t) w.need_bytes});
+}
+
+/* Drawn apart too. */
+static bool create_promised(struct sim_cluster *c) {
+    struct rng r = rng_of(c->o.seed ^ CLUSTER_SEED_PROMISE);
+    bool on_disc = c->shape.discs == c->shape.nodes && rng_one_in(&r, 2);
+    struct sim_promise *x = &c->promise;
+
+    x->on = cluster_seed_has_promises(c->o.seed) && c->shape.nodes > 1;
+    x->sync = on_disc && rng_one_in(&r, 2);
+    x->node = c->node;
+    x->nodes = c->shape.nodes;
+    x->most_ms = &c->most_ms;
+    for (uint32_t i = 0; x->on && i < PROMISE_TABLES; i++) {
+        uint8_t at[512];
+        struct value_writer w = value_writer_init(at, sizeof at);
+
+        promise_put_create(&w, (enum promise_table) i, on_disc, x->sync);
+        if (!create_table(c, promise_table_name((enum promise_table) i),
+                          (struct value){at, (uint32_t) w.need_bytes}))
+            return false;
+    }
     return true;
 }
 
@@ -498,6 +654,10 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
         if (!copies_anywhere(others, count, merge_table_name((enum merge_table) t)) ||
             !copies_heard(&c->node[node], others, count, merge_table_name((enum merge_table) t)))
             return false;
+    if (c->tx.on && !copies_anywhere(others, count, sim_tx_table))
+        return false; /* what they have not heard of was not acknowledged */
+    if (c->lists.on && !copies_anywhere(others, count, sim_lists_table))
+        return false;
     return one_view(c) && count > 0;
 }
 
@@ -533,6 +693,12 @@ static bool all_agree(struct look *l) {
             return false;
     if (!sim_merge_agrees(nodes, c->shape.nodes, &c->merge, c->text) &&
         !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, "tally")))
+        return false;
+    if (!sim_tx_agrees(nodes, c->shape.nodes, &c->tx, c->text) &&
+        !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, sim_tx_table)))
+        return false;
+    if (!sim_lists_agree(nodes, c->shape.nodes, &c->lists, c->text) &&
+        !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, sim_lists_table)))
         return false;
     return !c->o.schema || sim_schema_agrees(&c->schema, c->text, sizeof c->text);
 }
@@ -660,7 +826,12 @@ static bool check(struct look *l) {
                                   c->text))
             return false;
     if (!history_check_reads(&c->history, c->text) || !check_linear(l) ||
-        !sim_merge_check(&c->merge, &c->node[0], !c->shape.wild || c->merge.sync, c->text))
+        !history_check_sessions(&c->history, CLUSTER_CLIENTS_MAX, keeps_acknowledged, c, c->text) ||
+        !sim_merge_check(&c->merge, &c->node[0], !c->shape.wild || c->merge.sync, c->text) ||
+        !sim_promise_check(&c->promise, &c->admin, !c->shape.wild || c->promise.sync, c->o.tell,
+                           c->text) ||
+        !sim_tx_check(&c->tx, !c->shape.wild, c->text) ||
+        !sim_lists_check(&c->lists, c->o.tell, c->text))
         return false;
     for (uint32_t i = 0; i < c->shape.nodes; i++)
         if (sim_node_mended(&c->node[i]) != 0)
@@ -746,7 +917,11 @@ static bool meet(struct sim_cluster *c) {
     for (uint32_t i = 0; i < c->shape.tables; i++)
         if (!create(c, &c->table[i]))
             return false;
-    return create_merged(c);
+    return create_merged(c) && create_promised(c) && create_transacted(c) && create_lists(c);
+}
+
+static uint64_t next_fault_ns(void *user) {
+    return nemesis_next_ns(((struct sim_cluster *) user)->nemesis);
 }
 
 static void live(struct sim_cluster *c) {
@@ -755,6 +930,13 @@ static void live(struct sim_cluster *c) {
     sim_cluster_look_at_clocks(c);
     start_clients(c);
     start_mergers(c);
+    start_promisers(c);
+    c->tx.next_fault_ns = c->lists.next_fault_ns = next_fault_ns;
+    c->tx.user = c->lists.user = c;
+    if (c->tx.on)
+        sim_tx_start(&c->tx, c->sim, c->o.seed);
+    if (c->lists.on)
+        sim_lists_start(&c->lists, c->sim, c->net, c->o.seed);
     if (c->o.schema)
         sim_schema_start(&c->schema, c->sim, c->net, c->o.seed, c->node, c->shape.nodes,
                          SCHEMER_THINK_MS);
@@ -870,6 +1052,9 @@ static void open_cluster(struct sim_cluster *c, const struct cluster_opts *o) {
     sim_set_log_level(c->sim, o->tell ? ENV_LOG_INFO : ENV_LOG_ERROR);
     c->net = sim_net_open(c->sim);
     history_init(&c->history);
+    sim_lists_init(&c->lists);
+    if (cluster_seed_has_promises(o->seed))
+        sim_promise_init(&c->promise);
     c->history.forgets = few_graves(c->o.seed);
     c->history.renews = c->o.seed >= CLUSTER_SEED_OLD_DISC;
     draw_shape(c);
@@ -893,6 +1078,8 @@ static void close_cluster(struct sim_cluster *c) {
     }
     nemesis_close(c->nemesis);
     history_fini(&c->history);
+    sim_promise_fini(&c->promise);
+    sim_lists_fini(&c->lists);
     sim_net_close(c->net);
     sim_close(c->sim);
 }

@@ -16,12 +16,19 @@
 #include "tests/sim/copies.h"
 #include "tests/sim/history.h"
 #include "tests/sim/sim_client.h"
+#include "tests/sim/sim_list.h"
 #include "tests/sim/sim_merge.h"
 #include "tests/sim/sim_node.h"
+#include "tests/sim/sim_promise.h"
 #include "tests/sim/sim_schema.h"
+#include "tests/sim/sim_tx.h"
 
 enum {
     CLUSTER_SEED_MERGE = 60000000, /* from here on half have tables that are merged */
+    CLUSTER_SEED_TX = 80000000,    /* from here on there are transactions (sim_tx.h), */
+    CLUSTER_SEED_LISTS = 85000000, /* and from here on others (sim_list.h)           */
+    CLUSTER_SEED_SCANS = 87000000, /* and from here on they ask for several lists at once */
+    CLUSTER_SEED_LISTS_END = 90000000,
     CLUSTER_NODES_MAX = 7,
     CLUSTER_CLIENTS_MAX = 8,
     CLUSTER_TABLES_MAX = 4,
@@ -33,10 +40,22 @@ enum {
     CLUSTER_SEED_MAJORITY_END = 60000000,
     CLUSTER_SEED_MAJORITY = 50000000, /* from here on most tables ask for a majority, and must be
                                        * linearizable over all */
+    CLUSTER_SEED_STAY = 55000000,     /* from here on, up to MAJORITY_END, and from PROMISE on,
+                                       * each node has a client that stays there */
+    CLUSTER_SEED_PROMISE = 70000000,  /* up to PROMISE_END: what is promised beside that */
+    CLUSTER_SEED_PROMISE_END = 80000000,
 };
 
 static inline bool cluster_seed_has_majorities(uint64_t seed) {
     return seed >= CLUSTER_SEED_MAJORITY && seed < CLUSTER_SEED_MAJORITY_END;
+}
+
+static inline bool cluster_seed_has_promises(uint64_t seed) {
+    return seed >= CLUSTER_SEED_PROMISE && seed < CLUSTER_SEED_PROMISE_END;
+}
+static inline bool cluster_seed_has_stayers(uint64_t seed) {
+    return (seed >= CLUSTER_SEED_STAY && seed < CLUSTER_SEED_MAJORITY_END) ||
+           cluster_seed_has_promises(seed);
 }
 
 struct nemesis;
@@ -53,8 +72,10 @@ struct cluster_client {
     struct sim_client client;
     struct rng rng;
     struct sim_event think;
-    uint32_t node;   /* that it talks to */
-    uint32_t number; /* of its operation under way */
+    uint32_t node;    /* that it talks to */
+    uint32_t number;  /* of its operation under way */
+    uint32_t company; /* the last start of its node that has been in a view with others */
+    bool stays;       /* at its node, and with few keys; it asks often and waits shortly */
 };
 
 /* What a seed asks for. */
@@ -84,9 +105,15 @@ struct sim_cluster {
     struct rng peek_rng; /* of its own: who only looks changes nothing of what happens */
     struct sim_node node[CLUSTER_NODES_MAX];
     struct cluster_client client[CLUSTER_CLIENTS_MAX];
+    struct cluster_client stayer[CLUSTER_NODES_MAX]; /* one at each node, */
+    uint32_t stayers;                                /* or none          */
+    uint32_t stays_at;                               /* the table that they ask of */
     struct sim_client admin;
     struct sim_schema schema;
     struct sim_merge merge;
+    struct sim_tx tx;
+    struct sim_lists lists;
+    struct sim_promise promise;
     struct cluster_table table[CLUSTER_TABLES_MAX];
     struct history history;
     struct nemesis *nemesis;

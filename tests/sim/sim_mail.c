@@ -4,6 +4,7 @@
 #include "replication/cluster_private.h"
 #include "replication/feed_private.h"
 #include "replication/mesh_private.h"
+#include "replication/packet.h"
 
 #include <string.h>
 
@@ -92,18 +93,40 @@ static void lose(struct cluster *c, struct value payload) {
     reader_exit(&c->reader);
 }
 
-static void on_payload(void *user, uint64_t from, enum mesh_channel channel, struct value payload) {
-    struct sim_mail *m = user;
-    bool open = channel == MESH_REPLICA && atomic_load(&m->cluster->open);
+static void on_word(struct sim_mail *m, uint64_t from, struct value payload) {
+    bool open = atomic_load(&m->cluster->open);
 
-    m->view_words += channel == MESH_VIEW;
     if (open && m->lose_one_in != 0 && rng_one_in(&m->rng, m->lose_one_in)) {
         lose(m->cluster, payload);
         return;
     }
     if (open && m->twice_one_in != 0 && rng_one_in(&m->rng, m->twice_one_in))
         say_twice(m, from, payload);
-    m->events->on_payload(m->cluster, from, channel, payload);
+    m->events->on_payload(m->cluster, from, MESH_REPLICA, payload);
+}
+
+/* Each of them may be lost, or come once more. */
+static void on_packet(struct sim_mail *m, uint64_t from, struct value packet) {
+    struct buffer words;
+
+    buffer_init(&words, alloc_system(), PACKET_BYTES_MAX);
+    EG_ASSERT(packet_read(alloc_system(), packet, &words) == EG_OK);
+    for (size_t at = 0; at < words.size_bytes; at += value_of(words.at + at).size_bytes)
+        on_word(m, from, value_of(words.at + at));
+    buffer_fini(&words);
+}
+
+static void on_payload(void *user, uint64_t from, enum mesh_channel channel, struct value payload) {
+    struct sim_mail *m = user;
+    bool disturbs = m->lose_one_in != 0 || m->twice_one_in != 0;
+
+    m->view_words += channel == MESH_VIEW;
+    if (channel != MESH_REPLICA || !disturbs)
+        m->events->on_payload(m->cluster, from, channel, payload);
+    else if (packet_is(payload))
+        on_packet(m, from, payload);
+    else
+        on_word(m, from, payload);
 }
 
 static void on_down(void *user, uint64_t id) {

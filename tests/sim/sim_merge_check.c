@@ -1,6 +1,7 @@
 /* sim_merge_check.c -- what all copies have in the end, against what was asked for. */
 #include "tests/sim/sim_merge.h"
 
+#include "tables/shard_copy.h"
 #include "tables/table_private.h"
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@ struct seen {
 /* ---- copies ----------------------------------------------------------------------------- */
 
 static uint64_t sum_of_shard(struct shard *s, struct reader *r) {
-    enum shard_role role = (enum shard_role) atomic_load(&s->role);
+    enum shard_role role = shard_role(s);
     const struct record *rec;
     struct store_cursor c;
     uint64_t sum = 1;

@@ -3,6 +3,7 @@
 
 #include "engine/epoch.h"
 #include "replication/cluster_private.h"
+#include "replication/tx_manager.h"
 #include "tables/catalog_private.h"
 #include "tables/watch_private.h"
 
@@ -97,6 +98,17 @@ static void start_catalog(struct sim_node *n) {
     EG_ASSERT(catalog_open(&n->catalog, &o, &note) == EG_OK);
 }
 
+static void start_transactions(struct sim_node *n) {
+    struct tx_managers_opts o = {.alloc = &n->heap.base,
+                                 .env = &n->env.env,
+                                 .runtime = n->runtime,
+                                 .catalog = n->catalog,
+                                 .disc = disc_of(n)};
+    struct err_note note;
+
+    EG_ASSERT(tx_managers_open(&n->transactions, &o, &note) == EG_OK);
+}
+
 static void start_cluster(struct sim_node *n) {
     static const char cookie[] = "what all nodes of a simulation know";
     const char *const listen = n->peer_address;
@@ -106,6 +118,7 @@ static void start_cluster(struct sim_node *n) {
                              .epoch = n->epoch,
                              .catalog = n->catalog,
                              .disc = disc_of(n),
+                             .transactions = n->transactions,
                              .net_open = sim_net_stream,
                              .name = n->name,
                              .listen = &listen,
@@ -129,6 +142,7 @@ static void start_server(struct sim_node *n) {
                             .runtime = n->runtime,
                             .catalog = n->catalog,
                             .cluster = n->cluster,
+                            .transactions = n->transactions,
                             .net_open = sim_net_stream,
                             .listen = &listen,
                             .listen_count = 1,
@@ -155,6 +169,7 @@ void sim_node_start(struct sim_node *n) {
     if (n->o.has_disc)
         disc_pump_start(&n->pump, n->runtime);
     start_catalog(n);
+    start_transactions(n);
     start_cluster(n);
     start_server(n);
 }
@@ -166,6 +181,7 @@ static void forget(struct sim_node *n) {
     n->epoch = NULL;
     n->runtime = NULL;
     n->catalog = NULL;
+    n->transactions = NULL;
     n->cluster = NULL;
     n->server = NULL;
 }
@@ -192,7 +208,9 @@ bool sim_node_stop(struct sim_node *n) {
     server_close(n->server);
     sim_mail_detach(&n->mail);
     cluster_stop(n->cluster);
+    tx_managers_stop(n->transactions);
     (void) catalog_close(n->catalog); /* a disc that refuses is no leak */
+    tx_managers_close(n->transactions);
     cluster_close(n->cluster);
     sim_stop_runtime(n->sim, n->runtime);
     epoch_close(n->epoch);

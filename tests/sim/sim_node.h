@@ -22,6 +22,7 @@
 enum { SIM_NODE_NAME_BYTES = 16, SIM_ADDRESS_BYTES = 32, SIM_JOINS_MAX = 8 };
 
 struct cluster;
+struct tx_managers;
 
 struct sim_node_opts {
     const char *name;
@@ -51,6 +52,7 @@ struct sim_node {
     struct runtime *runtime;
     struct memory_budget budget;
     struct catalog *catalog;
+    struct tx_managers *transactions;
     struct cluster *cluster;
     struct server *server;
 };

@@ -206,7 +206,7 @@ static uint64_t sum_of(struct table *t, struct reader *r) {
 
     for (uint32_t i = 0; i < t->shard_count; i++) {
         struct shard *s = &t->shard[i];
-        enum shard_role role = (enum shard_role) atomic_load(&s->role);
+        enum shard_role role = shard_role(s);
         const struct record *rec;
         struct store_cursor c;
 

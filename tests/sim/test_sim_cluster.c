@@ -4,7 +4,8 @@
  *
  *     test_sim_cluster                     the seeds of seeds/, fixed ones, and a few new ones
  *     test_sim_cluster --seeds N           N seeds from --seed on, until one fails
- *     test_sim_cluster --hours H           new seeds for so long (tools/sim)
+ *     test_sim_cluster --hours H           new seeds of every kind for so long, or those from
+ *                                          --seed on (tools/sim)
  *     test_sim_cluster --seed S --tell     one, saying what happens
  *     ... --nodes N  --faults cut,kill     with so many nodes; only these faults (nemesis.c)
  *     ... --seed 20000000 --faults twice,lose   what copies say comes twice, or not at all
@@ -31,15 +32,38 @@ enum {
     MAIL_SEEDS = 2,
     OLD_DISC_SEEDS = 4,
     MAJORITY_SEEDS = 4,
-    QUICK_SEEDS = 3, /* of either, in builds whose other tests are slow too */
-    NEW_SEEDS = 40,
+    LISTS_SEEDS = 3,
+    QUICK_SEEDS = 3,       /* of either, in builds whose other tests are slow too */
+    QUICK_STRIDE = 4,      /* there, among those that once failed */
+    NEW_SEEDS = 26,        /* two of each kind */
     NEW_SECONDS = 3,       /* of CPU, for all of them */
     SEED_SECONDS_MAX = 40, /* of CPU: then it is stuck */
     TWICE_ONE_IN = 8,
     OLD_SEEDS_MAX = 1000,
 };
 
-/* With --schema: the first few, and those that have found something. */
+/* What befalls clusters differs by their seeds' numbers; new ones are drawn of each in turn. */
+static const struct kind {
+    const char *name;
+    uint64_t first, end;
+    bool schema;
+} kinds[] = {
+    {"plain", 1, CLUSTER_SEED_DIRTY, false},
+    {"schema", 1, CLUSTER_SEED_DIRTY, true},
+    {"dirty", CLUSTER_SEED_DIRTY, CLUSTER_SEED_MAIL, false},
+    {"mail", CLUSTER_SEED_MAIL, CLUSTER_SEED_OLD_DISC, false},
+    {"old discs", CLUSTER_SEED_OLD_DISC, CLUSTER_SEED_CUTS, false},
+    {"cuts", CLUSTER_SEED_CUTS, CLUSTER_SEED_MAJORITY, false},
+    {"majorities", CLUSTER_SEED_MAJORITY, CLUSTER_SEED_STAY, false},
+    {"majorities with stayers", CLUSTER_SEED_STAY, CLUSTER_SEED_MAJORITY_END, false},
+    {"merged", CLUSTER_SEED_MERGE, CLUSTER_SEED_PROMISE, false},
+    {"promises", CLUSTER_SEED_PROMISE, CLUSTER_SEED_PROMISE_END, false},
+    {"transactions", CLUSTER_SEED_TX, CLUSTER_SEED_LISTS, false},
+    {"lists", CLUSTER_SEED_LISTS, CLUSTER_SEED_SCANS, false},
+    {"lists with scans", CLUSTER_SEED_SCANS, CLUSTER_SEED_LISTS_END, false},
+};
+
+/* With --schema: the first few, and some that have found something. */
 static const uint64_t schema_seeds[] = {1, 2, 3, 105, 184, 211, 305, 341, 395, 1618, 1927};
 
 struct sum {
@@ -188,37 +212,48 @@ static uint32_t read_faults(const char *text) {
 struct old_seed {
     uint64_t seed;
     uint32_t faults;
+    bool schema;
 };
 
-/* Each line of the file begins with a seed that once failed, and with `--faults` where it needs
- * them.  It is closed before any is tried: what a child does to an open file at its exit, it does
- * to ours. */
+static struct old_seed read_old_seed(const char *line) {
+    static const char schema[] = " --schema", faults[] = " --faults ";
+    struct old_seed old = {.faults = UINT32_MAX};
+    char *at;
+
+    old.seed = strtoull(line, &at, 10);
+    old.schema = strncmp(at, schema, sizeof schema - 1) == 0;
+    if (old.schema)
+        at += sizeof schema - 1;
+    if (strncmp(at, faults, sizeof faults - 1) == 0)
+        old.faults = read_faults(at + sizeof faults - 1);
+    return old;
+}
+
+/* Each line of the file begins with a seed that once failed, and with `--schema` and `--faults`
+ * where it needs them.  It is closed before any is tried: what a child does to an open file at its
+ * exit, it does to ours. */
 static uint32_t read_old_seeds(struct old_seed *seeds) {
-    static const char option[] = " --faults ";
     FILE *file = fopen(EG_SOURCE_DIR "/tests/sim/seeds/cluster.txt", "r");
     uint32_t count = 0;
-    char line[400], *end;
+    char line[400];
 
     if (file == NULL)
         return 0;
     while (count < OLD_SEEDS_MAX && fgets(line, sizeof line, file) != NULL)
-        if (line[0] >= '0' && line[0] <= '9') {
-            seeds[count].seed = strtoull(line, &end, 10);
-            seeds[count++].faults = strncmp(end, option, sizeof option - 1) == 0
-                                        ? read_faults(end + sizeof option - 1)
-                                        : UINT32_MAX;
-        }
+        if (line[0] >= '0' && line[0] <= '9')
+            seeds[count++] = read_old_seed(line);
     fclose(file);
     return count;
 }
 
-static void try_old_seeds(struct sum *sum, struct cluster_opts o) {
+static void try_old_seeds(struct sum *sum, struct cluster_opts o, bool quick) {
     struct old_seed seeds[OLD_SEEDS_MAX];
     uint32_t count = read_old_seeds(seeds);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i += quick ? QUICK_STRIDE : 1) {
         o.seed = seeds[i].seed;
         o.faults = seeds[i].faults;
+        o.schema = seeds[i].schema;
         try_seed(sum, &o);
     }
 }
@@ -230,25 +265,33 @@ static uint64_t new_seed(void) {
     return ((uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000) % 1000000000000;
 }
 
-/* Majority and merged tables are left to tools/sim, until it has found nothing in them for long:
- * seeds/open.txt. */
+/* The n-th of the seeds that begin with `fresh`: of each kind in turn. */
+static const struct kind *choose_new(struct cluster_opts *o, uint64_t fresh, uint64_t n) {
+    const struct kind *k = &kinds[n % EG_COUNTOF(kinds)];
+
+    o->seed = k->first + (fresh + n / EG_COUNTOF(kinds)) % (k->end - k->first);
+    o->schema = k->schema;
+    return k;
+}
+
 static void try_new(struct sum *sum, struct cluster_opts o) {
-    uint64_t fresh =
-        CLUSTER_SEED_CUTS + new_seed() % (CLUSTER_SEED_MAJORITY - CLUSTER_SEED_CUTS - NEW_SEEDS);
+    uint64_t fresh = new_seed();
     double began_s = cpu_s(RUSAGE_CHILDREN);
 
-    for (o.seed = fresh; o.seed < fresh + NEW_SEEDS; o.seed++) {
+    for (uint64_t n = 0; n < NEW_SEEDS; n++) {
+        const struct kind *k = choose_new(&o, fresh, n);
+
+        printf("# new seed: %" PRIu64 ", %s\n", o.seed, k->name);
         try_seed(sum, &o);
         if (cpu_s(RUSAGE_CHILDREN) - began_s > NEW_SECONDS)
             break;
     }
-    printf("# new seeds: from %" PRIu64 " on\n", fresh);
 }
 
 static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
     bool quick = getenv("EG_QUICK") != NULL;
 
-    try_old_seeds(sum, o);
+    try_old_seeds(sum, o, quick);
     for (o.seed = 1; o.seed <= (quick ? QUICK_SEEDS : FIXED_SEEDS); o.seed++)
         try_seed(sum, &o);
     for (uint64_t i = 0; i < (quick ? QUICK_SEEDS : DIRTY_SEEDS); i++) {
@@ -271,6 +314,10 @@ static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
         o.seed = CLUSTER_SEED_MAJORITY + i;
         try_seed(sum, &o);
     }
+    for (uint64_t i = 0; i < LISTS_SEEDS; i++) {
+        o.seed = (i % 2 == 0 ? CLUSTER_SEED_LISTS : CLUSTER_SEED_SCANS) + i;
+        try_seed(sum, &o);
+    }
     o.schema = true;
     for (size_t i = 0; i < EG_COUNTOF(schema_seeds); i++) {
         o.seed = schema_seeds[i];
@@ -284,10 +331,13 @@ static void try_fixed_and_new(struct sum *sum, struct cluster_opts o) {
 static void try_for_hours(struct sum *sum, const struct arguments *a) {
     struct cluster_opts o = a->o;
     time_t end = time(NULL) + (time_t) (a->hours * 3600);
+    uint64_t fresh = new_seed(), first = a->seed_given ? a->o.seed : fresh % CLUSTER_SEED_DIRTY;
 
-    if (!a->seed_given)
-        o.seed = new_seed();
-    for (; time(NULL) < end; o.seed++) {
+    for (uint64_t n = 0; time(NULL) < end; n++) {
+        if (a->seed_given || a->o.schema)
+            o.seed = first + n;
+        else
+            (void) choose_new(&o, fresh, n);
         try_seed(sum, &o);
         if (sum->seeds % 100 == 0)
             printf("# %u seeds, %u failed\n", sum->seeds, sum->failed);

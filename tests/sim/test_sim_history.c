@@ -225,6 +225,43 @@ static bool peeking_back(void) {
     return good;
 }
 
+/* By client 9, who stays at its node, and has seen write 2 in view 1. */
+static bool stays(uint64_t view, uint32_t starts, bool home, uint32_t seen, bool deletes) {
+    char text[HISTORY_TEXT_BYTES];
+    struct history h;
+    struct op *op;
+    bool good;
+
+    history_init(&h);
+    add(&h, OP_WRITE, 10, 20, OP_OK);
+    add(&h, OP_WRITE, 30, 40, OP_OK);
+    add(&h, OP_WRITE, 30, 40, OP_OK);
+    history_op(&h, 3)->view = 2; /* on another side */
+    op = history_op(&h, add_read(&h, 50, 60, 2));
+    op->client = 9;
+    op->home = op->home_then = home;
+    if (deletes)
+        history_op(&h, add(&h, OP_DELETE, 55, 65, OP_OK))->view = 2;
+    op = history_op(&h, add_read(&h, 70, 80, seen));
+    op->client = 9;
+    op->starts = starts;
+    op->view = view;
+    good = history_check_sessions(&h, 9, all_tables, NULL, text);
+    history_fini(&h);
+    return good;
+}
+
+static bool staying(void) {
+    bool good = stays(1, 0, true, 2, false) && stays(2, 0, true, 2, false) &&
+                stays(2, 0, true, 3, false) && stays(2, 0, true, 0, true);
+
+    good &= !stays(1, 0, true, 1, false) && !stays(2, 0, true, 1, false); /* it went back */
+    good &= !stays(2, 0, true, 0, false);                                 /* nobody deleted it */
+    good &= stays(2, 1, true, 1, false);  /* its node has been started since */
+    good &= stays(2, 0, false, 1, false); /* another node's copy showed it    */
+    return good;
+}
+
 static bool tap(int number_of, bool holds, const char *what) {
     printf("%s %d - %s\n", holds ? "ok" : "not ok", number_of, what);
     return holds;
@@ -233,7 +270,7 @@ static bool tap(int number_of, bool holds, const char *what) {
 int main(void) {
     bool good = true;
 
-    printf("1..10\n");
+    printf("1..11\n");
     good &= tap(1, lost_writes(), "an acknowledged write is there or superseded");
     good &= tap(2, concurrent_writes(), "of two at once either wins");
     good &= tap(3, deletes(), "what was deleted does not come back, what was not is not gone");
@@ -244,5 +281,6 @@ int main(void) {
     good &= tap(8, made_again(), "what was answered is not made once more afterwards");
     good &= tap(9, going_back(), "what one read in a view has shown the next one shows too");
     good &= tap(10, peeking_back(), "nor does who reads in place go back");
+    good &= tap(11, staying(), "who stays at a node does not go back through views either");
     return good ? 0 : 1;
 }

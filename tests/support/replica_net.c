@@ -221,8 +221,10 @@ void start_replicas(struct node *n) {
 static void take_answer(struct actor *self, void *state, struct message *m) {
     (void) self;
     (void) state;
-    if (m->tag == EG_OK && m->ref < EG_COUNTOF(net.acked))
-        net.acked[m->ref] = true;
+    if (m->ref >= EG_COUNTOF(net.acked))
+        return;
+    net.acked[m->ref] |= m->tag == EG_OK;
+    net.doubts += (eg_err) m->tag == EG_IN_DOUBT;
 }
 
 void start_client(struct node *n) {
@@ -240,6 +242,7 @@ void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_
                    uint64_t graves_bytes_max) {
     bool sync = strcmp(storage, "sync") == 0, one = strcmp(storage, "one") == 0;
     bool first = strcmp(storage, "first") == 0, counter = strcmp(storage, "counter") == 0;
+    bool majority = strcmp(storage, "majority") == 0;
     uint8_t bytes[128];
     struct value_writer w = value_writer_init(bytes, sizeof bytes);
 
@@ -247,11 +250,15 @@ void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_
     net.count = count;
     net.seed = seed;
     net.rng = rng_of(seed);
-    value_put_map(&w, 2u + (copies != 0) + sync + one + first + counter);
+    value_put_map(&w, 2u + (copies != 0) + sync + one + first + counter + majority);
     value_put_text(&w, "shards");
     value_put_u64(&w, SHARDS);
     value_put_text(&w, "storage");
-    value_put_text(&w, sync || counter ? "disc" : one || first ? "ram" : storage);
+    value_put_text(&w, sync || counter || majority ? "disc" : one || first ? "ram" : storage);
+    if (majority) {
+        value_put_text(&w, "majority");
+        value_put_bool(&w, true);
+    }
     if (first || counter) {
         value_put_text(&w, "merge");
         value_put_text(&w, storage);
@@ -372,14 +379,16 @@ void install(uint32_t mask, uint32_t known) {
         struct node *n = &net.node[i];
 
         struct buffer *report = &net.report[net.report_count];
-        struct elector_list nobody = {0}; /* there is no majority table */
+        struct elector_list all = {0};
 
         if ((mask & 1u << i) == 0)
             continue;
+        for (uint32_t k = 0; k < known_count; k++)
+            elector_list_add(&all, (struct elector){nodes[k].id, nodes[k].weight, true});
         AGREE(++net.report_count < REPORTS_MAX);
         buffer_init(report, alloc_system(), SIZE_MAX);
         reader_enter(&n->w.reader);
-        AGREE(replica_report(n->r, &nobody, report) == EG_OK);
+        AGREE(replica_report(n->r, &all, report) == EG_OK);
         reader_exit(&n->w.reader);
         v->member[v->count++] =
             (struct view_member){.id = n->id,

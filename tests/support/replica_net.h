@@ -73,6 +73,7 @@ struct net {
     struct rng rng;
     uint64_t seed;
     bool acked[1 << 14]; /* by key */
+    uint32_t doubts;     /* other answers, which say that it may have happened */
     struct {
         uint64_t for_node; /* whose requests those are that are asked for; 0: the client's own */
         uint32_t have, told, answered;
@@ -99,7 +100,8 @@ void run_ms(uint64_t ms);
 
 /* ---- nodes */
 
-/* `storage`: ram, disc, disc_only; sync: a disc table; one: acks 1; first: a policy of merging. */
+/* `storage`: ram, disc, disc_only; sync: a disc table; one: acks 1; first: a policy of merging;
+ * majority: one on disc. */
 void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed);
 /* Deletes that are remembered take no more than this; 0: as usual. */
 void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_t seed,

@@ -3,6 +3,7 @@
 
 #include "tables/moment.h"
 #include "tables/table_private.h"
+#include "tables/transact.h"
 
 #include <string.h>
 
@@ -102,6 +103,17 @@ eg_err table_world_run(struct table_world *w, struct table *t, const struct shar
         return err;
     err = table_message(t, q, &to, &m, &w->note);
     return err != EG_OK ? err : wait_for(w, to, m);
+}
+
+eg_err table_world_transact(struct table_world *w, struct table *t, uint32_t shard,
+                            const struct shard_request *q) {
+    struct message *m;
+    eg_pid to;
+
+    buffer_clear(&w->result);
+    w->note.text[0] = '\0';
+    EG_ASSERT(transact_message(t, shard, q, &to, &m) == EG_OK);
+    return wait_for(w, to, m);
 }
 
 eg_err table_world_write_many(struct table_world *w, struct table *t, const char *name,

@@ -46,6 +46,9 @@ eg_err table_world_ask(struct table_world *w, enum catalog_op op, const char *na
                        struct value value);
 /* Run a request in place, or by message and wait; inside a section. */
 eg_err table_world_run(struct table_world *w, struct table *t, const struct shard_request *q);
+/* A SHARD_TX_* request, by message. */
+eg_err table_world_transact(struct table_world *w, struct table *t, uint32_t shard,
+                            const struct shard_request *q);
 /* write_many, likewise. */
 eg_err table_world_write_many(struct table_world *w, struct table *t, const char *name,
                               struct value records, uint64_t ttl_ms);

@@ -1,16 +1,9 @@
-# libengram, shared and static, from the objects of all layers.  Only eg_* is
+# libengram, shared and static, from all layers in one object (whole.cmake).  Only eg_* is
 # visible in either: tests/check/exports.py looks.
-set(layers "")
-foreach(layer engine tables replication query node)
-  if(TARGET eg_${layer})
-    list(APPEND layers eg_${layer})
-    list(APPEND objects $<TARGET_OBJECTS:eg_${layer}>)
-  endif()
-endforeach()
 set(here ${PROJECT_SOURCE_DIR}/tools/cmake)
 set(dependencies PkgConfig::UV PkgConfig::XXHASH PkgConfig::ROCKSDB Threads::Threads m ${CMAKE_DL_LIBS})
 
-add_library(engram SHARED ${objects})
+add_library(engram SHARED ${whole})
 target_link_libraries(engram PRIVATE ${dependencies})
 target_link_options(engram PRIVATE -Wl,--version-script=${here}/engram.map)
 if(NOT EG_SANITIZE) # a sanitizer's runtime is in the program, not here
@@ -19,12 +12,10 @@ endif()
 set_target_properties(engram PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0
                       LINKER_LANGUAGE C LINK_DEPENDS ${here}/engram.map)
 
-# Hidden names still are names in an archive: join the objects, then make them local.
+# Hidden names still are names in an archive: make them local.
 set(joined ${CMAKE_BINARY_DIR}/engram.o)
-add_custom_command(OUTPUT ${joined}
-  COMMAND ${CMAKE_LINKER} -r -o ${joined} ${objects}
-  COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${joined}
-  DEPENDS ${layers} ${objects} COMMAND_EXPAND_LISTS VERBATIM)
+add_custom_command(OUTPUT ${joined} COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${whole} ${joined}
+                   DEPENDS ${whole} VERBATIM)
 add_library(engram_static STATIC ${joined})
 target_link_libraries(engram_static PUBLIC ${dependencies})
 set_target_properties(engram_static PROPERTIES OUTPUT_NAME engram LINKER_LANGUAGE C)

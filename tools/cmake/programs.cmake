@@ -15,6 +15,7 @@ foreach(name engramd engram)
   add_executable(${name}_program tools/${name}.c) # `engram` is the library's target
   set_target_properties(${name}_program PROPERTIES OUTPUT_NAME ${name} EG_STATIC_ROCKSDB ON)
   target_link_libraries(${name}_program PRIVATE eg_tools)
+  eg_link_whole(${name}_program)
   install(TARGETS ${name}_program)
 endforeach()
 

@@ -3,7 +3,7 @@
 _engram() {
     local word=$2 previous=$3 command='' i
     local options='--connect --user --output --timeout --version --help'
-    local commands='status tables info create alter drop read write delete select query explain import export conflicts watch backup restore verify import-mnesia cluster scrub top processes call help'
+    local commands='status tables info create alter drop read write delete select query begin commit abort explain import export conflicts watch backup restore verify import-mnesia cluster scrub top processes transactions bench call help'
     local -a connect=()
 
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -43,6 +43,7 @@ _engram() {
         fi
         ;;
     cluster) mapfile -t COMPREPLY < <(compgen -W 'status join leave remove plan --add --remove --weight --force' -- "$word") ;;
+    bench) mapfile -t COMPREPLY < <(compgen -W 'tatp --subscribers --clients --seconds --count --fill --keep' -- "$word") ;;
     create)
         mapfile -t COMPREPLY < <(compgen -W '--type --storage --attributes --index --durability
             --shards --merge --callback --ttl --cache --max-bytes' -- "$word")

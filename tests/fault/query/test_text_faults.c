@@ -86,7 +86,7 @@ static bool always(void *context) {
 /* All rows, in pages of `page_rows` (0: one), appended to `rows`. */
 static eg_err ask(struct alloc *a, const char *text, bool (*is_over)(void *), uint64_t page_rows,
                   struct buffer *rows, uint64_t *count) {
-    const struct text_world world = {a, w.catalog, &w.reader};
+    const struct text_world world = {.alloc = a, .catalog = w.catalog, .reader = &w.reader};
     const struct select_pace pace = {is_over, NULL};
     struct err_note note = {""};
     struct text_plan *plan;
@@ -166,7 +166,7 @@ Test(text_faults, any_one_request_for_memory_may_be_refused) {
 }
 
 static eg_err insert(struct alloc *a, const char *text, bool (*is_over)(void *)) {
-    const struct text_world world = {a, w.catalog, &w.reader};
+    const struct text_world world = {.alloc = a, .catalog = w.catalog, .reader = &w.reader};
     const struct select_pace pace = {is_over, NULL};
     struct err_note note = {""};
     struct text_plan *plan;

@@ -354,6 +354,30 @@ Test(table_faults, a_disc_that_falls_behind_in_the_middle_of_write_many_leaves_n
     finish();
 }
 
+Test(table_faults, write_many_waits_for_a_disc_that_is_behind) {
+    struct catalog_request q = {.op = CATALOG_WRITE_MANY, .name = {(const uint8_t *) "t", 1}};
+    struct message *call;
+    eg_pid who = listener(), to;
+    struct made m;
+
+    create("t", "disc_only", "async");
+    disc_twin_set_behind(w.pump.twin, 3);
+    value_put_array(begin(&m), 4);
+    for (int64_t i = 1; i <= 4; i++)
+        put_pair(&m.w, i, 100 + i);
+    q.value = end(&m);
+    cr_assert_eq(catalog_message(w.catalog, &q, &to, &call), EG_OK);
+    cr_assert_eq(runtime_send(w.st->rt, who, to, call), EG_OK);
+    stepper_run_ms(w.st, 500);
+    cr_assert_eq(replies, 0);
+    cr_assert_eq(read_pair("t", 1), -1);
+    disc_twin_set_behind(w.pump.twin, 0);
+    stepper_run_ms(w.st, 1000);
+    cr_assert_eq(replies, 1);
+    cr_assert_eq(read_pair("t", 1), 101);
+    finish();
+}
+
 Test(table_faults, an_index_that_the_disc_refuses_leaves_things_as_they_were) {
     struct made m;
     struct value name;

@@ -8,7 +8,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-enum { SEEDS = 40, ROUNDS = 25, ONE_VIEW_MS = VIEW_AGE_MAX_MS + 30000, REST_MS = 20000 };
+enum { SEEDS = 40, ROUNDS = 25, ONE_VIEW_MS = VIEW_HOLD_MS_MAX + 30000, REST_MS = 20000 };
 
 struct model {
     struct view_world w;
@@ -90,7 +90,7 @@ static void trial(uint64_t seed) {
     cr_assert(view_world_until(&m->w, ONE_VIEW_MS, view_world_is_one), "EG_SEED=%llu",
               (unsigned long long) seed);
     view_world_run(&m->w,
-                   VIEW_AGE_MAX_MS + 10000); /* a link that broke late may break it once more */
+                   VIEW_HOLD_MS_MAX + 10000); /* a link that broke late may break it once more */
     installs = view_world_installs(&m->w);
     view_world_run(&m->w, REST_MS);
     cr_assert(view_world_is_one(&m->w), "EG_SEED=%llu", (unsigned long long) seed);

@@ -242,6 +242,74 @@ Test(floor, who_was_away_for_long_brings_nothing_back) {
     away_for_long("disc_only");
 }
 
+/* Node 2 wrote what node 1 has deleted since and forgotten, and node 0 deleted and remembers.
+ * Whichever of 1 and 2 is master when they meet, node 0 comes to the same as they. */
+static void meet_before_who_remembers(const char *storage) {
+    open_net(3, 0, storage, 64);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    cut(0, 2);
+    cut(1, 2);
+    install(3, 7);
+    install(4, 7);
+    settle(7);
+    for (uint64_t k = 0; k < DELETED; k++)
+        AGREE(ask(&net.node[2], SHARD_WRITE, k, k + 2000));
+    run_ms(50);
+    change();
+    for (uint32_t s = 0; s < SHARDS; s++)
+        shard_floor_cut(&table_of(&net.node[1])->shard[s], NULL, 0);
+    AGREE(graves_of(&net.node[0]) == DELETED && graves_of(&net.node[1]) == 0);
+    cut(0, 1);
+    net.cut[1][2] = net.cut[2][1] = false;
+    install(6, 7);
+    settle(6);
+    heal();
+    install(7, 7);
+    settle(7);
+    equal_copies(7, ALL);
+    for (uint32_t i = 0; i < 3; i++)
+        AGREE(size_of(&net.node[i]) == ALL);
+    close_net();
+}
+
+Test(floor, who_forgot_meets_who_never_heard_before_who_remembers) {
+    meet_before_who_remembers("ram");
+    meet_before_who_remembers("disc");
+    meet_before_who_remembers("disc_only");
+}
+
+/* A copy's dirty writes are on their way to the master, which deletes the same records meanwhile
+ * and has no room to remember that. */
+Test(floor, what_comes_up_late_does_not_outlive_a_delete_that_was_told) {
+    enum { GRAVES_BYTES = 60 };
+    uint32_t count = 0;
+
+    open_net_with(3, 0, "ram", 65, GRAVES_BYTES);
+    install(7, 7);
+    settle(7);
+    fill(&net.node[0], 0, ALL);
+    net.frozen = 1;
+    for (uint64_t k = 0; k < ALL; k++)
+        if (master_of(&net.node[0], k) == &net.node[0])
+            AGREE(ask_at(&net.node[1], SHARD_WRITE, k, k + 5000, true));
+    run_ms(5);
+    for (uint64_t k = 0; k < ALL; k++)
+        if (master_of(&net.node[0], k) == &net.node[0]) {
+            AGREE(ask_at(&net.node[0], SHARD_DELETE, k, 0, false));
+            count++;
+        }
+    AGREE(count > 10);
+    run_ms(1000);
+    net.frozen = 0;
+    run_ms(2000);
+    equal_copies(7, ALL);
+    for (uint32_t i = 0; i < 3; i++)
+        AGREE(size_of(&net.node[i]) == ALL - count);
+    close_net();
+}
+
 /* ---- what it costs ----------------------------------------------------------------------------
  */
 

@@ -614,6 +614,25 @@ Test(mesh, a_silent_node_that_owes_an_answer_is_dropped) {
     cr_assert(linked(0, 1));
 }
 
+/* As after a cut: what was lost on its way would be sent again ever more rarely. */
+Test(mesh, one_who_is_doubted_and_was_silent_gets_another_connection_and_loses_nothing) {
+    uint64_t dials;
+
+    two_linked();
+    wire.window_bytes = 0;
+    cr_assert(send_one(0, 1));
+    dials = mesh_stats(host[0].mesh).dials;
+    mesh_doubt(host[0].mesh, host[1].info.id); /* it was heard just now */
+    stepper_run_ms(st, MESH_DOUBT_MS + 100);
+    cr_assert_eq(mesh_stats(host[0].mesh).dials, dials);
+    mesh_doubt(host[0].mesh, host[1].info.id);
+    wire.window_bytes = 1 << 18;
+    stepper_run_ms(st, 500);
+    cr_assert(linked(0, 1));
+    cr_assert_gt(mesh_stats(host[0].mesh).dials + mesh_stats(host[1].mesh).dials, dials);
+    assert_all_arrived(0, 1);
+}
+
 Test(mesh, who_waits_for_a_frame_that_never_was_is_dialled_again) {
     two_linked();
     wire.flips_next = true; /* the length of what comes next becomes a larger one */

@@ -355,6 +355,52 @@ Test(replica, versions_of_both_sides_are_merged_by_the_policy) {
     write_on_both_sides("first", 3, 0, 1000);
 }
 
+static void write_all(uint32_t node, uint64_t keys, uint64_t number) {
+    for (uint64_t k = 0; k < keys; k++)
+        AGREE(ask(&net.node[node], SHARD_WRITE, k, number + k));
+    run_ms(50);
+}
+
+/* Node 1 has some of what node 0 wrote last, and no END; node 2 has what it wrote before.  Node 0
+ * knew of that: there is nothing to merge. */
+Test(replica, what_came_without_an_end_is_later_than_what_its_writer_had_written_before) {
+    enum { KEYS = 200 };
+
+    open_net(3, 0, "first", 53);
+    install(1, 7);
+    settle(1);
+    write_all(0, KEYS, 1000);
+    install(5, 7);
+    settle(5);
+    cut(0, 2);
+    install(1, 7);
+    settle(1);
+    write_all(0, KEYS, 2000);
+    install(3, 7);
+    for (int ms = 0; ms < SETTLE_MS && size_of(&net.node[1]) == 0; ms++) {
+        move_packets();
+        for (uint32_t n = 0; n < net.count; n++)
+            stepper_run_ms(net.node[n].w.st, 1);
+    }
+    cr_assert_gt(size_of(&net.node[1]), 0);
+    cut(0, 1);
+    install(6, 7);
+    settle(6);
+    memset(net.cut, 0, sizeof net.cut);
+    install(7, 7);
+    settle(7);
+    equal_copies(7, KEYS);
+    reader_enter(&net.node[1].w.reader);
+    for (uint64_t k = 0; k < KEYS; k++) {
+        uint8_t bytes[RECORD_BYTES + 32];
+
+        AGREE(value_equal(record_value(get(&net.node[1], k)),
+                          record_of(bytes, sizeof bytes, k, 2000 + k)));
+    }
+    reader_exit(&net.node[1].w.reader);
+    close_net();
+}
+
 /* What is beside a counter's record: the parts of so many origins; -1: none. */
 static int parts_of(struct node *n, uint64_t key) {
     struct value parts, state;
@@ -761,6 +807,9 @@ Test(replica, what_only_one_has_who_is_away_is_not_served_empty) {
     settle(7);
     fill(&net.node[0], 0, 200);
     AGREE(size_of(&net.node[2]) != 0);
+    reader_enter(&net.node[0].w.reader); /* it is gone, and the view has it still */
+    AGREE(replica_only_with(net.node[0].r, &who) == table_of(&net.node[0]));
+    reader_exit(&net.node[0].w.reader);
     net.away = 4;
     install(3, 7);
     settle(3);
@@ -775,6 +824,7 @@ Test(replica, what_only_one_has_who_is_away_is_not_served_empty) {
     install(7, 7);
     settle(7);
     AGREE(lost == size_of(&net.node[2]));
+    who.id++; /* and of one that never was there */
     reader_enter(&net.node[0].w.reader);
     AGREE(replica_only_with(net.node[0].r, &who) == NULL);
     reader_exit(&net.node[0].w.reader);
@@ -868,6 +918,36 @@ Test(replica, where_all_discs_are_full_the_master_stays) {
         replica_say(net.node[i].r, 0);
     }
     fill(&net.node[0], 0, 50);
+    close_net();
+}
+
+/* A view ends before anybody has heard what one side has, as in a network that is cut again and
+ * again: what it acknowledged must be heard in the next one too, before others show what was. */
+Test(replica, what_nobody_has_heard_of_one_side_is_heard_before_anybody_serves) {
+    enum { EACH = 50 };
+    const uint32_t all = 7;
+
+    open_net(3, 0, "ram", 17);
+    install(all, all);
+    settle(all);
+    fill(&net.node[0], 0, EACH);
+    cut(0, 2);
+    cut(1, 2);
+    install(3, all);
+    install(4, all);
+    settle(all);
+    fill(&net.node[2], EACH, 2 * EACH);
+    for (int views = 0; views < 3; views++) { /* of all, in which the third is not heard */
+        install(all, all);
+        run_ms(500);
+        for (uint32_t i = 0; i < 3; i++)
+            AGREE(roles_of(&net.node[i], SHARD_STOPPED) + roles_of(&net.node[i], SHARD_FILLING) ==
+                  SHARDS);
+    }
+    memset(net.cut, 0, sizeof net.cut);
+    install(all, all);
+    settle(all);
+    equal_copies(all, 2 * EACH);
     close_net();
 }
 

@@ -5,6 +5,7 @@
 #include "replication/witness.h"
 #include "engine/supervisor.h"
 #include "tables/table_private.h"
+#include "tables/transact.h"
 #include "tests/support/table_world.h"
 #include "tests/support/text_value.h"
 
@@ -17,6 +18,9 @@ enum { ME = 1, OTHER = 2, THIRD = 3, STAMP = 1000 };
 enum mood {
     ANSWERS,
     REFUSES_ONCE,
+    REFUSES,
+    BUSY_ONCE,
+    BUSY,
     SILENT,
     UNREACHABLE,
     LOST,
@@ -34,6 +38,7 @@ struct town {
     struct table *table;
     struct view_id view;
     uint64_t master;
+    bool left_out; /* the other is in our view no more */
     enum mood mood;
     uint32_t requests;   /* that the other was sent */
     uint64_t unanswered; /* the one that it had when it was left out */
@@ -83,6 +88,16 @@ static void other_answers(struct town *n) {
     case REFUSES_ONCE:
         n->mood = ANSWERS;
         say(n, n->last.id, EG_NO_REPLICA, "", 0);
+        break;
+    case REFUSES:
+        say(n, n->last.id, EG_NO_REPLICA, "", 0);
+        break;
+    case BUSY_ONCE:
+        n->mood = ANSWERS;
+        say(n, n->last.id, EG_BUSY, "", 0);
+        break;
+    case BUSY:
+        say(n, n->last.id, EG_BUSY, "", 0);
         break;
     case LOST:
         router_node_down(n->router, OTHER);
@@ -142,11 +157,17 @@ static struct view_id view(void *user) {
     return ((struct town *) user)->view;
 }
 
+static bool is_with_us(void *user, uint64_t node) {
+    cr_assert_eq(node, OTHER);
+    return !((struct town *) user)->left_out;
+}
+
 static void open_town(struct town *n, enum shard_role role) {
     struct router_opts o = {.alloc = alloc_system(),
                             .self = ME,
                             .master = master,
                             .view = view,
+                            .is_with_us = is_with_us,
                             .send = send,
                             .user = n};
     static struct child_spec child; /* copied when the supervisor starts */
@@ -156,7 +177,6 @@ static void open_town(struct town *n, enum shard_role role) {
 
     *n = (struct town){.view = {7, 77}, .master = OTHER};
     table_world_open(&n->w, alloc_system(), 1);
-    o.env = &n->w.st->env;
     o.runtime = n->w.st->rt;
     o.catalog = n->w.catalog;
     cr_assert_eq(router_open(&n->router, &o), EG_OK);
@@ -259,6 +279,112 @@ Test(router, without_a_master_it_waits_and_then_says_so) {
     close_town(&n);
 }
 
+/* Who was asked says so at once each time: it is not asked for ever. */
+Test(router, what_is_refused_again_and_again_is_refused_in_the_end) {
+    struct town n;
+
+    open_town(&n, SHARD_FULL);
+    n.mood = REFUSES;
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_NO_REPLICA);
+    cr_assert_geq(n.w.st->now_ns, (uint64_t) ROUTER_TRY_MS * 1000000);
+    cr_assert_gt(n.requests, 100);
+    n.mood = ANSWERS;
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_OK);
+    close_town(&n);
+}
+
+/* A reply that a call by hand gets. */
+struct heard {
+    uint32_t count;
+    eg_err err;
+};
+
+static void hear(struct actor *self, void *state, struct message *m) {
+    struct heard *h = *(struct heard **) state;
+
+    (void) self;
+    if (m->kind != MESSAGE_REPLY)
+        return;
+    h->count++;
+    h->err = (eg_err) m->tag;
+}
+
+static eg_err begin_hearing(struct actor *self, void *state, const void *arg) {
+    (void) self;
+    *(const struct heard **) state = arg;
+    return EG_OK;
+}
+
+static eg_pid spawn_client(struct town *n, struct heard *h) {
+    static const struct actor_ops ops = {.name = "client",
+                                         .state_bytes = sizeof(struct heard *),
+                                         .init = begin_hearing,
+                                         .receive = hear};
+    struct spawn_opts spawn = {.ops = &ops, .arg = h, .scheduler = SPAWN_ON(0)};
+    eg_pid client;
+
+    cr_assert_eq(actor_spawn(n->w.st->rt, NULL, &spawn, &client, NULL), EG_OK);
+    return client;
+}
+
+/* The shard was alone when the session looked, and is between two views when it comes to the call:
+ * who asked has done nothing wrong. */
+Test(router, what_finds_its_shard_between_two_views_waits_for_the_next) {
+    struct heard heard = {0};
+    uint8_t bytes[16];
+    struct shard_request q = {.op = SHARD_WRITE,
+                              .attribute = SHARD_NO_ATTRIBUTE,
+                              .value = text_value(bytes, sizeof bytes, "[1, 'x']")};
+    struct err_note note = {""};
+    struct town n;
+
+    open_town(&n, SHARD_ALONE);
+    reader_enter(&n.w.reader);
+    cr_assert_eq(table_send(n.table, spawn_client(&n, &heard), 9, &q, &note), EG_OK);
+    reader_exit(&n.w.reader);
+    open_all(&n, SHARD_STOPPED); /* before its turn */
+    n.master = 0;
+    stepper_run_ms(n.w.st, 100);
+    cr_assert_eq(heard.count, 0);
+    open_all(&n, SHARD_ALONE);
+    n.master = ME;
+    router_view_changed(n.router);
+    stepper_run_ms(n.w.st, 100);
+    cr_assert_eq(heard.count, 1);
+    cr_assert_eq(heard.err, EG_OK);
+    reader_enter(&n.w.reader);
+    cr_assert_eq(table_size(n.table, &n.w.reader), 1);
+    reader_exit(&n.w.reader);
+    close_town(&n);
+}
+
+/* Refused again and again by its own node it would wait for ever. */
+Test(router, what_a_copy_does_not_answer_goes_to_the_master) {
+    const struct transact_head head = {.id = {1, 2}};
+    struct shard_request q = {.op = SHARD_TX_ASK, .attribute = SHARD_NO_ATTRIBUTE};
+    struct buffer packed;
+    uint8_t bytes[8];
+    struct town n;
+
+    buffer_init(&packed, alloc_system(), 1024);
+    cr_assert_eq(transact_pack_head(&head, &packed), EG_OK);
+    q.key = (struct value){packed.at, (uint32_t) packed.size_bytes};
+    q.value = text_value(bytes, sizeof bytes, "[]"); /* the master looks at it */
+    open_town(&n, SHARD_FULL);
+    reader_enter(&n.w.reader);
+    cr_assert_eq(table_world_transact(&n.w, n.table, 2, &q), EG_OK);
+    cr_assert_eq(n.requests, 1);
+    cr_assert_eq(n.last.what.op, SHARD_TX_ASK);
+    cr_assert_eq(n.last.shard, 2);
+    q.op = SHARD_TX_STATUS;
+    q.value.size_bytes = 0;
+    cr_assert_eq(table_world_transact(&n.w, n.table, 2, &q), EG_OK);
+    cr_assert_eq(n.requests, 2);
+    reader_exit(&n.w.reader);
+    buffer_fini(&packed);
+    close_town(&n);
+}
+
 Test(router, a_node_that_cannot_be_reached_now_is_asked_later) {
     struct town n;
 
@@ -266,7 +392,6 @@ Test(router, a_node_that_cannot_be_reached_now_is_asked_later) {
     n.mood = UNREACHABLE;
     cr_assert_eq(run(&n, SHARD_READ, "1"), EG_OK); /* a full copy reads here */
     open_all(&n, SHARD_AWAY);
-    cr_assert_eq(run(&n, SHARD_READ, "1"), EG_NO_REPLICA);
     n.mood = ANSWERS;
     cr_assert_eq(run(&n, SHARD_READ, "1"), EG_OK);
     result_is(&n, "[[1, 'away']]");
@@ -366,6 +491,45 @@ Test(router, many_records_go_shard_by_shard_and_are_answered_once) {
     close_town(&n);
 }
 
+/* Of one it would be half done.  Who changes one record hears it at once. */
+Test(router, many_records_wait_for_a_shard_that_is_busy) {
+    struct town n;
+    eg_err err;
+    uint8_t bytes[256];
+    struct value records =
+        text_value(bytes, sizeof bytes, "[[1,1],[2,2],[3,3],[4,4],[5,5],[6,6],[7,7],[8,8]]");
+
+    open_town(&n, SHARD_FULL);
+    n.mood = BUSY_ONCE;
+    cr_assert_eq(table_world_ask(&n.w, CATALOG_WRITE_MANY, "t", records), EG_OK);
+    result_is(&n, "8");
+    n.mood = BUSY_ONCE;
+    cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_BUSY);
+    n.mood = BUSY;
+    err = table_world_ask(&n.w, CATALOG_WRITE_MANY, "t", records);
+    cr_assert_eq(err, EG_BUSY, "%d", (int) err);
+    close_town(&n);
+}
+
+/* Its shards were this node's own when it came, and are another's when all would be idle. */
+Test(router, many_records_go_where_their_shards_went_meanwhile) {
+    struct heard heard = {0};
+    uint8_t bytes[64];
+    struct catalog_request q = {.op = CATALOG_WRITE_MANY,
+                                .name = {(const uint8_t *) "t", 1},
+                                .value = text_value(bytes, sizeof bytes, "[[1,1],[2,2],[3,3]]")};
+    struct town n;
+
+    open_town(&n, SHARD_ALONE);
+    cr_assert_eq(catalog_send(n.w.catalog, spawn_client(&n, &heard), 9, &q), EG_OK);
+    open_all(&n, SHARD_FULL);
+    stepper_run_ms(n.w.st, 1000);
+    cr_assert_eq(heard.count, 1);
+    cr_assert_eq(heard.err, EG_OK);
+    cr_assert_geq(n.requests, 1);
+    close_town(&n);
+}
+
 Test(router, a_visitor_of_this_view_is_served_and_of_another_is_not) {
     struct town n;
     uint8_t room[512];
@@ -384,6 +548,72 @@ Test(router, a_visitor_of_this_view_is_served_and_of_another_is_not) {
     cr_assert_eq(n.answer.outcome, EG_NO_REPLICA);
     reader_enter(&n.w.reader);
     cr_assert_eq(table_size(n.table, &n.w.reader), 1);
+    reader_exit(&n.w.reader);
+    close_town(&n);
+}
+
+/* It goes on in the old view, and reads copies there that have not heard of the change. */
+Test(router, a_visitor_that_is_left_out_meanwhile_is_in_doubt) {
+    struct town n;
+    uint8_t room[512];
+
+    open_town(&n, SHARD_ALONE);
+    n.left_out = true;
+    router_receive(n.router, OTHER,
+                   request_of_other(room, sizeof room, &n, SHARD_WRITE, "[1, 'x']", n.view));
+    stepper_run(n.w.st);
+    cr_assert_eq(n.answer.outcome, EG_IN_DOUBT);
+    router_receive(n.router, OTHER,
+                   request_of_other(room, sizeof room, &n, SHARD_READ, "1", n.view));
+    stepper_run(n.w.st);
+    cr_assert_eq(n.answer.outcome, EG_NO_REPLICA);
+    reader_enter(&n.w.reader);
+    cr_assert_eq(table_size(n.table, &n.w.reader), 1);
+    reader_exit(&n.w.reader);
+    close_town(&n);
+}
+
+static eg_err outcome_for_other(struct town *n) {
+    uint8_t room[512];
+
+    router_receive(n->router, OTHER,
+                   request_of_other(room, sizeof room, n, SHARD_WRITE, "[1, 'x']", n->view));
+    stepper_run(n->w.st);
+    return n->answer.outcome;
+}
+
+/* The other has been told that it is in doubt, and may have written something else since. */
+Test(router, who_has_stood_still_does_nothing_that_was_asked_before) {
+    struct town n;
+
+    open_town(&n, SHARD_ALONE);
+    router_alive(n.router);
+    cr_assert_eq(outcome_for_other(&n), EG_OK);
+    stepper_run_ms(n.w.st, 2 * ROUTER_STILL_MS);
+    cr_assert_eq(outcome_for_other(&n), EG_NO_REPLICA);
+    router_alive(n.router);
+    cr_assert_eq(outcome_for_other(&n), EG_NO_REPLICA);
+    for (int i = 0; i < 2 * ROUTER_LATE_MS; i += 25) {
+        stepper_run_ms(n.w.st, 25);
+        router_alive(n.router);
+    }
+    cr_assert_eq(outcome_for_other(&n), EG_OK);
+    close_town(&n);
+}
+
+/* Who has just started, and has heard of no table yet, would say that there is none. */
+Test(router, between_two_views_nobody_is_served) {
+    struct town n;
+    uint8_t room[512];
+
+    open_town(&n, SHARD_ALONE);
+    n.view = (struct view_id){0, 0};
+    router_receive(n.router, OTHER,
+                   request_of_other(room, sizeof room, &n, SHARD_WRITE, "[1, 'x']", n.view));
+    stepper_run(n.w.st);
+    cr_assert_eq(n.answer.outcome, EG_NO_REPLICA);
+    reader_enter(&n.w.reader);
+    cr_assert_eq(table_size(n.table, &n.w.reader), 0);
     reader_exit(&n.w.reader);
     close_town(&n);
 }

@@ -41,6 +41,8 @@ struct hall {
     uint64_t deaf;    /* hears nobody, and is not heard; 0: none is */
     uint64_t still;   /* its catalog does nothing now; 0: none is */
     uint64_t epoch;
+    uint64_t old;   /* does not know what a sum is; 0: all do */
+    uint32_t lists; /* that were sent */
 };
 
 static bool together(const struct hall *h, uint64_t a, uint64_t b) {
@@ -54,11 +56,18 @@ static eg_err send(void *user, uint64_t to, struct value payload) {
     if (!together(h, me->id, to))
         return EG_NO_REPLICA;
     cr_assert_lt(h->letters, QUEUE);
+    h->lists += payload.at[0] == 0x95 && payload.at[1] == 0; /* [LIST, ...] */
     h->letter[h->letters] = (struct letter){.from = me->id, .to = to};
     buffer_init(&h->letter[h->letters].bytes, alloc_system(), SIZE_MAX);
     cr_assert(buffer_append(&h->letter[h->letters].bytes, payload.at, payload.size_bytes));
     h->letters++;
     return EG_OK;
+}
+
+static bool sums(void *user, uint64_t to) {
+    const struct site *me = user;
+
+    return me->id != me->hall->old && to != me->hall->old;
 }
 
 static eg_pid answers(void *user) {
@@ -134,6 +143,7 @@ static void open_sync(struct site *me) {
                                  .secret = 99,
                                  .answers = answers,
                                  .send = send,
+                                 .sums = sums,
                                  .everybody = everybody,
                                  .any_disc = any_disc,
                                  .table_changed = table_changed,
@@ -200,27 +210,41 @@ static void run(struct hall *h) {
     }
 }
 
+static void install_at(struct hall *h, uint64_t id, uint32_t members, uint64_t hash) {
+    size_t size_bytes = sizeof(struct view) + NODES * sizeof(struct view_member);
+    struct view *v = alloc_zero(alloc_system(), size_bytes);
+
+    v->id = (struct view_id){h->epoch, hash};
+    v->alloc = alloc_system();
+    v->size_bytes = size_bytes;
+    atomic_init(&v->refs, 1);
+    for (uint64_t other = 1; other <= NODES; other++)
+        if (members >> other & 1)
+            v->member[v->count++] = (struct view_member){.id = other, .incarnation = 1};
+    v->principal = v->member[0].id;
+    reader_enter(&h->site[id].w.reader);
+    schema_sync_view(h->site[id].sync, v);
+    reader_exit(&h->site[id].w.reader);
+    view_unref(v);
+}
+
 /* A view of the nodes in `bits`, installed at each of them; and one of the others. */
 static void install(struct hall *h, uint32_t bits) {
+    enum { ALL = (1 << (NODES + 1)) - 2 };
+
     h->in_view = bits;
     h->epoch++;
-    for (uint64_t id = 1; id <= NODES; id++) {
-        size_t size_bytes = sizeof(struct view) + NODES * sizeof(struct view_member);
-        struct view *v = alloc_zero(alloc_system(), size_bytes);
+    for (uint64_t id = 1; id <= NODES; id++)
+        install_at(h, id, bits >> id & 1 ? bits : ALL & ~bits, bits >> id & 1);
+    run(h);
+}
 
-        v->id = (struct view_id){h->epoch, bits >> id & 1};
-        v->alloc = alloc_system();
-        v->size_bytes = size_bytes;
-        atomic_init(&v->refs, 1);
-        for (uint64_t other = 1; other <= NODES; other++)
-            if (together(h, id, other))
-                v->member[v->count++] = (struct view_member){.id = other, .incarnation = 1};
-        v->principal = v->member[0].id;
-        reader_enter(&h->site[id].w.reader);
-        schema_sync_view(h->site[id].sync, v);
-        reader_exit(&h->site[id].w.reader);
-        view_unref(v);
-    }
+/* A view of the nodes in `bits`, of which the others have not heard: they can be reached. */
+static void install_unheard(struct hall *h, uint32_t bits) {
+    h->epoch++;
+    for (uint64_t id = 1; id <= NODES; id++)
+        if (bits >> id & 1)
+            install_at(h, id, bits, 1);
     run(h);
 }
 
@@ -285,6 +309,47 @@ Test(schema_sync, a_table_is_known_everywhere_when_it_is_answered) {
     close_hall(&h);
 }
 
+Test(schema_sync, who_knows_the_same_is_sent_no_list) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", "{'shards': 2}"), EG_OK);
+    cr_assert_eq(ask(&h, 2, CATALOG_CREATE, "u", "{'shards': 2}"), EG_OK);
+    h.lists = 0;
+    install(&h, 0x6);
+    install(&h, 0xe);
+    cr_assert_eq(h.lists, 0);
+    for (uint64_t id = 1; id <= NODES; id++)
+        cr_assert(schema_sync_is_whole(h.site[id].sync));
+    install(&h, 0x6);
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "v", "{'shards': 2}"), EG_OK);
+    install(&h, 0xe);
+    cr_assert_gt(h.lists, 0);
+    cr_assert_neq(id_of(&h, 3, "v"), 0);
+    cr_assert_eq(id_of(&h, 1, "v"), id_of(&h, 3, "v"));
+    cr_assert_eq(id_of(&h, 2, "v"), id_of(&h, 3, "v"));
+    close_hall(&h);
+}
+
+Test(schema_sync, a_node_that_knows_no_sums_is_told_lists) {
+    struct hall h;
+
+    open_hall(&h);
+    h.old = 2;
+    install(&h, 0xa); /* 1 and 3 */
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", "{'shards': 2}"), EG_OK);
+    cr_assert_eq(ask(&h, 2, CATALOG_CREATE, "u", "{'shards': 2}"), EG_OK);
+    install(&h, 0xe);
+    cr_assert_gt(h.lists, 0);
+    for (uint64_t id = 1; id <= NODES; id++) {
+        cr_assert(schema_sync_is_whole(h.site[id].sync));
+        cr_assert_neq(id_of(&h, id, "t"), 0);
+        cr_assert_neq(id_of(&h, id, "u"), 0);
+    }
+    close_hall(&h);
+}
+
 Test(schema_sync, a_view_in_between_does_not_answer_for_who_has_not_made_it) {
     struct hall h;
 
@@ -299,6 +364,46 @@ Test(schema_sync, a_view_in_between_does_not_answer_for_who_has_not_made_it) {
     run(&h);
     cr_assert_eq(h.site[1].answer, EG_OK);
     cr_assert_eq(id_of(&h, 2, "t"), id_of(&h, 1, "t"));
+    close_hall(&h);
+}
+
+/* It stood still for a moment: its link is there, and the others go on without it. */
+Test(schema_sync, who_asks_and_is_left_out_hears_when_it_knows_the_table) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    h.still = 1;
+    cr_assert_eq(ask(&h, 3, CATALOG_CREATE, "t", "{'shards': 2}"), (eg_err) 1);
+    install_unheard(&h, 0x6);
+    h.still = 0;
+    run(&h);
+    cr_assert_neq(id_of(&h, 1, "t"), 0);
+    cr_assert_eq(id_of(&h, 3, "t"), 0);
+    cr_assert_eq(h.site[3].answer, (eg_err) 1);
+    install(&h, 0xe);
+    cr_assert_eq(h.site[3].answer, EG_OK);
+    cr_assert_eq(id_of(&h, 3, "t"), id_of(&h, 1, "t"));
+    close_hall(&h);
+}
+
+/* It has been started anew, and is in a view of its own; the others take it for what it was.  What
+ * they tell it of a majority table would look as if it had just been made, in that view. */
+Test(schema_sync, nothing_is_learnt_from_who_is_not_in_the_view) {
+    struct hall h;
+
+    open_hall(&h);
+    install(&h, 0xe);
+    h.epoch++;
+    install_at(&h, 3, 1 << 3, 7);
+    cr_assert_eq(ask(&h, 1, CATALOG_CREATE, "t", "{'shards': 2}"), (eg_err) 1);
+    run(&h);
+    cr_assert_neq(id_of(&h, 2, "t"), 0);
+    cr_assert_eq(id_of(&h, 3, "t"), 0);
+    cr_assert_eq(h.site[1].answer, (eg_err) 1);
+    install(&h, 0xe);
+    cr_assert_eq(h.site[1].answer, EG_OK);
+    cr_assert_eq(id_of(&h, 3, "t"), id_of(&h, 1, "t"));
     close_hall(&h);
 }
 

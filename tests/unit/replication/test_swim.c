@@ -188,6 +188,43 @@ Test(swim, a_clock_that_went_back_does_not_hide_a_restart) {
     swim_world_fini(&w);
 }
 
+/* Node 0 says to node 1 that node 2 is up, as a start of that number. */
+static void say_up(struct swim_world *w, uint64_t incarnation) {
+    enum { TELL = 4 };
+    struct node_info info = w->node[2].info;
+    uint8_t at[SWIM_MEMBERS_MAX];
+    struct value_writer v = value_writer_init(at, sizeof at);
+
+    info.incarnation = incarnation;
+    value_put_array(&v, 2);
+    value_put_u64(&v, TELL);
+    value_put_array(&v, 5);
+    node_info_put(&info, &v);
+    value_put_u64(&v, SWIM_UP);
+    value_put_u64(&v, 0);
+    value_put_u64(&v, 0);
+    value_put_array(&v, 0);
+    cr_assert(!v.overflow);
+    swim_receive(w->node[1].swim, w->node[0].info.id, (struct value){at, (uint32_t) v.need_bytes},
+                 w->net.now_ms, (int64_t) w->net.now_ms);
+}
+
+/* Whose clock went back may be linked by one who has not heard of its last start yet. */
+Test(swim, what_an_earlier_start_answers_is_no_answer_of_a_later_one) {
+    struct swim_world w;
+    uint64_t later;
+
+    meet(&w, 4);
+    later = w.node[2].info.incarnation + 1000000;
+    say_up(&w, later);
+    swim_world_run(&w, 30000);
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_assert_eq(swim_world_state(&w, i, 2), SWIM_UP);
+        cr_assert_gt(swim_find(w.node[i].swim, w.node[2].info.id)->info.incarnation, later);
+    }
+    swim_world_fini(&w);
+}
+
 Test(swim, a_second_node_of_a_name_is_refused_while_the_first_is_up) {
     struct swim_world w;
     struct node_info second;

@@ -169,7 +169,7 @@ Test(view, a_one_way_link_leaves_one_out_and_does_not_thrash) {
     }
     cr_assert_eq(alone, 1);
     hand_net_heal(&w.net);
-    cr_assert(view_world_until(&w, VIEW_AGE_MAX_MS + 10000, view_world_is_one));
+    cr_assert(view_world_until(&w, VIEW_HOLD_MS_MAX + 10000, view_world_is_one));
     part(&w);
 }
 
@@ -189,6 +189,41 @@ Test(view, a_link_that_flaps_makes_views_less_and_less_often) {
     }
     cr_assert_leq(view_world_installs(&w) - installs, 2 * 5 * 8, "%llu",
                   (unsigned long long) (view_world_installs(&w) - installs));
+    part(&w);
+}
+
+/* Each is cut off from all, one after the other, and all come back in another order. */
+static void swizzle(struct view_world *w, uint64_t each_ms) {
+    static const uint32_t out[] = {3, 0, 4, 1, 2}, back[] = {2, 4, 3, 0, 1};
+    uint32_t apart = 0;
+
+    for (uint32_t step = 0; step < 10; step++) {
+        apart ^= UINT32_C(1) << (step < 5 ? out[step] : back[step - 5]);
+        for (uint32_t a = 0; a < 5; a++) {
+            for (uint32_t b = 0; b < 5; b++)
+                w->net.blocked[a][b] = a != b && ((apart >> a & 1) != 0 || (apart >> b & 1) != 0);
+        }
+        view_world_run(w, each_ms);
+    }
+}
+
+Test(view, after_many_cuts_one_view_is_there_as_soon_as_after_the_first) {
+    struct view_world w;
+
+    meet(&w, 5);
+    for (uint32_t i = 0; i < 6; i++) {
+        uint64_t healed_ms;
+        if (i % 2 == 0)
+            swizzle(&w, 200 + 100 * i);
+        view_world_cut(&w, i % 2 == 0 ? 0 : 0x3);
+        view_world_run(&w, i % 2 == 0 ? 0 : 4000);
+        hand_net_heal(&w.net);
+        healed_ms = w.net.now_ms;
+        cr_expect(view_world_until(&w, 30000, view_world_is_one));
+        cr_expect_leq(w.net.now_ms - healed_ms, 3500, "cut %u: %llu", i,
+                      (unsigned long long) (w.net.now_ms - healed_ms));
+        view_world_run(&w, 2000);
+    }
     part(&w);
 }
 

@@ -1,0 +1,44 @@
+/* api_tx_private.h -- what a thread of the program holds of transactions.
+ *
+ *     node_thread --> api_txs --> one struct tx, used again and again
+ *                          '--> contexts, one inside the other: [dirty][transaction][nested] ...
+ *
+ * There is one struct tx, for a transaction inside another one is a level of it, and so is a
+ * dirty context inside one; those around it are dirty and hold nothing. */
+#ifndef NODE_API_TX_PRIVATE_H
+#define NODE_API_TX_PRIVATE_H
+
+#include "node/api_private.h"
+#include "query/tx.h"
+
+enum { API_CONTEXTS_MAX = 4 * TX_LEVELS_MAX }; /* one inside the other, the dirty ones too */
+
+struct eg_tx {
+    struct api_txs *txs;
+    eg_context context; /* what it comes to: inside a transaction that one's */
+    bool open;
+    bool aborted;  /* by eg_tx_abort() */
+    bool inherits; /* a dirty context inside a transaction: no level of its own */
+    struct err_note note;
+};
+
+struct api_txs {
+    struct node_thread *thread;
+    struct tx *tx;
+    struct waiter *waiter; /* NULL until it has to wait for its turn */
+    uint32_t depth;
+    struct eg_tx *context[API_CONTEXTS_MAX]; /* NULL: not used yet */
+    struct buffer answer;                    /* of eg_tx_get()     */
+};
+
+/* EG_OK: the calling thread's, open, in time. EG_BAD_REQUEST, EG_ABORTED, EG_CONFLICT. */
+EG_MUST_USE eg_err api_tx_check(eg_tx *tx);
+static inline bool api_tx_is_dirty(const eg_tx *tx) {
+    return tx->context >= EG_ASYNC_DIRTY;
+}
+
+/* Once in a section; EG_AGAIN: it is called again when what it asked for is answered. */
+typedef eg_err (*api_tx_step)(eg_tx *tx, const struct tx_place *at, void *what);
+EG_MUST_USE eg_err api_tx_run(eg_tx *tx, eg_table *table, api_tx_step step, void *what);
+
+#endif /* NODE_API_TX_PRIVATE_H */

@@ -1,0 +1,63 @@
+/* rpc_tx.h -- the transactions that a connection holds open.
+ *
+ *     begin --> id --{tx: id}--> read, write, select ... --commit(id)--> committed
+ *                                    '--> cursors         '--abort(id), conflict, deadline, the
+ *                                                             connection's end: nothing is left
+ *
+ * Each is a struct tx (tx.h), moved by one request at a time: what comes behind a request that is
+ * under way waits as any question behind it does (RPC_BEHIND), so the requests of a transaction
+ * are carried out in the order they came, pipelined or not.
+ *
+ * What has ended is remembered a while: how old it was, for another try of it, and whether the node
+ * ended it, which is `aborted` and not `not_found` to who asks for it still.
+ *
+ * Bounds     RPC_TXS_MAX open ones of a connection; their bytes count among the answers in the
+ *            making (server_opts.answers_max_bytes): who goes past that is aborted.
+ * Threads    Its session's scheduler.
+ */
+#ifndef QUERY_RPC_TX_H
+#define QUERY_RPC_TX_H
+
+#include "query/rpc_method.h"
+#include "query/rpc_pack.h"
+#include "query/tx.h"
+
+struct rpc_txs;
+struct session;
+struct task;
+struct worker;
+
+enum {
+    RPC_TXS_MAX = 256,      /* open at once; then EG_BUSY    */
+    RPC_TXS_PAST_MAX = 256, /* of a connection, that ended   */
+};
+
+/* A method with the option tx. */
+eg_err rpc_tx_call(struct rpc_call *c);
+
+/* Those whose time is over end.  True: some are open. */
+bool rpc_tx_expire(struct session *s, uint64_t now_ns);
+/* The end of a connection, after its tasks and cursors. */
+void rpc_tx_end_all(struct session *s);
+
+/* ---- for rpc_tx_list.c ---------------------------------------------------------------- */
+
+uint32_t rpc_tx_count(const struct session *s);
+/* A map for each.  Not 0: no memory. */
+int rpc_tx_pack(const struct session *s, msgpack_packer *p);
+
+/* ---- shared with rpc_transaction.c ------------------------------------------------ */
+
+EG_MUST_USE eg_err rpc_tx_open(struct worker *w, struct tx **out);
+/* What `v` (rpc_is_id()) stands for: what begin has said, or a client's own word. */
+struct transact_id rpc_tx_id_of(struct value v);
+/* Within a task's step: ask what the transaction wants to know.  EG_OK: nothing.  EG_AGAIN: the
+ * step returns that. */
+eg_err rpc_tx_ask(struct task *t, struct tx *tx);
+/* After its commit or its abort: counted, and remembered for transaction_status where it has an id.
+ */
+void rpc_tx_ended(struct worker *w, struct transact_id id, eg_err err);
+/* The note of EG_IN_DOUBT. */
+void rpc_tx_note_doubt(struct err_note *note, const char *id, size_t id_bytes);
+
+#endif /* QUERY_RPC_TX_H */

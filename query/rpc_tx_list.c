@@ -1,0 +1,177 @@
+/* rpc_tx_list.c -- the method `transactions`: what is open or under way on this node.
+ *
+ *     task --post--> worker 0: its connections' --REPLY--> task --post--> worker 1 ...
+ *          --CALL--> manager 0: those that it brings to their end --REPLY--> ...
+ *
+ * One after the other: nothing is held for it meanwhile, and there is no moment of all. */
+#include "query/rpc_handler.h"
+#include "query/rpc_pack.h"
+#include "query/rpc_tx.h"
+#include "query/server_private.h"
+#include "query/session.h"
+#include "query/task.h"
+
+#include "engine/message.h"
+#include "engine/runtime.h"
+#include "replication/tx_manager.h"
+
+struct listing {
+    struct task task;
+    struct alloc *alloc;
+    uint32_t at; /* whom to ask next: workers, then managers */
+    uint32_t count;
+    struct buffer rows;
+    eg_err failed;
+};
+
+/* What one worker is asked. */
+struct look {
+    struct worker *worker;
+    struct runtime *runtime;
+    struct message *excuse; /* where there is no memory for an answer */
+    eg_pid asker;
+    eg_ref ref;
+};
+
+static struct listing *listing_of(struct task *t) {
+    return EG_CONTAINER_OF(t, struct listing, task);
+}
+
+/* ---- at a worker ------------------------------------------------------------------------- */
+
+static int pack_all(struct worker *w, struct buffer *out) {
+    msgpack_packer p = rpc_packer(out);
+    uint32_t count = 0;
+    int failed;
+
+    for (struct list_node *n = w->sessions.next; n != &w->sessions; n = n->next)
+        count += rpc_tx_count(EG_CONTAINER_OF(n, struct session, node));
+    failed = msgpack_pack_array(&p, count);
+    for (struct list_node *n = w->sessions.next; n != &w->sessions; n = n->next)
+        failed |= rpc_tx_pack(EG_CONTAINER_OF(n, struct session, node), &p);
+    return failed;
+}
+
+static void answer(struct scheduler *scheduler, void *arg) {
+    struct look *l = arg;
+    struct alloc *a = l->worker->server->opts.alloc;
+    struct message *m = NULL;
+    struct buffer out;
+
+    (void) scheduler; /* the worker's */
+    buffer_init(&out, a, SIZE_MAX);
+    if (pack_all(l->worker, &out) == 0)
+        m = message_copy(l->runtime, MESSAGE_REPLY, out.at, out.size_bytes);
+    buffer_fini(&out);
+    if (m != NULL) {
+        m->tag = EG_OK;
+        message_free(l->runtime, l->excuse);
+    } else {
+        m = l->excuse;
+        m->tag = (uint32_t) EG_MEMORY;
+    }
+    m->ref = l->ref;
+    (void) runtime_send(l->runtime, EG_PID_NONE, l->asker, m); /* or nobody asks any more */
+    alloc_put(a, l, sizeof *l);
+}
+
+/* ---- the task ----------------------------------------------------------------------------- */
+
+static eg_err ask_worker(struct task *t, struct worker *w) {
+    struct server *server = t->worker->server;
+    struct runtime *rt = server->opts.runtime;
+    struct look *l = alloc_get(server->opts.alloc, sizeof *l);
+    eg_err err;
+
+    if (l == NULL)
+        return EG_MEMORY;
+    *l = (struct look){w, rt, message_copy(rt, MESSAGE_REPLY, NULL, 0), t->session->pid,
+                       session_task_ref(t->number)};
+    err = l->excuse == NULL ? EG_MEMORY : scheduler_post(w->scheduler, answer, l);
+    if (err == EG_OK) {
+        t->asked++;
+        return EG_OK;
+    }
+    if (l->excuse != NULL)
+        message_free(rt, l->excuse);
+    alloc_put(server->opts.alloc, l, sizeof *l);
+    return err;
+}
+
+static eg_err ask_manager(struct task *t, uint32_t index) {
+    struct message *m;
+    eg_pid to;
+    eg_err err = tx_list_message(t->worker->server->opts.transactions, index, &to, &m);
+
+    return err == EG_OK ? task_ask(t, NULL, to, m) : err;
+}
+
+static eg_err put_rows(const struct listing *l, struct buffer *result) {
+    uint8_t room[RPC_HEADER_BYTES];
+    struct value_writer w = value_writer_init(room, sizeof room);
+
+    value_put_array(&w, l->count);
+    return buffer_append(result, room, w.need_bytes) &&
+                   buffer_append(result, l->rows.at, l->rows.size_bytes)
+               ? EG_OK
+               : EG_TOO_LARGE;
+}
+
+static eg_err listing_step(struct task *t, struct buffer *result, struct err_note *note) {
+    struct listing *l = listing_of(t);
+    struct server *server = t->worker->server;
+    struct tx_managers *managers = server->opts.transactions;
+    uint32_t manager_count = managers == NULL ? 0 : tx_managers_count(managers);
+    uint32_t at = l->at++;
+    eg_err err;
+
+    if (l->failed != EG_OK)
+        return err_note(note, l->failed, "not all of this node could be asked");
+    if (at == server->worker_count + manager_count)
+        return put_rows(l, result);
+    err = at < server->worker_count ? ask_worker(t, &server->worker[at])
+                                    : ask_manager(t, at - server->worker_count);
+    return err == EG_OK ? EG_AGAIN : err == EG_NOPROC ? EG_BUSY : err;
+}
+
+static void listing_answered(struct task *t, eg_err err, struct value result) {
+    struct listing *l = listing_of(t);
+    struct value_iter it;
+
+    if (err == EG_OK && value_kind_of(result) != VALUE_ARRAY)
+        err = EG_INTERNAL;
+    l->failed = err == EG_NOPROC ? EG_BUSY : err;
+    if (err != EG_OK)
+        return;
+    it = value_iter_of(result);
+    l->count += it.left;
+    if (!buffer_append(&l->rows, it.at, (size_t) (result.at + result.size_bytes - it.at)))
+        l->failed = EG_MEMORY;
+}
+
+static void listing_free(struct task *t) {
+    struct listing *l = listing_of(t);
+
+    buffer_fini(&l->rows);
+    alloc_put(l->alloc, l, sizeof *l);
+}
+
+static size_t listing_bytes(const struct task *t) {
+    return EG_CONTAINER_OF(t, struct listing, task)->rows.room_bytes;
+}
+
+eg_err rpc_transactions(struct rpc_call *c) {
+    static const struct task_ops ops = {.name = "transactions",
+                                        .step = listing_step,
+                                        .free = listing_free,
+                                        .answered = listing_answered,
+                                        .kept_bytes = listing_bytes};
+    struct alloc *a = c->worker->server->opts.alloc;
+    struct listing *l = alloc_zero(a, sizeof *l);
+
+    if (l == NULL)
+        return EG_MEMORY;
+    l->alloc = a;
+    buffer_init(&l->rows, a, SIZE_MAX);
+    return task_start(&l->task, &ops, c);
+}

@@ -1,0 +1,624 @@
+/* shard_tx_part.c -- parts that are prepared: kept, held, and changed or forgotten.
+ *
+ *           PREPARE          COMMIT: all of it is made
+ *     (none) -----> prepared -----> (none), and it is remembered that it was
+ *                       '---------> (none)   ABORT, or its view has given it up
+ *
+ * What can be refused is refused before it is prepared: what it saw does not stand, limits, unique
+ * values (their gates stay closed until its end), updates of what is not there.  Where a commit
+ * finds no memory nothing has changed, the part stays, and who sent it asks again. */
+#include "engine/env.h"
+#include "engine/failpoint.h"
+#include "engine/planted.h"
+#include "engine/runtime.h"
+#include "tables/disc_record.h"
+#include "tables/outcome.h"
+#include "tables/shard_copy.h"
+#include "tables/shard_edit.h"
+#include "tables/shard_index.h"
+#include "tables/shard_tx_private.h"
+#include "tables/shard_unique.h"
+#include "tables/table_private.h"
+
+#include <string.h>
+
+/* ---- what is held ---------------------------------------------------------------------------- */
+
+struct shard_tx *shard_tx_of(struct shard *s) {
+    struct alloc *a = s->table->world->o.alloc;
+
+    if (s->tx != NULL)
+        return s->tx;
+    s->tx = alloc_zero(a, sizeof *s->tx);
+    if (s->tx == NULL)
+        return NULL;
+    s->tx->lock = shard_lock_open(a);
+    if (s->tx->lock == NULL) {
+        alloc_put(a, s->tx, sizeof *s->tx);
+        s->tx = NULL;
+    }
+    return s->tx;
+}
+
+static struct lock_owner *owner_of(const struct shard *s, struct transact_id id) {
+    return s->tx == NULL ? NULL : shard_lock_owner(s->tx->lock, id);
+}
+
+static size_t part_bytes(const struct shard_part *p) {
+    return sizeof *p + p->head_bytes + p->part_bytes;
+}
+
+static void forget_part(struct shard *s, struct lock_owner *o) {
+    struct shard_part *p = o->part;
+
+    if (p == NULL)
+        return;
+    if (!unique_set_is_empty(&p->gates))
+        unique_leave(&s->table->world->gates, &p->gates);
+    alloc_put(s->table->world->o.alloc, p, part_bytes(p));
+    o->part = NULL;
+    o->kept = false;
+    s->tx->prepared--;
+}
+
+void shard_tx_release(struct shard *s, struct lock_owner *o) {
+    forget_part(s, o);
+    shard_lock_release(s->tx->lock, o);
+    shard_tx_hold(s);
+}
+
+void shard_tx_close(struct shard *s) {
+    struct alloc *a = s->table->world->o.alloc;
+
+    if (s->tx == NULL)
+        return;
+    while (!list_is_empty(&s->tx->lock->owners))
+        shard_tx_release(s, EG_CONTAINER_OF(s->tx->lock->owners.next, struct lock_owner, node));
+    if (s->tx->loan != NULL)
+        message_free(s->table->world->o.runtime, s->tx->loan);
+    shard_lock_close(s->tx->lock);
+    alloc_put(a, s->tx, sizeof *s->tx);
+    s->tx = NULL;
+}
+
+void shard_tx_drop_locks(struct shard *s) {
+    struct list_node *next;
+
+    if (s->tx == NULL)
+        return;
+    for (struct list_node *n = s->tx->lock->owners.next; n != &s->tx->lock->owners; n = next) {
+        struct lock_owner *o = EG_CONTAINER_OF(n, struct lock_owner, node);
+
+        next = n->next;
+        if (!o->kept)
+            shard_tx_release(s, o);
+    }
+}
+
+/* ---- may it be promised? --------------------------------------------------------------------- */
+
+/* Has an earlier want put something under this key? */
+static bool is_made_before(struct value_iter it, uint32_t before, struct value key) {
+    struct shard_request q;
+    struct value other;
+
+    for (uint32_t i = 0; i < before && transact_next_want(&it, &q); i++)
+        if (shard_request_key(&q, &other) && value_equal(other, key))
+            return true;
+    return false;
+}
+
+/* An update or an increment of what is there. */
+static eg_err may_edit(struct shard_turn *t, const struct shard_request *q) {
+    const struct shard_request *whole = t->request;
+    struct store *store = t->shard->store;
+    const struct record *old;
+    struct value array, number;
+    struct key k;
+    eg_err err = table_key_checked(t->shard->table, &k, q->key, t->note);
+
+    if (err != EG_OK)
+        return err;
+    t->request = q;
+    t->key = &k;
+    old = store->ops->get(store, t->reader, &k);
+    err = reader_take_fault(t->reader);
+    if (old != NULL && shard_expired(old, t->now_ms))
+        old = NULL;
+    if (err == EG_OK && q->op == SHARD_COUNTER)
+        err = shard_edit_counter(t, old, &array, &number);
+    else if (err == EG_OK)
+        err = old == NULL ? EG_NOT_FOUND : shard_edit_update(t, old, &array);
+    t->key = NULL;
+    t->request = whole;
+    key_release(&k);
+    return err;
+}
+
+/* Close the gates of all values that come and go, until its end. */
+static eg_err close_gates(struct shard_turn *t, struct shard_part *p) {
+    struct world *w = t->shard->table->world;
+
+    memset(&p->gates, 0xff, sizeof p->gates);
+    if (unique_enter(&w->gates, &p->gates, NULL, UNIQUE_PATIENCE_LONG))
+        return EG_OK;
+    p->gates = (struct unique_set){{0}};
+    return err_note(t->note, EG_BUSY, "a value of a unique index is being changed");
+}
+
+/* Is one of its values another record's? */
+static eg_err is_unique(struct shard_turn *t, const struct shard_request *q) {
+    struct shard_turn look = *t;
+
+    look.gated = true;
+    if (q->op != SHARD_WRITE && q->op != SHARD_INSERT_NEW)
+        return EG_OK;
+    return shard_unique_prepare(&look, NULL, q->value);
+}
+
+static eg_err may_change(struct shard_turn *t, struct value_iter all, struct shard_part *p) {
+    struct value_iter it = all;
+    struct shard_request q;
+    struct value key;
+    eg_err err = EG_OK;
+
+    if (all.left != 0 && memory_over_limit(t->shard->table->world->o.budget))
+        return err_note(t->note, EG_MEMORY, "the node is at its memory limit");
+    if (all.left != 0 && shard_has_unique(t->shard))
+        err = close_gates(t, p);
+    for (uint32_t i = 0; err == EG_OK && it.left != 0; i++) {
+        if (!transact_next_want(&it, &q) || !shard_request_key(&q, &key))
+            return EG_BAD_REQUEST;
+        err = table_check(t->shard->table, &q, t->note);
+        if (err == EG_OK && (q.op == SHARD_UPDATE || q.op == SHARD_COUNTER) &&
+            !is_made_before(all, i, key))
+            err = may_edit(t, &q);
+        if (err == EG_OK && shard_has_unique(t->shard))
+            err = is_unique(t, &q);
+    }
+    return err;
+}
+
+/* ---- on disc --------------------------------------------------------------------------------- */
+
+static eg_err write_now(struct shard *s, const struct disc_batch *b, eg_err err) {
+    return err == EG_OK ? disc_write(s->table->world->o.disc, b) : err;
+}
+
+static bool is_on_disc(const struct shard *s) {
+    return s->table->storage != STORAGE_RAM && s->table->world->o.disc != NULL;
+}
+
+/* Before it is promised: a row of its own, at once. */
+static eg_err remember_part(struct shard *s, struct transact_id id, struct shard_part *p) {
+    const uint64_t key[2] = {id.high, id.low};
+    const struct disc_bytes bytes = {p->bytes, p->head_bytes + p->part_bytes};
+    struct disc_batch b;
+    eg_err err;
+
+    if (!is_on_disc(s))
+        return EG_OK;
+    disc_batch_init(&b, s->table->world->o.alloc);
+    err = write_now(s, &b, disc_record_put_part(&b, s->table->disc_table, s->number, key, bytes));
+    disc_batch_fini(&b);
+    p->on_disc = err == EG_OK;
+    return err;
+}
+
+/* Its row goes together with what the turn changes; in a disc_only table, whose changes are written
+ * one by one, behind them: a kill in between leaves it prepared, and it is made once more. */
+static eg_err forget_row(struct shard *s, struct transact_id id) {
+    const uint64_t key[2] = {id.high, id.low};
+    struct disc_batch b;
+    eg_err err;
+
+    if (s->table->storage == STORAGE_DISC)
+        return shard_log_del_part(&s->log, key);
+    disc_batch_init(&b, s->table->world->o.alloc);
+    err = write_now(s, &b, disc_record_del_part(&b, s->table->disc_table, s->number, key));
+    disc_batch_fini(&b);
+    return err;
+}
+
+/* A row that stays is found at the next start, and asked after. */
+static void forget_row_if_any(struct shard *s, const struct lock_owner *o) {
+    const struct shard_part *p = o->part;
+
+    if (p != NULL && p->on_disc)
+        (void) forget_row(s, o->id);
+}
+
+/* ---- prepare --------------------------------------------------------------------------------- */
+
+static eg_err tell(struct shard *s, enum shard_part_news news, struct value head,
+                   struct value part) {
+    struct world *w = s->table->world;
+    const struct shard_copy_ops *ops = atomic_load_explicit(&w->copy_ops, memory_order_acquire);
+
+    if (ops == NULL || ops->part == NULL || s->copy == NULL)
+        return EG_OK;
+    return ops->part(w->copy_user, s, news, head, part);
+}
+
+static struct shard_part *part_new(struct shard *s, struct value head, struct value part,
+                                   uint64_t now_ms) {
+    struct shard_part *p =
+        alloc_get(s->table->world->o.alloc, sizeof *p + head.size_bytes + part.size_bytes);
+
+    if (p == NULL)
+        return NULL;
+    *p = (struct shard_part){
+        .since_ms = now_ms, .head_bytes = head.size_bytes, .part_bytes = part.size_bytes};
+    memcpy(p->bytes, head.at, head.size_bytes);
+    memcpy(p->bytes + head.size_bytes, part.at, part.size_bytes);
+    return p;
+}
+
+static void keep(struct shard *s, struct lock_owner *o, struct shard_part *p) {
+    o->part = p;
+    o->kept = true;
+    s->tx->prepared++;
+    shard_tx_hold(s);
+}
+
+/* While it waited for its locks another may have changed a record so that now it moves it in an
+ * index, which it did not ask for. */
+static eg_err holds_all(struct shard_turn *t, const struct lock_owner *o) {
+    struct lock_want *want;
+    uint32_t count;
+    eg_err err;
+
+    if (!shard_has_index(t->shard))
+        return EG_OK;
+    err = shard_tx_wants(t->shard, t->reader, t->request->value, &want, &count);
+    for (uint32_t i = 0; i < count && err == EG_OK; i++)
+        if (want[i].hash == SHARD_TX_INDEXES && want[i].exclusive &&
+            !shard_lock_has(t->shard->tx->lock, o, &want[i]))
+            err = err_note(t->note, EG_CONFLICT, "what it changes has been changed");
+    return err;
+}
+
+static eg_err prepare(struct shard_turn *t, struct lock_owner *o, struct transact_part *part) {
+    struct shard *s = t->shard;
+    const struct shard_request *q = t->request;
+    struct shard_part *p;
+    eg_err err = shard_ready(t);
+
+    if (err == EG_OK)
+        err = shard_tx_stands(t, part);
+    if (err == EG_OK)
+        err = holds_all(t, o);
+    if (err != EG_OK)
+        return err;
+    FAILPOINT("2pc.part.locked", s->table->world->o.runtime, shard_pid(s));
+    p = part_new(s, q->key, q->value, t->now_ms);
+    if (p == NULL)
+        return EG_MEMORY;
+    err = may_change(t, part->want, p);
+    if (err == EG_OK)
+        err = remember_part(s, o->id, p);
+    FAILPOINT("2pc.part.logged", s->table->world->o.runtime, shard_pid(s));
+    if (err == EG_OK)
+        err = tell(s, SHARD_PART_PREPARED, q->key, q->value);
+    keep(s, o, p);
+    if (err == EG_OK)
+        return EG_OK;
+    forget_row_if_any(s, o);
+    forget_part(s, o);
+    return err;
+}
+
+static eg_err answer_true(struct shard_turn *t) {
+    t->result->at[t->result->size_bytes++] = 0xc3; /* room: shard_run() */
+    return EG_OK;
+}
+
+eg_err shard_tx_prepare(struct shard_turn *t) {
+    struct shard *s = t->shard;
+    struct transact_head head = {.coordinator = 0};
+    struct transact_part part;
+    eg_err err = shard_tx_head_and_part(t, &head, &part);
+    struct lock_owner *o = owner_of(s, head.id); /* it has its locks */
+
+    if (o != NULL && o->kept)
+        return answer_true(t);     /* it was asked before */
+    if (err == EG_OK && o == NULL) /* it looks at nothing and wants nothing */
+        return err_note(t->note, EG_BAD_REQUEST, "an empty part of a transaction");
+    FAILPOINT("2pc.part.prepare_received", s->table->world->o.runtime, shard_pid(s));
+    if (err == EG_OK)
+        err = prepare(t, o, &part);
+    if (err == EG_OK)
+        FAILPOINT("2pc.part.voted", s->table->world->o.runtime, shard_pid(s));
+    return err == EG_OK ? answer_true(t) : err;
+}
+
+/* ---- its end --------------------------------------------------------------------------------- */
+
+/* What this shard remembers of a transaction, beside what the node does: another shard here may
+ * have given up its part. */
+static struct transact_id id_here(const struct shard *s, struct transact_id id) {
+    return (struct transact_id){id.high ^ schema_of(s->table)->id,
+                                id.low ^ (UINT64_C(0x9e3779b97f4a7c15) * (s->number + 1))};
+}
+
+static bool remember(struct shard *s, struct transact_id id) {
+    struct outcomes *o = s->table->world->outcomes;
+
+    outcome_put(o, id, OUTCOME_COMMITTED);
+    outcome_put(o, id_here(s, id), OUTCOME_COMMITTED);
+    return outcome_get(o, id_here(s, id)) == OUTCOME_COMMITTED;
+}
+
+static bool was_committed(const struct shard *s, struct transact_id id) {
+    return outcome_get(s->table->world->outcomes, id_here(s, id)) == OUTCOME_COMMITTED;
+}
+
+static eg_err head_of(struct shard_turn *t, struct transact_head *head) {
+    if (transact_get_head(t->request->key, head))
+        return EG_OK;
+    return err_note(t->note, EG_BAD_REQUEST, "no head of a transaction");
+}
+
+/* The gates of what has changed stay closed until it is written. */
+static void pass_gates(struct shard *s, struct shard_part *p) {
+    if (unique_set_is_empty(&p->gates))
+        return;
+    shard_unique_hold(s, &p->gates);
+}
+
+static eg_err commit(struct shard_turn *t, struct lock_owner *o) {
+    struct shard *s = t->shard;
+    struct shard_part *p = o->part;
+    struct transact_part part;
+    struct disc_mark mark;
+    eg_err err;
+
+    EG_ASSERT(transact_get_part(shard_part_body(p), &part)); /* it was, when it was kept */
+    t->decided = true;
+    t->gated = !unique_set_is_empty(&p->gates);
+    err = shard_ready(t);
+    if (err == EG_OK && !remember(s, o->id)) /* who asks again is to hear that it was */
+        err = EG_MEMORY;
+    mark = shard_log_mark(&s->log);
+    if (err == EG_OK && p->on_disc && s->table->storage == STORAGE_DISC)
+        err = forget_row(s, o->id);
+    if (err == EG_OK)
+        err = shard_tx_change(t, part.want);
+    t->decided = false;
+    t->gated = false;
+    if (err != EG_OK) {
+        shard_log_rewind(&s->log, mark); /* what was taken back leaves nothing to write */
+        return err;
+    }
+    if (s->table->storage == STORAGE_DISC_ONLY)
+        forget_row_if_any(s, o);
+    (void) tell(s, SHARD_PART_COMMITTED, shard_part_head(p), (struct value){0}); /* always taken */
+    pass_gates(s, p);
+    if (!PLANTED(LOCK_NOT_LEFT))
+        shard_tx_release(s, o);
+    FAILPOINT("2pc.part.applied", s->table->world->o.runtime, shard_pid(s));
+    return EG_OK;
+}
+
+eg_err shard_tx_commit(struct shard_turn *t) {
+    struct transact_head head;
+    struct lock_owner *o;
+    eg_err err = head_of(t, &head);
+
+    if (err != EG_OK)
+        return err;
+    o = owner_of(t->shard, head.id);
+    FAILPOINT("2pc.part.commit_received", t->shard->table->world->o.runtime, shard_pid(t->shard));
+    if (o != NULL && o->kept)
+        return commit(t, o);
+    if (was_committed(t->shard, head.id) && !PLANTED(COMMIT_NOT_REMEMBERED)) {
+        t->result->at[t->result->size_bytes++] = 0x90; /* its results were told */
+        return EG_OK;
+    }
+    return err_note(t->note, EG_NOT_FOUND, "no such part is prepared here");
+}
+
+eg_err shard_tx_abort(struct shard_turn *t) {
+    struct shard *s = t->shard;
+    struct transact_head head;
+    struct lock_owner *o;
+    eg_err err = head_of(t, &head);
+
+    if (err != EG_OK)
+        return err;
+    o = owner_of(s, head.id);
+    if (o != NULL && o->kept)
+        (void) tell(s, SHARD_PART_ABORTED, t->request->key, (struct value){0}); /* always taken */
+    if (o != NULL) {
+        forget_row_if_any(s, o);
+        shard_tx_release(s, o);
+    }
+    if (s->tx != NULL)
+        shard_lock_give_up(s->tx->lock, head.id);
+    return answer_true(t);
+}
+
+eg_err shard_tx_unlock(struct shard_turn *t) {
+    struct shard *s = t->shard;
+    struct transact_head head;
+    struct lock_owner *o;
+    eg_err err = head_of(t, &head);
+
+    if (err != EG_OK)
+        return err;
+    o = owner_of(s, head.id);
+    if (o != NULL && !o->kept)
+        shard_tx_release(s, o);
+    if (s->tx != NULL)
+        shard_lock_give_up(s->tx->lock, head.id);
+    return answer_true(t);
+}
+
+eg_err shard_tx_status(struct shard_turn *t) {
+    struct value_writer w =
+        value_writer_init(t->result->at + t->result->size_bytes, SHARD_RESULT_SMALL_BYTES);
+    struct transact_head head;
+    const struct lock_owner *o;
+    eg_err err = head_of(t, &head);
+
+    if (err != EG_OK)
+        return err;
+    o = owner_of(t->shard, head.id);
+    if (o != NULL && o->kept)
+        value_put_text(&w, "prepared");
+    else if (was_committed(t->shard, head.id))
+        value_put_text(&w, "committed");
+    else if (outcome_get(t->shard->table->world->outcomes, head.id) == OUTCOME_ABORTED)
+        value_put_text(&w, "aborted");
+    else
+        value_put_text(&w, "unknown");
+    t->result->size_bytes += w.need_bytes;
+    return EG_OK;
+}
+
+/* ---- copies ---------------------------------------------------------------------------------- */
+
+eg_err shard_tx_mark(struct shard *s, struct reader *r, struct value head_value,
+                     struct value part) {
+    struct shard_tx *tx = shard_tx_of(s);
+    struct lock_request q = {.count = 0};
+    struct transact_head head;
+    struct shard_part *p;
+    struct lock_want *want;
+    eg_err err;
+
+    if (!transact_get_head(head_value, &head))
+        return EG_BAD_REQUEST;
+    err = tx == NULL ? EG_MEMORY : shard_tx_wants(s, r, part, &want, &q.count);
+    if (err != EG_OK)
+        return err;
+    if (owner_of(s, head.id) != NULL)
+        return EG_OK;
+    p = part_new(s, head_value, part, (uint64_t) env_wall_ms(s->table->world->o.env));
+    if (p == NULL)
+        return EG_MEMORY;
+    p->marked = true;
+    q.id = head.id;
+    q.age = head.age;
+    q.want = want;
+    err = shard_lock_take(tx->lock, &q);
+    if (err != EG_OK) {
+        alloc_put(s->table->world->o.alloc, p, part_bytes(p));
+        return err;
+    }
+    keep(s, owner_of(s, head.id), p);
+    return EG_OK;
+}
+
+void shard_tx_unmark(struct shard *s, struct transact_id id, bool committed) {
+    struct lock_owner *o = owner_of(s, id);
+
+    if (committed)
+        (void) remember(s, id); /* who lacks memory for that asks others */
+    if (o == NULL || !o->kept)
+        return;
+    forget_row_if_any(s, o);
+    shard_tx_release(s, o);
+}
+
+void shard_tx_each(struct shard *s,
+                   bool (*see)(void *context, struct value head, struct value part),
+                   void *context) {
+    struct list_node *next;
+
+    if (s->tx == NULL)
+        return;
+    for (struct list_node *n = s->tx->lock->owners.next; n != &s->tx->lock->owners; n = next) {
+        const struct shard_part *p = EG_CONTAINER_OF(n, struct lock_owner, node)->part;
+
+        next = n->next;
+        if (p != NULL && !see(context, shard_part_head(p), shard_part_body(p)))
+            return;
+    }
+}
+
+/* ---- after a start --------------------------------------------------------------------------- */
+
+/* Head and part stand behind each other. */
+static eg_err take_back(struct shard *s, struct reader *r, struct disc_bytes row) {
+    struct value head = {row.at, 0}, part;
+    struct transact_head h;
+    struct shard_part *p;
+    size_t head_bytes, part_bytes;
+    eg_err err;
+
+    if (value_scan(row.at, row.size_bytes, &head_bytes) != EG_OK ||
+        value_scan(row.at + head_bytes, row.size_bytes - head_bytes, &part_bytes) != EG_OK)
+        return EG_CORRUPT;
+    head.size_bytes = (uint32_t) head_bytes;
+    part = (struct value){row.at + head_bytes, (uint32_t) part_bytes};
+    if (!transact_get_head(head, &h))
+        return EG_CORRUPT;
+    err = shard_tx_mark(s, r, head, part);
+    if (err != EG_OK)
+        return err == EG_BAD_REQUEST ? EG_CORRUPT : err;
+    p = owner_of(s, h.id)->part;
+    p->marked = false;
+    p->on_disc = p->recovered = true;
+    p->since_ms = 0; /* it is asked after at once */
+    return EG_OK;
+}
+
+eg_err shard_tx_recover(struct shard *s) {
+    struct reader r = {.alloc = s->table->world->o.alloc}; /* for its scratch alone */
+    uint8_t from[DISC_PREFIX_BYTES], to[DISC_PREFIX_BYTES];
+    const struct disc_range range = {
+        .from = {from, disc_row_prefix(from, s->number, DISC_ROW_PART)},
+        .to = {to, disc_row_prefix(to, s->number, DISC_ROW_LAST)},
+        .whole = true};
+    struct disc_iter *it;
+    eg_err err = disc_iter_open(s->table->world->o.disc, s->table->disc_table, &range, &it);
+
+    if (err != EG_OK)
+        return err;
+    for (it->ops->seek(it, range.from); it->valid && err == EG_OK; it->ops->next(it)) {
+        err = take_back(s, &r, it->value);
+        reader_reset(&r);
+    }
+    if (err == EG_OK)
+        err = it->err;
+    it->ops->close(it);
+    return err;
+}
+
+void shard_tx_role(struct shard *s, enum shard_role role) {
+    struct list_node *next;
+
+    if (s->tx == NULL || role == SHARD_STOPPED || role == SHARD_ALONE || shard_role_leads(role))
+        return;
+    for (struct list_node *n = s->tx->lock->owners.next; n != &s->tx->lock->owners; n = next) {
+        struct lock_owner *o = EG_CONTAINER_OF(n, struct lock_owner, node);
+        const struct shard_part *p = o->part;
+
+        next = n->next;
+        if (p == NULL || !p->recovered)
+            continue;
+        forget_row_if_any(s, o);
+        shard_tx_release(s, o);
+    }
+}
+
+void shard_tx_drop_parts(struct shard *s) {
+    struct list_node *next;
+
+    if (s->tx == NULL)
+        return;
+    for (struct list_node *n = s->tx->lock->owners.next; n != &s->tx->lock->owners; n = next) {
+        struct lock_owner *o = EG_CONTAINER_OF(n, struct lock_owner, node);
+
+        next = n->next;
+        if (o->part == NULL)
+            continue;
+        forget_row_if_any(s, o);
+        shard_tx_release(s, o);
+    }
+}
+
+bool shard_tx_is_prepared(const struct shard *s) {
+    return s->tx != NULL && s->tx->prepared != 0;
+}

@@ -1,0 +1,246 @@
+/* sim_promise.c -- what they ask, and what the answers say became of it. */
+#include "tests/sim/sim_promise.h"
+
+#include "engine/env.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAIT_MS = 6000, TTL_MIN_MS = 500, TTL_MS = 6000 };
+
+static void think(struct promiser *me);
+
+const char *promise_table_name(enum promise_table t) {
+    static const char *const names[PROMISE_TABLES] = {"carts", "leases", "notes"};
+    return names[t];
+}
+
+void promise_put_create(struct value_writer *w, enum promise_table t, bool on_disc, bool sync) {
+    value_put_array(w, 2);
+    value_put_text(w, promise_table_name(t));
+    value_put_map(w, 5);
+    value_put_text(w, "merge");
+    value_put_text(w, t == PROMISE_CARTS ? "siblings" : "lww");
+    value_put_text(w, "storage");
+    value_put_text(w, on_disc ? "disc" : "ram");
+    value_put_text(w, "durability");
+    value_put_text(w, sync ? "sync" : "async");
+    value_put_text(w, "shards");
+    value_put_u64(w, 2);
+    value_put_text(w, "copies");
+    value_put_text(w, "all");
+}
+
+/* ---- what they ask --------------------------------------------------------------------- */
+
+static int64_t least_clock_ms(const struct sim_promise *x) {
+    int64_t least_ms = INT64_MAX;
+
+    for (uint32_t i = 0; i < x->nodes; i++)
+        least_ms = EG_MIN(least_ms, env_wall_ms(&x->node[i].env.env));
+    return least_ms;
+}
+
+static void put_record(struct value_writer *w, const struct deed *d, uint32_t number) {
+    value_put_array(w, 2);
+    value_put_u64(w, d->key);
+    value_put_u64(w, number);
+}
+
+/* Read with the context, and write with what was read before. */
+static const char *ask_cart(struct promiser *me, struct deed *d, struct value_writer *w) {
+    struct known *k = &me->known[d->key];
+
+    value_put_array(w, 3);
+    value_put_text(w, "carts");
+    if (k->context_bytes == 0) {
+        d->kind = DEED_READ;
+        value_put_u64(w, d->key);
+        value_put_map(w, 1);
+        value_put_text(w, "siblings");
+        value_put_bool(w, true);
+        return "read";
+    }
+    d->kind = rng_one_in(&me->rng, 6) ? DEED_DELETE : DEED_WRITE;
+    d->named = k->named;
+    d->named_in = k->view;
+    if (d->kind == DEED_WRITE)
+        put_record(w, d, me->number);
+    else
+        value_put_u64(w, d->key);
+    value_put_map(w, 1);
+    value_put_text(w, "replaces");
+    value_put_binary(w, k->context, k->context_bytes);
+    if (!rng_one_in(&me->rng, 4))
+        k->context_bytes = 0;
+    return d->kind == DEED_WRITE ? "write" : "delete";
+}
+
+static const char *ask_lease(struct promiser *me, struct deed *d, struct value_writer *w) {
+    d->kind = rng_one_in(&me->rng, 3) ? DEED_WRITE : DEED_READ;
+    value_put_array(w, d->kind == DEED_WRITE ? 3 : 2);
+    value_put_text(w, "leases");
+    if (d->kind == DEED_READ) {
+        value_put_u64(w, d->key);
+        return "read";
+    }
+    d->ttl_ms = TTL_MIN_MS + (uint32_t) rng_below(&me->rng, TTL_MS);
+    put_record(w, d, me->number);
+    value_put_map(w, 1);
+    value_put_text(w, "ttl");
+    value_put_double(w, d->ttl_ms / 1e3);
+    return "write";
+}
+
+static const char *ask_note(struct promiser *me, struct deed *d, struct value_writer *w) {
+    value_put_array(w, 2);
+    value_put_text(w, "notes");
+    put_record(w, d, me->number);
+    return "write";
+}
+
+static void ask(struct sim_event *e) {
+    struct promiser *me = EG_CONTAINER_OF(e, struct promiser, think);
+    struct sim_promise *x = me->world;
+    uint8_t at[PROMISE_CONTEXT_BYTES + 200];
+    struct value_writer w = value_writer_init(at, sizeof at);
+    const char *method;
+    struct deed *d;
+
+    if (x->quiet || x->deeds + 1 >= PROMISE_DEEDS_MAX)
+        return;
+    if (rng_one_in(&me->rng, 10))
+        me->node = (uint32_t) rng_below(&me->rng, x->nodes);
+    me->number = ++x->deeds;
+    d = &x->deed[me->number];
+    *d = (struct deed){.table = (enum promise_table) rng_below(&me->rng, PROMISE_TABLES),
+                       .key = (uint32_t) rng_below(&me->rng, PROMISE_KEYS),
+                       .node = me->node,
+                       .begin_ns = sim_now_ns(x->sim),
+                       .view = sim_node_view(&x->node[me->node]),
+                       .least_ms = least_clock_ms(x)};
+    for (uint32_t i = 0; i < x->nodes; i++) {
+        d->views[i] = sim_node_view(&x->node[i]);
+        d->starts[i] = x->node[i].starts;
+    }
+    method = d->table == PROMISE_CARTS    ? ask_cart(me, d, &w)
+             : d->table == PROMISE_LEASES ? ask_lease(me, d, &w)
+                                          : ask_note(me, d, &w);
+    EG_ASSERT(!w.overflow);
+    sim_client_ask(&me->client, x->node[me->node].client_address, method,
+                   (struct value){at, (uint32_t) w.need_bytes}, WAIT_MS);
+}
+
+static void think(struct promiser *me) {
+    struct sim_promise *x = me->world;
+
+    sim_at(x->sim, &me->think,
+           sim_now_ns(x->sim) + rng_below(&me->rng, 2 * x->think_ms * 1000000 + 1), ask);
+}
+
+/* ---- what became of it -------------------------------------------------------------------- */
+
+uint32_t promise_number_in(struct value record) {
+    struct value_iter it = value_iter_of(record);
+    struct value v;
+    uint64_t number;
+
+    EG_ASSERT(value_iter_next(&it, &v) && value_iter_next(&it, &v) && value_get_u64(v, &number));
+    return (uint32_t) number;
+}
+
+void promise_numbers_in(struct value records, struct numbers *out) {
+    struct value_iter it = value_iter_of(records);
+    struct value record;
+
+    out->count = 0;
+    while (value_iter_next(&it, &record)) {
+        EG_ASSERT(out->count < PROMISE_SEEN_MAX);
+        out->at[out->count++] = promise_number_in(record);
+    }
+}
+
+static void keep_context(struct promiser *me, struct deed *d, struct value answer) {
+    struct known *k = &me->known[d->key];
+    struct value_iter it = value_iter_of(answer);
+    struct value records, context;
+    const uint8_t *at;
+
+    EG_ASSERT(value_iter_next(&it, &records) && value_iter_next(&it, &context));
+    promise_numbers_in(records, &d->named);
+    EG_ASSERT(value_get_bytes(context, &at, &k->context_bytes));
+    EG_ASSERT(k->context_bytes <= PROMISE_CONTEXT_BYTES);
+    memcpy(k->context, at, k->context_bytes);
+    k->named = d->named;
+    k->view = d->view;
+}
+
+static void on_answer(struct sim_client *client, const struct sim_answer *a) {
+    struct promiser *me = client->user;
+    struct sim_promise *x = me->world;
+    struct deed *d = &x->deed[me->number];
+
+    d->end = history_end_of(a);
+    d->end_ns = sim_now_ns(x->sim);
+    for (uint32_t i = 0; i < x->nodes; i++)
+        *x->most_ms = EG_MAX(*x->most_ms, env_wall_ms(&x->node[i].env.env));
+    d->most_ms = *x->most_ms;
+    d->least_then_ms = least_clock_ms(x);
+    if (d->view != sim_node_view(&x->node[d->node]))
+        d->view = 0;
+    if (d->end == OP_OK && d->kind == DEED_READ) {
+        if (d->table == PROMISE_CARTS)
+            keep_context(me, d, a->result);
+        else
+            promise_numbers_in(a->result, &d->named);
+    }
+    x->done += d->end == OP_OK;
+    x->refused += d->end == OP_FAIL;
+    sim_note(x->sim, (uint64_t) me->number << 8 | d->end);
+    if (d->end != OP_OK && rng_one_in(&me->rng, 2))
+        me->node = (uint32_t) rng_below(&me->rng, x->nodes);
+    think(me);
+}
+
+/* ---- start, stop -------------------------------------------------------------------------- */
+
+void sim_promise_init(struct sim_promise *x) {
+    x->deed = calloc(PROMISE_DEEDS_MAX, sizeof *x->deed);
+    EG_ASSERT(x->deed != NULL);
+}
+
+void sim_promise_fini(struct sim_promise *x) {
+    free(x->deed);
+    x->deed = NULL;
+}
+
+void sim_promise_start(struct sim_promise *x, struct sim *s, struct sim_net *net, uint64_t seed) {
+    x->sim = s;
+    for (uint32_t i = 0; i < PROMISERS; i++) {
+        struct promiser *me = &x->promiser[i];
+        char host[16];
+
+        snprintf(host, sizeof host, "client%u", i);
+        *me = (struct promiser){.world = x, .rng = rng_of(seed * PROMISERS + i)};
+        me->node = (uint32_t) rng_below(&me->rng, x->nodes);
+        sim_client_init(&me->client, net, s, host, on_answer, me);
+        think(me);
+    }
+}
+
+bool sim_promise_is_done(const struct sim_promise *x) {
+    for (uint32_t i = 0; x->on && i < PROMISERS; i++)
+        if (x->promiser[i].client.busy)
+            return false;
+    return true;
+}
+
+void sim_promise_stop(struct sim_promise *x) {
+    for (uint32_t i = 0; i < PROMISERS; i++) {
+        sim_cancel(x->sim, &x->promiser[i].think);
+        sim_client_close(&x->promiser[i].client);
+    }
+    sim_run_ms(x->sim, 1);
+    for (uint32_t i = 0; i < PROMISERS; i++)
+        sim_client_fini(&x->promiser[i].client);
+}

@@ -1,0 +1,387 @@
+/* Transactions whose records lie on two nodes, of which each has a part: read, asked and committed
+ * by messages. */
+#include <engram.h>
+#include <engram/actor.h>
+
+#include "tests/support/text_value.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { WAIT_MS = 20000, ACCOUNTS = 8, EACH = 100, ROUNDS = 25 };
+
+static eg_node *node[2];
+static eg_table *set[2], *ordered[2];
+
+static eg_span span_in(uint8_t room[256], const char *text) {
+    struct value v = text_value(room, 256, text);
+    return (eg_span){v.at, v.size_bytes};
+}
+
+static void pause_a_little(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 2 * 1000 * 1000}, NULL);
+}
+
+static size_t others_of(int i) {
+    char names[4][EG_NAME_BYTES];
+    size_t count;
+
+    cr_assert_eq(eg_nodes(node[i], names, 4, &count), EG_OK);
+    return count;
+}
+
+static void open_node(int i, const char *join) {
+    eg_options o = {.name = i == 0 ? "one" : "two",
+                    .schedulers = 1,
+                    .peer_listen = {"127.0.0.1:0"},
+                    .join = {join},
+                    .cookie = "known to both",
+                    .cookie_bytes = 13};
+    eg_note note = {""};
+
+    cr_assert_eq(eg_open(&o, &node[i], &note), EG_OK, "%s", note.text);
+}
+
+static void open_table(const char *name, const char *options, eg_table *out[2]) {
+    uint8_t room[256];
+    eg_span o = span_in(room, options);
+    eg_note note = {""};
+    eg_err err = EG_BUSY;
+
+    for (int ms = 0; err != EG_OK && err != EG_EXISTS && ms < WAIT_MS; ms += 2) {
+        err = eg_create_table(node[0], name, &o, &note);
+        pause_a_little();
+    }
+    cr_assert(err == EG_OK || err == EG_EXISTS, "%s", note.text);
+    for (int i = 0; i < 2; i++) {
+        for (int ms = 0; (err = eg_table_open(node[i], name, &out[i])) != EG_OK && ms < WAIT_MS;
+             ms += 2)
+            pause_a_little();
+        cr_assert_eq(err, EG_OK);
+    }
+}
+
+static void setup(void) {
+    open_node(0, NULL);
+    open_node(1, eg_node_peer_address(node[0], 0));
+    for (int ms = 0; others_of(0) + others_of(1) < 2 && ms < WAIT_MS; ms += 2)
+        pause_a_little();
+    open_table("set", "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", set);
+    open_table("ordered",
+               "{'copies': 1, 'shards': 4, 'type': 'ordered_set', 'attributes': ['k', 'n']}",
+               ordered);
+}
+
+static void teardown(void) {
+    for (int i = 0; i < 2; i++) {
+        eg_table_close(set[i]);
+        eg_table_close(ordered[i]);
+        eg_close(node[i]);
+    }
+}
+
+TestSuite(api_tx_far, .init = setup, .fini = teardown, .timeout = 120);
+
+static eg_err put(eg_tx *tx, eg_table *table, int key, int64_t n) {
+    uint8_t room[32];
+    eg_writer w = eg_writer_init(room, sizeof room);
+
+    eg_put_array(&w, 2);
+    eg_put_int(&w, key);
+    eg_put_int(&w, n);
+    return eg_tx_write(tx, table, eg_written(&w));
+}
+
+static eg_err get(eg_tx *tx, eg_table *table, int key, int64_t *n) {
+    uint8_t at = (uint8_t) key; /* to 127 it is its own encoding */
+    eg_span record, field;
+    eg_err err = eg_tx_get(tx, table, (eg_span){&at, 1}, &record);
+
+    if (err == EG_OK)
+        cr_assert(eg_element(record, 1, &field) && eg_as_int(field, n));
+    return err;
+}
+
+static eg_err fill(eg_tx *tx, void *arg) {
+    int side = *(int *) arg;
+    eg_err err = EG_OK;
+
+    for (int i = 0; i < ACCOUNTS && err == EG_OK; i++)
+        err = put(tx, set[side], i, EACH);
+    for (int i = 0; i < ACCOUNTS && err == EG_OK; i++)
+        err = put(tx, ordered[side], i, i);
+    return err;
+}
+
+static eg_err add_up(eg_tx *tx, void *arg) {
+    int64_t *sum = arg, n = 0;
+    eg_err err = EG_OK;
+
+    *sum = 0;
+    for (int i = 0; i < ACCOUNTS && err == EG_OK; i++) {
+        err = get(tx, set[1], i, &n);
+        *sum += n;
+    }
+    return err;
+}
+
+static eg_err ask_all(eg_tx *tx, void *arg) {
+    uint8_t room[256];
+    int64_t key, last = -1, keys = 0;
+    eg_result found, next;
+    eg_err err = put(tx, ordered[1], 100, 1); /* its own is among them */
+
+    (void) arg;
+    if (err == EG_OK)
+        err = eg_tx_match(tx, set[1], span_in(room, "['_', 100]"), 0, &found);
+    if (err != EG_OK)
+        return err;
+    cr_expect_eq(eg_count(found.value), ACCOUNTS);
+    eg_result_free(&found);
+    err = eg_tx_index_read(tx, set[1], "n", span_in(room, "100"), &found);
+    if (err != EG_OK)
+        return err;
+    cr_expect_eq(eg_count(found.value), ACCOUNTS);
+    eg_result_free(&found);
+    err = eg_tx_first(tx, ordered[1], &found);
+    while (err == EG_OK && eg_as_int(found.value, &key)) {
+        cr_expect_gt(key, last);
+        last = key;
+        keys++;
+        err = eg_tx_next(tx, ordered[1], found.value, &next);
+        eg_result_free(&found);
+        found = next;
+    }
+    if (err == EG_OK)
+        eg_result_free(&found);
+    cr_expect_eq(keys, ACCOUNTS + 1);
+    return err;
+}
+
+Test(api_tx_far, what_lies_elsewhere_is_read_asked_for_and_written) {
+    int side = 0;
+    int64_t sum;
+    eg_note note;
+    eg_tx_options o = {.note = &note};
+
+    cr_assert_eq(eg_transaction(node[0], fill, &side, &o), EG_OK, "%s", note.text);
+    cr_assert_eq(eg_transaction(node[1], add_up, &sum, &o), EG_OK, "%s", note.text);
+    cr_assert_eq(sum, ACCOUNTS * EACH);
+    cr_assert_eq(eg_transaction(node[1], ask_all, NULL, &o), EG_OK, "%s", note.text);
+    cr_assert_eq(eg_size(ordered[0]), ACCOUNTS + 1);
+}
+
+static eg_err give_up(eg_tx *tx, void *arg) {
+    eg_err err = add_up(tx, arg);
+
+    return err != EG_OK ? err : eg_tx_abort(tx, "too little");
+}
+
+/* Whether what it has read was so is asked of the other node; its reason stays. */
+Test(api_tx_far, who_gives_up_because_of_what_lies_elsewhere_is_heard) {
+    int side = 0;
+    int64_t sum;
+    eg_note note;
+
+    cr_assert_eq(eg_transaction(node[0], fill, &side, NULL), EG_OK);
+    cr_assert_eq(eg_transaction(node[1], give_up, &sum, &(eg_tx_options){.note = &note}),
+                 EG_ABORTED);
+    cr_assert_str_eq(note.text, "too little");
+}
+
+/* ---- both at once ------------------------------------------------------------------ */
+
+struct mover {
+    int side;
+    uint64_t random;
+    int failed;
+    eg_note note;
+};
+
+static eg_err move(eg_tx *tx, void *arg) {
+    struct mover *m = arg;
+    int from, to;
+    int64_t a, b;
+    eg_err err;
+
+    m->random = m->random * 6364136223846793005u + 1442695040888963407u;
+    from = (int) (m->random >> 33) % ACCOUNTS;
+    to = (from + 1 + (int) (m->random >> 50) % (ACCOUNTS - 1)) % ACCOUNTS;
+    err = get(tx, set[m->side], from, &a);
+    if (err == EG_OK)
+        err = get(tx, set[m->side], to, &b);
+    if (err == EG_OK)
+        err = put(tx, set[m->side], from, a - 1);
+    return err == EG_OK ? put(tx, set[m->side], to, b + 1) : err;
+}
+
+static void *move_often(void *arg) {
+    struct mover *m = arg;
+
+    for (int i = 0; i < ROUNDS; i++)
+        m->failed +=
+            eg_transaction(node[m->side], move, m, &(eg_tx_options){.note = &m->note}) != EG_OK;
+    return NULL;
+}
+
+/* ---- pages ------------------------------------------------------------------------------------
+ */
+
+static eg_table *both[2]; /* a copy on each node */
+
+static eg_err page_and_put(eg_tx *tx, void *arg) {
+    int side = *(int *) arg;
+    uint8_t room[256];
+    eg_result page;
+    eg_err err = eg_tx_match(tx, both[side], span_in(room, "['_', '_']"), 2, &page);
+
+    if (err != EG_OK)
+        return err;
+    cr_assert_eq(eg_count(page.value), 2);
+    eg_result_free(&page);
+    return put(tx, both[side], 0, EACH + side);
+}
+
+/* Their masters compare all of a shard, of which a page has not looked at all. */
+Test(api_tx_far, a_page_stands_where_nobody_has_changed_anything) {
+    open_table("both", "{'shards': 2, 'attributes': ['k', 'n']}", both);
+    for (int side = 0; side < 2; side++) {
+        eg_note note = {""};
+
+        for (int i = 0; i < 40 && side == 0; i++) {
+            uint8_t room[256], text[32];
+
+            snprintf((char *) text, sizeof text, "[%d, 0]", i);
+            cr_assert_eq(eg_write(both[0], span_in(room, (char *) text)), EG_OK);
+        }
+        cr_assert_eq(
+            eg_transaction(node[side], page_and_put, &side, &(eg_tx_options){.note = &note}), EG_OK,
+            "%s", note.text);
+    }
+    for (int i = 0; i < 2; i++)
+        eg_table_close(both[i]);
+}
+
+Test(api_tx_far, money_that_both_move_is_neither_made_nor_lost) {
+    struct mover m[2] = {{.side = 0, .random = 1}, {.side = 1, .random = 2}};
+    pthread_t thread[2];
+    int side = 0;
+    int64_t sum;
+
+    cr_assert_eq(eg_transaction(node[0], fill, &side, NULL), EG_OK);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_create(&thread[i], NULL, move_often, &m[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(thread[i], NULL);
+        cr_expect_eq(m[i].failed, 0, "%d: %s", m[i].failed, m[i].note.text);
+    }
+    cr_assert_eq(eg_transaction(node[1], add_up, &sum, NULL), EG_OK);
+    cr_assert_eq(sum, ACCOUNTS * EACH);
+}
+
+/* ---- each reads what the other changes --------------------------------------------------------
+ */
+
+enum { PAIRS = 40, AWAY = 1000 };
+
+static eg_table *duty[2]; /* a copy on each node */
+
+struct doctor {
+    int side, pair;
+    bool by_index; /* else by the two keys */
+    pthread_barrier_t *together;
+    int failed;
+    eg_note note;
+};
+
+static eg_err on_duty(eg_tx *tx, const struct doctor *d, int64_t *count) {
+    uint8_t room[256], text[32];
+    eg_result found;
+    eg_err err = EG_OK;
+
+    *count = 0;
+    for (int i = 0; i < 2 && err == EG_OK && !d->by_index; i++) {
+        int64_t n = AWAY;
+
+        err = get(tx, duty[d->side], 2 * d->pair + i, &n);
+        *count += n != AWAY;
+    }
+    if (!d->by_index)
+        return err;
+    snprintf((char *) text, sizeof text, "%d", d->pair);
+    err = eg_tx_index_read(tx, duty[d->side], "n", span_in(room, (char *) text), &found);
+    if (err != EG_OK)
+        return err;
+    *count = eg_count(found.value);
+    eg_result_free(&found);
+    return EG_OK;
+}
+
+/* Who is not alone on duty goes. */
+static eg_err go_away(eg_tx *tx, void *arg) {
+    struct doctor *d = arg;
+    int64_t count;
+    eg_err err = on_duty(tx, d, &count);
+
+    return err == EG_OK && count == 2 ? put(tx, duty[d->side], 2 * d->pair + d->side, AWAY) : err;
+}
+
+static void *each_goes_away(void *arg) {
+    struct doctor *d = arg;
+
+    for (d->pair = 0; d->pair < PAIRS; d->pair++) {
+        pthread_barrier_wait(d->together);
+        d->failed +=
+            eg_transaction(node[d->side], go_away, d, &(eg_tx_options){.note = &d->note}) != EG_OK;
+    }
+    return NULL;
+}
+
+static eg_err count_away(eg_tx *tx, void *arg) {
+    int64_t *away = arg, n = 0;
+    eg_err err = EG_OK;
+
+    *away = 0;
+    for (int key = 0; key < 2 * PAIRS && err == EG_OK; key++) {
+        err = get(tx, duty[1], key, &n);
+        *away += n == AWAY;
+    }
+    return err;
+}
+
+static void both_go_away(bool by_index) {
+    pthread_barrier_t together;
+    struct doctor d[2] = {{.side = 0, .by_index = by_index, .together = &together},
+                          {.side = 1, .by_index = by_index, .together = &together}};
+    pthread_t thread[2];
+    int64_t away;
+
+    for (int key = 0; key < 2 * PAIRS; key++) {
+        uint8_t room[256], text[32];
+
+        snprintf((char *) text, sizeof text, "[%d, %d]", key, key / 2);
+        cr_assert_eq(eg_write(duty[0], span_in(room, (char *) text)), EG_OK);
+    }
+    pthread_barrier_init(&together, NULL, 2);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pthread_create(&thread[i], NULL, each_goes_away, &d[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(thread[i], NULL);
+        cr_expect_eq(d[i].failed, 0, "%d: %s", d[i].failed, d[i].note.text);
+    }
+    pthread_barrier_destroy(&together);
+    cr_assert_eq(eg_transaction(node[1], count_away, &away, NULL), EG_OK);
+    cr_assert_eq(away, PAIRS, "of %d pairs one each is to be away, and not %d", PAIRS, (int) away);
+}
+
+/* What they read they look at where they are; what they change the other reads. */
+Test(api_tx_far, of_two_who_read_what_the_other_changes_one_comes_first) {
+    open_table("duty", "{'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", duty);
+    both_go_away(false);
+    both_go_away(true);
+    for (int i = 0; i < 2; i++)
+        eg_table_close(duty[i]);
+}
