@@ -149,7 +149,7 @@ static void fill(struct predicate *p, const struct compiler *c) {
     EG_ASSERT(at == (uint8_t *) p + p->size_bytes);
 }
 
-static eg_err program_open(struct predicate **out, const struct compiler *c) {
+eg_err program_open(struct predicate **out, const struct compiler *c) {
     size_t size_bytes = sizeof(struct predicate) + c->code.size_bytes + c->literals.size_bytes +
                         known_bytes(c) + c->bytes.size_bytes;
     struct predicate *p;
@@ -199,12 +199,15 @@ static eg_err compiler_finish(struct compiler *c, struct predicate **out) {
 
 eg_err predicate_open(struct predicate **out, struct alloc *a, struct value spec, uint32_t arity,
                       struct err_note *note) {
+    struct key_prefix prefix;
     struct compiler c;
     eg_err err;
 
     if (spec.size_bytes > PREDICATE_BYTES_MAX)
         return err_note(note, EG_TOO_LARGE, "a match specification of more than %d bytes",
                         PREDICATE_BYTES_MAX);
+    if (prefix_read(&prefix, spec, arity))
+        return prefix_open(out, a, &prefix, note);
     err = compiler_init(&c, a, arity, note);
     if (err != EG_OK)
         return err;

@@ -9,10 +9,11 @@
  * an element that UNPACK found inside one), a literal, the whole record.  Operands on the
  * stack are taken from right to left.  Jumps go forward and stay inside their clause.
  *
- * The order of work: predicate_spec.c reads a specification and makes trees;
- * predicate_code.c emits code for trees; predicate_verify.c checks it; predicate_run.c runs
- * it, with the functions of predicate_call.c, predicate_math.c and predicate_like.c, after
- * predicate_screen.c has left out what needs no machine.
+ * The order of work: predicate_spec.c reads a specification and makes trees, but of one of
+ * a usual form, which predicate_prefix.c knows; predicate_code.c emits code for trees;
+ * predicate_verify.c checks it; predicate_run.c runs it, with the functions of
+ * predicate_call.c, predicate_math.c and predicate_like.c, after predicate_screen.c has left out
+ * what needs no machine.
  */
 #ifndef TABLES_PREDICATE_PRIVATE_H
 #define TABLES_PREDICATE_PRIVATE_H
@@ -171,9 +172,29 @@ void *compiler_get(struct compiler *c, size_t size_bytes);
 /* One node more; false: too many. */
 bool compiler_count_node(struct compiler *c);
 
+/* What was compiled, in one block of its own, and verified. */
+EG_MUST_USE eg_err program_open(struct predicate **out, const struct compiler *c);
+
 void compiler_add_spec(struct compiler *c, struct value spec);
 void compiler_add_clause(struct compiler *c, const struct clause *clause);
 void compiler_end(struct compiler *c);
+
+/* All records whose key is an array that begins so. */
+enum { KEY_PREFIX_MAX = 4, KEY_PREFIX_BYTES_MAX = 256 };
+struct key_prefix {
+    uint32_t arity;    /* of the records      */
+    uint32_t elements; /* of the key's array  */
+    uint32_t count;    /* of these are known  */
+    uint32_t bytes;    /* which take so many, in a row */
+    struct value literal[KEY_PREFIX_MAX];
+};
+
+/* Does the specification ask for such records as they are, and nothing else?  False: maybe.
+ * Borrows from it. */
+EG_MUST_USE bool prefix_read(struct key_prefix *out, struct value spec, uint32_t arity);
+/* The program that predicate_open() would make the long way. */
+EG_MUST_USE eg_err prefix_open(struct predicate **out, struct alloc *a, const struct key_prefix *k,
+                               struct err_note *note);
 
 /* Merge what this clause says of its fields with what the clauses before it said. */
 void known_add_clause(struct compiler *c, const struct clause *clause);
