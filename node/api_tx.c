@@ -15,6 +15,7 @@
 
 enum {
     MS_NS = 1000 * 1000,
+    DAY_MS = 24 * 60 * 60 * 1000,
     LOCK_AFTER_LOSSES = 3,
     BACKOFF_FIRST_NS = 500, /* about what a small one takes */
     BACKOFF_MAX_NS = 2 * MS_NS,
@@ -109,6 +110,13 @@ eg_err api_tx_check(eg_tx *tx) {
 
 /* ---- moving it --------------------------------------------------------------------- */
 
+/* How long the answer to what it asked is waited for. */
+static uint64_t patience_ms(const struct api_txs *x) {
+    uint64_t until_ns = tx_waits_until_ns(x->tx), now_ns = env_now_ns(env_of(x));
+
+    return until_ns <= now_ns ? 0 : EG_MIN((until_ns - now_ns) / MS_NS + 1, (uint64_t) DAY_MS);
+}
+
 /* Ask what it says, one after the other, and wait for each answer.  False: nothing was to be
  * asked. */
 static bool ask(struct api_txs *x) {
@@ -129,7 +137,7 @@ static bool ask(struct api_txs *x) {
             return asked;
         asked = true;
         buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
-        err = api_call(n, to, m, NODE_CALL_MS, &b, &why);
+        err = api_call(n, to, m, patience_ms(x), &b, &why);
         if (err == EG_OK)
             tx_answered(x->tx, err, (struct value){b.at, (uint32_t) b.size_bytes});
         else

@@ -14,6 +14,7 @@
 #include "query/session.h"
 #include "query/task.h"
 
+#include "engine/runtime.h"
 #include "replication/tx_manager.h"
 
 #include <string.h>
@@ -51,10 +52,24 @@ static struct shot *shot_of(struct task *t) {
     return EG_CONTAINER_OF(t, struct shot, task);
 }
 
+/* The connection has gone meanwhile: what it holds is not to wait for its time. */
+static void leave(struct shot *s) {
+    struct worker *w = s->task.worker;
+    struct message *m;
+    eg_pid to;
+
+    reader_enter(&w->reader);
+    while (tx_leave(s->tx, &to, &m) == EG_OK)
+        (void) runtime_send(w->server->opts.runtime, EG_PID_NONE, to, m); /* lost: its time ends */
+    reader_exit(&w->reader);
+}
+
 static void shot_free(struct task *t) {
     struct shot *s = shot_of(t);
 
     rpc_tx_step_close(&s->step);
+    if (tx_has_locks(s->tx))
+        leave(s);
     tx_close(s->tx);
     alloc_put(s->alloc, s->params, s->params_bytes);
     alloc_put(s->alloc, s, sizeof *s);
@@ -218,11 +233,16 @@ static eg_err shot_step(struct task *t, struct buffer *result, struct err_note *
     return err;
 }
 
+static uint64_t shot_until_ns(const struct task *t) {
+    return tx_waits_until_ns(EG_CONTAINER_OF(t, struct shot, task)->tx);
+}
+
 static const struct task_ops shot_task = {.name = "transaction",
                                           .step = shot_step,
                                           .free = shot_free,
                                           .answered = shot_answered,
-                                          .kept_bytes = shot_bytes};
+                                          .kept_bytes = shot_bytes,
+                                          .waits_until_ns = shot_until_ns};
 
 /* ---- the method --------------------------------------------------------------------------- */
 

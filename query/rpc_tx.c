@@ -409,11 +409,16 @@ static size_t job_bytes(const struct task *t) {
     return rpc_tx_step_bytes(&EG_CONTAINER_OF(t, struct job, task)->step);
 }
 
+static uint64_t job_until_ns(const struct task *t) {
+    return tx_waits_until_ns(EG_CONTAINER_OF(t, struct job, task)->held->tx);
+}
+
 static const struct task_ops job_task = {.name = "transaction",
                                          .step = job_step,
                                          .free = job_end,
                                          .answered = job_answered,
-                                         .kept_bytes = job_bytes};
+                                         .kept_bytes = job_bytes,
+                                         .waits_until_ns = job_until_ns};
 
 static struct job *job_new(struct held *h, struct value params) {
     struct alloc *a = alloc_of(h->session->worker);

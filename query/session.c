@@ -626,6 +626,7 @@ bool session_tick(struct session *s, uint64_t now) {
     if (s->state == SESSION_CLOSED)
         return false;
     transactions = rpc_tx_expire(s, now);
+    transactions |= task_expire(s, now);
     cursor_expire(s, now);
     if (s->writing && waited_ms > SESSION_WRITE_MS) {
         counter_add(&s->worker->counters.unread, 1);

@@ -170,6 +170,8 @@ eg_err task_ask(struct task *t, struct table *table, eg_pid to, struct message *
     m->ref = session_task_ref(t->number);
     err = runtime_send(t->worker->server->opts.runtime, t->session->pid, to, m);
     t->asked += err == EG_OK;
+    if (t->ops->waits_until_ns != NULL)
+        worker_watch(t->worker);
     return err == EG_NOPROC && table != NULL ? table_lost(table) : err;
 }
 
@@ -188,6 +190,29 @@ void task_reply(struct session *s, uint32_t number, const struct message *m) {
         return;
     }
     /* The task has failed meanwhile: nobody wants to know. */
+}
+
+/* With another number, so that what still comes finds nobody. */
+static void give_up_waiting(struct task *t) {
+    t->number = t->session->next_task++;
+    t->asked = 0;
+    t->ops->answered(t, EG_TIMEOUT, (struct value){0});
+    list_push_back(&t->worker->tasks, &t->in_worker);
+}
+
+bool task_expire(struct session *s, uint64_t now_ns) {
+    bool waits = false;
+
+    for (struct list_node *n = s->tasks.next; n != &s->tasks; n = n->next) {
+        struct task *t = EG_CONTAINER_OF(n, struct task, in_session);
+
+        if (t->asked == 0 || t->ops->waits_until_ns == NULL)
+            continue;
+        waits = true;
+        if (t->ops->waits_until_ns(t) <= now_ns)
+            give_up_waiting(t);
+    }
+    return waits;
 }
 
 void task_end_all(struct session *s) {

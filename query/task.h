@@ -45,6 +45,9 @@ struct task_ops {
     void (*answered)(struct task *t, eg_err err, struct value result);
     /* What it keeps in memory besides the result.  NULL: next to nothing. */
     size_t (*kept_bytes)(const struct task *t);
+    /* Until when, of env_now_ns(), it waits for what it has asked: then EG_TIMEOUT is what was
+     * answered.  NULL: for as long as it takes. */
+    uint64_t (*waits_until_ns)(const struct task *t);
 };
 
 /* The handler's own struct has this first. */
@@ -82,6 +85,8 @@ EG_MUST_USE eg_err task_ask(struct task *t, struct table *table, eg_pid to, stru
 EG_MUST_USE bool task_run_all(struct worker *w);
 /* The reply to task_ask() of the session's task with this number. */
 void task_reply(struct session *s, uint32_t number, const struct message *m);
+/* Who has waited too long for an answer hears that there is none.  True: some wait. */
+bool task_expire(struct session *s, uint64_t now_ns);
 /* The end of a connection. */
 void task_end_all(struct session *s);
 

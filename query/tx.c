@@ -11,7 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MS_NS = 1000 * 1000 };
+enum {
+    MS_NS = 1000 * 1000,
+    GRACE_MS = 5000, /* behind its deadline: who commits it says by then what became of it */
+    UNLOCK_MS = 1000 /* a lock that is not given back by then ends with the transaction's time */
+};
 
 eg_err tx_open(struct tx **out, const struct tx_opts *o) {
     struct tx *tx = alloc_zero(o->alloc, sizeof *tx);
@@ -77,6 +81,7 @@ static void empty(struct tx *tx) {
     tx->refusals = 0;
     tx->locks.next = 0;
     tx->locks.granted = false;
+    tx->locks.unheard = false;
     if (EG_UNLIKELY(memory_bytes(tx) > TX_KEPT_BYTES))
         give_back(tx);
 }
@@ -268,6 +273,20 @@ void tx_forget_wants(struct tx *tx) {
 
 /* ---- asking -------------------------------------------------------------------------- */
 
+/* Its own locks are not in its way; without any it holds nothing, and has only a deadline. */
+static eg_err pack_look(struct tx *tx, struct value *out) {
+    const struct transact_head h = {.coordinator = tx->o.node, .deadline_ms = tx_deadline_ms(tx)};
+    struct buffer *head = &tx->locks.head;
+    eg_err err = EG_OK;
+
+    if (tx->locks.count == 0) {
+        buffer_clear(head);
+        err = transact_pack_head(&h, head);
+    }
+    *out = (struct value){head->at, (uint32_t) head->size_bytes};
+    return err;
+}
+
 static eg_err ask_key(struct tx *tx, eg_pid *to, struct message **out) {
     const struct tx_key *key = &tx->key[tx->asked_key];
     struct shard_request q = {.op = SHARD_TX_READ, .attribute = SHARD_NO_ATTRIBUTE};
@@ -278,13 +297,32 @@ static eg_err ask_key(struct tx *tx, eg_pid *to, struct message **out) {
     if (t == NULL)
         return err;
     q.key = tx_key_value(tx, tx->asked_key);
-    if (tx->locks.count != 0) /* its own are not in its way */
-        q.value = (struct value){tx->locks.head.at, (uint32_t) tx->locks.head.size_bytes};
-    return transact_message(t, key->shard, &q, to, out);
+    err = pack_look(tx, &q.value);
+    return err == EG_OK ? transact_message(t, key->shard, &q, to, out) : err;
 }
 
 static eg_err ask_scan(struct tx *tx, eg_pid *to, struct message **out) {
     return tx_scan_ask(tx->asked_scan, to, out);
+}
+
+static uint64_t after(uint64_t ns, uint64_t ms) {
+    return ns < UINT64_MAX - ms * MS_NS ? ns + ms * MS_NS : UINT64_MAX;
+}
+
+static uint64_t until_ns(const struct tx *tx) {
+    if (tx->locks.unlocking)
+        return tx->locks.unheard ? 1 : after(env_now_ns(tx->o.env), UNLOCK_MS);
+    return tx->state == TX_COMMITTING ? after(tx->deadline_ns, GRACE_MS) : tx->deadline_ns;
+}
+
+uint64_t tx_waits_until_ns(const struct tx *tx) {
+    return tx->unanswered ? tx->until_ns : 0;
+}
+
+eg_err tx_leave(struct tx *tx, eg_pid *to, struct message **out) {
+    tx_abort(tx, NULL);
+    return tx->state == TX_COMMITTING ? EG_NOT_FOUND /* they go with what it has sent */
+                                      : tx_unlock_ask(tx, to, out);
 }
 
 eg_err tx_ask(struct tx *tx, struct reader *r, eg_pid *to, struct message **out) {
@@ -296,6 +334,7 @@ eg_err tx_ask(struct tx *tx, struct reader *r, eg_pid *to, struct message **out)
     if (EG_UNLIKELY(tx->locks.count != 0) && tx->state != TX_OPEN && tx->state != TX_COMMITTING) {
         err = tx_unlock_ask(tx, to, out);
         tx->unanswered = tx->locks.unlocking = err == EG_OK;
+        tx->until_ns = until_ns(tx);
         return err;
     }
     if (tx->state == TX_ABORTED || tx->state == TX_CONFLICT)
@@ -317,6 +356,7 @@ eg_err tx_ask(struct tx *tx, struct reader *r, eg_pid *to, struct message **out)
         break;
     }
     tx->unanswered = err == EG_OK;
+    tx->until_ns = until_ns(tx);
     if (err != EG_OK && err != EG_NOT_FOUND && tx->asks == TX_ASKS_COMMIT) {
         tx_commit_refused(tx, err);
         err = EG_NOT_FOUND;
@@ -355,6 +395,11 @@ static eg_err key_answered(struct tx *tx, struct value answer) {
     return EG_OK;
 }
 
+/* A shard has said so, or nobody anything. */
+static bool is_late(const struct tx *tx, eg_err err) {
+    return err == EG_ABORTED || (err == EG_TIMEOUT && env_now_ns(tx->o.env) >= tx->deadline_ns);
+}
+
 void tx_answered(struct tx *tx, eg_err err, struct value result) {
     enum { REFUSALS_MAX = 100 * 1000 };
     enum tx_asks asks = tx->asks;
@@ -364,6 +409,7 @@ void tx_answered(struct tx *tx, eg_err err, struct value result) {
     tx->unanswered = false;
     if (EG_UNLIKELY(tx->locks.unlocking)) {
         tx->locks.unlocking = false;
+        tx->locks.unheard |= err == EG_TIMEOUT;
         return; /* what it did not hear ends with its time */
     }
     if (EG_UNLIKELY(err == EG_CONFLICT) && asks != TX_ASKS_COMMIT) {
@@ -371,6 +417,11 @@ void tx_answered(struct tx *tx, eg_err err, struct value result) {
         if (tx->state == TX_OPEN)
             tx_lost(tx);
         return; /* the next call says so */
+    }
+    if (EG_UNLIKELY(is_late(tx, err)) && asks != TX_ASKS_COMMIT) {
+        tx->asks = TX_ASKS_NOTHING;
+        tx_abort(tx, "the transaction's time is over");
+        return;
     }
     if (asks == TX_ASKS_SCAN) {
         tx_scan_answered(tx->asked_scan, err, result);

@@ -180,5 +180,11 @@ EG_MUST_USE eg_err tx_commit(struct tx *tx, struct reader *r, struct err_note *n
  * could not be sent.  A reply to one that is over is thrown away by who holds it. */
 EG_MUST_USE eg_err tx_ask(struct tx *tx, struct reader *r, eg_pid *to, struct message **out);
 void tx_answered(struct tx *tx, eg_err err, struct value result);
+/* Until then, of env_now_ns(), an answer is waited for; then EG_TIMEOUT is what was answered, and
+ * what still comes is thrown away.  0: nothing was asked. */
+uint64_t tx_waits_until_ns(const struct tx *tx);
+/* Of who waits for no answer any more: it is over, and this is the next CALL by which it gives back
+ * what it holds, to be sent in nobody's name.  EG_NOT_FOUND: no more. */
+EG_MUST_USE eg_err tx_leave(struct tx *tx, eg_pid *to, struct message **out);
 
 #endif /* QUERY_TX_H */

@@ -204,6 +204,8 @@ void tx_hints_fini(struct tx *tx) {
 void tx_hints_take(struct tx *tx) {
     uint32_t count = EG_MIN(tx->key_count, (uint32_t) TX_HINTS_MAX);
 
+    if (tx->hint_at < tx->hint_count && count == 0)
+        return; /* it has lost over one of them, and locks the same again */
     tx_hints_clear(tx);
     if (count > tx->hint_room) {
         struct tx_hint *larger = alloc_get(tx->o.alloc, count * sizeof *larger);

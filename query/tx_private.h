@@ -95,13 +95,14 @@ struct tx_locked {
 struct tx_locks {
     struct tx_locked *list;
     uint32_t count, room;
-    struct buffer head; /* whose they are */
+    struct buffer head; /* whose they are; where there are none, of one look */
     /* The one that is asked for. */
     struct buffer want;
     uint32_t table, shard;
     uint32_t next;  /* of a whole table: its shard */
     bool granted;   /* what was asked for          */
     bool unlocking; /* the answer that is out is to that */
+    bool unheard;   /* one of them was not answered in time: the rest is not waited for */
 };
 
 /* What the last try has touched. */
@@ -141,6 +142,7 @@ struct tx {
     uint32_t asked_key;
     struct tx_scan *asked_scan;
     bool unanswered;
+    uint64_t until_ns; /* so long is an answer waited for */
     uint32_t refusals;
     eg_err failed; /* an answer said so: the next call does */
     struct err_note failed_note;

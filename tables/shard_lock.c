@@ -25,10 +25,6 @@ struct lock_waiter {
     struct lock_want want[];
 };
 
-static bool is_none(struct transact_id id) {
-    return id.high == 0 && id.low == 0;
-}
-
 struct shard_lock *shard_lock_open(struct alloc *a) {
     struct shard_lock *l = alloc_zero(a, sizeof *l);
 
@@ -162,7 +158,7 @@ static bool meets(const struct lock_waiter *x, const struct lock_request *q) {
  * to overtake older ones. */
 static void look_at_waiters(const struct shard_lock *l, const struct lock_request *q,
                             struct way *w) {
-    bool plain = is_none(q->id);
+    bool plain = transact_id_is_none(q->id);
 
     for (const struct list_node *n = l->waiters.next; n != &l->waiters; n = n->next) {
         const struct lock_waiter *x = EG_CONTAINER_OF(n, struct lock_waiter, node);
@@ -274,7 +270,7 @@ static eg_err queue(struct shard_lock *l, const struct lock_request *q, void *wa
                               .age = q->age,
                               .deadline_ms = q->deadline_ms,
                               .waiter = waiter,
-                              .plain = is_none(q->id),
+                              .plain = transact_id_is_none(q->id),
                               .passing = q->passing,
                               .count = q->count};
     if (q->count != 0)
@@ -290,8 +286,8 @@ eg_err shard_lock_ask(struct shard_lock *l, const struct lock_request *q, void *
     if (l->waiter_count != 0)
         look_at_waiters(l, q, &w);
     if (!w.blocked)
-        return is_none(q->id) || q->passing ? EG_OK : shard_lock_take(l, q);
-    if (!is_none(q->id) && w.older)
+        return transact_id_is_none(q->id) || q->passing ? EG_OK : shard_lock_take(l, q);
+    if (!transact_id_is_none(q->id) && w.older)
         return EG_CONFLICT;
     return queue(l, q, waiter);
 }

@@ -73,7 +73,8 @@ static eg_err wants_of_lock(struct shard_turn *t, struct lock_want **out, uint32
     return EG_OK;
 }
 
-/* Whose it is: the head is the key, of a READ its value. */
+/* Whose it is: the head is the key, of a READ its value.  One without an id holds nothing, and
+ * looks as a plain operation does, but no longer than its transaction has time. */
 static eg_err owner_of_request(struct shard_turn *t, struct lock_request *q) {
     bool reads = t->request->op == SHARD_TX_READ;
     struct value packed = reads ? t->request->value : t->request->key;
@@ -85,7 +86,8 @@ static eg_err owner_of_request(struct shard_turn *t, struct lock_request *q) {
         return err_note(t->note, EG_BAD_REQUEST, "no head of a transaction");
     q->id = head.id;
     q->age = head.age;
-    if (head.deadline_ms != 0)
+    if (head.deadline_ms != 0 &&
+        (!transact_id_is_none(head.id) || head.deadline_ms < q->deadline_ms))
         q->deadline_ms = head.deadline_ms;
     return EG_OK;
 }
@@ -173,21 +175,34 @@ void shard_tx_refused(const struct shard_turn *t) {
 
 /* ---- going on -------------------------------------------------------------------------------- */
 
-static void refuse(struct actor *self, struct message *m, eg_err err) {
-    const char *why = "a transaction holds it";
-
-    if (err == EG_CONFLICT)
-        why = "an older transaction holds what it needs";
-    else if (shard_op_transacts((enum shard_op) m->tag))
-        err = EG_CONFLICT;
-    else
-        err = EG_BUSY;
-    actor_reply_bytes(self, m->from, m->ref, err, why, strlen(why));
-    message_free(actor_runtime(self), m);
-}
-
 static uint64_t wall_ms(const struct shard *s) {
     return (uint64_t) env_wall_ms(s->table->world->o.env);
+}
+
+/* Its transaction's, and not that of how long it may wait here. */
+static bool is_late(const struct shard *s, const struct message *m) {
+    struct shard_request q = shard_request_unpack(m->payload);
+    struct transact_head head;
+
+    return transact_get_head(q.op == SHARD_TX_READ ? q.value : q.key, &head) &&
+           head.deadline_ms != 0 && head.deadline_ms <= wall_ms(s);
+}
+
+static void refuse(struct actor *self, const struct shard *s, struct message *m, eg_err err) {
+    const char *why = "a transaction holds it";
+
+    if (err == EG_CONFLICT) {
+        why = "an older transaction holds what it needs";
+    } else if (!shard_op_transacts((enum shard_op) m->tag)) {
+        err = EG_BUSY;
+    } else if (err == EG_TIMEOUT && is_late(s, m)) {
+        err = EG_ABORTED;
+        why = "the transaction's time is over";
+    } else {
+        err = EG_CONFLICT;
+    }
+    actor_reply_bytes(self, m->from, m->ref, err, why, strlen(why));
+    message_free(actor_runtime(self), m);
 }
 
 bool shard_tx_keeps_loan(struct actor *self, struct shard *s, struct message *m) {
@@ -225,7 +240,7 @@ void shard_tx_go_on(struct actor *self, struct shard *s) {
     while ((m = shard_lock_next(s->tx->lock, s->tx->lock->moved ? wall_ms(s) : 0, &err)) != NULL) {
         shard_tx_hold(s);
         if (err != EG_OK) {
-            refuse(self, m, err);
+            refuse(self, s, m, err);
         } else if (!reshape_takes_kept(self, s, m)) {
             shard_run_admitted(self, s, m);
             message_free(actor_runtime(self), m);
@@ -277,6 +292,6 @@ bool shard_tx_may_stop(struct actor *self, struct shard *s) {
     if (tx->prepared != 0 && now_ms < tx->ending_ms)
         return false;
     for (struct message *m; (m = shard_lock_next(tx->lock, UINT64_MAX, &err)) != NULL;)
-        refuse(self, m, EG_BUSY);
+        refuse(self, s, m, EG_BUSY);
     return true;
 }

@@ -53,6 +53,10 @@ struct transact_id {
     uint64_t high, low; /* both 0: none */
 };
 
+static inline bool transact_id_is_none(struct transact_id id) {
+    return id.high == 0 && id.low == 0;
+}
+
 static inline bool transact_id_equal(struct transact_id a, struct transact_id b) {
     return a.high == b.high && a.low == b.low;
 }

@@ -3,6 +3,8 @@
 each way to end, and everything a client can do wrong.
 Method: every scenario is a method `on_...`, carried out on one node, and on three with tables of all
 copies and of one, where the client's node is the master of nothing or of some."""
+import os
+import signal
 import threading
 import time
 
@@ -438,6 +440,41 @@ class Transactions(ClusterTest):
         for mover in movers:
             mover.join()
         self.assertEqual(sums, [400] * 45)
+
+    def test_a_node_that_stands_still(self):
+        """Who waits for its answer waits no longer than the transaction has time; the others go on meanwhile."""
+        cluster = Cluster(self, 3, discs=False)
+        cluster.wait_for_view()
+        self.clients = [cluster.client(number) for number in range(3)]
+        t = self.table(copies=1, shards=24)
+        write = ["transaction", [["write_many", t, [[k, 0] for k in range(48)]]]]
+        eventually(lambda: self.code_of(self.clients[0], *write) == "done", "all there")
+
+        def ends_in_time(number):
+            """A read, and a read with a write, of a key that it is the master of: the others do not know yet."""
+            client = cluster.client((number + 1) % 3)
+            os.kill(cluster.nodes[number].process.pid, signal.SIGSTOP)
+            try:
+                for k in range(48):
+                    tx = client.call("begin", {"timeout_ms": 200})
+                    if {self.code_of(client, "read", t, k, {"tx": tx}),
+                        self.code_of(client, "transaction", [["update_counter", t, k, "value", 1]],
+                                     {"timeout_ms": 200})} == {"aborted"}:
+                        return True
+                return False
+            finally:
+                os.kill(cluster.nodes[number].process.pid, signal.SIGCONT)
+                cluster.wait_for_view()
+
+        eventually(lambda: ends_in_time(2), "one that ends in its time")
+        eventually(lambda: self.code_of(self.clients[0], *write) == "done", "nothing is held")
+
+    def code_of(self, client, *words):
+        try:
+            client.call(*words)
+            return "done"
+        except Refused as refused:
+            return refused.code
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 #include "tests/support/hand_node.h"
 
 #include "engine/scheduler.h"
+#include "replication/tx_manager.h"
 
 #include <string.h>
 
@@ -154,11 +155,19 @@ void hand_node_open(struct hand_node *n, const struct hand_node_opts *o) {
                                                   .epoch = n->epoch,
                                                   .budget = &n->budget},
                            &note) == EG_OK);
+    if (o->transactions)
+        EG_ASSERT(tx_managers_open(&n->managers,
+                                   &(struct tx_managers_opts){.alloc = alloc_system(),
+                                                              .env = &n->env,
+                                                              .runtime = n->runtime,
+                                                              .catalog = n->catalog},
+                                   &note) == EG_OK);
     EG_ASSERT(server_open(&n->server,
                           &(struct server_opts){.alloc = o->server_alloc != NULL ? o->server_alloc
                                                                                  : alloc_system(),
                                                 .runtime = n->runtime,
                                                 .catalog = n->catalog,
+                                                .transactions = n->managers,
                                                 .net_open = net_open,
                                                 .listen = listen,
                                                 .listen_count = 1,
@@ -173,7 +182,11 @@ void hand_node_open(struct hand_node *n, const struct hand_node_opts *o) {
 void hand_node_close(struct hand_node *n) {
     hand_node_run(n);
     server_close(n->server);
+    if (n->managers != NULL)
+        tx_managers_stop(n->managers);
     EG_ASSERT(catalog_close(n->catalog) == EG_OK);
+    if (n->managers != NULL)
+        tx_managers_close(n->managers);
     runtime_stop(n->runtime);
     runtime_close(n->runtime);
     n->runtime = NULL;

@@ -21,11 +21,14 @@
 #include "tables/catalog.h"
 #include "tests/support/memory_net.h"
 
+struct tx_managers;
+
 struct hand_node_opts {
     uint32_t connections_max;
     uint64_t frame_max_bytes;
     uint64_t input_max_bytes;
     struct alloc *server_alloc; /* NULL: the system's */
+    bool transactions;          /* it has managers of them */
 };
 
 struct hand_node {
@@ -36,6 +39,7 @@ struct hand_node {
     struct runtime *runtime;
     struct memory_budget budget;
     struct catalog *catalog;
+    struct tx_managers *managers; /* NULL: none */
     struct server *server;
     struct memory_net net;
 };

@@ -1,0 +1,188 @@
+/* test_rpc_tx.c -- what a connection's transactions wait for ends with their time, and what they
+ * hold with the connection.
+ *
+ * Method: a node moved by hand, and somebody else who holds keys of its table. */
+#include "query/rpc_proto.h"
+#include "tables/shard_tx_private.h"
+#include "tables/table_private.h"
+#include "tests/support/hand_node.h"
+#include "tests/support/text_value.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { OLD = 1, YOUNG = INT32_MAX, LATE_MS = 500 /* to look who waits too long */ };
+
+static struct hand_node node;
+static struct memory_client *client;
+static struct table *table;
+
+static void say(const char *text) {
+    uint8_t room[256];
+    struct value v = text_value(room, sizeof room, text);
+
+    memory_send(client, v.at, v.size_bytes);
+}
+
+/* All that has been answered since, one after the other. */
+static void expect(const char *wanted) {
+    char shown[512] = "";
+    size_t at = 0, bytes;
+
+    while (at < client->received.size_bytes) {
+        struct value v = {client->received.at + at, 0};
+
+        cr_assert_eq(value_scan(v.at, client->received.size_bytes - at, &bytes), EG_OK);
+        v.size_bytes = (uint32_t) bytes;
+        value_text(v, shown + strlen(shown), sizeof shown - strlen(shown));
+        at += bytes;
+    }
+    buffer_clear(&client->received);
+    cr_assert_str_eq(shown, wanted);
+}
+
+static void setup(void) {
+    hand_node_open(&node, &(struct hand_node_opts){.transactions = true});
+    client = memory_dial(&node.net);
+    say("[0, 1, 'create_table', ['t', {'shards': 1, 'attributes': ['k', 'n']}]]");
+    hand_node_run(&node);
+    expect("[1, 1, nil, true]");
+    table = catalog_find(node.catalog, "t", 1);
+}
+
+static void teardown(void) {
+    memory_hang_up(client);
+    hand_node_close(&node);
+}
+
+TestSuite(rpc_tx, .init = setup, .fini = teardown, .timeout = 60);
+
+/* As a transaction so old, `number`, of somebody else: [exclusive, key], or all that it holds goes.
+ */
+static void ask_shard(enum shard_op op, uint64_t number, uint64_t age_ms, const char *locks) {
+    const struct transact_head h = {.id = {1, number}, .age = {age_ms, 1, number}};
+    struct shard_request q = {.op = op, .attribute = SHARD_NO_ATTRIBUTE};
+    uint8_t room[64];
+    struct buffer head;
+    struct message *m;
+    eg_pid to;
+
+    buffer_init(&head, alloc_system(), SIZE_MAX);
+    cr_assert_eq(transact_pack_head(&h, &head), EG_OK);
+    q.key = (struct value){head.at, (uint32_t) head.size_bytes};
+    if (locks != NULL)
+        q.value = text_value(room, sizeof room, locks);
+    cr_assert_eq(transact_message(table, 0, &q, &to, &m), EG_OK);
+    cr_assert_eq(runtime_send(node.runtime, EG_PID_NONE, to, m), EG_OK);
+    buffer_fini(&head);
+}
+
+static bool is_held_by(uint64_t number) {
+    const struct shard_tx *tx = table->shard[0].tx;
+
+    return tx != NULL && shard_lock_owner(tx->lock, (struct transact_id){1, number}) != NULL;
+}
+
+static uint32_t holders(void) {
+    return table->shard[0].tx->lock->owner_count;
+}
+
+static uint32_t waiting(void) {
+    return table->shard[0].tx->lock->waiter_count;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* The id that `begin` has answered. */
+static void begin(char id[40]) {
+    struct value answer, result;
+    const uint8_t *at;
+    uint32_t size_bytes;
+
+    say("[0, 2, 'begin', [{'timeout_ms': 1000}]]");
+    hand_node_run(&node);
+    answer = (struct value){client->received.at, (uint32_t) client->received.size_bytes};
+    cr_assert(array_element(answer, 3, &result) && value_get_bytes(result, &at, &size_bytes));
+    snprintf(id, 40, "%.*s", (int) size_bytes, (const char *) at);
+    buffer_clear(&client->received);
+}
+
+static void ends_in_time(const char *question) {
+    char id[40], text[256];
+
+    ask_shard(SHARD_TX_LOCK, 7, OLD, "[true, 1]");
+    begin(id);
+    snprintf(text, sizeof text, question, id);
+    say(text);
+    hand_node_pass(&node, 900);
+    expect("");
+    cr_assert_eq(waiting(), 1);
+    hand_node_pass(&node, 100 + LATE_MS);
+    expect("[1, 3, 'aborted: the transaction\'s time is over', nil]");
+    cr_assert_eq(waiting(), 0);
+    cr_assert(is_held_by(7), "who holds it goes on");
+    snprintf(text, sizeof text, "[0, 4, 'commit', ['%s']]", id);
+    say(text);
+    say("[0, 5, 'read', ['t', 2]]");
+    hand_node_run(&node);
+    expect("[1, 4, 'aborted: the transaction was ended by the node', nil][1, 5, nil, []]");
+}
+
+Test(rpc_tx, a_read_of_what_is_held_ends_in_its_transactions_time) {
+    ends_in_time("[0, 3, 'read', ['t', 1, {'tx': '%s'}]]");
+}
+
+Test(rpc_tx, an_update_of_what_is_held_ends_in_its_transactions_time) {
+    ends_in_time("[0, 3, 'update_counter', ['t', 1, 'n', 1, {'tx': '%s'}]]");
+}
+
+Test(rpc_tx, a_whole_transaction_that_waits_for_a_lock_ends_in_its_time) {
+    ask_shard(SHARD_TX_LOCK, 7, INT64_MAX, "[true, 1]");
+    hand_node_run(&node);
+    say("[0, 3, 'transaction', [[['write', 't', [1, 1]]], {'timeout_ms': 1000}]]");
+    hand_node_pass(&node, 900);
+    expect("");
+    cr_assert_eq(waiting(), 1);
+    hand_node_pass(&node, 100 + LATE_MS);
+    expect("[1, 3, 'aborted: the transaction\'s time is over', nil]");
+    cr_assert_eq(waiting(), 0);
+    cr_assert(is_held_by(7));
+}
+
+/* ---- the connection ------------------------------------------------------------------------- */
+
+/* It has lost so often that it locks first, has one of two keys, and waits for the other. */
+static void lock_one_of_two(void) {
+    enum { MOVES = 1000 };
+    int moves = 0;
+
+    ask_shard(SHARD_TX_LOCK, 7, OLD, "[true, 2]");
+    hand_node_run(&node);
+    say("[0, 3, 'transaction', [[['write', 't', [1, 1]], ['write', 't', [2, 2]]]]]");
+    while (holders() < 2 && moves++ < MOVES)
+        hand_node_move(&node);
+    ask_shard(SHARD_TX_UNLOCK, 7, OLD, NULL);
+    ask_shard(SHARD_TX_LOCK, 8, INT64_MAX, "[true, 2]");
+    hand_node_run(&node);
+    expect("");
+    cr_assert_eq(holders(), 2);
+    cr_assert_eq(waiting(), 1);
+}
+
+Test(rpc_tx, a_lost_connection_gives_its_locks_back) {
+    lock_one_of_two();
+    memory_vanish(client);
+    hand_node_run(&node);
+    cr_assert_eq(holders(), 1);
+    cr_assert_eq(waiting(), 0);
+    cr_assert(is_held_by(8));
+}
+
+Test(rpc_tx, who_waits_with_a_lock_goes_on_when_the_other_is_free) {
+    lock_one_of_two();
+    ask_shard(SHARD_TX_UNLOCK, 8, INT64_MAX, NULL);
+    hand_node_run(&node);
+    expect("[1, 3, nil, [true, true]]");
+    cr_assert_eq(holders(), 0);
+}
