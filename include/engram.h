@@ -394,12 +394,21 @@ EG_API eg_err eg_tx_prev(eg_tx *tx, eg_table *table, eg_span key, eg_result *out
  * whatever it likes with this `tx`. */
 EG_API eg_err eg_tx_fold(eg_tx *tx, eg_table *table, bool reverse,
                          bool (*see)(void *context, eg_span record), void *context);
-/* Page by page, of the table as it was when the cursor was opened.  Closed before `fn` returns. */
+/* Page by page, of the table as it was when the cursor was opened.  Closed before `fn` returns.
+ * EG_NOT_FOUND: the last page has been given. */
 typedef struct eg_tx_cursor eg_tx_cursor;
 EG_API eg_err eg_tx_cursor_open(eg_tx *tx, eg_table *table, eg_span spec, uint64_t limit,
                                 bool reverse, eg_tx_cursor **out);
 EG_API eg_err eg_tx_cursor_next(eg_tx_cursor *cursor, eg_result *page);
 EG_API void eg_tx_cursor_close(eg_tx_cursor *cursor);
+
+/* A statement of the text language, as eg_query() takes and answers it: select sees what the
+ * transaction has changed, and the others put their changes into it, all or none.  It may wait.
+ * Pages of rows come from a cursor like any, whose columns live as long as it does. */
+EG_API eg_err eg_tx_query(eg_tx *tx, const char *text, const eg_span *arguments, eg_result *out);
+EG_API eg_err eg_tx_query_open(eg_tx *tx, const char *text, const eg_span *arguments,
+                               uint64_t limit, eg_tx_cursor **out);
+EG_API eg_span eg_tx_query_columns(const eg_tx_cursor *cursor);
 
 EG_API eg_err eg_tx_write(eg_tx *tx, eg_table *table, eg_span record);
 EG_API eg_err eg_tx_write_ttl(eg_tx *tx, eg_table *table, eg_span record, uint64_t ttl_ms);

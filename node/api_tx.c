@@ -171,6 +171,23 @@ eg_err api_tx_run(eg_tx *tx, eg_table *table, api_tx_step step, void *what) {
     }
 }
 
+eg_err api_tx_run_anywhere(eg_tx *tx, api_tx_step step, void *what) {
+    struct api_txs *x = tx->txs;
+    const struct tx_place at = {.reader = &x->thread->reader};
+    eg_err err;
+
+    for (;;) {
+        reader_enter(at.reader);
+        err = step(tx, &at, what);
+        reader_exit(at.reader);
+        if (err != EG_AGAIN)
+            return err;
+        if (runtime_current(x->thread->owner->runtime) != NULL)
+            return EG_BUSY; /* a scheduler must not wait */
+        (void) ask(x);
+    }
+}
+
 /* ---- the end ------------------------------------------------------------------------- */
 
 static eg_err commit(eg_tx *tx) {

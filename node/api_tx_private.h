@@ -40,5 +40,16 @@ static inline bool api_tx_is_dirty(const eg_tx *tx) {
 /* Once in a section; EG_AGAIN: it is called again when what it asked for is answered. */
 typedef eg_err (*api_tx_step)(eg_tx *tx, const struct tx_place *at, void *what);
 EG_MUST_USE eg_err api_tx_run(eg_tx *tx, eg_table *table, api_tx_step step, void *what);
+/* The same of what finds its tables by itself: at->table is NULL. */
+EG_MUST_USE eg_err api_tx_run_anywhere(eg_tx *tx, api_tx_step step, void *what);
+
+/* ---- pages of a statement (api_tx_query.c), for the cursors of api_tx_scan.c ------------ */
+
+struct api_tx_query;
+EG_MUST_USE eg_err api_tx_query_open(eg_tx *tx, const char *text, const eg_span *arguments,
+                                     uint64_t limit, struct api_tx_query **out);
+EG_MUST_USE eg_err api_tx_query_next(struct api_tx_query *q, eg_result *page);
+eg_span api_tx_query_columns(const struct api_tx_query *q);
+void api_tx_query_close(struct api_tx_query *q);
 
 #endif /* NODE_API_TX_PRIVATE_H */

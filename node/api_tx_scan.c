@@ -261,7 +261,8 @@ static eg_err open_only(eg_tx *tx, eg_table *table, const struct select_opts *o,
 struct eg_tx_cursor {
     eg_tx *tx;
     eg_table *table;
-    eg_cursor *plain; /* of a dirty context */
+    eg_cursor *plain;           /* of a dirty context       */
+    struct api_tx_query *query; /* of a statement; else NULL */
     struct question question;
     bool begun, ended;
 };
@@ -295,6 +296,27 @@ eg_err eg_tx_cursor_open(eg_tx *tx, eg_table *table, eg_span spec, uint64_t limi
     return EG_OK;
 }
 
+eg_err eg_tx_query_open(eg_tx *tx, const char *text, const eg_span *arguments, uint64_t limit,
+                        eg_tx_cursor **out) {
+    eg_tx_cursor *c = out == NULL ? NULL : alloc_zero(alloc_system(), sizeof *c);
+    eg_err err;
+
+    if (c == NULL)
+        return out == NULL ? EG_BAD_REQUEST : EG_MEMORY;
+    c->tx = tx;
+    err = api_tx_query_open(tx, text, arguments, limit, &c->query);
+    if (err != EG_OK) {
+        alloc_put(alloc_system(), c, sizeof *c);
+        return err;
+    }
+    *out = c;
+    return EG_OK;
+}
+
+eg_span eg_tx_query_columns(const eg_tx_cursor *c) {
+    return c == NULL || c->query == NULL ? (eg_span){0} : api_tx_query_columns(c->query);
+}
+
 eg_err eg_tx_cursor_next(eg_tx_cursor *c, eg_result *page) {
     struct buffer b;
     eg_err err = c == NULL ? EG_BAD_REQUEST : api_tx_check(c->tx);
@@ -303,6 +325,8 @@ eg_err eg_tx_cursor_next(eg_tx_cursor *c, eg_result *page) {
         return err;
     if (c->plain != NULL)
         return eg_cursor_next(c->plain, page, note_of(c->tx));
+    if (c->query != NULL)
+        return api_tx_query_next(c->query, page);
     if (c->ended)
         return EG_NOT_FOUND;
     if (c->begun)
@@ -320,6 +344,8 @@ void eg_tx_cursor_close(eg_tx_cursor *c) {
         return;
     if (c->plain != NULL)
         eg_cursor_close(c->plain);
+    if (c->query != NULL)
+        api_tx_query_close(c->query);
     if (c->question.scan != NULL)
         tx_scan_close(c->question.scan);
     alloc_put(alloc_system(), c, sizeof *c);

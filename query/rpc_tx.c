@@ -308,8 +308,7 @@ static struct task *cursor_page(struct cursor *c, const struct task_ops **ops) {
     struct job *j = EG_CONTAINER_OF(c, struct job, cursor);
 
     list_remove(&j->in_tx);
-    tx_scan_next_page(j->step.scan);
-    j->step.begun = false;
+    rpc_tx_step_next_page(&j->step);
     j->kept = false;
     j->held->busy = true;
     *ops = &job_task;
@@ -330,16 +329,20 @@ static void drop_cursors(struct held *h) {
         cursor_drop(h->session, &EG_CONTAINER_OF(h->cursors.next, struct job, in_tx)->cursor);
 }
 
-static eg_err put_cursor(struct job *j, struct buffer *result) {
+static eg_err put_cursor(struct job *j, struct buffer *result, struct err_note *note) {
     enum { CURSOR_BYTES = 9 };
+    size_t size_bytes = sizeof *j + j->params_bytes + rpc_tx_step_bytes(&j->step);
     uint8_t *room = buffer_room(result, CURSOR_BYTES);
     struct value_writer w;
 
     if (room == NULL)
         return EG_TOO_LARGE;
     w = value_writer_init(room, CURSOR_BYTES);
-    if (tx_scan_has_more(j->step.scan)) {
-        j->cursor = (struct cursor){.ops = &job_cursor, .size_bytes = sizeof *j + j->params_bytes};
+    if (rpc_tx_step_has_more(&j->step)) {
+        if (size_bytes > CURSOR_BYTES_MAX)
+            return err_note(note, EG_TOO_LARGE,
+                            "what is left behind the page is more than a cursor keeps (16 MiB)");
+        j->cursor = (struct cursor){.ops = &job_cursor, .size_bytes = size_bytes};
         cursor_keep(j->task.session, &j->cursor);
         list_push_back(&j->held->cursors, &j->in_tx);
         j->kept = true;
@@ -358,7 +361,7 @@ static eg_err call_said(struct job *j, eg_err err, struct buffer *result, struct
     struct held *h = j->held;
 
     if (err == EG_OK && j->step.paged)
-        err = put_cursor(j, result);
+        err = put_cursor(j, result, note);
     if (err == EG_CONFLICT || err == EG_ABORTED || tx_state(h->tx) != TX_OPEN) {
         job_ends_tx(j, err);
     } else if (!book(h, j->step.scan == NULL)) {

@@ -18,6 +18,7 @@ enum verb {
     VERB_STEP,
     VERB_SCAN,
     VERB_TEXT,
+    VERB_EXPLAIN,
     VERB_CHECK
 };
 
@@ -55,6 +56,7 @@ static const struct verb_row rows[] = {
     {.run = rpc_select_count, .verb = VERB_SCAN, .kind = SELECT_COUNT},
     {.run = rpc_select_delete, .verb = VERB_SCAN, .kind = SELECT_DELETE},
     {.run = rpc_query, .verb = VERB_TEXT},
+    {.run = rpc_explain, .verb = VERB_EXPLAIN},
     {.run = rpc_select_replace, .verb = VERB_SCAN, .kind = SELECT_REPLACE},
 };
 
@@ -129,6 +131,19 @@ void rpc_tx_step_close(struct rpc_tx_step *s) {
         worker_leave(s->text->worker, &s->text->leaving);
     s->scan = NULL;
     s->text = NULL;
+}
+
+bool rpc_tx_step_has_more(const struct rpc_tx_step *s) {
+    return s->text != NULL ? text_tx_has_more(s->text->text) : tx_scan_has_more(s->scan);
+}
+
+void rpc_tx_step_next_page(struct rpc_tx_step *s) {
+    s->begun = false;
+    s->later = true;
+    if (s->text != NULL)
+        text_tx_next_page(s->text->text);
+    else
+        tx_scan_next_page(s->scan);
 }
 
 size_t rpc_tx_step_bytes(const struct rpc_tx_step *s) {
@@ -274,7 +289,8 @@ static eg_err open_text(struct rpc_tx_step *s, struct tx *tx, struct worker *w, 
     x->leaving.step = leave_some;
     x->worker = w;
     x->alloc = world.alloc;
-    err = text_tx_open(&x->text, tx, &world, text, text_bytes, s->call.param[1], s->call.note);
+    err = text_tx_open(&x->text, tx, &world, text, text_bytes, s->call.param[1],
+                       s->call.options.limit, s->call.note);
     if (err == EG_OK)
         s->text = x;
     else
@@ -282,42 +298,51 @@ static eg_err open_text(struct rpc_tx_step *s, struct tx *tx, struct worker *w, 
     return err;
 }
 
-static eg_err begin_text(struct rpc_tx_step *s, struct tx *tx, struct task *t,
-                         struct buffer *result) {
+static eg_err begin_text(struct rpc_tx_step *s, struct tx *tx, struct task *t) {
     const struct rpc_call *c = &s->call;
-    struct value names;
     const uint8_t *text;
     uint32_t text_bytes;
-    eg_err err;
 
     if (value_kind_of(c->param[0]) != VALUE_STRING ||
         !value_get_bytes(c->param[0], &text, &text_bytes))
         return err_note(c->note, EG_BAD_REQUEST, "a query is a string");
-    if (c->options.limit != 0)
-        return err_note(c->note, EG_BAD_REQUEST,
-                        "a query has no pages in a transaction: say limit in its text");
-    err = open_text(s, tx, t->worker, (const char *) text, text_bytes);
-    if (err != EG_OK)
-        return err;
-    names = text_tx_columns(s->text->text);
-    return rpc_rows_begin(&names, result, &s->text->header_at);
+    return open_text(s, tx, t->worker, (const char *) text, text_bytes);
 }
 
-/* A query: {columns, rows, cursor}, which is nil. */
+static eg_err begin_rows(struct rpc_tx_step *s, struct buffer *result) {
+    const struct value names = text_tx_columns(s->text->text);
+
+    s->begun = s->paged = true;
+    return rpc_rows_begin(s->later ? NULL : &names, result, &s->text->header_at);
+}
+
+/* A query: {columns, rows, cursor}; a later page of it: [rows, cursor]. */
 static eg_err run_text(struct rpc_tx_step *s, struct tx *tx, struct task *t,
                        struct buffer *result) {
-    static const uint8_t nil = 0xc0;
     const struct select_pace pace = {is_over, t};
     struct worker *w = t->worker;
     uint64_t count = 0;
-    eg_err err = s->text == NULL ? begin_text(s, tx, t, result) : EG_OK;
+    eg_err err = s->text == NULL ? begin_text(s, tx, t) : EG_OK;
 
+    if (err == EG_OK && !s->begun)
+        err = begin_rows(s, result);
     if (err == EG_OK)
         err = text_tx_step(s->text->text, w->server->opts.catalog, &w->reader, &pace, result,
                            &count, s->call.note);
     if (err == EG_OK)
-        err = rpc_rows_end(true, s->text->header_at, count, result);
-    return err != EG_OK || buffer_append(result, &nil, 1) ? err : EG_TOO_LARGE;
+        err = rpc_rows_end(!s->later, s->text->header_at, count, result);
+    return err;
+}
+
+/* The way is the same as without a transaction, and nothing is seen on it. */
+static eg_err run_explain(struct rpc_tx_step *s, struct tx *tx, struct task *t,
+                          struct buffer *result) {
+    struct rpc_call c = s->call;
+    eg_err err = tx_check(tx, c.note);
+
+    c.worker = t->worker;
+    c.result = result;
+    return err == EG_OK ? rpc_explain(&c) : err;
 }
 
 static eg_err run(struct rpc_tx_step *s, struct tx *tx, const struct tx_place *at, struct task *t,
@@ -338,7 +363,8 @@ static eg_err run(struct rpc_tx_step *s, struct tx *tx, const struct tx_place *a
                        s->call.note);
     case VERB_SCAN:
         return run_scan(s, row, tx, at, t, result);
-    case VERB_TEXT: /* it finds its table by itself */
+    case VERB_TEXT: /* they find their tables by themselves */
+    case VERB_EXPLAIN:
     case VERB_CHECK:
         break;
     }
@@ -361,6 +387,8 @@ eg_err rpc_tx_step_run(struct rpc_tx_step *s, struct tx *tx, struct task *t, str
     s->call.note = note;
     if (row_of(s->call.method)->verb == VERB_TEXT)
         return run_text(s, tx, t, result);
+    if (row_of(s->call.method)->verb == VERB_EXPLAIN)
+        return run_explain(s, tx, t, result);
     EG_ASSERT(value_get_bytes(s->call.param[0], &name, &name_bytes)); /* it was checked */
     at.table = catalog_find(t->worker->server->opts.catalog, (const char *) name, name_bytes);
     if (at.table == NULL)

@@ -20,7 +20,8 @@ struct rpc_tx_step {
     struct tx_scan *scan;     /* NULL: not open yet, or no question */
     struct rpc_tx_text *text; /* of a query; likewise */
     bool begun;               /* something of the result is there   */
-    bool paged;               /* [results, cursor]: the cursor is the caller's to append */
+    bool later;               /* it is a page of select_next        */
+    bool paged; /* what stands last in it, a cursor or nil, is the caller's to append */
 };
 
 /* The method of this name with the elements left in `params`.  EG_NO_METHOD; EG_BAD_REQUEST: also
@@ -35,6 +36,10 @@ EG_MUST_USE eg_err rpc_tx_step_init(struct rpc_tx_step *s, const struct rpc_meth
 bool rpc_tx_step_checks(const struct rpc_tx_step *s);
 /* Before the transaction is closed. */
 void rpc_tx_step_close(struct rpc_tx_step *s);
+
+/* After EG_OK: is there a page behind this one?  Then the next runs make it. */
+bool rpc_tx_step_has_more(const struct rpc_tx_step *s);
+void rpc_tx_step_next_page(struct rpc_tx_step *s);
 
 /* What a query of it takes. */
 size_t rpc_tx_step_bytes(const struct rpc_tx_step *s);

@@ -138,7 +138,7 @@ static eg_err grow(struct text_joiner *j) {
     return EG_OK;
 }
 
-static eg_err build_one(struct text_joiner *j, struct value record) {
+eg_err text_joiner_build(struct text_joiner *j, struct value record) {
     struct text_join_entry *e;
     struct value on;
     uint32_t *head;
@@ -173,7 +173,7 @@ static eg_err build_far(struct text_joiner *j, struct reader *r, const struct se
     for (uint32_t n = 1; err == EG_OK; n++) {
         err = text_far_next(j->plan, inner_of(j), r, &rec, note);
         if (err == EG_OK)
-            err = build_one(j, record_value(rec));
+            err = text_joiner_build(j, record_value(rec));
         if (err == EG_OK && n % CLOCK_ROWS == 0 && pace->is_over(pace->context))
             return EG_AGAIN;
     }
@@ -189,7 +189,7 @@ static eg_err build(struct text_joiner *j, struct reader *r, const struct select
 
     for (uint32_t n = 1; err == EG_OK && ask(scan, &rec); n++) {
         if (rec != NULL)
-            err = build_one(j, record_value(rec));
+            err = text_joiner_build(j, record_value(rec));
         if (err == EG_OK && (rec == NULL || n % CLOCK_ROWS == 0) && pace->is_over(pace->context)) {
             err = scan_place(scan, &j->inner);
             return err != EG_OK ? err : EG_AGAIN;
@@ -211,19 +211,25 @@ static eg_err pause(struct text_joiner *j, struct value outer) {
     return buffer_append(&j->outer, outer.at, outer.size_bytes) ? EG_AGAIN : EG_MEMORY;
 }
 
-static eg_err look_up(struct text_joiner *j, struct reader *r, const struct select_pace *pace,
-                      struct value outer, text_row_fn *give, void *context) {
-    const struct text_source *s = inner_of(j);
+struct scan_path text_joiner_lookup(const struct text_joiner *j, struct value outer) {
     struct scan_path path = j->plan->lookup;
-    const struct record *rec;
-    struct scan *scan;
-    bool passed;
-    eg_err err;
 
     if (path.kind == SCAN_KEY)
         path.range = range_of_value(on_of(outer_of(j), outer));
     else
         path.equal[path.later] = on_of(outer_of(j), outer);
+    return path;
+}
+
+static eg_err look_up(struct text_joiner *j, struct reader *r, const struct select_pace *pace,
+                      struct value outer, text_row_fn *give, void *context) {
+    const struct text_source *s = inner_of(j);
+    const struct scan_path path = text_joiner_lookup(j, outer);
+    const struct record *rec;
+    struct scan *scan;
+    bool passed;
+    eg_err err;
+
     err = open_scan(&scan, s->table, r, &path, &j->inner);
     buffer_clear(&j->inner);
     for (uint32_t n = 1; err == EG_OK && ask(scan, &rec); n++) {
@@ -336,4 +342,34 @@ eg_err text_joiner_step(struct text_joiner *j, struct reader *r, const struct se
         }
     }
     return err == EG_OK ? reader_take_fault(r) : err;
+}
+
+/* ---- records that somebody else brings ------------------------------------------------------- */
+
+eg_err text_joiner_wants(struct text_joiner *j, struct value outer, bool *wanted) {
+    eg_err err = passes(j, outer_of(j), outer, wanted);
+
+    if (err == EG_OK && *wanted)
+        *wanted = joins(on_of(outer_of(j), outer));
+    return err;
+}
+
+eg_err text_joiner_pair(struct text_joiner *j, struct value outer, struct value inner,
+                        text_row_fn *give, void *context) {
+    bool passed;
+    eg_err err = passes(j, inner_of(j), inner, &passed);
+
+    if (err != EG_OK || !passed ||
+        !value_equal(on_of(outer_of(j), outer), on_of(inner_of(j), inner)))
+        return err;
+    return give_pair(j, outer, inner, give, context);
+}
+
+eg_err text_joiner_probe(struct text_joiner *j, const struct select_pace *pace, struct value outer,
+                         text_row_fn *give, void *context) {
+    eg_err err = probe(j, pace, outer, give, context);
+
+    if (err != EG_AGAIN)
+        buffer_clear(&j->outer);
+    return err;
 }

@@ -48,4 +48,19 @@ EG_MUST_USE eg_err text_joiner_step(struct text_joiner *j, struct reader *r,
                                     const struct select_pace *pace, text_row_fn *give,
                                     void *context, struct err_note *note);
 
+/* ---- for who brings the records, in place of the steps (text_tx_join.c) ------------------ */
+
+/* May this outer record be joined with any?  EG_ABORTED: the table has other attributes by now. */
+EG_MUST_USE eg_err text_joiner_wants(struct text_joiner *j, struct value outer, bool *wanted);
+/* The way to the inner records of an outer one, whose value it borrows. */
+struct scan_path text_joiner_lookup(const struct text_joiner *j, struct value outer);
+/* Give the pair, where the inner record is one of the outer one's. */
+EG_MUST_USE eg_err text_joiner_pair(struct text_joiner *j, struct value outer, struct value inner,
+                                    text_row_fn *give, void *context);
+/* TEXT_JOIN_HASH: take an inner record in; when all are, give the pairs of an outer one.  EG_AGAIN:
+ * the same again. */
+EG_MUST_USE eg_err text_joiner_build(struct text_joiner *j, struct value inner);
+EG_MUST_USE eg_err text_joiner_probe(struct text_joiner *j, const struct select_pace *pace,
+                                     struct value outer, text_row_fn *give, void *context);
+
 #endif /* QUERY_TEXT_JOIN_H */

@@ -280,7 +280,7 @@ eg_err text_run_feed(struct text_run *r, struct value row, struct buffer *page, 
     eg_err err = EG_OK;
 
     r->page = page;
-    if (!text_field_fits(row, p->source[0].arity))
+    if (p->join == TEXT_JOIN_NONE && !text_field_fits(row, p->source[0].arity))
         return EG_ABORTED;
     *enough = !p->grouped && !r->keeps && r->given >= p->limit; /* limit 0 */
     if (!*enough)

@@ -54,8 +54,9 @@ EG_MUST_USE eg_err text_run_open(struct text_run **out, struct text_plan *plan);
 /* The same of an aggregate, to count records in by hand: nobody else is asked for any. */
 EG_MUST_USE eg_err text_run_open_here(struct text_run **out, struct text_plan *plan);
 EG_MUST_USE eg_err text_run_count(struct text_run *r, struct record_batch *b);
-/* Rows of the only source from elsewhere, one by one, in place of those the steps would read; then
- * text_run_fed(), and the steps make the page.  *enough: no more are wanted. */
+/* Rows of the only source (or of both, joined) from elsewhere, one by one, in place of those the
+ * steps would read; then text_run_fed(), and the steps make the page.  *enough: no more are wanted.
+ * EG_NOT_FOUND: the page is full, and the row is the next one's: it comes again. */
 EG_MUST_USE eg_err text_run_feed(struct text_run *r, struct value row, struct buffer *page,
                                  bool *enough);
 void text_run_fed(struct text_run *r);

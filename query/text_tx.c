@@ -2,6 +2,7 @@
 #include "query/text_tx.h"
 
 #include "query/text_run.h"
+#include "query/text_tx_join.h"
 #include "query/tx_private.h"
 
 enum { NUMBER_BYTES = 9, ROWS_BETWEEN_LOOKS = 16 };
@@ -9,12 +10,14 @@ enum { NUMBER_BYTES = 9, ROWS_BETWEEN_LOOKS = 16 };
 struct text_tx {
     struct alloc *alloc;
     struct tx *tx;
-    struct text_plan *plan; /* the run's, where there is one */
-    struct text_run *run;   /* of select; else NULL          */
-    struct tx_scan *scan;   /* of all but insert             */
-    struct buffer *rows;    /* of this step                  */
-    struct tx_mark undo;    /* insert: to before it          */
-    uint32_t next;          /* and its row that comes next   */
+    struct text_plan *plan;    /* the run's, where there is one */
+    struct text_run *run;      /* of select; else NULL          */
+    struct tx_scan *scan;      /* of one table, but of insert   */
+    struct text_tx_join *join; /* of two; else NULL             */
+    uint64_t page_most;        /* 0: all rows at once           */
+    struct buffer *rows;       /* of this step                  */
+    struct tx_mark undo;       /* insert: to before it          */
+    uint32_t next;             /* and its row that comes next   */
 };
 
 /* ---- open and close -------------------------------------------------------------------- */
@@ -28,7 +31,9 @@ static eg_err begin_select(struct text_tx *t, const struct tx_place *at, struct 
 
     if (err != EG_OK)
         return err;
-    text_run_page(t->run, 0);
+    text_run_page(t->run, t->page_most);
+    if (t->plan->source_count > 1)
+        return text_tx_join_open(&t->join, t->run, t->tx);
     return tx_scan_open_path(&t->scan, t->tx, at, &t->plan->source[0].path, note);
 }
 
@@ -55,9 +60,6 @@ static eg_err begin_insert(struct text_tx *t, struct err_note *note) {
 static eg_err begin(struct text_tx *t, struct reader *r, struct err_note *note) {
     const struct tx_place at = place_of(t, r);
 
-    if (t->plan->source_count != 1)
-        return err_note(note, EG_BAD_REQUEST,
-                        "a join cannot be asked inside a transaction: ask each of its tables");
     switch (t->plan->statement) {
     case TEXT_SELECT:
         return begin_select(t, &at, note);
@@ -71,7 +73,7 @@ static eg_err begin(struct text_tx *t, struct reader *r, struct err_note *note) 
 }
 
 eg_err text_tx_open(struct text_tx **out, struct tx *tx, const struct text_world *world,
-                    const char *text, size_t text_bytes, struct value arguments,
+                    const char *text, size_t text_bytes, struct value arguments, uint64_t page_most,
                     struct err_note *note) {
     struct text_tx *t = alloc_zero(world->alloc, sizeof *t);
     eg_err err;
@@ -80,6 +82,7 @@ eg_err text_tx_open(struct text_tx **out, struct tx *tx, const struct text_world
         return EG_MEMORY;
     t->alloc = world->alloc;
     t->tx = tx;
+    t->page_most = page_most;
     err = text_plan_open(&t->plan, world, text, text_bytes, arguments, note);
     if (err == EG_OK)
         err = begin(t, world->reader, note);
@@ -91,9 +94,18 @@ eg_err text_tx_open(struct text_tx **out, struct tx *tx, const struct text_world
     return EG_OK;
 }
 
-void text_tx_close(struct text_tx *t) {
+/* Before the transaction ends: the rest may take longer. */
+static void end_questions(struct text_tx *t) {
     if (t->scan != NULL)
         tx_scan_close(t->scan);
+    if (t->join != NULL)
+        text_tx_join_close(t->join);
+    t->scan = NULL;
+    t->join = NULL;
+}
+
+void text_tx_close(struct text_tx *t) {
+    end_questions(t);
     if (t->run != NULL)
         text_run_close(t->run); /* the plan too */
     else if (t->plan != NULL)
@@ -102,9 +114,7 @@ void text_tx_close(struct text_tx *t) {
 }
 
 bool text_tx_close_some(struct text_tx *t) {
-    if (t->scan != NULL)
-        tx_scan_close(t->scan);
-    t->scan = NULL;
+    end_questions(t);
     if (t->run != NULL && t->run->groups.plan != NULL && !text_groups_free_some(&t->run->groups))
         return false;
     text_tx_close(t);
@@ -194,6 +204,22 @@ static eg_err take(void *context, struct value row, bool *enough) {
     return text_run_feed(t->run, row, t->rows, enough);
 }
 
+/* text_row_fn: a joined one */
+static eg_err take_joined(void *context, struct value row) {
+    bool enough = false;
+    eg_err err = take(context, row, &enough);
+
+    return err == EG_OK && enough ? EG_NOT_FOUND : err;
+}
+
+/* EG_OK: all rows have come; EG_NOT_FOUND: the page is full before that. */
+static eg_err feed(struct text_tx *t, const struct tx_place *at, const struct select_pace *pace,
+                   struct err_note *note) {
+    if (t->join != NULL)
+        return text_tx_join_step(t->join, at->reader, pace, take_joined, t, note);
+    return tx_scan_each(t->scan, at, pace, take, t, note);
+}
+
 static eg_err rows_step(struct text_tx *t, const struct tx_place *at, struct catalog *catalog,
                         const struct select_pace *pace, struct buffer *rows, uint64_t *count,
                         struct err_note *note) {
@@ -201,12 +227,15 @@ static eg_err rows_step(struct text_tx *t, const struct tx_place *at, struct cat
 
     t->rows = rows;
     if (!t->run->fed)
-        err = tx_scan_each(t->scan, at, pace, take, t, note);
-    if (err == EG_OK)
+        err = feed(t, at, pace, note);
+    if (err == EG_OK) {
         text_run_fed(t->run);
-    if (err == EG_OK)
+        end_questions(t);
         err = text_run_step(t->run, catalog, at->reader, pace, rows, note);
-    else if (err == EG_TOO_LARGE && note->text[0] == '\0')
+    } else if (err == EG_NOT_FOUND) {
+        err = EG_OK;
+    }
+    if (err == EG_TOO_LARGE && note->text[0] == '\0')
         err = err_note(note, err, "the result, or what it is made of, is larger than 64 MiB");
     *count = t->run->page_rows;
     return err;
@@ -232,4 +261,12 @@ eg_err text_tx_step(struct text_tx *t, struct catalog *catalog, struct reader *r
                           : insert_step(t, &at, pace, note);
     *count = 1;
     return err == EG_OK ? put_count(rows, changed) : err;
+}
+
+bool text_tx_has_more(const struct text_tx *t) {
+    return t->run != NULL && t->run->more;
+}
+
+void text_tx_next_page(struct text_tx *t) {
+    text_run_page(t->run, t->page_most);
 }

@@ -147,7 +147,7 @@ EG_MUST_USE eg_err tx_scan_step(struct tx_scan *s, const struct tx_place *at,
 EG_MUST_USE eg_err tx_scan_open_path(struct tx_scan **out, struct tx *tx, const struct tx_place *at,
                                      const struct scan_path *path, struct err_note *note);
 /* Hand over one after the other.  EG_OK: that were all, or `each` has had enough, and none behind
- * that one counts as seen. */
+ * that one counts as seen.  EG_NOT_FOUND, which `each` has said: that one comes again. */
 EG_MUST_USE eg_err tx_scan_each(struct tx_scan *s, const struct tx_place *at,
                                 const struct select_pace *pace,
                                 eg_err (*each)(void *context, struct value row, bool *enough),

@@ -312,6 +312,15 @@ eg_err tx_scan_step(struct tx_scan *s, const struct tx_place *at, const struct s
 
 /* ---- row by row -------------------------------------------------------------------------- */
 
+/* It was looked at, but not taken. */
+static eg_err put_back(struct tx_scan *s, const struct tx_place *at, struct tx_step *step) {
+    eg_err err = tx_scan_note(s, at, step);
+
+    if (err == EG_OK)
+        err = tx_scan_leave(s, step);
+    return err == EG_OK ? EG_NOT_FOUND : err;
+}
+
 static eg_err hand_over(struct tx_scan *s, const struct tx_place *at,
                         const struct select_pace *pace,
                         eg_err (*each)(void *context, struct value row, bool *enough),
@@ -327,6 +336,8 @@ static eg_err hand_over(struct tx_scan *s, const struct tx_place *at,
         }
         if (err == EG_OK)
             err = each(context, step.row, &s->full);
+        if (err == EG_NOT_FOUND)
+            return put_back(s, at, &step);
         if (err == EG_OK)
             err = tx_scan_pass(s, at, &step);
         if (err == EG_OK && !s->full)

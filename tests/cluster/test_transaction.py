@@ -401,18 +401,78 @@ class Transactions(ClusterTest):
         t, tx = self.table(), self.call("begin")
         at = {"tx": tx}
         self.call("query", f"insert into {t} values (1, 1)", [], at)
-        for code, *words in (("bad_request", f"select a.key from {t} a join {t} b on a.key = b.key", [], at),
-                             ("bad_request", f"select key from {t}", [], {"tx": tx, "limit": 1}),
-                             ("bad_request", f"select key from {t}", [], {"tx": tx, "context": "dirty"}),
+        for code, *words in (("bad_request", f"select key from {t}", [], {"tx": tx, "context": "dirty"}),
                              ("bad_request", "nonsense", [], at), ("bad_request", 7, [], at),
                              ("no_table", "select * from nothing", [], at),
                              ("exists", f"insert into {t} values (2, 2), (1, 1)", [], at),
                              ("exists", f"insert into {t} values (3, 2), (3, 1)", [], at)):
             self.refused(code, "query", *words)
-        self.refused("bad_request", "explain", f"select key from {t}", [], at)
+        self.refused("bad_request", "explain", "nonsense", [], at)
         self.call("commit", tx)
         self.assertEqual(self.other("match", t, ["_", "_"]), [[1, 1]])
         self.refused("not_found", "query", f"select key from {t}", [], at)
+        self.refused("not_found", "explain", f"select key from {t}", [], at)
+
+    def on_text_of_two_tables(self):
+        """By key, by index and by all: rows of both that it has changed itself are among them, and what was found is so at
+        the commit."""
+        a, b = self.table(attributes=["k", "v"]), self.table(type="ordered_set", attributes=["k", "v", "w"], index=["v"])
+        self.call("write_many", a, [[k, k % 4] for k in range(8)])
+        self.call("write_many", b, [[k, k % 3, k % 5] for k in range(6)])
+        tx = self.call("begin")
+        ask = lambda text: self.call("query", text, [], {"tx": tx})["rows"]
+        self.call("query", f"delete from {a} where k > 4", [], {"tx": tx})
+        self.call("write_many", b, [[1, 3, 9], [9, 2, 0]], {"tx": tx})
+        wanted = {"k": [[0, 0, 0], [1, 1, 3], [2, 2, 2], [3, 3, 0], [4, 0, 0]],
+                  "v": [[0, 0, 0], [0, 3, 0], [1, 4, 1], [2, 2, 2], [2, 5, 2], [2, 9, 2], [3, 1, 3], [4, 0, 0], [4, 3, 0]],
+                  "w": [[0, 0, 0], [0, 5, 2], [0, 9, 2], [2, 2, 2], [3, 3, 0], [4, 0, 0], [4, 5, 2], [4, 9, 2]]}
+        for on, rows in wanted.items():
+            self.assertCountEqual(ask(f"select x.k, y.k, y.v from {a} x join {b} y on x.v = y.{on}"), rows)
+        self.assertEqual(ask(f"select y.v, count(*) from {a} x join {b} y on x.v = y.v group by y.v order by y.v desc"),
+                         [[3, 1], [2, 3], [1, 1], [0, 4]])
+        self.assertEqual(len(self.other("query", f"select x.k from {a} x join {b} y on x.v = y.k")["rows"]), 8)
+        self.other("write", b, [33, 3, 3])  # one more for each of these values
+        self.refused("conflict", "commit", tx)
+
+    def on_text_in_pages(self):
+        for kind in TYPES:
+            t = self.table(type=kind, attributes=["k", "v"])
+            self.call("write_many", t, [[k, k % 3] for k in range(10)])
+            tx = self.call("begin")
+            self.call("write_many", t, [[20, 1], [21, 2]], {"tx": tx})
+            for text, ordered in ((f"select k from {t}", False), (f"select k from {t} where k >= 3", False),
+                                  (f"select k from {t} order by k desc", True), (f"select v, count(*) from {t} group by v order by v", True),
+                                  (f"select x.k, y.k from {t} x join {t} y on x.v = y.k", False), (f"select k from {t} limit 5 offset 1", None)):
+                whole = self.call("query", text, [], {"tx": tx})
+                self.assertIsNone(whole["cursor"])
+                first = self.call("query", text, [], {"tx": tx, "limit": 2})
+                self.assertEqual(first["columns"], whole["columns"])
+                rows, cursor = list(first["rows"]), first["cursor"]
+                self.call("write", t, [100 + len(text), 7], {"tx": tx})  # the pages are of what was there before
+                while cursor is not None:
+                    self.assertEqual(len(rows) % 2, 0)
+                    page, cursor = self.call("select_next", cursor)
+                    self.assertGreater(len(page), 0)
+                    rows += page
+                if ordered is None:
+                    self.assertEqual(len(rows), 5)
+                else:
+                    (self.assertEqual if ordered else self.assertCountEqual)(rows, whole["rows"])
+                self.call("delete", t, 100 + len(text), {"tx": tx})
+            kept = self.call("query", f"select k from {t} order by k", [], {"tx": tx, "limit": 2})["cursor"]
+            left = self.call("query", f"select k from {t}", [], {"tx": tx, "limit": 2})["cursor"]
+            self.call("commit", tx)
+            for cursor in (kept, left):
+                self.refused("not_found", "select_next", cursor)
+            page = self.call("transaction", [["query", f"select k from {t}", [], {"limit": 3}]])[0]
+            self.assertEqual((len(page["rows"]), page["cursor"]), (3, None))
+
+    def on_text_that_is_explained(self):
+        t, tx = self.table(), self.call("begin")
+        text = f"select value from {t} where key = 1"
+        self.call("write", t, [1, 1], {"tx": tx})
+        self.assertEqual(self.call("explain", text, [], {"tx": tx}), self.call("explain", text))
+        self.call("commit", tx)
 
     def on_transfers_at_once(self):
         """Three clients move money about; nobody ever sees another sum, and none is lost."""
