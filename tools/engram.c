@@ -98,7 +98,9 @@ static void print_help(void) {
          "  --timeout SECONDS    how long to wait for an answer [30]\n"
          "  --version\n"
          "  --help\n\n"
-         "Without a command: an interactive shell, or a script from standard input.\n");
+         "Without a command: an interactive shell, or a script from standard input.\n"
+         "Commands on one line have a semicolon between them; so may one word that holds\n"
+         "several: engram 'begin; write t 1 x; delete t 2; commit'.\n");
     print_commands(stdout);
 }
 
@@ -167,6 +169,14 @@ static void shell_init(struct shell *s) {
     pack_init(&s->tx_id, s->alloc);
 }
 
+/* One word with a semicolon is a line of commands: no command has one in its name. */
+static int run(struct shell *s, int count, char **words) {
+    if (count == 0)
+        return shell_interact(s);
+    return count == 1 && strchr(words[0], ';') != NULL ? shell_run_line(s, words[0])
+                                                       : command_run(s, count, words);
+}
+
 int main(int argc, char **argv) {
     static const struct option options[] = {
         {"connect", required_argument, NULL, 'c'},
@@ -184,7 +194,7 @@ int main(int argc, char **argv) {
     shell_init(&s);
     while ((found = getopt_long(argc, argv, "+h", options, NULL)) != -1) /* +: up to COMMAND */
         option_set(&s, found);
-    code = optind < argc ? command_run(&s, argc - optind, argv + optind) : shell_interact(&s);
+    code = run(&s, argc - optind, argv + optind);
     shell_disconnect(&s);
     pack_fini(&s.params);
     pack_fini(&s.tx_id);

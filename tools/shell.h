@@ -194,10 +194,13 @@ EG_MUST_USE int create_options(struct args *a, struct pack *map);
 /* Read lines and run them until the end: with editing on a terminal, as a script
  * that stops at its first failure else. */
 int shell_interact(struct shell *s);
+/* Run the commands of one line, which is written into, and nothing behind it. */
+int shell_run_line(struct shell *s, char *line);
 
-/* Cut a line into words as sh does with quotes and backslashes; a word that begins
- * with [ or { reaches to its closing bracket.  Writes into `line`.  -1: a quote or
- * bracket is not closed, or there are more than `most` words. */
-int line_split(char *line, char **words, int most);
+/* Cut the next command of a line into words, as sh does with quotes, backslashes and
+ * semicolons; a word that begins with [ or { reaches to its closing bracket.  Writes
+ * into the line, and leaves *line behind the command.  -1: a quote or bracket is not
+ * closed, or there are more than `most` words. */
+int line_split(char **line, char **words, int most);
 
 #endif /* TOOLS_SHELL_H */

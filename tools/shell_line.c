@@ -14,6 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define BLANKS   " \t\n"
+#define WORD_END BLANKS ";"
+
 enum { WORDS_MAX = 4096, HISTORY_LINES = 1000 };
 
 /* ---- words ------------------------------------------------------------------- */
@@ -44,7 +47,7 @@ static char *split_word(char **from, char *to) {
     char quote = '\0';
     char *at = *from;
 
-    for (; *at != '\0' && (quote != '\0' || strchr(" \t\n", *at) == NULL); at++) {
+    for (; *at != '\0' && (quote != '\0' || strchr(WORD_END, *at) == NULL); at++) {
         if (quote == '\0' && (*at == '\'' || *at == '"'))
             quote = *at;
         else if (quote != '\0' && *at == quote)
@@ -58,35 +61,51 @@ static char *split_word(char **from, char *to) {
     return quote == '\0' ? to : NULL;
 }
 
-int line_split(char *line, char **words, int most) {
-    char *from = line, *to = line;
+int line_split(char **line, char **words, int most) {
+    char *from = *line, *to = *line, ended_by = ' ';
     int count = 0;
 
     for (;;) {
-        from += strspn(from, " \t\n");
-        if (*from == '\0')
+        if (ended_by != ';')
+            from += strspn(from, BLANKS);
+        if (ended_by == ';' || *from == '\0' || *from == ';') {
+            *line = ended_by != ';' && *from == ';' ? from + 1 : from;
             return count;
+        }
         if (count == most)
             return -1;
         words[count++] = to;
         to = *from == '[' || *from == '{' ? split_bracket(&from, to) : split_word(&from, to);
-        if (to == NULL || strchr(" \t\n", *from) == NULL) /* which finds the end too */
+        if (to == NULL || strchr(WORD_END, *from) == NULL) /* which finds the end too */
             return -1;
-        if (*from != '\0')
-            from++; /* the blank, whose place the end of the word takes */
+        ended_by = *from;
+        if (ended_by != '\0')
+            from++; /* whose place the end of the word takes */
         *to++ = '\0';
     }
 }
 
 static int run_line(struct shell *s, char *line) {
     char *words[WORDS_MAX];
-    int count = line_split(line, words, WORDS_MAX);
+    int code = EXIT_OK;
 
-    if (count < 0)
-        return shell_fail(EXIT_USAGE, "a quote or bracket is not closed");
-    if (count == 0 || words[0][0] == '#')
-        return EXIT_OK;
-    return command_run(s, count, words);
+    while (code == EXIT_OK && line[strspn(line, BLANKS)] != '\0') {
+        int count;
+
+        if (line[strspn(line, BLANKS)] == '#')
+            return EXIT_OK;
+        count = line_split(&line, words, WORDS_MAX);
+        if (count < 0)
+            return shell_fail(EXIT_USAGE, "a quote or bracket is not closed");
+        if (count > 0)
+            code = command_run(s, count, words);
+    }
+    return code;
+}
+
+int shell_run_line(struct shell *s, char *line) {
+    s->lines = true;
+    return shell_tx_end(s, run_line(s, line));
 }
 
 /* ---- completion -------------------------------------------------------------- */

@@ -68,8 +68,9 @@ int command_begin(struct shell *s, struct args *a) {
     (void) args_value(a, "--timeout", &timeout);
     code = args_done(a, 0, 0, "begin [--timeout SECONDS]");
     if (code == EXIT_OK && !s->lines)
-        code = shell_fail(EXIT_USAGE, "begin stands in a script, or in the interactive shell: a "
-                                      "transaction ends with its connection");
+        code = shell_fail(EXIT_USAGE, "begin stands in a script, in one line 'begin; ...; commit', "
+                                      "or in the interactive shell: a transaction ends with its "
+                                      "connection");
     if (code == EXIT_OK && s->tx != SHELL_TX_NONE)
         code = shell_fail(EXIT_USAGE, "a transaction has been begun: commit or abort it first");
     if (code == EXIT_OK)

@@ -93,6 +93,15 @@ call size t
         self.assertEqual(done.stdout, "3\n")
         self.run_fails(1, "exists", stdin="begin\nquery 'delete from t where key = 2'\nquery 'insert into t values (3, 0)'\ncommit\n")
         self.assertEqual(self.json("call", "size", "t"), 3)
+        for line in ('begin; write t 5 "a; b"; read t 5; query "delete from t where key = 2"; commit', "begin;write t 6 x;abort"):
+            on_one_line = {"begin; w": "5\ta; b\n1\n", "begin;wr": ""}[line[:8]]
+            self.assertEqual(self.run_ok(line), on_one_line)
+            self.assertEqual(self.run_ok(stdin=f"write t 2 0\n{line}\n# it isn't a command; nor is this\n"), on_one_line)
+        self.assertEqual(self.json("call", "size", "t"), 4)
+        self.run_fails(1, "no commit came", "begin; write t 7 x;")
+        self.run_fails(1, "bad_record", "begin; write t 7 x; write t 8 x y z; commit")
+        self.run_fails(2, "no command", "begin; nonsense; commit")
+        self.assertEqual(self.json("call", "size", "t"), 4)
         for text, script in (("script", None), ("commit or abort", "begin\nbegin\n"), ("no transaction", "commit\n"),
                              ("no transaction", "abort\n"), ("--timeout", "begin --timeout x\n")):
             self.run_fails(2, text, *([] if script else ["begin"]), **({"stdin": script} if script else {}))

@@ -39,11 +39,11 @@ Test(shell, lines_are_cut_as_sh_does_and_json_stays_whole) {
     };
     for (size_t i = 0; i < EG_COUNTOF(cases); i++) {
         char line[128], joined[128] = "";
-        char *words[8];
+        char *words[8], *from = line;
         int count;
 
         snprintf(line, sizeof line, "%s", cases[i].line);
-        count = line_split(line, words, 8);
+        count = line_split(&from, words, 8);
         cr_assert_eq(count < 0, cases[i].words == NULL, "%s", cases[i].line);
         for (int w = 0; w < count; w++) {
             strcat(joined, w > 0 ? "|" : "");
@@ -51,6 +51,33 @@ Test(shell, lines_are_cut_as_sh_does_and_json_stays_whole) {
         }
         if (count >= 0)
             cr_assert_str_eq(joined, cases[i].words);
+    }
+}
+
+Test(shell, a_semicolon_ends_a_command_unless_it_is_quoted) {
+    static const struct {
+        const char *line, *words; /* those of one command joined by |, the commands by / */
+    } cases[] = {
+        {"begin; write t 1 'a;b' ;commit", "begin/write|t|1|a;b/commit"},
+        {"begin;write t [1,\";\"];commit;", "begin/write|t|[1,\";\"]/commit"},
+        {" ; ;read t 1\\;2\n", "//read|t|1;2"},
+        {"query \"select 1;\"", "query|select 1;"},
+    };
+    for (size_t i = 0; i < EG_COUNTOF(cases); i++) {
+        char line[128], joined[128] = "", *words[8], *from = line;
+
+        snprintf(line, sizeof line, "%s", cases[i].line);
+        for (int command = 0; *from != '\0'; command++) {
+            int count = line_split(&from, words, 8);
+
+            strcat(joined, command > 0 ? "/" : "");
+            cr_assert_geq(count, 0);
+            for (int w = 0; w < count; w++) {
+                strcat(joined, w > 0 ? "|" : "");
+                strcat(joined, words[w]);
+            }
+        }
+        cr_expect_str_eq(joined, cases[i].words, "%s: %s", cases[i].line, joined);
     }
 }
 
