@@ -425,6 +425,11 @@ EG_API eg_err eg_tx_update_counter(eg_tx *tx, eg_table *table, eg_span key, cons
  * (NULL) of the whole table, shared or exclusive, until the end.  Who began earlier waits for it,
  * others are told EG_CONFLICT and try again. */
 EG_API eg_err eg_tx_lock(eg_tx *tx, eg_table *table, const eg_span *key, bool exclusive);
+/* The same of a name that is no record, one for all nodes of the view; what it guards is the
+ * program's.  Of two transactions that held it at once, one of them exclusively (a lock ends early
+ * where its node dies), only one is committed.  At most 1,024 bytes: EG_TOO_LARGE.  The first name
+ * of all makes the table engram_names, where they are. */
+EG_API eg_err eg_tx_lock_name(eg_tx *tx, const char *name, bool exclusive);
 
 /* ---- events ------------------------------------------------------------- */
 

@@ -352,6 +352,107 @@ Test(api_tx, who_writes_to_a_locked_table_waits_for_the_end) {
     is_waited_for(NULL);
 }
 
+/* ---- names ------------------------------------------------------------------------------- */
+
+struct guarded {
+    atomic_int inside;
+    int most, entered; /* only who is inside alone changes them */
+};
+
+static eg_err enter_alone(eg_tx *tx, void *arg) {
+    struct guarded *g = arg;
+    eg_err err = eg_tx_lock_name(tx, "the stairs", true);
+    int inside;
+
+    if (err != EG_OK)
+        return err;
+    inside = atomic_fetch_add(&g->inside, 1) + 1;
+    g->most = inside > g->most ? inside : g->most;
+    err = increment(tx, NULL);
+    g->entered++;
+    atomic_fetch_sub(&g->inside, 1);
+    return err;
+}
+
+static void *enter_often(void *arg) {
+    for (int i = 0; i < ROUNDS; i++)
+        cr_assert_eq(run(enter_alone, arg), EG_OK);
+    return NULL;
+}
+
+Test(api_tx, who_has_locked_a_name_is_alone_with_it) {
+    struct guarded g = {.most = 0};
+    pthread_t thread[THREADS];
+    char wanted[64];
+
+    for (int i = 0; i < THREADS; i++)
+        cr_assert_eq(pthread_create(&thread[i], NULL, enter_often, &g), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(thread[i], NULL);
+    cr_assert_eq(g.most, 1);
+    cr_assert_geq(g.entered, THREADS * ROUNDS);
+    snprintf(wanted, sizeof wanted, "[['n', %d, nil]]", THREADS * ROUNDS);
+    expect("'n'", wanted);
+}
+
+struct naming {
+    const char *name;
+    bool exclusive;
+    uint64_t patience_ms;  /* who is older waits: so long, 0: the usual time */
+    struct naming *beside; /* another's, on another thread meanwhile */
+    eg_err said;
+};
+
+static void *lock_beside(void *arg);
+
+static eg_err lock_name(eg_tx *tx, void *arg) {
+    struct naming *n = arg;
+    eg_err err = eg_tx_lock_name(tx, n->name, n->exclusive);
+    pthread_t thread;
+
+    if (err != EG_OK || n->beside == NULL)
+        return err;
+    cr_assert_eq(pthread_create(&thread, NULL, lock_beside, n->beside), 0);
+    pthread_join(thread, NULL);
+    return EG_OK;
+}
+
+static void *lock_beside(void *arg) {
+    struct naming *n = arg;
+
+    n->said = eg_transaction(node, lock_name, n,
+                             &(eg_tx_options){.timeout_ms = n->patience_ms, .tries = 1});
+    return NULL;
+}
+
+Test(api_tx, a_shared_name_is_shared_and_an_exclusive_one_is_not) {
+    for (int i = 0; i < 8; i++) {
+        struct naming b = {.name = i & 1 ? "a" : "b", .exclusive = i & 2};
+        struct naming a = {.name = "a", .exclusive = i & 4, .beside = &b};
+        bool meet = (i & 1) && (a.exclusive || b.exclusive);
+
+        b.patience_ms = meet ? 50 : 0;
+        cr_assert_eq(run(lock_name, &a), EG_OK);
+        cr_assert_eq(b.said != EG_OK, meet, "case %d: %d", i, (int) b.said);
+    }
+}
+
+static eg_err lock_wrongly(eg_tx *tx, void *arg) {
+    char name[2048];
+
+    (void) arg;
+    memset(name, 'x', sizeof name);
+    name[sizeof name - 1] = '\0';
+    cr_expect_eq(eg_tx_lock_name(NULL, "a", true), EG_BAD_REQUEST);
+    cr_expect_eq(eg_tx_lock_name(tx, NULL, true), EG_BAD_REQUEST);
+    cr_expect_eq(eg_tx_lock_name(tx, name, true), EG_TOO_LARGE);
+    return EG_OK;
+}
+
+Test(api_tx, a_name_is_no_longer_than_a_kib) {
+    cr_assert_eq(run(lock_wrongly, NULL), EG_OK);
+}
+
 enum { KEYS = 40 };
 
 static eg_err touch_all(eg_tx *tx, void *arg) {

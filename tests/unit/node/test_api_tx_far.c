@@ -282,6 +282,50 @@ Test(api_tx_far, money_that_both_move_is_neither_made_nor_lost) {
     cr_assert_eq(sum, ACCOUNTS * EACH);
 }
 
+/* ---- names ------------------------------------------------------------------------------------
+ */
+
+struct naming {
+    const char *name;
+    uint64_t patience_ms; /* who is older waits: so long, 0: the usual time */
+    eg_err beside;        /* what another node's is told meanwhile          */
+};
+
+static eg_err lock_alone(eg_tx *tx, void *arg) {
+    return eg_tx_lock_name(tx, arg, true);
+}
+
+static void *lock_elsewhere(void *arg) {
+    struct naming *n = arg;
+
+    n->beside = eg_transaction(node[1], lock_alone, (void *) n->name,
+                               &(eg_tx_options){.timeout_ms = n->patience_ms, .tries = 1});
+    return NULL;
+}
+
+static eg_err lock_while_it_is_held(eg_tx *tx, void *arg) {
+    eg_err err = eg_tx_lock_name(tx, "here", true);
+    pthread_t thread;
+
+    if (err != EG_OK)
+        return err;
+    cr_assert_eq(pthread_create(&thread, NULL, lock_elsewhere, arg), 0);
+    pthread_join(thread, NULL);
+    return EG_OK;
+}
+
+Test(api_tx_far, a_name_is_one_for_all_nodes) {
+    struct naming same = {.name = "here", .patience_ms = 200}, other = {.name = "there"};
+    eg_note note;
+    eg_tx_options o = {.note = &note};
+
+    cr_assert_eq(eg_transaction(node[0], lock_while_it_is_held, &same, &o), EG_OK, "%s", note.text);
+    cr_expect_neq(same.beside, EG_OK);
+    cr_assert_eq(eg_transaction(node[0], lock_while_it_is_held, &other, &o), EG_OK, "%s",
+                 note.text);
+    cr_expect_eq(other.beside, EG_OK);
+}
+
 /* ---- each reads what the other changes --------------------------------------------------------
  */
 
