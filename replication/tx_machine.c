@@ -44,6 +44,14 @@ static bool all_changes_are_held(const struct tx_machine *m) {
     return true;
 }
 
+/* Has what stands been looked at twice? */
+static bool all_sure(const struct tx_machine *m) {
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->part[i].state == TX_PART_STOOD && !m->part[i].sure)
+            return false;
+    return true;
+}
+
 /* Has each been looked at, or is known to be over? */
 static bool all_known(const struct tx_machine *m) {
     for (uint32_t i = 0; i < m->count; i++)
@@ -76,7 +84,7 @@ static void abort_all(struct tx_machine *m, eg_err why) {
 }
 
 static void decide(struct tx_machine *m) {
-    if (m->state == TX_PREPARING && (all_are(m, TX_PART_VOTED, TX_PART_VOTED) ||
+    if (m->state == TX_PREPARING && ((all_are(m, TX_PART_VOTED, TX_PART_VOTED) && all_sure(m)) ||
                                      (PLANTED(DECIDED_BY_ONE_VOTE) && any_is(m, TX_PART_VOTED))))
         m->state = m->logs ? TX_LOGGING : TX_COMMITTING;
     m->looks = m->looks && !m->late && !all_known(m);
@@ -102,6 +110,8 @@ static void decide(struct tx_machine *m) {
 static enum tx_do wanted(const struct tx_machine *m, const struct tx_part *p) {
     switch (m->state) {
     case TX_PREPARING:
+        if (p->state == TX_PART_STOOD && !p->sure && all_are(m, TX_PART_VOTED, TX_PART_VOTED))
+            return TX_DO_CONFIRM;
         if (p->state != TX_PART_NEW)
             return TX_DO_NOTHING;
         if (!p->reads)
@@ -176,8 +186,10 @@ static void look_again(struct tx_machine *m) {
         if (m->part[i].asks && m->part[i].state == TX_PART_NEW)
             return; /* when that has voted, too */
     for (uint32_t i = 0; i < m->count; i++)
-        if (m->part[i].state == TX_PART_STOOD)
+        if (m->part[i].state == TX_PART_STOOD) {
             m->part[i].state = TX_PART_NEW;
+            m->part[i].sure = false;
+        }
 }
 
 /* Nothing has happened where nobody knows: it is aborted, and can be tried again.  Who is told that
@@ -192,6 +204,7 @@ static void heard_prepare(struct tx_machine *m, struct tx_part *p, eg_err err) {
 
 static void heard_check(struct tx_machine *m, struct tx_part *p, eg_err err) {
     p->asks = err == EG_AGAIN;
+    p->sure = PLANTED(CHECKED_TOO_EARLY);
     if (err == EG_OK)
         p->state = TX_PART_STOOD;
     if (err == EG_OK || err == EG_AGAIN)
@@ -199,6 +212,24 @@ static void heard_check(struct tx_machine *m, struct tx_part *p, eg_err err) {
     p->state = TX_PART_NONE;
     if (m->state == TX_PREPARING)
         abort_all(m, err);
+}
+
+/* Who moves again and again is held, at its master. */
+static void heard_confirm(struct tx_machine *m, struct tx_part *p, eg_err err) {
+    enum { MOVES_MAX = 4 };
+
+    if (m->state != TX_PREPARING)
+        return;
+    p->sure = err == EG_OK;
+    if (err != EG_OK && err != EG_AGAIN) {
+        p->state = TX_PART_NONE;
+        abort_all(m, err);
+    } else if (err == EG_AGAIN) {
+        p->state = TX_PART_NEW;
+        p->asks = ++p->moves >= MOVES_MAX;
+        for (uint32_t i = 0; i < m->count; i++)
+            m->part[i].sure = false;
+    }
 }
 
 static void heard_commit(struct tx_machine *m, struct tx_part *p, eg_err err) {
@@ -245,6 +276,9 @@ void tx_machine_heard(struct tx_machine *m, uint32_t part, enum tx_do what, eg_e
         break;
     case TX_DO_CHECK:
         heard_check(m, p, err);
+        break;
+    case TX_DO_CONFIRM:
+        heard_confirm(m, p, err);
         break;
     case TX_DO_COMMIT:
         heard_commit(m, p, err);

@@ -13,7 +13,11 @@
  *      '----check----> STOOD   of one that only reads, once all that change something have voted:
  *                              it stands, and nothing is kept anywhere.  Where that cannot be
  *                              said from here it is asked to prepare, and when it has voted those
- *                              that stood are looked at once more (NEW)
+ *                              that stood are looked at once more (NEW).  When all have voted or
+ *                              stand, each that stands is looked at a second time (CONFIRM): what
+ *                              is the same at both looks, and was so in between, was so at the
+ *                              moment between all first looks and all second ones.  One that has
+ *                              moved in between begins anew, and the others' second looks with it
  *     VOTED --commit--> DONE   all its full copies have it
  *                   '-> GONE   it was given up in a view without us.  Where any other is DONE, its
  *                              changes are made anew (REDO); where none is, it is aborted for all,
@@ -59,6 +63,7 @@ enum tx_do {
     TX_DO_ANSWER,  /* with `outcome`                 */
     TX_DO_END,     /* it is over: what the disc has of it can go */
     TX_DO_CHECK,   /* does what part number `part` has seen stand, looked at from here?  At once */
+    TX_DO_CONFIRM, /* and has it been so since that look?  Likewise; EG_AGAIN: it may not have */
 };
 
 enum tx_part_state {
@@ -78,6 +83,8 @@ struct tx_part {
     bool kept;            /* so it was found in this view                          */
     bool reads;           /* it changes nothing, and another does: set before the beginning */
     bool asks;            /* what it has seen is its master's to say                         */
+    bool sure;            /* it has stood at the second look, too                            */
+    uint32_t moves;       /* how often it had moved by then                                  */
 };
 
 /* What others may be told of it. */

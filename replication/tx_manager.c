@@ -198,6 +198,10 @@ static void on_word(struct tx_manager *m, struct actor *self, struct message *wo
         memcpy(&number, word->payload, sizeof number);
         tx_run_logged(m, self, number);
         break;
+    case TX_GO_ON:
+        memcpy(&number, word->payload, sizeof number);
+        tx_run_go_on(m, self, number);
+        break;
     case TX_VIEW:
         memcpy(&m->members, word->payload, sizeof m->members);
         tx_runs_view(m, self);

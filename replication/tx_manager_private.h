@@ -33,6 +33,7 @@ enum tx_manager_tag {
     TX_RECEIVED,   /* from a node: its id, struct tx_word                     */
     TX_DOUBT,      /* struct tx_doubt, then the table's name, then the head   */
     TX_TICK,
+    TX_GO_ON, /* a run's number: it was enough for one turn                   */
 };
 
 /* Who is in the present view. */
@@ -49,6 +50,12 @@ struct tx_doubt {
     struct transact_id id;
 };
 
+/* A part as it was looked at. */
+struct tx_look {
+    uint64_t changes;  /* its shard's, before */
+    uint32_t flickers; /* transact_part_flickers() */
+};
+
 /* A transaction under way. */
 struct tx_run {
     struct list_node node;
@@ -62,7 +69,10 @@ struct tx_run {
     struct message *bundle; /* its places lie in it */
     struct tx_place *place;
     struct tx_part *part;
+    struct tx_look *look;
     uint32_t count;
+    uint32_t flickers;  /* of all parts that were looked at */
+    bool goes_on;       /* TX_GO_ON is on its way           */
     struct buffer head; /* as all its shards are told */
     struct tx_machine machine;
     struct tx_decision decision;
@@ -134,6 +144,7 @@ void tx_run_move(struct tx_manager *m, struct actor *self, struct tx_run *run);
 /* A shard's answer. */
 void tx_run_hear(struct tx_manager *m, struct actor *self, const struct message *reply);
 void tx_run_logged(struct tx_manager *m, struct actor *self, uint64_t number);
+void tx_run_go_on(struct tx_manager *m, struct actor *self, uint64_t number);
 void tx_runs_tick(struct tx_manager *m, struct actor *self);
 void tx_runs_view(struct tx_manager *m, struct actor *self);
 void tx_runs_restart(struct tx_manager *m, struct actor *self);

@@ -13,6 +13,8 @@
 /* A reference of a request: | generation | slot | part | what | 0, for it is no question's |. */
 enum { WHAT_BITS = 4, PART_BITS = 12, SLOT_BITS = 17, REF_SHIFT = 1 + WHAT_BITS + PART_BITS };
 
+enum { STEPS_MAX = 32 }; /* of one run in a turn: others wait for theirs */
+
 #define GIVEN_MASK ((UINT64_C(1) << (64 - REF_SHIFT - SLOT_BITS)) - 1)
 
 #define FORGET_NS                                                                                  \
@@ -119,8 +121,9 @@ static eg_err read_places(struct tx_manager *m, struct tx_run *run, const struct
 
     run->place = alloc_get(a, count * sizeof *run->place);
     run->part = alloc_zero(a, count * sizeof *run->part);
+    run->look = alloc_zero(a, count * sizeof *run->look);
     run->count = b->count;
-    if (run->place == NULL || run->part == NULL)
+    if (run->place == NULL || run->part == NULL || run->look == NULL)
         return EG_MEMORY;
     for (uint32_t i = 0; i < b->count; i++) {
         if (!tx_bundle_next(&it, &run->place[i]))
@@ -142,6 +145,8 @@ static void free_parts(struct tx_manager *m, struct tx_run *run) {
         alloc_put(a, run->place, count * sizeof *run->place);
     if (run->part != NULL)
         alloc_put(a, run->part, count * sizeof *run->part);
+    if (run->look != NULL)
+        alloc_put(a, run->look, count * sizeof *run->look);
     tx_decision_fini(&run->decision);
     buffer_fini(&run->head);
     message_free(m->all->o.runtime, run->bundle);
@@ -278,8 +283,34 @@ static eg_err ask(struct tx_manager *m, struct actor *self, struct tx_run *run,
 }
 
 /* All that it changes is held: does stand here what it has seen and does not change? */
-static eg_err check(struct tx_manager *m, const struct tx_run *run, uint32_t part) {
+static eg_err look_first(struct tx_manager *m, struct tx_run *run, uint32_t part, struct table *t) {
     const struct tx_place *p = &run->place[part];
+    struct tx_look *look = &run->look[part];
+
+    run->flickers -= look->flickers;
+    *look = (struct tx_look){.changes = transact_changes(t, p->shard),
+                             .flickers = transact_part_flickers(t, p->part)};
+    run->flickers += look->flickers;
+    return transact_part_stands(t, p->shard, &m->reader, p->part);
+}
+
+/* The changes are compared behind the look: of two that another has made in between, and that
+ * leave what was there before, the first one has been counted when the second one can be seen. */
+static eg_err look_again(struct tx_manager *m, struct tx_run *run, uint32_t part, struct table *t) {
+    const struct tx_place *p = &run->place[part];
+    const struct tx_look *look = &run->look[part];
+    eg_err err;
+
+    if (run->flickers == 0)
+        return EG_OK; /* each was so from when it was seen: all were, before the first look */
+    err = transact_part_stands(t, p->shard, &m->reader, p->part);
+    return err == EG_OK && look->flickers != 0 && transact_changes(t, p->shard) != look->changes
+               ? EG_AGAIN
+               : err;
+}
+
+static eg_err check(struct tx_manager *m, struct tx_run *run, const struct tx_step *step) {
+    const struct tx_place *p = &run->place[step->part];
     struct table *t;
     eg_err err;
 
@@ -290,9 +321,12 @@ static eg_err check(struct tx_manager *m, const struct tx_run *run, uint32_t par
     else if (schema_records_id(table_schema(t)) != p->records)
         err = EG_CONFLICT;
     else
-        err = transact_part_stands(t, p->shard, &m->reader, p->part);
+        err = step->what == TX_DO_CHECK ? look_first(m, run, step->part, t)
+                                        : look_again(m, run, step->part, t);
     reader_exit(&m->reader);
     reader_reset(&m->reader); /* a scheduler's sections do not end by themselves */
+    if (err == EG_CONFLICT && run->why[0] == '\0')
+        snprintf(run->why, sizeof run->why, "what it has seen was changed");
     return err;
 }
 
@@ -380,10 +414,37 @@ static void come_to_heard(struct tx_manager *m, struct actor *self, enum tx_do w
         FAILPOINT("2pc.coord.commit_heard", m->all->o.runtime, actor_pid(self));
 }
 
+/* In another turn, behind what has come meanwhile.  False: there is no memory to say so. */
+static bool go_on_later(struct actor *self, struct tx_run *run) {
+    struct message *word;
+
+    if (run->goes_on)
+        return true;
+    word = message_copy(actor_runtime(self), MESSAGE_REPLY, &run->number, sizeof run->number);
+    if (word == NULL)
+        return false;
+    word->tag = TX_GO_ON;
+    run->goes_on = actor_send(self, actor_pid(self), word) == EG_OK;
+    return run->goes_on;
+}
+
+void tx_run_go_on(struct tx_manager *m, struct actor *self, uint64_t number) {
+    struct tx_run *run = by_number(m, number);
+
+    if (run == NULL)
+        return;
+    run->goes_on = false;
+    tx_run_move(m, self, run);
+}
+
 void tx_run_move(struct tx_manager *m, struct actor *self, struct tx_run *run) {
-    for (;;) {
-        struct tx_step step = tx_machine_next(&run->machine);
+    for (uint32_t steps = 1;; steps++) {
+        struct tx_step step;
         eg_err err;
+
+        if (steps % (STEPS_MAX + 1) == 0 && go_on_later(self, run))
+            return;
+        step = tx_machine_next(&run->machine);
 
         switch (step.what) {
         case TX_DO_NOTHING:
@@ -403,10 +464,8 @@ void tx_run_move(struct tx_manager *m, struct actor *self, struct tx_run *run) {
             note_outcome(m, run);
             break;
         case TX_DO_CHECK:
-            err = check(m, run, step.part);
-            if (err == EG_CONFLICT && run->why[0] == '\0')
-                snprintf(run->why, sizeof run->why, "what it has seen was changed");
-            tx_machine_heard(&run->machine, step.part, TX_DO_CHECK, err);
+        case TX_DO_CONFIRM:
+            tx_machine_heard(&run->machine, step.part, step.what, check(m, run, &step));
             break;
         default:
             err = ask(m, self, run, &step);
@@ -513,6 +572,7 @@ void tx_runs_restart(struct tx_manager *m, struct actor *self) {
         struct tx_run *run = EG_CONTAINER_OF(n, struct tx_run, node);
 
         next = n->next;
+        run->goes_on = false; /* that was said to the one before */
         tx_machine_restart(&run->machine);
         if (tx_decision_state(&run->decision) == TX_DECISION_DONE && !run->erased &&
             run->machine.state == TX_LOGGING)
@@ -537,7 +597,7 @@ static const char *part_name(const struct tx_part *p) {
         [TX_PART_NEW] = "asked",   [TX_PART_STOOD] = "read", [TX_PART_VOTED] = "prepared",
         [TX_PART_DOUBT] = "doubt", [TX_PART_NONE] = "none",  [TX_PART_GONE] = "gone",
         [TX_PART_DONE] = "done"};
-    return name[p->state];
+    return p->state == TX_PART_NEW && p->under_way == TX_DO_NOTHING ? "new" : name[p->state];
 }
 
 struct listing {

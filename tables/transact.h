@@ -175,6 +175,10 @@ bool transact_part_reads(struct value part);
 EG_MUST_USE eg_err transact_part_stands(struct table *t, uint32_t shard, struct reader *r,
                                         struct value part);
 
+/* At how many places of it could there have been another thing between two looks that found the
+ * same?  Nothing, or what a bag or a question has; not a record, whose version comes but once. */
+uint32_t transact_part_flickers(const struct table *t, struct value part);
+
 /* A SHARD_TX_* request as a CALL for shard number `shard`, wherever its master is.  EG_MEMORY,
  * EG_BUSY. */
 EG_MUST_USE eg_err transact_message(struct table *t, uint32_t shard, const struct shard_request *q,

@@ -16,6 +16,20 @@ bool transact_part_reads(struct value part) {
     return transact_get_part(part, &p) && p.want.left == 0;
 }
 
+uint32_t transact_part_flickers(const struct table *t, struct value part) {
+    struct transact_part p;
+    struct value key;
+    uint64_t version;
+    uint32_t count;
+
+    if (!transact_get_part(part, &p))
+        return 0;
+    count = 2 * p.question.left; /* each is a look at many places */
+    while (p.seen.left != 0 && transact_next_seen(&p.seen, &key, &version))
+        count += version == 0 || table_type(t) == TABLE_BAG;
+    return count;
+}
+
 bool transact_path_stands(struct table *t, uint32_t shard, const struct scan_path *path) {
     struct shard *s = &t->shard[shard];
     unsigned word = role_or_held(s);

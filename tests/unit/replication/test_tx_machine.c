@@ -109,6 +109,10 @@ static void do_step(struct world *w, struct tx_step step, enum fault f) {
         look_at(w, step.part); /* at once: nothing of it can be lost */
         return;
     }
+    if (step.what == TX_DO_CONFIRM && f != ACTOR_BEFORE && f != NODE_BEFORE) {
+        tx_machine_heard(&w->m, step.part, TX_DO_CONFIRM, EG_OK);
+        return;
+    }
 
     if (step.what == TX_DO_ANSWER) { /* in the turn in which it was said */
         answer(w);
@@ -487,4 +491,60 @@ Test(tx_machine, what_stood_is_looked_at_again_when_the_last_has_voted) {
     tx_machine_heard(&w.m, 0, TX_DO_CHECK, EG_OK);
     run(&w, UINT32_MAX, NO_FAULT);
     cr_assert_eq(w.answer, EG_OK);
+}
+
+static void look_at_both(struct world *w, eg_err second) {
+    expect_step(w, TX_DO_CHECK, 1);
+    tx_machine_heard(&w->m, 1, TX_DO_CHECK, EG_OK);
+    expect_step(w, TX_DO_CHECK, 2);
+    tx_machine_heard(&w->m, 2, TX_DO_CHECK, EG_OK);
+    expect_step(w, TX_DO_CONFIRM, 1);
+    tx_machine_heard(&w->m, 1, TX_DO_CONFIRM, EG_OK);
+    expect_step(w, TX_DO_CONFIRM, 2);
+    tx_machine_heard(&w->m, 2, TX_DO_CONFIRM, second);
+}
+
+/* Part 2 is as it was seen, and was not in between: nobody knows whether part 1 stood then. */
+Test(tx_machine, what_has_moved_between_two_looks_begins_anew_and_all_second_looks_with_it) {
+    struct world w = {.alive = true, .reads = {false, true, true}};
+
+    w.part[1].reads = w.part[2].reads = true;
+    tx_machine_begin(&w.m, w.part, PARTS, false);
+    expect_step(&w, TX_DO_PREPARE, 0);
+    tx_machine_heard(&w.m, 0, TX_DO_PREPARE, shard_does(&w, 0, TX_DO_PREPARE));
+    look_at_both(&w, EG_AGAIN);
+    for (int i = 0; i < 2; i++) {
+        expect_step(&w, TX_DO_CHECK, 2);
+        tx_machine_heard(&w.m, 2, TX_DO_CHECK, EG_OK);
+        expect_step(&w, TX_DO_CONFIRM, 1);
+        tx_machine_heard(&w.m, 1, TX_DO_CONFIRM, EG_OK);
+        expect_step(&w, TX_DO_CONFIRM, 2);
+        tx_machine_heard(&w.m, 2, TX_DO_CONFIRM, EG_AGAIN);
+    }
+    expect_step(&w, TX_DO_CHECK, 2);
+    tx_machine_heard(&w.m, 2, TX_DO_CHECK, EG_OK);
+    expect_step(&w, TX_DO_CONFIRM, 1);
+    tx_machine_heard(&w.m, 1, TX_DO_CONFIRM, EG_OK);
+    expect_step(&w, TX_DO_CONFIRM, 2);
+    tx_machine_heard(&w.m, 2, TX_DO_CONFIRM, EG_AGAIN);
+    expect_step(&w, TX_DO_PREPARE, 2); /* that is too often: it is held */
+    tx_machine_heard(&w.m, 2, TX_DO_PREPARE, shard_does(&w, 2, TX_DO_PREPARE));
+    expect_step(&w, TX_DO_CHECK, 1);
+    tx_machine_heard(&w.m, 1, TX_DO_CHECK, EG_OK);
+    run(&w, UINT32_MAX, NO_FAULT);
+    check(&w, 0, NO_FAULT);
+    cr_assert_eq(w.answer, EG_OK);
+}
+
+Test(tx_machine, what_does_not_stand_at_the_second_look_is_a_conflict) {
+    struct world w = {.alive = true, .reads = {false, true, true}};
+
+    w.part[1].reads = w.part[2].reads = true;
+    tx_machine_begin(&w.m, w.part, PARTS, false);
+    expect_step(&w, TX_DO_PREPARE, 0);
+    tx_machine_heard(&w.m, 0, TX_DO_PREPARE, shard_does(&w, 0, TX_DO_PREPARE));
+    look_at_both(&w, EG_CONFLICT);
+    run(&w, UINT32_MAX, NO_FAULT);
+    check(&w, 0, NO_FAULT);
+    cr_assert_eq(w.answer, EG_CONFLICT);
 }

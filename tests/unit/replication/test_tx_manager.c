@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SHARDS = 4, ME = 1, OTHER = 2, ROOM = 256 };
+enum { SHARDS = 64, ME = 1, OTHER = 2, ROOM = 256 };
 
 TestSuite(tx_manager, .timeout = 60);
 
@@ -169,7 +169,7 @@ static void open_town(struct town *n, const char *options) {
         table_world_ask(&n->w, CATALOG_CREATE, "t", text_value(bytes, sizeof bytes, options)),
         EG_OK, "%s", n->w.note.text);
     n->table = table_world_find(&n->w, "t");
-    for (uint32_t i = 0; i < SHARDS; i++)
+    for (uint32_t i = 0; i < table_shards(n->table); i++)
         atomic_store(&n->table->shard[i].role, SHARD_AWAY);
     catalog_set_route(n->w.catalog, &n->route);
     open_managers(n, true);
@@ -295,6 +295,36 @@ Test(tx_manager, one_that_refuses_undoes_all) {
         status_is(&n, "aborted");
         close_town(&n);
     }
+}
+
+static uint32_t count_text(const struct message *m, const char *text) {
+    size_t size_bytes = strlen(text);
+    uint32_t count = 0;
+
+    for (size_t i = 0; i + size_bytes <= m->size_bytes; i++)
+        count += memcmp(m->payload + i, text, size_bytes) == 0;
+    return count;
+}
+
+/* Who asks the manager meanwhile is answered before the last of many shards has been asked. */
+Test(tx_manager, one_of_many_shards_is_not_all_of_a_turn) {
+    struct message *m, *reply;
+    struct town n;
+    uint32_t its;
+    eg_pid to;
+
+    open_town(&n, "{'shards': 64}");
+    m = commit_message(&n, SHARDS, &to);
+    cr_assert_eq(runtime_send(n.w.st->rt, EG_PID_NONE, to, m), EG_OK);
+    its = (uint32_t) ((the_id.high ^ the_id.low) % tx_managers_count(n.managers));
+    cr_assert_eq(tx_list_message(n.managers, its, &to, &m), EG_OK);
+    cr_assert_eq(foreign_call(n.w.st->me, to, m, 20000, &reply), EG_OK);
+    cr_assert_eq(count_text(reply, "asked"), SHARDS / 2);
+    cr_assert_eq(count_text(reply, "new"), SHARDS / 2);
+    message_free(n.w.st->rt, reply);
+    stepper_run_ms(n.w.st, 1000);
+    cr_assert_eq(count_of(&n, DONE), SHARDS);
+    close_town(&n);
 }
 
 /* A part that is prepared and has not heard: its shard says so. */
