@@ -575,14 +575,15 @@ static int pack_one(const struct held *h, msgpack_packer *p) {
 
     tx_id_text(h->id, id);
     snprintf(client, sizeof client, "<%u.%u.%u>", pid.node, pid.slot, pid.generation);
-    failed = msgpack_pack_map(p, 9) | pack_text(p, "id") | pack_text(p, id);
+    failed = msgpack_pack_map(p, 10) | pack_text(p, "id") | pack_text(p, id);
     failed |= pack_text(p, "state");
     failed |= pack_text(p, tx_state(h->tx) == TX_COMMITTING ? "committing" : "open");
     failed |= pack_text(p, "client") | pack_text(p, client);
     failed |= pack_count(p, "age_ms", now_ns > h->began_ns ? (now_ns - h->began_ns) / MS_NS : 0);
     failed |= pack_count(p, "left_ms", end_ns > now_ns ? (end_ns - now_ns) / MS_NS : 0);
     failed |= pack_count(p, "seen", stats.seen) | pack_count(p, "questions", stats.questions);
-    return failed | pack_count(p, "changes", stats.wanted) | pack_count(p, "bytes", stats.bytes);
+    failed |= pack_count(p, "changes", stats.wanted) | pack_count(p, "locks", stats.locks);
+    return failed | pack_count(p, "bytes", stats.bytes);
 }
 
 int rpc_tx_pack(const struct session *s, msgpack_packer *p) {

@@ -215,7 +215,8 @@ struct tx_stats tx_stats(const struct tx *tx) {
                              .questions = tx->question_count,
                              .wanted = tx->write_count,
                              .bytes = memory_bytes(tx),
-                             .levels = tx->level_count};
+                             .levels = tx->level_count,
+                             .locks = tx->locks.count};
 }
 
 /* ---- levels ------------------------------------------------------------------------- */

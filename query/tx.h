@@ -86,6 +86,7 @@ EG_MUST_USE eg_err tx_check(struct tx *tx, struct err_note *note);
 /* For people: what it holds. */
 struct tx_stats {
     uint64_t seen, questions, wanted, bytes, levels;
+    uint64_t locks; /* shards in which it has locked something */
 };
 struct tx_stats tx_stats(const struct tx *tx);
 

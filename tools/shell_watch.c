@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { INTERVAL_MS_MIN = 100, INTERVAL_MS_MAX = 3600 * 1000 };
+enum { INTERVAL_MS_MIN = 100, INTERVAL_MS_MAX = 3600 * 1000, OPEN_SHOWN_MAX = 10 };
 
 int command_processes(struct shell *s, struct args *a) {
     int code = args_done(a, 0, 0, "processes");
@@ -82,6 +82,60 @@ static void print_stats(const char *prefix, struct value map, struct value befor
     }
 }
 
+static uint64_t number_in(struct value map, const char *name) {
+    struct value v = shell_get(map, name);
+    uint64_t n = 0;
+
+    return v.size_bytes > 0 && value_get_u64(v, &n) ? n : 0;
+}
+
+/* What an open transaction holds, and since when. */
+static void print_open(struct value tx) {
+    struct value id = shell_get(tx, "id");
+    const uint8_t *at;
+    uint32_t size_bytes;
+
+    if (id.size_bytes == 0 || !value_get_bytes(id, &at, &size_bytes))
+        return;
+    printf("transaction %.*s: %.1f s old, %.1f s left; %" PRIu64 " read, %" PRIu64
+           " asked, %" PRIu64 " to change, %" PRIu64 " locked, %" PRIu64 " bytes\n",
+           (int) size_bytes, (const char *) at, (double) number_in(tx, "age_ms") / 1000,
+           (double) number_in(tx, "left_ms") / 1000, number_in(tx, "seen"),
+           number_in(tx, "questions"), number_in(tx, "changes"), number_in(tx, "locks"),
+           number_in(tx, "bytes"));
+}
+
+/* The oldest of those that are held open: who looks for what is in the way finds it there. */
+static int print_oldest(struct shell *s) {
+    struct value oldest[OPEN_SHOWN_MAX], tx;
+    struct value_iter it;
+    uint32_t count = 0;
+    int code;
+
+    shell_params(s, 0);
+    code = shell_try(s, "transactions");
+    if (code != EXIT_OK || value_kind_of(s->last.result) != VALUE_ARRAY)
+        return code == EXIT_REFUSED ? EXIT_OK : code; /* a node in the rush: the next time */
+    it = value_iter_of(s->last.result);
+    while (value_iter_next(&it, &tx)) {
+        uint32_t i = count < OPEN_SHOWN_MAX ? count : OPEN_SHOWN_MAX;
+
+        if (value_kind_of(tx) != VALUE_MAP)
+            continue;
+        for (; i > 0 && number_in(oldest[i - 1], "age_ms") < number_in(tx, "age_ms"); i--)
+            if (i < OPEN_SHOWN_MAX)
+                oldest[i] = oldest[i - 1];
+        if (i < OPEN_SHOWN_MAX)
+            oldest[i] = tx;
+        count++;
+    }
+    for (uint32_t i = 0; i < count && i < OPEN_SHOWN_MAX; i++)
+        print_open(oldest[i]);
+    if (count > OPEN_SHOWN_MAX)
+        printf("and %" PRIu32 " more transactions\n", count - OPEN_SHOWN_MAX);
+    return EXIT_OK;
+}
+
 /* Print what moved since `before`, then make `before` what is now. */
 static int show_once(struct shell *s, struct pack *before, double seconds) {
     struct value old = {NULL, 0};
@@ -99,10 +153,13 @@ static int show_once(struct shell *s, struct pack *before, double seconds) {
         fputs("\033[H\033[2J", stdout);
     if (value_kind_of(s->last.result) == VALUE_MAP)
         print_stats("", s->last.result, old, seconds);
-    fflush(stdout);
     pack_clear(before);
     pack_raw(before, s->last.result);
-    return before->failed ? shell_fail(EXIT_REFUSED, "out of memory") : EXIT_OK;
+    if (before->failed)
+        return shell_fail(EXIT_REFUSED, "out of memory");
+    code = print_oldest(s);
+    fflush(stdout);
+    return code;
 }
 
 int command_top(struct shell *s, struct args *a) {

@@ -302,11 +302,29 @@ class Transactions(ClusterTest):
         self.assertGreater(shown["bytes"], 0)
         self.assertLessEqual(shown["left_ms"], 60000)
         self.assertIn(tx, shell("transactions", node=self.served).stdout)
+        (line,) = [line for line in shell("top", node=self.served).stdout.splitlines() if tx in line]
+        for held in (" 1 read,", " 2 to change,", " 0 locked,", f" {shown['bytes']} bytes"):
+            self.assertIn(held, line)
         self.assertEqual(self.call("stats")["transactions"]["open"], 1)
         self.call("commit", tx)
         eventually(lambda: self.other("transactions") == [], "it is over for its parts too")
         after = self.call("stats")["transactions"]
         self.assertEqual((after["open"], after["committed"]), (0, before["committed"] + 1))
+
+    def on_the_oldest_are_shown_first(self):
+        eventually(lambda: self.call("transactions") == [], "what was aborted before is over")
+        open_ones = [self.call("begin") for _ in range(12)]
+        oldest = self.other("transactions")
+        lines = [line for line in shell("top", node=self.served).stdout.splitlines() if "transaction" in line.split(".")[0]]
+        shown = [line.split()[1].rstrip(":") for line in lines if line.startswith("transaction ")]
+        self.assertEqual(len(shown), 10)
+        self.assertLessEqual(set(shown), set(open_ones))
+        if self.alone:
+            ages = {tx["id"]: tx["age_ms"] for tx in oldest}
+            self.assertEqual([ages[tx] for tx in shown], sorted((ages[tx] for tx in shown), reverse=True))
+            self.assertIn("and 2 more transactions", lines)
+        for tx in open_ones:
+            self.call("abort", tx)
 
     def on_too_many(self):
         open_ones = []
