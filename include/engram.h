@@ -350,12 +350,16 @@ typedef struct eg_tx eg_tx;
 
 typedef enum eg_context {
     EG_TRANSACTION,
-    EG_SYNC_TRANSACTION, /* the same: a commit always waits for all copies there are */
+    EG_SYNC_TRANSACTION, /* and when it returns, this node's disc has what it changed */
     EG_ASYNC_DIRTY,      /* each call for itself, at this node's own copy           */
     EG_SYNC_DIRTY,       /* each call for itself, at all copies there are           */
 } eg_context;
 
-/* Inside a transaction a dirty context is a part of it, but undoes nothing by itself; in a dirty
+/* The outermost says whether a transaction waits for the disc: of tables whose durability is async,
+ * too, and EG_IN_DOUBT where that fails.  Every commit waits for all copies there are; those of
+ * other nodes go to disc as the table says.
+ *
+ * Inside a transaction a dirty context is a part of it, but undoes nothing by itself; in a dirty
  * one a transaction is one of its own. */
 typedef struct eg_tx_options {
     eg_context context;

@@ -242,17 +242,20 @@ static eg_table **handle_at(struct restoring *x, uint32_t table) {
     return (eg_table **) (void *) x->handles.at + table;
 }
 
-/* Everything of the table that was changed is on disc. */
-static eg_err sync_table(eg_table *t) {
-    const struct schema_name *name = table_name(t->table);
+eg_err api_sync_table(eg_node *n, const struct schema_name *name) {
     struct catalog_request q = {.op = CATALOG_SYNC,
                                 .name = {(const uint8_t *) name->text, name->size_bytes}};
     struct err_note note = {""};
     struct message *m;
     eg_pid to;
-    eg_err err = catalog_message(t->node->catalog, &q, &to, &m);
+    eg_err err = catalog_message(n->catalog, &q, &to, &m);
 
-    return err != EG_OK ? err : api_call(t->node, to, m, NODE_CALL_LONG_MS, NULL, &note);
+    return err != EG_OK ? err : api_call(n, to, m, NODE_CALL_LONG_MS, NULL, &note);
+}
+
+/* Everything of the table that was changed is on disc. */
+static eg_err sync_table(eg_table *t) {
+    return api_sync_table(t->node, table_name(t->table));
 }
 
 static eg_err make_table(struct restoring *x, const char *name, struct value options,

@@ -41,6 +41,9 @@ void api_clear_note(eg_note *note);
 EG_MUST_USE eg_err api_call(eg_node *n, eg_pid to, struct message *m, uint64_t timeout_ms,
                             struct buffer *result, struct err_note *note);
 
+/* Everything that this node's copies of the table have of it is on disc.  Blocks. */
+EG_MUST_USE eg_err api_sync_table(eg_node *n, const struct schema_name *name);
+
 /* A change that the catalog makes, or that it sends where it is made.  Blocks. */
 struct catalog_request;
 EG_MUST_USE eg_err api_change(eg_node *n, const struct catalog_request *q, eg_note *note);

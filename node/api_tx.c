@@ -9,6 +9,7 @@
 #include "node/api_tx_private.h"
 
 #include "engine/runtime.h"
+#include "replication/tx_manager.h"
 #include "tables/table.h"
 
 #include <string.h>
@@ -209,6 +210,68 @@ static eg_err commit(eg_tx *tx) {
     }
 }
 
+/* ---- on disc --------------------------------------------------------------------------- */
+
+/* Tables whose durability is async answer before the disc has it: these are asked for it. */
+struct later {
+    struct buffer names; /* struct schema_name */
+    bool no_memory;
+};
+
+static void note_later(void *context, struct table *t) {
+    struct later *l = context;
+    const struct schema *schema = table_schema(t);
+
+    if (schema->storage != STORAGE_RAM && schema->durability == DURABILITY_ASYNC &&
+        !buffer_append(&l->names, &schema->name, sizeof schema->name))
+        l->no_memory = true;
+}
+
+static eg_err sync_each(eg_tx *tx, const struct later *l) {
+    eg_err err = EG_OK;
+
+    for (size_t at = 0; at < l->names.size_bytes && err == EG_OK;
+         at += sizeof(struct schema_name)) {
+        struct schema_name name;
+
+        memcpy(&name, l->names.at + at, sizeof name);
+        err = api_sync_table(tx->txs->thread->owner, &name);
+        if (err == EG_NO_TABLE) /* which has been dropped since */
+            err = EG_OK;
+    }
+    if (err != EG_OK) {
+        char id[TX_ID_TEXT_BYTES];
+
+        tx_id_text(tx_id(tx->txs->tx), id);
+        return err_note(&tx->note, EG_IN_DOUBT, "%s: it was made, but the disc may not have it",
+                        id);
+    }
+    return EG_OK;
+}
+
+static eg_err commit_on_disc(eg_tx *tx) {
+    struct api_txs *x = tx->txs;
+    struct later l = {.no_memory = false};
+    eg_err err = EG_OK;
+
+    buffer_init(&l.names, alloc_system(), SIZE_MAX);
+    reader_enter(&x->thread->reader);
+    tx_each_wanted(x->tx, note_later, &l);
+    reader_exit(&x->thread->reader);
+    if (l.no_memory)
+        err = EG_MEMORY;
+    else if (l.names.size_bytes > 0 && runtime_current(x->thread->owner->runtime) != NULL)
+        err = EG_BUSY; /* a scheduler must not wait */
+    if (err == EG_OK)
+        err = commit(tx);
+    else
+        tx_abort(x->tx, NULL);
+    if (err == EG_OK)
+        err = sync_each(tx, &l);
+    buffer_fini(&l.names);
+    return err;
+}
+
 /* What `fn` says and what has become of the transaction meanwhile. */
 static eg_err outcome(eg_tx *tx, eg_err said) {
     eg_err is;
@@ -320,7 +383,7 @@ static eg_err try_once(eg_tx *tx, body_fn fn, void *arg, const struct tx_start *
     if (err == EG_OK)
         err = outcome(tx, fn(tx, arg));
     if (EG_LIKELY(err == EG_OK))
-        return commit(tx);
+        return EG_UNLIKELY(tx->on_disc) ? commit_on_disc(tx) : commit(tx);
     if (tx_state(held) != TX_OPEN || err == EG_CONFLICT) {
         tx_abort(held, NULL);
         return err;
@@ -344,6 +407,7 @@ static eg_err run_outermost(struct api_txs *x, body_fn fn, void *arg, const eg_t
     if (tx == NULL)
         return err;
     tx->context = EG_TRANSACTION;
+    tx->on_disc = o != NULL && o->context == EG_SYNC_TRANSACTION;
     while ((err = try_once(tx, fn, arg, &start, losses)) == EG_CONFLICT) {
         uint64_t now_ns;
 

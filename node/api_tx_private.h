@@ -19,6 +19,7 @@ struct eg_tx {
     bool open;
     bool aborted;  /* by eg_tx_abort() */
     bool inherits; /* a dirty context inside a transaction: no level of its own */
+    bool on_disc;  /* of the outermost: EG_SYNC_TRANSACTION */
     struct err_note note;
 };
 

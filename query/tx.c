@@ -210,6 +210,16 @@ eg_err tx_enter(struct tx *tx, struct err_note *note) {
     return err_note(note, err, "%s", tx->failed_note.text);
 }
 
+void tx_each_wanted(struct tx *tx, void (*see)(void *context, struct table *t), void *context) {
+    for (uint32_t i = 0; i < tx->table_count; i++) {
+        eg_err err;
+        struct table *t = tx->table[i].touched_count == 0 ? NULL : tx_table_now(tx, i, &err);
+
+        if (t != NULL)
+            see(context, t);
+    }
+}
+
 struct tx_stats tx_stats(const struct tx *tx) {
     return (struct tx_stats){.seen = tx->seen_count,
                              .questions = tx->question_count,

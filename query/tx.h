@@ -83,6 +83,9 @@ uint64_t tx_deadline_ns(const struct tx *tx); /* of env_now_ns() */
 /* EG_OK: it is open, and its time is not over.  EG_CONFLICT, EG_ABORTED with the reason. */
 EG_MUST_USE eg_err tx_check(struct tx *tx, struct err_note *note);
 
+/* Each table of this section that something is wanted of. */
+void tx_each_wanted(struct tx *tx, void (*see)(void *context, struct table *t), void *context);
+
 /* For people: what it holds. */
 struct tx_stats {
     uint64_t seen, questions, wanted, bytes, levels;
