@@ -7,11 +7,14 @@
     Client("127.0.0.1:7340").call("write", "t", ["k", 1])"""
 import os
 import socket
+import time
 
 from .pack import Unpacker, pack
 
 HAPPENED_NOT = {"conflict", "aborted", "busy", "no_replica", "no_majority"}
 MAY_HAVE_HAPPENED = {"timeout", "in_doubt"}
+DONE_BEFORE = {"exists", "no_table"}  # what a change of the schema says that is made once more
+AGAIN_S = 0.05
 PIECE_BYTES = 1 << 18
 
 
@@ -50,6 +53,20 @@ class Client:
         if isinstance(answer, Refused):
             raise answer
         return answer
+
+    def call_until_done(self, within_s, *call):
+        """What may be done twice, again while nothing has happened or nobody knows."""
+        end, doubt = time.monotonic() + within_s, False
+        while True:
+            try:
+                return self.call(*call)
+            except Refused as refused:
+                if doubt and refused.code in DONE_BEFORE:
+                    return None
+                if refused.strange or time.monotonic() > end:
+                    raise
+                doubt |= refused.code in MAY_HAVE_HAPPENED
+            time.sleep(AGAIN_S)
 
     def call_all(self, calls):
         """Send them together; their answers in order, a Refused where one was refused."""

@@ -12,6 +12,7 @@ SUM_KEYS = 8
 SET_KEYS = 16
 AGREED_KEYS = 4  # of each writer
 MARKS = 32
+WITHIN_S = 60  # for a view that takes a change of the schema
 
 
 class Tables:
@@ -31,12 +32,13 @@ class Tables:
 
     def create(self, client, options):
         for name, more in self.all().items():
-            client.call("create_table", name, {**more, **options})
-        client.call("write_many", self.sets, [[key, *([] for _ in range(self.writers))] for key in self.set_keys()])
+            client.call_until_done(WITHIN_S, "create_table", name, {**more, **options})
+        empty = [[key, *([] for _ in range(self.writers))] for key in self.set_keys()]
+        client.call_until_done(WITHIN_S, "write_many", self.sets, empty)
 
     def drop(self, client):
         for name in self.all():
-            client.call("drop_table", name)
+            client.call_until_done(WITHIN_S, "drop_table", name)
 
     @staticmethod
     def field(writer):
