@@ -24,6 +24,7 @@ TYPES = ("set", "ordered_set", "bag")
 KINDS = tuple(itertools.product(STORAGES, TYPES))
 READY_SECONDS = 60
 ANSWER_SECONDS = 60
+PROGRAM_SECONDS = 300  # of one that asks a node much
 HAPPENED_NOT = {"conflict", "aborted", "busy", "no_replica", "no_majority"}
 MAY_HAVE_HAPPENED = {"timeout", "in_doubt"}
 
@@ -265,7 +266,7 @@ class Cluster:
         eventually(lambda: self.in_one_view(members), f"one view of {members or 'all'}")
 
 
-def shell(*words, node=None, stdin=None, env=None, timeout=ANSWER_SECONDS, text=True):
+def shell(*words, node=None, stdin=None, env=None, timeout=PROGRAM_SECONDS, text=True):
     connect = ["--connect", node.address] if node else []
     command = [BIN / "engram", *connect, *words]
     return subprocess.run([str(word) for word in command], input=stdin, capture_output=True, text=text,
@@ -316,7 +317,7 @@ def steady(test):
             except (Refused, AssertionError) as why:
                 if not self.is_of_another_view(why):
                     raise
-                print(f"again, in one view: {why}", end=" ", flush=True)
+                print(f"again, in one view: {str(why)[:99]!r}", end=" ", flush=True)
             self.doCleanups()
             self.setUp()
         return test(self)

@@ -4,7 +4,7 @@ Method: short runs, bound by count, against a node and a cluster; what the table
 with what was counted."""
 import json
 
-from harness import Cluster, ClusterTest, eventually, main, shell, until_done
+from harness import Cluster, ClusterTest, eventually, main, shell, steady, until_done
 
 TABLES = ["access_info", "call_forwarding", "special_facility", "subscriber"]
 SUBSCRIBERS, COUNT = 200, 600
@@ -73,6 +73,7 @@ class Bench(ClusterTest):
             self.assertTrue(0 < of[kind]["failed"] < of[kind]["count"], of[kind])
         client.close()
 
+    @steady
     def test_clients_of_all_nodes_and_tables_that_go(self):
         cluster = Cluster(self, 3, discs=False)
         cluster.wait_for_view()

@@ -5,8 +5,11 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 from harness import BIN, ClusterTest, Client, eventually, main
+
+DRAIN_S = 4  # for clients to read the rest; it takes a second more (query/server.h)
 
 
 def engramd(*words, env=None):
@@ -134,6 +137,10 @@ class Engramd(ClusterTest):
         idle.close()
 
     def test_a_second_signal_stops_at_once(self):
+        eventually(self.stopped_by_the_second_signal, "a second one that comes while it drains")
+
+    def stopped_by_the_second_signal(self):
+        """False: it came so late that the node had given the client up."""
         node = self.node()
         deaf = node.client()
         deaf.call("create_table", "t")
@@ -141,6 +148,7 @@ class Engramd(ClusterTest):
         for _ in range(60):
             deaf.send("read", "t", 1)
         eventually(lambda: node.client().call("stats")["bytes"]["unread"] > 0, "it does not read")
+        began = time.monotonic()
         node.process.send_signal(signal.SIGTERM)
 
         def refuses():
@@ -150,7 +158,11 @@ class Engramd(ClusterTest):
                 return True  # reset: it was in the queue of the socket that closes
 
         eventually(refuses, "it drains")
-        self.assertNotEqual(node.stop(), 0)  # who has waited for the client says 0
+        in_time = time.monotonic() < began + DRAIN_S
+        code = node.stop()
+        if in_time:
+            self.assertNotEqual(code, 0)  # who has waited for the client says 0
+        return in_time
 
     def test_a_socket_that_a_killed_node_left_is_taken_over_and_a_live_one_is_not(self):
         address = f"unix:{self.dir}/s"
@@ -201,7 +213,7 @@ class Engramd(ClusterTest):
             with self.subTest(path):
                 listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
                 listener.bind("\0" + path[1:] if path[0] == "@" else path)
-                listener.settimeout(30)
+                listener.settimeout(60)
                 node = self.node(env={"NOTIFY_SOCKET": path})
                 self.assertEqual(listener.recv(100), b"READY=1")
                 self.assertEqual(node.stop(), 0)

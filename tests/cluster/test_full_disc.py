@@ -17,7 +17,7 @@ if INSIDE not in os.environ:
     os.environ[INSIDE] = "1"
     os.execvp(wrapper[0], [*wrapper, sys.executable, *sys.argv])
 
-from harness import Cluster, ClusterTest, Refused, eventually, main  # noqa: E402
+from harness import Cluster, ClusterTest, Refused, eventually, main, until_done  # noqa: E402
 
 
 class FullDisc(ClusterTest):
@@ -28,8 +28,8 @@ class FullDisc(ClusterTest):
         cluster = Cluster(self, 3)
         cluster.wait_for_view()
         client = cluster.client(0)
-        client.call("create_table", "t", {"storage": "disc"})
-        client.call("write_many", "t", [[n, "x" * 100] for n in range(200)])
+        until_done(client, "create_table", "t", {"storage": "disc"})
+        until_done(client, "write_many", "t", [[n, "x" * 100] for n in range(200)])
         filler = self.dir / "n3" / "filler"
         with open(filler, "wb") as out:
             try:

@@ -266,7 +266,7 @@ class Indexes(ClusterTest):
             waiting = other.send("add_index", table, "b.c")
             waiting = other.send("add_index", table, {"on": ["a", "b.c"]})
             for n in range(20000, 22000):
-                self.call("write", table, [n, n % 10, {"c": n % 7}])
+                until_done(self.client, "write", table, [n, n % 10, {"c": n % 7}])
             for _ in range(2):
                 self.assertIsNone(other.receive()[1])
             other.close()

@@ -19,7 +19,7 @@ class LanTest(Written, ClusterTest):
         self.cluster.wait_for_view()
 
     def test_what_both_sides_of_a_split_write_is_there_when_it_has_healed(self):
-        client = self.cluster.client(0)
+        client = self.cluster.client(0, patient=True)
         client.call("create_table", "t")
         client.call("create_table", "both")
         sides = ((0, 1), (2, 3, 4))
@@ -37,10 +37,10 @@ class LanTest(Written, ClusterTest):
         for writer in own + shared:
             writer.end()
         for writer in own:
-            self.nothing_is_missing(self.cluster, writer)
+            self.nothing_is_missing(self.cluster, writer, healed=True)
             self.same_everywhere(self.cluster, "t", writer.acknowledged | writer.unknown)
-        self.nothing_older_is_left(self.cluster, "both", shared)
         self.same_everywhere(self.cluster, "both", Rewriter.KEYS)
+        self.nothing_older_is_left(self.cluster, "both", shared)
 
     def more(self, writers):
         for writer in writers:

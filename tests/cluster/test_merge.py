@@ -5,7 +5,7 @@ import lan
 
 lan.enter()
 
-from harness import STORAGES, Cluster, ClusterTest, Refused, eventually, main, shell, until_done  # noqa: E402: it goes on in namespaces from here
+from harness import STORAGES, Cluster, ClusterTest, Refused, eventually, main, shell, steady  # noqa: E402: it goes on in namespaces from here
 
 GREATEST = [[[["$1", "$2", "$3"], ["_", "$4", "$5"]], [], [[["$1", ["max", "$2", "$4"], ["max", "$3", "$5"]]]]]]
 
@@ -20,12 +20,12 @@ class Merge(ClusterTest):
         self.lan.join()
         self.cluster = Cluster(self, 3, discs=True, lan=self.lan)
         self.cluster.wait_for_view()
-        self.clients = [self.cluster.client(number) for number in range(3)]
+        self.clients = [self.cluster.client(number, patient=True) for number in range(3)]
         self.one, self.other = self.clients[0], self.clients[2]
 
     def table(self, name, merge, *attributes, **options):
         options = {"merge": merge, "attributes": ["key", *attributes], **options}
-        until_done(self.one, "create_table", name, options)
+        self.one.call("create_table", name, options)
 
     def is_whole(self):
         """Has each node all tables, and its own copy of all that is in them?"""
@@ -67,6 +67,7 @@ class Merge(ClusterTest):
                 keys.append(details["key"])
         return keys
 
+    @steady
     def test_what_lost_is_in_the_journal_and_can_be_taken_back(self):
         self.table("t", "lww", "a", storage="disc")
         watchers = [self.cluster.client(number) for number in range(3)]
@@ -91,7 +92,7 @@ class Merge(ClusterTest):
             self.clients[number].call("sync_table", "t")  # the batch that has the merge has its entry
             self.cluster.kill(number)
             self.cluster.start(number)
-            self.clients[number] = self.cluster.client(number)
+            self.clients[number] = self.cluster.client(number, patient=True)
             self.assertEqual(self.clients[number].call("conflicts", "t"), before[number])
         self.one, self.other = self.clients[0], self.clients[2]
         self.cluster.wait_for_view()
@@ -221,6 +222,7 @@ class Merge(ClusterTest):
         self.assert_refused("bad_request", self.one.call, "read", "lww_ram", "k", {"siblings": True})
         self.assert_refused("bad_request", self.one.call, "write", "lww_ram", ["k", 1, 1], {"replaces": context})
 
+    @steady
     def test_each_table_merges_by_its_own_policy(self):
         for storage in STORAGES:
             for policy in ("lww", "lww_by_attribute", "first", "max", "min", "counter", "set"):

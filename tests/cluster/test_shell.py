@@ -210,7 +210,7 @@ call size t
                 peer.shutdown(socket.SHUT_WR)
                 peer.recv(1000)
 
-            done = shell("--connect", self.fake_node(behave), "--timeout", "2", "tables")
+            done = shell("--connect", self.fake_node(behave), "--timeout", "30", "tables")
             self.assertIn(done.returncode, (1, 3), (answer, done.stderr))
             self.assertEqual(len(done.stderr.strip().splitlines()), 1)
 
@@ -254,7 +254,7 @@ call size t
                    "what comes behind a transaction that is over is refused")
         until(b"engram> ", b"abort\n")
         os.write(leader, b"exit\n")
-        self.assertEqual(process.wait(30), 0)
+        self.assertEqual(process.wait(ANSWER_SECONDS), 0)
         os.close(leader)
         self.assertEqual(self.json("read", "customers", "9"), [])
         history = self.dir / "state/engram/history"

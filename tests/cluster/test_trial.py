@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from harness import BIN, QUICK, Cluster, ClusterTest, main
+from harness import BIN, QUICK, Cluster, ClusterTest, eventually, main
 from trial import cuts
 from trial.ledger import LATE_S, REMOVED, Elements, Register, Total
 from trial.pack import Unpacker, pack
@@ -86,7 +86,7 @@ class Soak(ClusterTest):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         whole = json.loads(report.read_text())
         self.assertIn("n2 stands still", [one["name"] for one in whole["rounds"]])
-        self.assertEqual(cluster.client(0).call("tables"), [])
+        eventually(lambda: cluster.client(0).call("tables") == [], "its tables are gone")
         self.assertIn("<svg", (self.dir / "report.html").read_text())
 
     def test_a_fault_that_could_not_be_done_is_a_violation(self):
