@@ -417,7 +417,11 @@ EG_API eg_span eg_tx_query_columns(const eg_tx_cursor *cursor);
 EG_API eg_err eg_tx_write(eg_tx *tx, eg_table *table, eg_span record);
 EG_API eg_err eg_tx_write_ttl(eg_tx *tx, eg_table *table, eg_span record, uint64_t ttl_ms);
 EG_API eg_err eg_tx_write_many(eg_tx *tx, eg_table *table, eg_span records, uint64_t *count);
+EG_API eg_err eg_tx_write_many_ttl(eg_tx *tx, eg_table *table, eg_span records, uint64_t ttl_ms,
+                                   uint64_t *count);
 EG_API eg_err eg_tx_insert_new(eg_tx *tx, eg_table *table, eg_span record, bool *inserted);
+EG_API eg_err eg_tx_insert_new_ttl(eg_tx *tx, eg_table *table, eg_span record, uint64_t ttl_ms,
+                                   bool *inserted);
 EG_API eg_err eg_tx_delete(eg_tx *tx, eg_table *table, eg_span key);
 EG_API eg_err eg_tx_delete_object(eg_tx *tx, eg_table *table, eg_span record);
 EG_API eg_err eg_tx_take(eg_tx *tx, eg_table *table, eg_span key, eg_result *out);

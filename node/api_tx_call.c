@@ -204,42 +204,54 @@ eg_err eg_tx_write(eg_tx *tx, eg_table *table, eg_span record) {
     return eg_tx_write_ttl(tx, table, record, 0);
 }
 
-static eg_err write_many_dirty(eg_tx *tx, eg_table *table, eg_span records, uint64_t *count) {
-    PLAIN(tx, table, eg_write_many(p.used, records, count));
+static eg_err write_many_dirty(eg_tx *tx, eg_table *table, eg_span records, uint64_t ttl_ms,
+                               uint64_t *count) {
+    PLAIN(tx, table, eg_write_many_ttl(p.used, records, ttl_ms, count));
 }
 
-eg_err eg_tx_write_many(eg_tx *tx, eg_table *table, eg_span records, uint64_t *count) {
-    struct change c = {.q = {.op = SHARD_WRITE_MANY}};
+eg_err eg_tx_write_many_ttl(eg_tx *tx, eg_table *table, eg_span records, uint64_t ttl_ms,
+                            uint64_t *count) {
+    struct change c = {.q = {.op = SHARD_WRITE_MANY, .ttl_ms = ttl_ms}};
     struct small result;
     eg_err err = check(tx, table, records, &c.q.value);
 
     if (err != EG_OK)
         return err;
     if (api_tx_is_dirty(tx))
-        return write_many_dirty(tx, table, records, count);
+        return write_many_dirty(tx, table, records, ttl_ms, count);
     err = run_small(tx, table, &c, &result);
     if (err == EG_OK && count != NULL && !value_get_u64(result.value, count))
         err = EG_INTERNAL;
     return err;
 }
 
-static eg_err insert_new_dirty(eg_tx *tx, eg_table *table, eg_span record, bool *inserted) {
-    PLAIN(tx, table, eg_insert_new(p.used, record, inserted));
+eg_err eg_tx_write_many(eg_tx *tx, eg_table *table, eg_span records, uint64_t *count) {
+    return eg_tx_write_many_ttl(tx, table, records, 0, count);
 }
 
-eg_err eg_tx_insert_new(eg_tx *tx, eg_table *table, eg_span record, bool *inserted) {
-    struct change c = {.q = {.op = SHARD_INSERT_NEW}};
+static eg_err insert_new_dirty(eg_tx *tx, eg_table *table, eg_span record, uint64_t ttl_ms,
+                               bool *inserted) {
+    PLAIN(tx, table, eg_insert_new_ttl(p.used, record, ttl_ms, inserted));
+}
+
+eg_err eg_tx_insert_new_ttl(eg_tx *tx, eg_table *table, eg_span record, uint64_t ttl_ms,
+                            bool *inserted) {
+    struct change c = {.q = {.op = SHARD_INSERT_NEW, .ttl_ms = ttl_ms}};
     struct small result;
     eg_err err = check(tx, table, record, &c.q.value);
 
     if (err != EG_OK)
         return err;
     if (api_tx_is_dirty(tx))
-        return insert_new_dirty(tx, table, record, inserted);
+        return insert_new_dirty(tx, table, record, ttl_ms, inserted);
     err = run_small(tx, table, &c, &result);
     if (err == EG_OK && inserted != NULL && !value_get_bool(result.value, inserted))
         err = EG_INTERNAL;
     return err;
+}
+
+eg_err eg_tx_insert_new(eg_tx *tx, eg_table *table, eg_span record, bool *inserted) {
+    return eg_tx_insert_new_ttl(tx, table, record, 0, inserted);
 }
 
 static eg_err delete_dirty(eg_tx *tx, eg_table *table, eg_span key) {

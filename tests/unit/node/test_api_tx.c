@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,6 +96,36 @@ Test(api_tx, an_error_of_the_function_undoes_it_and_is_returned) {
 }
 
 /* ---- its own writes ------------------------------------------------------------------- */
+
+static eg_err write_for_a_while(eg_tx *tx, void *arg) {
+    uint64_t ttl_ms = *(uint64_t *) arg, count;
+    bool inserted;
+    eg_err err = eg_tx_insert_new_ttl(tx, table, span("['a', 1, nil]"), ttl_ms, &inserted);
+
+    if (err == EG_OK) {
+        cr_expect(inserted);
+        err =
+            eg_tx_write_many_ttl(tx, table, span("[['b', 1, nil], ['c', 1, nil]]"), ttl_ms, &count);
+    }
+    return err;
+}
+
+Test(api_tx, what_it_wrote_for_a_while_goes_by_itself) {
+    static const eg_context contexts[] = {EG_TRANSACTION, EG_SYNC_DIRTY, EG_ASYNC_DIRTY};
+
+    for (int i = 0; i < 3; i++) {
+        const eg_tx_options o = {.context = contexts[i]};
+        uint64_t ttl_ms = 3600 * 1000;
+
+        cr_assert_eq(eg_transaction(node, write_for_a_while, &ttl_ms, &o), EG_OK);
+        cr_assert_eq(eg_size(table), 3);
+        cr_assert_eq(eg_clear_table(node, "t"), EG_OK);
+        ttl_ms = 1;
+        cr_assert_eq(eg_transaction(node, write_for_a_while, &ttl_ms, &o), EG_OK);
+        while (eg_size(table) != 0) /* until the suite's time is over */
+            sched_yield();
+    }
+}
 
 static eg_err see_own(eg_tx *tx, void *arg) {
     eg_span record;
