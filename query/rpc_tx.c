@@ -159,6 +159,23 @@ static eg_err find(struct rpc_call *c, struct value v, struct held **out) {
                     "no such transaction: it is over, or another connection's");
 }
 
+static bool ends(const struct rpc_call *c) {
+    return c->method->run == rpc_commit || c->method->run == rpc_abort;
+}
+
+bool rpc_tx_is_of_one(const struct rpc_call *c) {
+    return c->options.tx.size_bytes != 0 || c->method->run == rpc_begin || ends(c);
+}
+
+bool rpc_tx_is_busy(const struct rpc_call *c) {
+    struct value id = ends(c) ? c->param[0] : c->options.tx;
+    const struct held *h = NULL;
+
+    if (id.size_bytes != 0 && rpc_is_id(id))
+        h = find_open(c->session, rpc_tx_id_of(id));
+    return h != NULL && h->busy;
+}
+
 static eg_err txs_of(struct session *s) {
     if (s->transactions != NULL)
         return EG_OK;

@@ -4,9 +4,10 @@
  *                                    '--> cursors         '--abort(id), conflict, deadline, the
  *                                                             connection's end: nothing is left
  *
- * Each is a struct tx (tx.h), moved by one request at a time: what comes behind a request that is
- * under way waits as any question behind it does (RPC_BEHIND), so the requests of a transaction
- * are carried out in the order they came, pipelined or not.
+ * Each is a struct tx (tx.h), moved by one request at a time: what comes behind a request of the
+ * same one that is under way waits, so the requests of a transaction are carried out in the order
+ * they came, pipelined or not.  Those of another one do not wait for it, but while it commits; and
+ * what is of none waits for all, and all for it, as any question does (RPC_BEHIND).
  *
  * What has ended is remembered a while: how old it was, for another try of it, and whether the node
  * ended it, which is `aborted` and not `not_found` to who asks for it still.
@@ -34,6 +35,12 @@ enum {
 
 /* A method with the option tx. */
 eg_err rpc_tx_call(struct rpc_call *c);
+
+/* Is it of one transaction that is held open: its beginning, its end, or a method with the option
+ * tx? */
+bool rpc_tx_is_of_one(const struct rpc_call *c);
+/* And is a request of that one under way? */
+bool rpc_tx_is_busy(const struct rpc_call *c);
 
 /* Those whose time is over end.  True: some are open. */
 bool rpc_tx_expire(struct session *s, uint64_t now_ns);

@@ -27,6 +27,7 @@
 #define REF_ALONE        (UINT64_C(1) << 61)
 #define REF_KEYED        (UINT64_C(1) << 60)
 #define REF_TASK         (UINT64_C(1) << 59)
+#define REF_TX           (UINT64_C(1) << 58)
 
 enum { REF_SLOT_SHIFT = 32 };
 
@@ -112,13 +113,17 @@ eg_ref session_begin(struct session *s, const struct rpc_call *c) {
 
     if (c->notification)
         ref |= REF_NOTIFICATION;
-    if (c->method->order == RPC_ALONE || c->alone) {
+    if ((c->method->order == RPC_ALONE && c->options.tx.size_bytes == 0) || c->alone) {
         ref |= REF_ALONE;
         s->alone = true;
     }
     if (c->has_key) {
         ref |= REF_KEYED | (eg_ref) key_slot(&c->key) << REF_SLOT_SHIFT;
         s->underway_keys[key_slot(&c->key)]++;
+    }
+    if (rpc_tx_is_of_one(c)) {
+        ref |= REF_TX;
+        s->underway_in_tx++;
     }
     s->underway++;
     return ref;
@@ -129,6 +134,8 @@ void session_cancel(struct session *s, eg_ref ref) {
     s->underway--;
     if (ref & REF_ALONE)
         s->alone = false;
+    if (ref & REF_TX)
+        s->underway_in_tx--;
     if (ref & REF_KEYED)
         s->underway_keys[(ref >> REF_SLOT_SHIFT) % SESSION_KEY_SLOTS]--;
     if (s->paused)
@@ -374,6 +381,18 @@ static void refuse(struct session *s, const struct rpc_call *c, eg_err err) {
         session_answer_error(s, c->id, err, note.text);
 }
 
+/* What it sees and does comes behind all before it; of a transaction, behind what is of the same
+ * one, or of none: what is of another cannot tell which of them came first. */
+static bool must_wait_behind(struct session *s, const struct rpc_call *c, eg_err err) {
+    bool tx = err == EG_OK && rpc_tx_is_of_one(c);
+
+    if (tx && !catch_up(s))
+        return true;
+    if (tx)
+        return s->underway > s->underway_in_tx || rpc_tx_is_busy(c);
+    return c->method->order >= RPC_BEHIND && s->underway > 0;
+}
+
 static void take_call(struct session *s, struct rpc_call *c, const struct rpc_frame *frame) {
     struct worker *w = s->worker;
     eg_err err;
@@ -387,19 +406,11 @@ static void take_call(struct session *s, struct rpc_call *c, const struct rpc_fr
     }
     if (c->method->order != RPC_KEYED && !catch_up(s))
         return;
-    if (c->method->order >= RPC_BEHIND && s->underway > 0) {
-        session_rewind(s, c->offset);
-        return;
-    }
     err = rpc_call_check(c, frame->params);
-    if (err == EG_OK && c->options.tx.size_bytes != 0 && c->method->order == RPC_KEYED) {
-        /* What it sees and does comes behind all before it, as RPC_BEHIND. */
-        if (!catch_up(s))
-            return;
-        if (s->underway > 0) {
+    if (must_wait_behind(s, c, err)) {
+        if (catch_up(s))
             session_rewind(s, c->offset);
-            return;
-        }
+        return;
     }
     if (err == EG_OK)
         err = worker_add(w, c);

@@ -83,6 +83,7 @@ struct session {
     struct rpc_txs *transactions; /* rpc_tx.h; NULL: it never had any */
 
     uint32_t underway;
+    uint32_t underway_in_tx;                   /* of these, in transactions that are held open */
     uint16_t underway_keys[SESSION_KEY_SLOTS]; /* by low bits of the key's hash */
 };
 

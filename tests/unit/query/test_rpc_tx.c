@@ -45,7 +45,8 @@ static void expect(const char *wanted) {
 static void setup(void) {
     hand_node_open(&node, &(struct hand_node_opts){.transactions = true});
     client = memory_dial(&node.net);
-    say("[0, 1, 'create_table', ['t', {'shards': 1, 'attributes': ['k', 'n']}]]");
+    say("[0, 1, 'create_table', ['t', {'type': 'ordered_set', 'shards': 1, 'attributes': ['k', "
+        "'n']}]]");
     hand_node_run(&node);
     expect("[1, 1, nil, true]");
     table = catalog_find(node.catalog, "t", 1);
@@ -148,6 +149,58 @@ Test(rpc_tx, a_whole_transaction_that_waits_for_a_lock_ends_in_its_time) {
     expect("[1, 3, 'aborted: the transaction\'s time is over', nil]");
     cr_assert_eq(waiting(), 0);
     cr_assert(is_held_by(7));
+}
+
+/* ---- others of the same connection ------------------------------------------------------------
+ */
+
+static void say_of(const char *request, const char *id) {
+    char text[256];
+
+    snprintf(text, sizeof text, request, id);
+    say(text);
+}
+
+/* What one transaction asks for is held; whoever comes behind it on its connection is another. */
+Test(rpc_tx, others_of_its_connection_go_on_while_one_waits) {
+    char one[40], other[40];
+
+    ask_shard(SHARD_TX_LOCK, 7, OLD, "[true, 1]");
+    begin(one);
+    begin(other);
+    say_of("[0, 3, 'read', ['t', 1, {'tx': '%s'}]]", one);
+    say_of("[0, 4, 'write', ['t', [2, 2], {'tx': '%s'}]]", other);
+    say_of("[0, 5, 'write_many', ['t', [[3, 3]], {'tx': '%s'}]]", other);
+    say_of("[0, 6, 'read', ['t', 2, {'tx': '%s'}]]", other);
+    say_of("[0, 7, 'commit', ['%s']]", other);
+    say("[0, 8, 'read', ['t', 2]]");
+    say_of("[0, 9, 'write', ['t', [4, 4], {'tx': '%s'}]]", one);
+    say_of("[0, 10, 'commit', ['%s']]", one);
+    say("[0, 11, 'match', ['t', ['_', '_']]]");
+    hand_node_run(&node);
+    expect("[1, 4, nil, true][1, 5, nil, 1][1, 6, nil, [[2, 2]]][1, 7, nil, true]"
+           "[1, 8, nil, [[2, 2]]]");
+    ask_shard(SHARD_TX_UNLOCK, 7, OLD, NULL);
+    hand_node_run(&node);
+    expect("[1, 3, nil, []][1, 9, nil, true][1, 10, nil, true]"
+           "[1, 11, nil, [[2, 2], [3, 3], [4, 4]]]");
+}
+
+/* What is of no transaction sees all before it, and all behind it sees it. */
+Test(rpc_tx, who_is_of_none_waits_for_those_before_it) {
+    char one[40], other[40];
+
+    ask_shard(SHARD_TX_LOCK, 7, OLD, "[true, 1]");
+    begin(one);
+    begin(other);
+    say_of("[0, 3, 'read', ['t', 1, {'tx': '%s'}]]", one);
+    say("[0, 4, 'size', ['t']]");
+    say_of("[0, 5, 'write', ['t', [2, 2], {'tx': '%s'}]]", other);
+    hand_node_run(&node);
+    expect("");
+    ask_shard(SHARD_TX_UNLOCK, 7, OLD, NULL);
+    hand_node_run(&node);
+    expect("[1, 3, nil, []][1, 4, nil, 0][1, 5, nil, true]");
 }
 
 /* ---- the connection ------------------------------------------------------------------------- */
