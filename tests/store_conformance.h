@@ -844,7 +844,7 @@ static void conformance_oom(struct conformance is) {
 /* ---- all of it ------------------------------------------------------------------- */
 
 #define CONFORMANCE_TEST(suite, claim, body, ...)                                                  \
-    Test(suite, claim, .timeout = 120) {                                                           \
+    Test(suite, claim, .timeout = 240) {                                                           \
         body(__VA_ARGS__);                                                                         \
     }
 

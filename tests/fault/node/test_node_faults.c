@@ -9,7 +9,7 @@
 
 enum { TRIES_MAX = 5000 };
 
-TestSuite(node_faults, .timeout = 200);
+TestSuite(node_faults, .timeout = 240);
 
 /* Open with each n-th request refused until one succeeds; returns how many did not.
  * Only one is refused: what stops the parts needs memory, too. */

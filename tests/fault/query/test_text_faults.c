@@ -59,7 +59,7 @@ static void teardown(void) {
     table_world_close(&w);
 }
 
-TestSuite(text_faults, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(text_faults, .init = setup, .fini = teardown, .timeout = 240);
 
 static const char *const queries[] = {
     "select * from t",

@@ -168,14 +168,14 @@ static void fail_everywhere(const char *options) {
     cr_assert_gt(granted, 10);
 }
 
-Test(tx_faults, of_a_set, .timeout = 60) {
+Test(tx_faults, of_a_set, .timeout = 240) {
     fail_everywhere("{'shards': 3}");
 }
 
-Test(tx_faults, of_an_ordered_set, .timeout = 60) {
+Test(tx_faults, of_an_ordered_set, .timeout = 240) {
     fail_everywhere("{'type': 'ordered_set'}");
 }
 
-Test(tx_faults, of_a_bag, .timeout = 60) {
+Test(tx_faults, of_a_bag, .timeout = 240) {
     fail_everywhere("{'type': 'bag', 'shards': 3}");
 }

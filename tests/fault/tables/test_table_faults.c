@@ -35,7 +35,7 @@ static void finish(void) {
     table_world_close(&w);
 }
 
-TestSuite(table_faults, .init = setup, .timeout = 120);
+TestSuite(table_faults, .init = setup, .timeout = 240);
 
 /* ---- values ------------------------------------------------------------------------ */
 

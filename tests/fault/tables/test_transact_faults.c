@@ -121,11 +121,11 @@ static void try_with_failures(const char *options) {
     cr_assert(granted);
 }
 
-Test(transact_faults, in_place_all_is_done_or_nothing, .timeout = 120) {
+Test(transact_faults, in_place_all_is_done_or_nothing, .timeout = 240) {
     try_with_failures("{'shards': 2, 'index': ['value']}");
 }
 
-Test(transact_faults, on_disc_in_place_all_is_done_or_nothing, .timeout = 120) {
+Test(transact_faults, on_disc_in_place_all_is_done_or_nothing, .timeout = 240) {
     try_with_failures("{'shards': 2, 'storage': 'disc'}");
 }
 
@@ -180,18 +180,18 @@ static void send_with_failures(const char *options, enum shard_op op) {
     cr_assert(granted);
 }
 
-Test(transact_faults, of_one_shard_all_is_done_or_nothing, .timeout = 120) {
+Test(transact_faults, of_one_shard_all_is_done_or_nothing, .timeout = 240) {
     send_with_failures("{'shards': 1, 'index': ['value']}", SHARD_TX_ONE);
 }
 
-Test(transact_faults, what_could_not_be_prepared_holds_nothing, .timeout = 120) {
+Test(transact_faults, what_could_not_be_prepared_holds_nothing, .timeout = 240) {
     send_with_failures("{'shards': 1, 'storage': 'disc'}", SHARD_TX_PREPARE);
 }
 
-Test(transact_faults, what_was_promised_is_done_when_there_is_memory, .timeout = 120) {
+Test(transact_faults, what_was_promised_is_done_when_there_is_memory, .timeout = 240) {
     send_with_failures("{'shards': 1, 'index': ['value']}", SHARD_TX_COMMIT);
 }
 
-Test(transact_faults, what_was_promised_on_disc_is_done_when_there_is_memory, .timeout = 120) {
+Test(transact_faults, what_was_promised_on_disc_is_done_when_there_is_memory, .timeout = 240) {
     send_with_failures("{'shards': 1, 'storage': 'disc'}", SHARD_TX_COMMIT);
 }

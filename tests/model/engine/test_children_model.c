@@ -310,7 +310,7 @@ static void twin_trial(uint64_t seed) {
     world_close(&w);
 }
 
-Test(children_model, restarts_as_the_naive_twin, .timeout = 60) {
+Test(children_model, restarts_as_the_naive_twin, .timeout = 240) {
     if (rng_is_replay()) {
         twin_trial(rng_test_seed(0));
         return;
@@ -364,7 +364,7 @@ static void chaos_trial(uint64_t seed) {
     world_close(&w);
 }
 
-Test(children_model, deaths_in_the_middle_of_restarts_lose_nobody, .timeout = 60) {
+Test(children_model, deaths_in_the_middle_of_restarts_lose_nobody, .timeout = 240) {
     if (rng_is_replay()) {
         chaos_trial(rng_test_seed(0));
         return;

@@ -89,7 +89,7 @@ static void trial(uint64_t seed) {
     cr_assert_eq(memory.live, 0, "seed %" PRIu64, seed);
 }
 
-Test(registry_model, finds_what_a_list_finds, .timeout = 60) {
+Test(registry_model, finds_what_a_list_finds, .timeout = 240) {
     if (rng_is_replay()) {
         trial(rng_test_seed(0));
         return;

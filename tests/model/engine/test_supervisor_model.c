@@ -159,7 +159,7 @@ static uint64_t calm_trial(uint64_t seed) {
     return w.hash;
 }
 
-Test(supervisor_model, gives_as_many_lives_as_the_naive_twin, .timeout = 100) {
+Test(supervisor_model, gives_as_many_lives_as_the_naive_twin, .timeout = 240) {
     if (rng_is_replay()) {
         calm_trial(rng_test_seed(0));
         return;
@@ -207,7 +207,7 @@ static uint64_t chaos_trial(uint64_t seed) {
     return w.hash;
 }
 
-Test(supervisor_model, chaos_ends_with_everybody_up_once, .timeout = 100) {
+Test(supervisor_model, chaos_ends_with_everybody_up_once, .timeout = 240) {
     if (rng_is_replay()) {
         chaos_trial(rng_test_seed(0));
         return;

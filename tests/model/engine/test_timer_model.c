@@ -87,7 +87,7 @@ static void trial(uint64_t seed) {
     }
 }
 
-Test(timer_model, fires_what_a_list_would_fire, .timeout = 60) {
+Test(timer_model, fires_what_a_list_would_fire, .timeout = 240) {
     uint64_t seed = rng_test_seed(1);
     for (int i = 0; i < (rng_is_replay() ? 1 : TRIALS); i++)
         trial(seed + (uint64_t) i);

@@ -495,26 +495,26 @@ static void as_the_model(const char *options, bool ordered, bool bag) {
     free(w);
 }
 
-Test(tx_model, of_a_set, .timeout = 60) {
+Test(tx_model, of_a_set, .timeout = 240) {
     as_the_model("{'attributes': ['k','a','n'], 'index': ['a']}", false, false);
 }
 
-Test(tx_model, of_an_ordered_set, .timeout = 60) {
+Test(tx_model, of_an_ordered_set, .timeout = 240) {
     as_the_model("{'type': 'ordered_set', 'attributes': ['k','a','n'], 'index': ['a']}", true,
                  false);
 }
 
-Test(tx_model, of_an_ordered_set_in_shards, .timeout = 60) {
+Test(tx_model, of_an_ordered_set_in_shards, .timeout = 240) {
     as_the_model(
         "{'type': 'ordered_set', 'shards': 4, 'attributes': ['k','a','n'], 'index': ['a']}", true,
         false);
 }
 
-Test(tx_model, of_a_bag, .timeout = 60) {
+Test(tx_model, of_a_bag, .timeout = 240) {
     as_the_model("{'type': 'bag', 'shards': 3, 'attributes': ['k','a','n'], 'index': ['a']}", false,
                  true);
 }
 
-Test(tx_model, of_counters, .timeout = 60) {
+Test(tx_model, of_counters, .timeout = 240) {
     as_the_model("{'merge': 'counter', 'attributes': ['k','a','n'], 'index': ['a']}", false, false);
 }

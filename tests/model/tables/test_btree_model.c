@@ -383,7 +383,7 @@ static void trial(uint64_t seed) {
     shard_memory_close(&t.memory, 0);
 }
 
-Test(btree_model, random_changes_in_every_order_do_what_a_sorted_array_does, .timeout = 120) {
+Test(btree_model, random_changes_in_every_order_do_what_a_sorted_array_does, .timeout = 240) {
     uint64_t first = rng_test_seed(1);
     uint64_t refusals = 0;
 

@@ -132,7 +132,7 @@ static void trial(uint64_t seed) {
     shard_memory_close(&t.memory, 0);
 }
 
-Test(index_hash_model, finds_what_was_put_into_it, .timeout = 120) {
+Test(index_hash_model, finds_what_was_put_into_it, .timeout = 240) {
     uint64_t first = rng_test_seed(1);
 
     for (uint64_t seed = first; seed < first + (rng_is_replay() ? 1 : 6); seed++)

@@ -176,7 +176,7 @@ static void trial(uint64_t seed) {
     table_world_close(&t.w);
 }
 
-Test(index_kill_model, whoever_is_killed_indexes_are_whole_or_gone, .timeout = 120) {
+Test(index_kill_model, whoever_is_killed_indexes_are_whole_or_gone, .timeout = 240) {
     uint64_t first = rng_test_seed(1);
     uint32_t built = 0;
 

@@ -266,7 +266,7 @@ static void trial(uint64_t seed) {
     shard_memory_close(&t.memory, 0);
 }
 
-Test(index_model, finds_exactly_the_records_that_the_store_has, .timeout = 120) {
+Test(index_model, finds_exactly_the_records_that_the_store_has, .timeout = 240) {
     uint64_t first = rng_test_seed(1);
     uint64_t refusals = 0;
 

@@ -293,7 +293,7 @@ static void trial(uint64_t seed) {
     table_world_close(&m.w);
 }
 
-Test(index_range_model, a_stretch_is_what_a_naive_look_finds, .timeout = 120) {
+Test(index_range_model, a_stretch_is_what_a_naive_look_finds, .timeout = 240) {
     uint64_t first = rng_test_seed(1);
 
     for (uint64_t seed = first; seed < first + (rng_is_replay() ? 1 : 18); seed++)

@@ -729,14 +729,14 @@ static struct tally compare_with_ets(uint64_t seed, unsigned cases, bool planted
     return t;
 }
 
-Test(predicate_ets, answers_are_those_of_ETS, .timeout = 200) {
+Test(predicate_ets, answers_are_those_of_ETS, .timeout = 240) {
     uint64_t seed = rng_test_seed(SEED);
     struct tally t = compare_with_ets(seed, rng_is_replay() ? 1 : CASES, false);
 
     cr_assert_eq(t.wrong, 0u);
 }
 
-Test(predicate_ets, a_wrong_operator_is_noticed, .timeout = 100) {
+Test(predicate_ets, a_wrong_operator_is_noticed, .timeout = 240) {
     struct tally t = compare_with_ets(SEED, 300, true);
 
     cr_assert_gt(t.wrong, 0u);

@@ -316,7 +316,7 @@ static void trial(uint64_t seed) {
     table_world_close(&t.w);
 }
 
-Test(unique_model, a_value_is_one_records_alone_on_disc_too, .timeout = 120) {
+Test(unique_model, a_value_is_one_records_alone_on_disc_too, .timeout = 240) {
     uint64_t first = rng_test_seed(1);
 
     for (uint64_t seed = first; seed < first + (rng_is_replay() ? 1 : 16); seed++)

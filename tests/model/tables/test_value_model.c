@@ -95,14 +95,14 @@ static void trial(uint64_t seed) {
         }
 }
 
-Test(value_model, order_equality_canonical_hash_and_sortable_forms_agree, .timeout = 120) {
+Test(value_model, order_equality_canonical_hash_and_sortable_forms_agree, .timeout = 240) {
     uint64_t seed = rng_test_seed(SEED);
 
     for (uint64_t i = 0; i < (rng_is_replay() ? 1 : TRIALS); i++)
         trial(seed + i);
 }
 
-Test(value_model, a_reencoded_value_is_the_same_value, .timeout = 60) {
+Test(value_model, a_reencoded_value_is_the_same_value, .timeout = 240) {
     static uint8_t a[GEN_VALUE_BYTES];
     static uint8_t b[4 * GEN_VALUE_BYTES];
     uint64_t seed = rng_test_seed(SEED);
@@ -158,7 +158,7 @@ static void check_against_msgpack_c(uint64_t seed, const uint8_t *at, size_t siz
 }
 
 /* Bytes damaged in a few places: mostly still values, often cut, often never. */
-Test(value_model, the_scanner_agrees_with_msgpack_c_and_with_itself_in_pieces, .timeout = 120) {
+Test(value_model, the_scanner_agrees_with_msgpack_c_and_with_itself_in_pieces, .timeout = 240) {
     static uint8_t buffer[GEN_VALUE_BYTES];
     uint64_t seed = rng_test_seed(SEED);
     int accepted = 0;

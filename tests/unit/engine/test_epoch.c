@@ -39,7 +39,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", (int) memory.live);
 }
 
-TestSuite(epoch, .init = setup, .fini = teardown, .timeout = 10);
+TestSuite(epoch, .init = setup, .fini = teardown, .timeout = 240);
 
 Test(epoch, frees_at_once_when_nobody_reads_but_never_inside_retire) {
     int thing;

@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <string.h>
 
-TestSuite(fail_alloc, .timeout = 10);
+TestSuite(fail_alloc, .timeout = 240);
 
 Test(fail_alloc, grants_so_many_requests_and_refuses_the_rest) {
     struct fail_alloc memory = fail_alloc_after(2);

@@ -22,7 +22,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", memory.live);
 }
 
-TestSuite(genserver, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(genserver, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- a server that does what it is told ----------------------------------------- */
 
@@ -340,7 +340,7 @@ Test(genserver, many_open_calls_find_their_answers) {
 }
 
 /* Goal: a spawn that lacks memory leaves nothing behind, whatever request fails. */
-Test(genserver_oom, spawn_fails_cleanly_at_every_allocation, .timeout = 30) {
+Test(genserver_oom, spawn_fails_cleanly_at_every_allocation, .timeout = 240) {
     static const char big[1000];
     int granted = 0;
     bool spawned = false;

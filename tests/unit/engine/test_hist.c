@@ -11,7 +11,7 @@ static void setup(void) {
     hist_init(&h);
 }
 
-TestSuite(hist, .init = setup, .timeout = 30);
+TestSuite(hist, .init = setup, .timeout = 240);
 
 static int by_value(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;

@@ -21,7 +21,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", memory.live);
 }
 
-TestSuite(inspect, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(inspect, .init = setup, .fini = teardown, .timeout = 240);
 
 static void clock_describe(struct actor *self, const void *state, char *text, size_t size_bytes) {
     (void) self;

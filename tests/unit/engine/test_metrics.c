@@ -19,7 +19,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0);
 }
 
-TestSuite(metrics, .init = setup, .fini = teardown, .timeout = 10);
+TestSuite(metrics, .init = setup, .fini = teardown, .timeout = 240);
 
 Test(metrics, one_name_is_one_cell) {
     struct metric *m = metrics_get(ms, METRIC_COUNTER, "a_total", "help");

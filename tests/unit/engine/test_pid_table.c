@@ -17,7 +17,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0);
 }
 
-TestSuite(pid_table, .init = setup, .fini = teardown, .timeout = 5);
+TestSuite(pid_table, .init = setup, .fini = teardown, .timeout = 240);
 
 static struct pid_entry *find(uint32_t slot, uint32_t generation) {
     uint64_t word;

@@ -24,7 +24,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", memory.live);
 }
 
-TestSuite(pubsub, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(pubsub, .init = setup, .fini = teardown, .timeout = 240);
 
 enum { LEAVE = 1000, END };
 

@@ -20,7 +20,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", (int) memory.live);
 }
 
-TestSuite(slab, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(slab, .init = setup, .fini = teardown, .timeout = 240);
 
 Test(slab, every_size_up_to_past_the_largest_class_is_whole_and_aligned) {
     enum { SIZES = SLAB_OBJECT_MAX + 100 };

@@ -128,7 +128,7 @@ static void echo_through(const char *address) {
     cr_assert_eq(uv_loop_close(&w.loop), 0);
 }
 
-TestSuite(stream, .timeout = 30);
+TestSuite(stream, .timeout = 240);
 
 Test(stream, tcp_brings_every_byte_in_order_and_then_the_end) {
     echo_through("127.0.0.1:0");

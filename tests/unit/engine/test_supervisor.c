@@ -40,7 +40,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", memory.live);
 }
 
-TestSuite(supervisor, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(supervisor, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- workers -------------------------------------------------------------------- */
 
@@ -474,7 +474,7 @@ Test(supervisor, the_owner_is_told_of_each_new_life) {
 /* Goal: whatever request for memory fails, a start either stands whole or is gone.
  * One child: to stop another a signal is needed, which may not be lost and so stops
  * the node where there is no memory for it. */
-Test(supervisor_oom, start_fails_cleanly_at_every_allocation, .timeout = 30) {
+Test(supervisor_oom, start_fails_cleanly_at_every_allocation, .timeout = 240) {
     const struct child_spec c[] = {child("a", PERMANENT)};
     struct supervisor_opts o = {.strategy = ONE_FOR_ONE,
                                 .intensity = 3,

@@ -27,7 +27,7 @@ static void teardown(void) {
     temp_dir_remove(&dir);
 }
 
-TestSuite(api_backup, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api_backup, .init = setup, .fini = teardown, .timeout = 240);
 
 struct bytes {
     uint8_t at[256];

@@ -40,7 +40,7 @@ static eg_err refuses(void *context, eg_span winner, eg_span loser, eg_writer *o
     return EG_MEMORY;
 }
 
-Test(api_merge, a_program_gives_its_functions_by_name, .timeout = 30) {
+Test(api_merge, a_program_gives_its_functions_by_name, .timeout = 240) {
     int calls = 0;
     const eg_merge merges[] = {{"loser", takes_loser, &calls},
                                {"much", writes_much, &calls},
@@ -77,7 +77,7 @@ Test(api_merge, a_program_gives_its_functions_by_name, .timeout = 30) {
     eg_close(node);
 }
 
-Test(api_merge, what_is_no_merge_is_refused, .timeout = 30) {
+Test(api_merge, what_is_no_merge_is_refused, .timeout = 240) {
     const eg_merge no_function = {"x", NULL, NULL}, no_name = {NULL, refuses, NULL};
     eg_node *node;
 

@@ -26,7 +26,7 @@ static void teardown(void) {
     temp_dir_remove(&dir);
 }
 
-TestSuite(api_query, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api_query, .init = setup, .fini = teardown, .timeout = 240);
 
 static void make_table(const char *storage) {
     uint8_t memory[512];

@@ -25,7 +25,7 @@ static void teardown(void) {
     temp_dir_remove(&dir);
 }
 
-TestSuite(api_select, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api_select, .init = setup, .fini = teardown, .timeout = 240);
 
 struct bytes {
     uint8_t at[512];

@@ -34,7 +34,7 @@ static void teardown(void) {
     eg_close(node);
 }
 
-TestSuite(api_siblings, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(api_siblings, .init = setup, .fini = teardown, .timeout = 240);
 
 static void expect(const char *wanted) {
     char shown[256];

@@ -83,7 +83,7 @@ static void teardown(void) {
     }
 }
 
-TestSuite(api_tx_far, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api_tx_far, .init = setup, .fini = teardown, .timeout = 240);
 
 static eg_err put(eg_tx *tx, eg_table *table, int key, int64_t n) {
     uint8_t room[32];

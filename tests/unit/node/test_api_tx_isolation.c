@@ -30,7 +30,7 @@ static void teardown(void) {
     eg_close(node);
 }
 
-TestSuite(api_tx_isolation, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(api_tx_isolation, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- numbers under small keys ---------------------------------------------------------------- */
 

@@ -21,7 +21,7 @@ static void teardown(void) {
     eg_close(node);
 }
 
-TestSuite(api_watch, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(api_watch, .init = setup, .fini = teardown, .timeout = 240);
 
 struct bytes {
     uint8_t at[512];

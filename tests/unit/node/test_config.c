@@ -12,7 +12,7 @@ static void setup(void) {
     note.text[0] = '\0';
 }
 
-TestSuite(config, .init = setup, .timeout = 10);
+TestSuite(config, .init = setup, .timeout = 240);
 
 static eg_err flag(const char *key, const char *value) {
     return config_set(&config, key, value, CONFIG_FLAG, &note);

@@ -32,7 +32,7 @@ static void reopen(void) {
     open_node();
 }
 
-TestSuite(node, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(node, .init = setup, .fini = teardown, .timeout = 240);
 
 struct bytes {
     uint8_t at[512];

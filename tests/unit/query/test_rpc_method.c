@@ -14,7 +14,7 @@ static void setup(void) {
     rpc_methods_init(&methods);
 }
 
-TestSuite(rpc_method, .init = setup, .timeout = 10);
+TestSuite(rpc_method, .init = setup, .timeout = 240);
 
 Test(rpc_method, every_name_that_users_were_promised_is_found) {
     static const char *const names[] = {

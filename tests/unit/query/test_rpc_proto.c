@@ -9,7 +9,7 @@
 #define BYTES(...) ((const uint8_t[]){__VA_ARGS__})
 #define VALUE(...) ((struct value){BYTES(__VA_ARGS__), (uint32_t) sizeof((uint8_t[]){__VA_ARGS__})})
 
-TestSuite(rpc_proto, .timeout = 30);
+TestSuite(rpc_proto, .timeout = 240);
 
 static eg_err split(struct value bytes) {
     struct rpc_splitter s;

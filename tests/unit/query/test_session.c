@@ -21,7 +21,7 @@ static void teardown(void) {
     hand_node_close(&node);
 }
 
-TestSuite(session, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(session, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- asking ------------------------------------------------------------------------ */
 
@@ -367,7 +367,7 @@ Test(session, a_broken_connection_ends_its_session_and_nothing_else) {
 
 /* ---- bounds that all share --------------------------------------------------------------- */
 
-TestSuite(session_bounds, .timeout = 60);
+TestSuite(session_bounds, .timeout = 240);
 
 Test(session_bounds, one_connection_too_many_is_told_so) {
     struct memory_client *c[4], *late, *silent;

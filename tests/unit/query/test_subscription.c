@@ -22,7 +22,7 @@ static void teardown(void) {
     hand_node_close(&node);
 }
 
-TestSuite(subscription, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(subscription, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- asking and hearing --------------------------------------------------------------- */
 
@@ -189,7 +189,7 @@ Test(subscription, a_client_that_vanishes_leaves_nothing_behind) {
     memory_hang_up(writer);
 }
 
-Test(subscription_bounds, without_memory_it_is_refused_or_it_works, .timeout = 60) {
+Test(subscription_bounds, without_memory_it_is_refused_or_it_works, .timeout = 240) {
     for (int granted = 0; granted < 12; granted++) {
         struct fail_alloc memory = fail_alloc_after(INT_MAX);
         struct memory_client *writer, *c;

@@ -25,7 +25,7 @@ static void teardown(void) {
     hand_node_close(&node);
 }
 
-TestSuite(task, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(task, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- a task that counts ------------------------------------------------------------- */
 

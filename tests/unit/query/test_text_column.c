@@ -107,7 +107,7 @@ static void trial(uint64_t seed) {
     text_groups_fini(&many);
 }
 
-Test(text_column, batches_count_as_records_do, .timeout = 60) {
+Test(text_column, batches_count_as_records_do, .timeout = 240) {
     uint64_t seed = rng_test_seed(1);
 
     for (uint64_t i = 0; i < 200; i++)

@@ -17,7 +17,7 @@ static void teardown(void) {
     arena_close(arena);
 }
 
-TestSuite(text_parser, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(text_parser, .init = setup, .fini = teardown, .timeout = 240);
 
 static eg_err parse(const char *text) {
     note.text[0] = '\0';

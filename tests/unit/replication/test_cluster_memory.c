@@ -6,7 +6,7 @@
 
 #include <criterion/criterion.h>
 
-TestSuite(cluster_memory, .timeout = 30);
+TestSuite(cluster_memory, .timeout = 240);
 
 static struct disc_twin *twin;
 static struct disc *disc;

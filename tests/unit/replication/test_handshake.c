@@ -83,7 +83,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", memory.live);
 }
 
-TestSuite(handshake, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(handshake, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- a hand that knows how ------------------------------------------------------------ */
 

@@ -67,7 +67,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", memory.live);
 }
 
-TestSuite(mesh, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(mesh, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- hosts ------------------------------------------------------------------------- */
 

@@ -52,7 +52,7 @@ static void end(void) {
     cr_assert_eq(memory.live, 0);
 }
 
-TestSuite(outbox, .init = begin, .fini = end, .timeout = 10);
+TestSuite(outbox, .init = begin, .fini = end, .timeout = 240);
 
 /* A message that says which one it is. */
 static struct value message(uint8_t number) {

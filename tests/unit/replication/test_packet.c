@@ -34,7 +34,7 @@ static void end(void) {
     cr_assert_eq(memory.live, 0);
 }
 
-TestSuite(packet, .init = begin, .fini = end, .timeout = 20);
+TestSuite(packet, .init = begin, .fini = end, .timeout = 240);
 
 static eg_err put(const struct value_writer *w, const uint8_t *at) {
     struct value message = {at, (uint32_t) w->need_bytes};

@@ -9,7 +9,7 @@
 
 enum { GROUP = 1, GROUPS = 16, PLACES = GROUPS * PLACEMENT_PARTITIONS };
 
-TestSuite(placement, .timeout = 10);
+TestSuite(placement, .timeout = 240);
 
 static void nodes_make(struct placement_node *out, uint32_t count) {
     struct rng ids = rng_of(4);

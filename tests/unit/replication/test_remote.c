@@ -196,7 +196,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", memory.live);
 }
 
-TestSuite(remote, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(remote, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- an actor that does what it is told ------------------------------------------------- */
 

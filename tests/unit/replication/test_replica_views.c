@@ -7,7 +7,7 @@
 
 enum { KEYS = 24, ALL = 7 };
 
-TestSuite(replica_views, .timeout = 60);
+TestSuite(replica_views, .timeout = 240);
 
 /* Half of the keys are there already, and are removed. */
 static void open_and_fill(const char *storage, uint64_t seed) {

@@ -11,7 +11,7 @@
 
 enum { KEYS = 40, LATE_MS = 5 };
 
-TestSuite(replica_witness, .timeout = 60);
+TestSuite(replica_witness, .timeout = 240);
 
 static struct node *master_at(uint64_t key) {
     struct node *m = master_of(&net.node[0], key);

@@ -19,7 +19,7 @@ static void begin(void) {
     rng = rng_of(seed);
 }
 
-TestSuite(run_code, .init = begin, .timeout = 20);
+TestSuite(run_code, .init = begin, .timeout = 240);
 
 /* A message with a binary of that many bytes, which differ from those before as often as one of so
  * many; 0: never. */

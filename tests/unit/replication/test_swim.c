@@ -7,7 +7,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(swim, .timeout = 60);
+TestSuite(swim, .timeout = 240);
 
 static void meet(struct swim_world *w, uint32_t count) {
     swim_world_init(w, count, 7);

@@ -7,7 +7,7 @@
 
 enum { PARTS = 3, STEPS = 64 };
 
-TestSuite(tx_machine, .timeout = 30);
+TestSuite(tx_machine, .timeout = 240);
 
 /* What a shard knows of its part. */
 enum shard_part { NOTHING, PREPARED, DONE, GIVEN_UP };

@@ -17,7 +17,7 @@
 
 enum { SHARDS = 64, ME = 1, OTHER = 2, ROOM = 256 };
 
-TestSuite(tx_manager, .timeout = 60);
+TestSuite(tx_manager, .timeout = 240);
 
 static const struct transact_id the_id = {11, 22};
 

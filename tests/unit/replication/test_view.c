@@ -8,7 +8,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(view, .timeout = 60);
+TestSuite(view, .timeout = 240);
 
 static void meet(struct view_world *w, uint32_t count) {
     view_world_init(w, count, 7);

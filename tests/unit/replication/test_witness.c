@@ -10,7 +10,7 @@ static const struct view_id now = {7, 77}, before = {6, 66};
 static const struct witness_word word = {
     .node = SELF, .number = 42, .hlc = 1000, .count = 3, .copy = {SELF, SECOND, THIRD}};
 
-TestSuite(witness, .timeout = 10);
+TestSuite(witness, .timeout = 240);
 
 Test(witness, it_is_complete_when_all_have_said_so_in_whatever_order) {
     for (int order = 0; order < 3; order++) {

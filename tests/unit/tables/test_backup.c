@@ -23,7 +23,7 @@ static void teardown(void) {
     table_world_close(&w);
 }
 
-TestSuite(backup, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(backup, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- tables ----------------------------------------------------------------------- */
 

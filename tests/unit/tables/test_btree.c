@@ -33,7 +33,7 @@ static void teardown(void) {
     shard_memory_close(&memory, 0);
 }
 
-TestSuite(btree, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(btree, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- small words for the tests ---------------------------------------------- */
 

@@ -49,7 +49,7 @@ static void teardown(void) {
     epoch_close(epoch);
 }
 
-TestSuite(catalog, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(catalog, .init = setup, .fini = teardown, .timeout = 240);
 
 /* A MessagePack value from a short notation: ["k",1] with strings, integers, nil. */
 struct bytes {

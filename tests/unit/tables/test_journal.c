@@ -23,7 +23,7 @@ static void teardown(void) {
     disc_close(disc_twin_disc(twin));
 }
 
-TestSuite(journal, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(journal, .init = setup, .fini = teardown, .timeout = 240);
 
 static bool all_but_nine(void *context, uint64_t table) {
     (void) context;

@@ -18,7 +18,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0);
 }
 
-TestSuite(key, .init = setup, .fini = teardown, .timeout = 10);
+TestSuite(key, .init = setup, .fini = teardown, .timeout = 240);
 
 static void assert_same_key(struct value a, struct value b) {
     struct key j;

@@ -30,7 +30,7 @@ static void teardown(void) {
     table_world_close(&w);
 }
 
-TestSuite(moment, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(moment, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- actors that always have something to ask of a shard ---------------------------- */
 

@@ -6,7 +6,7 @@
 
 #include <criterion/criterion.h>
 
-TestSuite(outcome, .timeout = 30);
+TestSuite(outcome, .timeout = 240);
 
 static struct transact_id id(uint64_t n) {
     return (struct transact_id){n, n * 7};

@@ -7,7 +7,7 @@
 #define VALUE(...)                                                                                 \
     ((struct value){(const uint8_t[]){__VA_ARGS__}, (uint32_t) sizeof((uint8_t[]){__VA_ARGS__})})
 
-TestSuite(pattern, .timeout = 10);
+TestSuite(pattern, .timeout = 240);
 
 Test(pattern, a_wildcard_matches_any_field) {
     struct value record = VALUE(0x93, 1, 0xa1, 'x', 0x81, 2, 3);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-TestSuite(predicate_docs, .timeout = 20);
+TestSuite(predicate_docs, .timeout = 240);
 
 enum { LINE_BYTES = 2048 };
 

@@ -131,7 +131,7 @@ static bool machine_says(const struct predicate *p, const struct record *rec) {
     return matched;
 }
 
-Test(predicate_screen, it_leaves_out_only_what_the_machine_does, .timeout = 60) {
+Test(predicate_screen, it_leaves_out_only_what_the_machine_does, .timeout = 240) {
     uint64_t seed = rng_test_seed(1);
     struct rng r = rng_of(seed);
     uint32_t sure_times = 0;

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-TestSuite(predicate_text, .timeout = 20);
+TestSuite(predicate_text, .timeout = 240);
 
 /* Terms are written in this notation: ["OP", args...] with the names below; 0 .. 9 are fields,
  * {"x": v} the literal v, {"path": [field, part, ...]} what lies inside a field. */

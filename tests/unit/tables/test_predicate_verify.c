@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-TestSuite(predicate_verify, .timeout = 30);
+TestSuite(predicate_verify, .timeout = 240);
 
 enum { STACK = FROM_STACK, FIELD = FROM_FIELD, LITERAL = FROM_LITERAL };
 

@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-TestSuite(predicate_whole, .timeout = 20);
+TestSuite(predicate_whole, .timeout = 240);
 
 static const char *const keys[] = {
     "nil",        "true",

@@ -18,7 +18,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0, "%d allocations leaked", (int) memory.live);
 }
 
-TestSuite(reader, .init = setup, .fini = teardown, .timeout = 10);
+TestSuite(reader, .init = setup, .fini = teardown, .timeout = 240);
 
 Test(reader, scratch_is_given_back_by_the_outermost_exit_only) {
     struct reader r;

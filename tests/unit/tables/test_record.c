@@ -7,7 +7,7 @@
 #define VALUE(...)                                                                                 \
     ((struct value){(const uint8_t[]){__VA_ARGS__}, (uint32_t) sizeof((uint8_t[]){__VA_ARGS__})})
 
-TestSuite(record, .timeout = 10);
+TestSuite(record, .timeout = 240);
 
 Test(record, keeps_the_array_as_it_was_encoded) {
     struct value array = VALUE(0xdc, 0, 3, 0xa1, 'k', 0xcc, 1, 0x91, 0xc0);

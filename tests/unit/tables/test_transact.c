@@ -46,7 +46,7 @@ static void teardown(void) {
     table_world_close(&w);
 }
 
-TestSuite(transact, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(transact, .init = setup, .fini = teardown, .timeout = 240);
 
 static eg_err run(struct table *t, enum shard_op op, const char *key, const char *value) {
     struct shard_request q = {.op = op, .attribute = 1};

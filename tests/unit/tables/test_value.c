@@ -13,7 +13,7 @@
 #define BYTES(...) ((const uint8_t[]){__VA_ARGS__})
 #define VALUE(...) ((struct value){BYTES(__VA_ARGS__), (uint32_t) sizeof((uint8_t[]){__VA_ARGS__})})
 
-TestSuite(value, .timeout = 30);
+TestSuite(value, .timeout = 240);
 
 static eg_err scan(const uint8_t *at, size_t size_bytes) {
     size_t used_bytes;

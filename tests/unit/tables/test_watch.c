@@ -21,7 +21,7 @@ static void teardown(void) {
     table_world_close(&world);
 }
 
-TestSuite(watch, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(watch, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- requests -------------------------------------------------------------------- */
 

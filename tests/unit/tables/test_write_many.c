@@ -19,7 +19,7 @@ static void teardown(void) {
     table_world_close(&w);
 }
 
-TestSuite(write_many, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(write_many, .init = setup, .fini = teardown, .timeout = 240);
 
 static void asker_receive(struct actor *self, void *state, struct message *m) {
     (void) self;

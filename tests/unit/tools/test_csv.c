@@ -17,7 +17,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0);
 }
 
-TestSuite(csv, .init = setup, .fini = teardown, .timeout = 10);
+TestSuite(csv, .init = setup, .fini = teardown, .timeout = 240);
 
 /* All rows in one line: fields as <field>, rows behind |, bad rows as !line. */
 static const char *read_all(const char *text, size_t size_bytes) {

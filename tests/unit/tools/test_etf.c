@@ -14,7 +14,7 @@ static void teardown(void) {
     pack_fini(&out);
 }
 
-TestSuite(etf, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(etf, .init = setup, .fini = teardown, .timeout = 240);
 
 static eg_err read_term(const char *at, size_t size_bytes, bool characters) {
     struct err_note note = {""};

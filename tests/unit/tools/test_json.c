@@ -24,7 +24,7 @@ static void teardown(void) {
     cr_assert_eq(memory.live, 0);
 }
 
-TestSuite(json, .init = setup, .fini = teardown, .timeout = 20);
+TestSuite(json, .init = setup, .fini = teardown, .timeout = 240);
 
 static eg_err parse(const char *json) {
     size_t used;

@@ -57,7 +57,7 @@ static const char *next(void) {
     return err == EG_OK ? text : eg_err_name(err);
 }
 
-TestSuite(rows, .timeout = 10);
+TestSuite(rows, .timeout = 240);
 
 Test(rows, columns_go_by_name_and_missing_attributes_are_nil) {
     cr_assert_eq(open_text("b,a\r\n1,x\r\n\r\n2,\"y, z\"", false), EG_OK);

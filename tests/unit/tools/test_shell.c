@@ -18,7 +18,7 @@ int command_run(struct shell *s, int count, char **words) {
     return EXIT_USAGE;
 }
 
-TestSuite(shell, .timeout = 10);
+TestSuite(shell, .timeout = 240);
 
 Test(shell, lines_are_cut_as_sh_does_and_json_stays_whole) {
     static const struct {
