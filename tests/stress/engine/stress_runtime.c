@@ -15,7 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SCHEDULERS = 3, THREADS = 3 };
+enum {
+    SCHEDULERS = 3,
+    THREADS = 3,
+    WAIT_MS = 60000, /* for what comes at once, unless the machine is very busy */
+};
 
 static struct fail_alloc memory;
 static struct runtime *rt;
@@ -140,7 +144,7 @@ static bool check_order(bool lendable) {
     EG_ASSERT(foreign_open(&me, rt) == EG_OK);
     while (answer[1] < expected) {
         struct message *reply;
-        eg_err err = foreign_call(me, to, message_new(rt, MESSAGE_CALL, 0), 10000, &reply);
+        eg_err err = foreign_call(me, to, message_new(rt, MESSAGE_CALL, 0), WAIT_MS, &reply);
         if (err == EG_BUSY)
             continue;
         EG_ASSERT(err == EG_OK);
@@ -199,7 +203,7 @@ static void change_in_place_or_by_call(void *arg) {
             actor_release(a);
             atomic_fetch_add(&claimed_count, 1);
         } else {
-            EG_ASSERT(foreign_call(me, pid, message_new(rt, MESSAGE_CALL, 0), 10000, &reply) ==
+            EG_ASSERT(foreign_call(me, pid, message_new(rt, MESSAGE_CALL, 0), WAIT_MS, &reply) ==
                       EG_OK);
             message_free(rt, reply);
         }
@@ -261,7 +265,7 @@ static bool check_lending(void) {
                               &borrower, NULL) == EG_OK);
     run_threads(change_in_place_or_by_call, &pid);
     for (uint32_t i = 0; i < expected && ok; i++) {
-        struct message *m = foreign_receive(observer, 10000);
+        struct message *m = foreign_receive(observer, WAIT_MS);
         ok = m != NULL && m->tag == i; /* in order, whoever ran it */
         if (m != NULL)
             message_free(rt, m);
@@ -310,7 +314,7 @@ static bool race_round(struct foreign *me, struct rng *rng) {
     if (reason.kind == EG_EXIT_KILL || runtime_is_alive(rt, a))
         actor_exit_send(rt, foreign_pid(me), b, &reason);
     while (downs < 2) {
-        struct message *m = foreign_receive(me, 5000);
+        struct message *m = foreign_receive(me, WAIT_MS);
         if (m == NULL || m->kind != MESSAGE_DOWN || (m->ref != refs[0] && m->ref != refs[1])) {
             atomic_fetch_add(&wrong_downs, 1);
             return false;
@@ -358,7 +362,7 @@ static void call_one_by_one(void *arg) {
     EG_ASSERT(foreign_open(&me, rt) == EG_OK);
     for (int i = 0; i < WAKE_ROUNDS; i++) {
         struct message *reply;
-        if (foreign_call(me, *(eg_pid *) arg, message_new(rt, MESSAGE_CALL, 0), 10000, &reply) !=
+        if (foreign_call(me, *(eg_pid *) arg, message_new(rt, MESSAGE_CALL, 0), WAIT_MS, &reply) !=
             EG_OK)
             atomic_fetch_add(&lost, 1);
         else

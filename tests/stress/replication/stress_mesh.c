@@ -29,6 +29,7 @@ struct side {
 static struct fail_alloc memory;
 static struct side side[2];
 static uint64_t payloads = PAYLOADS;
+static _Atomic int drops; /* done, of those that were asked for */
 static int failures;
 
 static void tap(int number, bool ok, const char *claim) {
@@ -118,6 +119,7 @@ static void drop_other(struct scheduler *s, void *arg) {
 
     (void) s;
     mesh_drop(at->mesh, side[at == &side[0]].info.id);
+    atomic_fetch_add(&drops, 1);
 }
 
 static void post(int i, void (*fn)(struct scheduler *s, void *arg)) {
@@ -200,6 +202,8 @@ static void drop_all(void *arg) {
     (void) arg;
     for (int i = 0; i < DROPS; i++) {
         post(i % 2, drop_other);
+        while (atomic_load(&drops) <= i)
+            uv_sleep(1);
         wait_until(both_up);
         uv_sleep(20);
     }

@@ -3,8 +3,9 @@
  *
  * Method: a child writes through the real disc from several submitters at once,
  * each with one batch in flight and a counter that grows by one a batch; what is
- * acknowledged goes into memory shared with the parent.  The parent kills it after
- * a random time, and another child opens what is left and checks:
+ * acknowledged goes into memory shared with the parent.  The parent kills it a random
+ * time after it has begun, or after it writes, and another child opens what is left and
+ * checks:
  *   (1) a submitter's rows are numbers 1 .. n, whole batches, none missing between;
  *   (2) n is at least the last number acknowledged with sync, and, since a kill
  *       leaves the kernel's memory alone, the last one acknowledged at all;
@@ -245,7 +246,13 @@ static int check(void) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 3;
 }
 
-static void write_and_kill(struct rng *r, bool renew) {
+static void sleep_us(uint64_t us) {
+    nanosleep(&(struct timespec){0, (long) us * 1000}, NULL);
+}
+
+/* Some are killed while they open or make tables: the time is the test's input.  Others write
+ * before, however long it takes them to begin. */
+static void write_and_kill(struct rng *r, bool renew, bool writes) {
     pid_t pid;
     int status;
     uint64_t life_us = rng_below(r, LIFE_MS_MAX * 1000);
@@ -255,8 +262,9 @@ static void write_and_kill(struct rng *r, bool renew) {
     if (pid == 0)
         child_write(renew);
     EG_ASSERT(pid > 0);
-    /* Some are killed while they open or make tables: the time is the test's input. */
-    nanosleep(&(struct timespec){0, (long) life_us * 1000}, NULL);
+    for (; writes && atomic_load(&ledger->ready) == 0; sleep_us(1000))
+        EG_ASSERT(waitpid(pid, &status, WNOHANG) == 0);
+    sleep_us(life_us);
     EG_ASSERT(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
     EG_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
@@ -265,7 +273,7 @@ static bool planted_fault_is_found(struct rng *r) {
     bool found;
 
     do
-        write_and_kill(r, false);
+        write_and_kill(r, false, true);
     while (ledger->acked[0] == 0);
     atomic_fetch_add(&ledger->acked[0], 1000000);
     atomic_fetch_add(&ledger->submitted[0], 1000000);
@@ -290,7 +298,7 @@ int main(void) {
     failed = !planted_fault_is_found(&r);
     printf("%s 1 - a planted false acknowledgement is found\n", failed ? "not ok" : "ok");
     for (int i = 0; i < rounds && !failed; i++) {
-        write_and_kill(&r, i % 5 == 4);
+        write_and_kill(&r, i % 5 == 4, rng_one_in(&r, 2));
         failed = check() != 0;
         if (failed)
             printf("# round %d of EG_SEED=%" PRIu64 "\n", i, seed);

@@ -99,6 +99,7 @@ static void *write_directly(void *arg) {
         struct disc_bytes value = {(const uint8_t *) &number, sizeof number};
 
         number++;
+        b.patient = true; /* a disc that is behind refuses the others */
         EG_ASSERT(disc_batch_put(&b, table, disc_text("direct"), value) == EG_OK);
         EG_ASSERT(disc_write(disc, &b) == EG_OK);
         disc_batch_reset(&b);

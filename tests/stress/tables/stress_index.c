@@ -216,7 +216,8 @@ int main(int argc, char **argv) {
     open_index();
     for (int i = 0; i < FINDERS; i++)
         EG_ASSERT(pthread_create(&thread[i], NULL, finder, (void *) (uintptr_t) i) == 0);
-    for (int i = 0; i < tides && !has_failed(); i++) /* every third is a great one */
+    for (int i = 0; (i < tides || t.finds == 0) && !has_failed();
+         i++) /* every third is a great one */
         write_tide(&rng, i % 2 == 0 ? 5000 : i % 3 == 0 ? 900 : 2000, i % 2 == 0);
     atomic_store(&t.stop, true);
     for (int i = 0; i < FINDERS; i++)
