@@ -49,7 +49,7 @@ static void teardown(void) {
     eg_close(node);
 }
 
-TestSuite(api_tx_query, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(api_tx_query, .init = setup, .fini = teardown, .timeout = 240);
 
 /* ---- rows as text ------------------------------------------------------------------------ */
 

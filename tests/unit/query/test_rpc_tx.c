@@ -57,7 +57,7 @@ static void teardown(void) {
     hand_node_close(&node);
 }
 
-TestSuite(rpc_tx, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(rpc_tx, .init = setup, .fini = teardown, .timeout = 240);
 
 /* As a transaction so old, `number`, of somebody else: [exclusive, key], or all that it holds goes.
  */

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-TestSuite(predicate_prefix, .timeout = 20);
+TestSuite(predicate_prefix, .timeout = 240);
 
 enum { SPEC_BYTES = 4096 };
 
