@@ -3,14 +3,16 @@
 
 #include "engine/alloc.h"
 
+#include <linux/futex.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 #include <uv.h>
 
 struct waiter {
-    uv_mutex_t lock;
-    uv_cond_t changed;
-    bool waked; /* guarded by lock */
+    _Atomic uint32_t waked; /* the kernel looks at it, too (man 2 futex) */
 };
 
 static uint64_t uv_now_ns(struct env *e) {
@@ -38,51 +40,41 @@ static void uv_log(struct env *e, enum env_log_level level, const char *line) {
     fprintf(stderr, "engram %s %s\n", names[level], line);
 }
 
+/* ---- sleeping ------------------------------------------------------------------------------
+ *
+ * One word and at most one call each, not a mutex and a condition: who wakes would hold the mutex
+ * that who is waked wants first. */
+
 static eg_err uv_waiter_open(struct env *e, struct waiter **out) {
-    struct waiter *w = alloc_zero(alloc_system(), sizeof *w);
-
     (void) e;
-    if (w == NULL)
-        return EG_MEMORY;
-    if (uv_mutex_init(&w->lock) != 0)
-        goto put_waiter;
-    if (uv_cond_init(&w->changed) != 0)
-        goto destroy_lock;
-    *out = w;
-    return EG_OK;
-
-destroy_lock:
-    uv_mutex_destroy(&w->lock);
-put_waiter:
-    alloc_put(alloc_system(), w, sizeof *w);
-    return EG_MEMORY;
+    *out = alloc_zero(alloc_system(), sizeof **out);
+    return *out == NULL ? EG_MEMORY : EG_OK;
 }
 
 static void uv_waiter_close(struct env *e, struct waiter *w) {
     (void) e;
-    uv_cond_destroy(&w->changed);
-    uv_mutex_destroy(&w->lock);
     alloc_put(alloc_system(), w, sizeof *w);
 }
 
 static void uv_waiter_wait(struct env *e, struct waiter *w, uint64_t timeout_ns) {
-    /* uv_cond_timedwait adds it to now: keep clear of the overflow. */
-    uint64_t bounded_ns = EG_MIN(timeout_ns, (uint64_t) INT64_MAX / 2);
+    uint64_t bounded_ns = EG_MIN(timeout_ns, (uint64_t) INT64_MAX / 2); /* added to now */
+    const struct timespec most = {.tv_sec = (time_t) (bounded_ns / 1000000000),
+                                  .tv_nsec = (long) (bounded_ns % 1000000000)};
 
     (void) e;
-    uv_mutex_lock(&w->lock);
-    if (!w->waked)
-        (void) uv_cond_timedwait(&w->changed, &w->lock, bounded_ns); /* the caller looks again */
-    w->waked = false;
-    uv_mutex_unlock(&w->lock);
+    if (atomic_exchange(&w->waked, 0) != 0)
+        return;
+    /* Whatever it says, the caller looks again. */
+    (void) syscall(SYS_futex, &w->waked, FUTEX_WAIT_PRIVATE, 0, &most, NULL, 0);
+    (void) atomic_exchange(&w->waked, 0); /* and sees all that was before the wake */
 }
 
+/* The waiter may be closed as soon as it is waked: its address alone is said to the kernel, where a
+ * stranger who sleeps on it by then is waked for no reason, as any may be. */
 static void uv_waiter_wake(struct env *e, struct waiter *w) {
     (void) e;
-    uv_mutex_lock(&w->lock);
-    w->waked = true;
-    uv_cond_signal(&w->changed);
-    uv_mutex_unlock(&w->lock);
+    if (atomic_exchange(&w->waked, 1) == 0)
+        (void) syscall(SYS_futex, &w->waked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 struct env *env_uv(void) {
