@@ -11,17 +11,24 @@
 
 enum { KIND_PREPARED = 3, KIND_ENDED = 4, PREPARED_FIELDS = 5, ENDED_FIELDS = 4 };
 
+enum { CHAINS = 256, NOBODY = 0xffff };
+
+_Static_assert((int) SHARD_MARKS_ENDED_MAX < (int) NOBODY,
+               "a place in the ring is told by 16 bits");
+
 struct ended {
     struct transact_id id;
     bool committed;
+    uint16_t next; /* in its chain: an older one */
 };
 
 /* Of a copy. */
 struct shard_marks {
     struct ended ended[SHARD_MARKS_ENDED_MAX]; /* a ring: the last of them */
     uint32_t ended_count, ended_next;
-    bool settling;      /* it follows anew                         */
-    struct buffer told; /* struct transact_id: heard since it does */
+    uint16_t chain[CHAINS]; /* by id, newest first */
+    bool settling;          /* it follows anew                         */
+    struct buffer told;     /* struct transact_id: heard since it does */
 };
 
 /* NULL: no memory, or no copies. */
@@ -32,10 +39,16 @@ static struct shard_marks *marks_of(struct shard *s) {
         return NULL;
     if (s->copy->marks == NULL) {
         s->copy->marks = alloc_zero(a, sizeof *s->copy->marks);
-        if (s->copy->marks != NULL)
+        if (s->copy->marks != NULL) {
             buffer_init(&s->copy->marks->told, a, SIZE_MAX);
+            memset(s->copy->marks->chain, 0xff, sizeof s->copy->marks->chain);
+        }
     }
     return s->copy->marks;
+}
+
+static uint16_t *chain_of(struct shard_marks *m, struct transact_id id) {
+    return &m->chain[(id.high ^ id.low) % CHAINS];
 }
 
 void shard_mark_close(struct shard *s) {
@@ -104,17 +117,34 @@ void shard_mark_prepared(struct shard *s, struct value head, struct value part) 
         note(s, put_prepared, &p);
 }
 
+/* It is the oldest of all, and so the last of its chain. */
+static void leave_chain(struct shard_marks *m, uint16_t place) {
+    uint16_t *at = chain_of(m, m->ended[place].id);
+
+    while (*at != place)
+        at = &m->ended[*at].next;
+    *at = NOBODY;
+}
+
 static void remember(struct shard *s, const struct ended *e) {
     struct shard_marks *m = marks_of(s);
+    uint16_t place, *chain;
 
     if (m == NULL)
         return;
-    m->ended[m->ended_next++ % SHARD_MARKS_ENDED_MAX] = *e;
-    m->ended_count = EG_MIN(m->ended_count + 1, (uint32_t) SHARD_MARKS_ENDED_MAX);
+    place = (uint16_t) (m->ended_next++ % SHARD_MARKS_ENDED_MAX);
+    if (m->ended_count == SHARD_MARKS_ENDED_MAX)
+        leave_chain(m, place);
+    else
+        m->ended_count++;
+    chain = chain_of(m, e->id);
+    m->ended[place] = *e;
+    m->ended[place].next = *chain;
+    *chain = place;
 }
 
 void shard_mark_ended(struct shard *s, struct transact_id id, bool committed) {
-    const struct ended e = {id, committed};
+    const struct ended e = {.id = id, .committed = committed};
 
     remember(s, &e);
     note(s, put_ended, &e);
@@ -131,9 +161,11 @@ bool shard_mark_is_next(struct value_iter changes) {
 }
 
 static bool has_ended(const struct shard *s, struct transact_id id) {
-    const struct shard_marks *m = s->copy->marks;
+    struct shard_marks *m = s->copy->marks;
 
-    for (uint32_t i = 0; m != NULL && i < m->ended_count; i++)
+    if (m == NULL)
+        return false;
+    for (uint16_t i = *chain_of(m, id); i != NOBODY; i = m->ended[i].next)
         if (transact_id_equal(m->ended[i].id, id))
             return true;
     return false;
