@@ -80,37 +80,13 @@ static eg_err more_slots(struct tx_manager *m) {
     return EG_OK;
 }
 
-struct shards {
-    const struct tx_place *place;
-    uint32_t count;
-};
-
-static void put_shards(struct value_writer *w, const void *what) {
-    const struct shards *s = what;
-
-    value_put_array(w, s->count);
-    for (uint32_t i = 0; i < s->count; i++) {
-        const struct tx_place *p = &s->place[i];
-
-        value_put_array(w, 3);
-        value_put_string(w, (const char *) p->name.at, p->name.size_bytes);
-        value_put_u64(w, p->table);
-        value_put_u64(w, p->shard);
-    }
-}
-
 static eg_err make_head(struct tx_manager *m, struct tx_run *run, const struct tx_bundle *b) {
-    const struct shards all = {run->place, run->count};
-    struct transact_head head = {.id = b->id,
-                                 .age = b->age,
-                                 .coordinator = m->all->peers.self,
-                                 .deadline_ms = b->deadline_ms};
-    eg_err err;
+    const struct transact_head head = {.id = b->id,
+                                       .age = b->age,
+                                       .coordinator = m->all->peers.self,
+                                       .deadline_ms = b->deadline_ms};
 
-    buffer_clear(&m->out);
-    err = value_append(&m->out, put_shards, &all);
-    head.shards = (struct value){m->out.at, (uint32_t) m->out.size_bytes};
-    return err == EG_OK ? transact_pack_head(&head, &run->head) : err;
+    return transact_pack_head(&head, &run->head);
 }
 
 static eg_err read_places(struct tx_manager *m, struct tx_run *run, const struct tx_bundle *b) {

@@ -20,8 +20,7 @@
  *
  * Flat, as they go between nodes, a head and a part for each shard:
  *
- *     head [id high, id low, age ms, age node, age count, coordinator, deadline ms,
- *           [[table's name, schema id, shard], ...]]
+ *     head [id high, id low, age ms, age node, age count, coordinator, deadline ms]
  *     part [[key, version, ...], [question, ...], [op, attribute, ttl ms, key, value, ...],
  *           flags]                   key, value: nil where the op has none
  *
@@ -77,7 +76,6 @@ struct transact_head {
     struct transact_age age;
     uint64_t coordinator; /* a node, 0: this one, which has no others */
     uint64_t deadline_ms; /* wall clock */
-    struct value shards;  /* as in the picture, or size 0: one shard knows its own */
 };
 
 /* A key that was looked at. */

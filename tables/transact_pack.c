@@ -8,7 +8,7 @@ static const uint8_t nil_byte = 0xc0;
 
 /* ---- head -------------------------------------------------------------------------------- */
 
-enum { HEAD_FIELDS = 8, PART_FIELDS = 4, SHARD_FIELDS = 3, WANT_FIELDS = 5, QUESTION_FIELDS = 3 };
+enum { HEAD_FIELDS = 7, PART_FIELDS = 4, WANT_FIELDS = 5, QUESTION_FIELDS = 3 };
 
 static void put_head(struct value_writer *w, const void *what) {
     const struct transact_head *h = what;
@@ -21,39 +21,10 @@ static void put_head(struct value_writer *w, const void *what) {
     value_put_u64(w, h->age.count);
     value_put_u64(w, h->coordinator);
     value_put_u64(w, h->deadline_ms);
-    if (h->shards.size_bytes == 0)
-        value_put_array(w, 0);
-    else
-        value_put_raw(w, h->shards);
 }
 
 eg_err transact_pack_head(const struct transact_head *h, struct buffer *out) {
     return value_append(out, put_head, h);
-}
-
-static bool is_shard(struct value v) {
-    struct value_iter it;
-    struct value name;
-    uint64_t id, shard;
-
-    if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != SHARD_FIELDS)
-        return false;
-    it = value_iter_of(v);
-    return value_iter_next(&it, &name) && value_kind_of(name) == VALUE_STRING &&
-           value_iter_u64(&it, &id) && value_iter_u64(&it, &shard) && shard < SCHEMA_SHARDS_MAX;
-}
-
-static bool are_shards(struct value list) {
-    struct value_iter it;
-    struct value v;
-
-    if (value_kind_of(list) != VALUE_ARRAY || value_count(list) > TRANSACT_PARTS_MAX)
-        return false;
-    it = value_iter_of(list);
-    while (value_iter_next(&it, &v))
-        if (!is_shard(v))
-            return false;
-    return true;
 }
 
 bool transact_get_head(struct value packed, struct transact_head *out) {
@@ -61,14 +32,13 @@ bool transact_get_head(struct value packed, struct transact_head *out) {
     struct value_iter it;
 
     if (packed.size_bytes == 0 || value_kind_of(packed) != VALUE_ARRAY ||
-        value_count(packed) != HEAD_FIELDS)
+        value_count(packed) < HEAD_FIELDS) /* one that an older version has left on disc has more */
         return false;
     it = value_iter_of(packed);
     if (!value_iter_u64(&it, &h.id.high) || !value_iter_u64(&it, &h.id.low) ||
         !value_iter_u64(&it, &h.age.ms) || !value_iter_u64(&it, &h.age.node) ||
         !value_iter_u64(&it, &h.age.count) || !value_iter_u64(&it, &h.coordinator) ||
-        !value_iter_u64(&it, &h.deadline_ms) || !value_iter_next(&it, &h.shards) ||
-        !are_shards(h.shards))
+        !value_iter_u64(&it, &h.deadline_ms))
         return false;
     *out = h;
     return true;
