@@ -23,6 +23,7 @@ eg_err tx_open(struct tx **out, const struct tx_opts *o) {
     if (tx == NULL)
         return EG_MEMORY;
     tx->o = *o;
+    tx->root = (struct transact_id){env_random(o->env), env_random(o->env)};
     list_init(&tx->scans);
     buffer_init(&tx->bytes, o->alloc, TX_BYTES_MAX);
     buffer_init(&tx->rows, o->alloc, TX_BYTES_MAX);
@@ -162,15 +163,14 @@ enum tx_state tx_state(const struct tx *tx) {
 
 struct transact_id tx_id(struct tx *tx) {
     while (tx->id.high == 0 && tx->id.low == 0)
-        tx->id = (struct transact_id){env_random(tx->o.env), env_random(tx->o.env)};
+        tx->id = (struct transact_id){tx->root.high, ++tx->root.low};
     return tx->id;
 }
 
 struct transact_age tx_age(struct tx *tx) {
     if (tx->age.ms == 0)
-        tx->age = (struct transact_age){.ms = (uint64_t) env_wall_ms(tx->o.env),
-                                        .node = tx->o.node,
-                                        .count = env_random(tx->o.env)};
+        tx->age = (struct transact_age){
+            .ms = (uint64_t) env_wall_ms(tx->o.env), .node = tx->o.node, .count = ++tx->root.low};
     return tx->age;
 }
 

@@ -155,6 +155,7 @@ struct tx {
     bool decided; /* of TX_COMMITTING: `outcome` was answered */
     eg_err outcome;
     bool id_given;
+    struct transact_id root; /* drawn once; its own ids are those behind it */
     struct transact_id id;
     struct transact_age age;
     struct tx_mark level[TX_LEVELS_MAX];
