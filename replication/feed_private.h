@@ -104,6 +104,7 @@ struct held {
     eg_ref ref;
     struct message *reply;
     uint64_t for_node, for_number;
+    bool part;        /* of a transaction           */
     uint64_t session; /* in which that node's copy follows */
 };
 

@@ -17,10 +17,17 @@ static uint32_t count_full(const struct feed *st) {
     return count;
 }
 
+/* Of these who asks looks only at whether it is done. */
+static bool is_of_transaction(enum shard_op op) {
+    return op == SHARD_TX_ONE || op == SHARD_TX_PREPARE || op == SHARD_TX_COMMIT;
+}
+
 /* Is that an answer which is known without the master? */
 static bool is_plain(const struct shard_request *q, const struct message *reply) {
-    return q->op != SHARD_READ && q->op != SHARD_SETTLE && !shard_op_transacts(q->op) &&
-           reply->size_bytes == 1 && reply->payload[0] == 0xc3; /* true */
+    if (shard_op_transacts(q->op))
+        return is_of_transaction(q->op);
+    return q->op != SHARD_READ && q->op != SHARD_SETTLE && reply->size_bytes == 1 &&
+           reply->payload[0] == 0xc3; /* true */
 }
 
 bool feed_witness_hold(struct actor *self, struct shard *s, const struct message *call,
@@ -38,6 +45,7 @@ bool feed_witness_hold(struct actor *self, struct shard *s, const struct message
     h.session = f->session;
     h.for_node = q->for_node;
     h.for_number = q->for_number;
+    h.part = shard_op_transacts(q->op);
     if (!buffer_append(&st->held, &h, sizeof h))
         return false;
     st->witness = (struct witness_word){.node = q->for_node, .number = q->for_number};
@@ -69,7 +77,7 @@ void feed_witness_over(struct feed *st, const struct held *h) {
     static const char why[] = "made here, in a view that who asked is not in";
     const struct follower *f = feed_follower(st, h->for_node);
 
-    if (!feed_is_holder(st, h->for_node))
+    if (!feed_is_holder(st, h->for_node) && !h->part) /* whose manager knows of views */
         answer(st, h, EG_IN_DOUBT, why);
     else if (f == NULL || !f->full || f->session != h->session)
         answer(st, h, EG_OK, "");

@@ -28,6 +28,7 @@ enum {
     ROUTER_TICK_MS = 20,         /* what was refused is sent again so soon              */
     ROUTER_ANSWER_MS = 10000,    /* an answer that does not come: nobody knows          */
     ROUTER_VISIT_MS = 60 * 1000, /* a shard that never answers, its actor was replaced  */
+    ROUTER_WORD_MS = 200,        /* a copy that does not say what it has: asked again   */
 };
 
 enum router_tag {
@@ -785,16 +786,21 @@ static void retry_waiting(struct router *r, struct actor *self) {
     }
 }
 
+/* What may be said twice of a part of a transaction, and has no stamp of its own that could be
+ * older than what is on all. */
+static bool is_repeatable(const struct errand *d) {
+    enum shard_op op = look_at(d).q.op;
+
+    return op == SHARD_TX_PREPARE || op == SHARD_TX_COMMIT;
+}
+
 /* What our own copy has, of a change that another node has made for us: EG_OK, it is on all, for
  * it is older than what is; EG_IN_DOUBT, it is nobody's to say; EG_AGAIN, not yet. */
 static eg_err outcome_here(const struct router *r, const struct errand *d) {
-    struct errand_view v;
+    struct errand_view v = look_at(d);
     struct table *t;
 
-    if (!is_asked_of_others(d) || !d->witness.told)
-        return EG_AGAIN;
-    v = look_at(d);
-    if (follow_table(r, &v, &t) != EG_OK)
+    if (is_repeatable(d) || follow_table(r, &v, &t) != EG_OK)
         return EG_AGAIN;
     switch (table_role(t, v.head.shard)) {
     case SHARD_ALONE:
@@ -810,20 +816,41 @@ static eg_err outcome_here(const struct router *r, const struct errand *d) {
     }
 }
 
+/* Of what may be said twice, and was said a while ago, the same once more, in the same view: by now
+ * its master answers it. */
+static void ask_again(struct router *r, struct errand *d) {
+    const uint64_t answer_ns = (uint64_t) ROUTER_ANSWER_MS * 1000000;
+    const uint64_t word_ns = (uint64_t) ROUTER_WORD_MS * 1000000, now = now_ns(r);
+    struct errand_view v = look_at(d);
+    struct view_id view = r->o.view(r->o.user);
+    struct table *t;
+
+    if (!is_repeatable(d) || now + answer_ns < d->deadline_ns + word_ns || now >= d->last_ns ||
+        !view_id_equal(view, d->witness.view) || follow_table(r, &v, &t) != EG_OK)
+        return;
+    if (ask_node(r, d, &v, d->peer, view) == EG_OK) /* or at the next tick */
+        asked(r, d, d->peer);
+}
+
 /* Where the word of another copy does not come, for it fell behind or its link broke. */
 static void settle_told(struct router *r, struct actor *self) {
     static const uint8_t yes = 0xc3;
 
     for (struct list_node *n = r->asked.next, *next; n != &r->asked; n = next) {
         struct errand *d = EG_CONTAINER_OF(n, struct errand, node);
-        eg_err outcome = outcome_here(r, d);
+        eg_err outcome;
 
         next = n->next;
+        if (!is_asked_of_others(d) || !d->witness.told)
+            continue;
+        outcome = outcome_here(r, d);
         if (outcome == EG_OK)
             answer(r, self, d, EG_OK, &yes, 1);
         else if (outcome == EG_IN_DOUBT)
             answer_text(r, self, d, EG_IN_DOUBT,
                         "made, and this node's copy went elsewhere before all had it");
+        else
+            ask_again(r, d);
     }
 }
 

@@ -6,7 +6,8 @@
  * Without it the copies say so to the master and the master to us, which is one way more.  The
  * master goes on to count them all the same, for it is by its count that reads stand: what it
  * says, or that its count (`stable`) has passed the change's stamp, is as good, and comes where a
- * copy fell behind or a link broke meanwhile.
+ * copy fell behind or a link broke meanwhile.  Of a part that is prepared or ended (shard_mark.h),
+ * which has no stamp, the same is asked once more.
  *
  * Threads    A pure machine: whoever has it.
  */

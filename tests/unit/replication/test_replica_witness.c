@@ -5,6 +5,7 @@
 #include "tables/far.h"
 #include "tables/route.h"
 #include "tables/table_private.h"
+#include "tables/transact.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -71,6 +72,63 @@ Test(replica_witness, each_copy_says_to_who_asked_that_it_has_it) {
         AGREE(net.witness.answered == 0); /* nobody needs the master */
         AGREE(!net.acked[k]);
     }
+    equal_copies(7, KEYS);
+    close_net();
+}
+
+/* A part of transaction number `key`, that writes its record, or its end. */
+static void ask_for_part(enum shard_op op, uint64_t key) {
+    const struct transact_head head = {.id = {1, key}, .age = {1, 1, key}};
+    struct node *m = master_at(key);
+    uint8_t record[RECORD_BYTES];
+    struct transact_want want = {.table = table_of(m),
+                                 .shard = shard_of_key(m, key),
+                                 .request = {.op = SHARD_WRITE,
+                                             .attribute = SHARD_NO_ATTRIBUTE,
+                                             .value = record_of(record, sizeof record, key, key)}};
+    const struct transact all = {.want = &want, .want_count = 1};
+    struct shard_request q = {.op = op,
+                              .attribute = SHARD_NO_ATTRIBUTE,
+                              .for_node = net.node[(m - net.node + 1) % 3].id,
+                              .for_number = key};
+    struct buffer packed, part;
+    struct message *msg;
+    eg_pid to;
+
+    memset(&net.witness, 0, sizeof net.witness);
+    buffer_init(&packed, alloc_system(), SIZE_MAX);
+    buffer_init(&part, alloc_system(), SIZE_MAX);
+    AGREE(transact_pack_head(&head, &packed) == EG_OK);
+    AGREE(transact_pack_part(&all, table_of(m), want.shard, &part) == EG_OK);
+    q.key = (struct value){packed.at, (uint32_t) packed.size_bytes};
+    if (op != SHARD_TX_COMMIT)
+        q.value = (struct value){part.at, (uint32_t) part.size_bytes};
+    reader_enter(&m->w.reader);
+    AGREE(transact_message(table_of(m), want.shard, &q, &to, &msg) == EG_OK);
+    reader_exit(&m->w.reader);
+    msg->ref = key;
+    net.acked[key] = false;
+    AGREE(runtime_send(m->w.st->rt, m->client, to, msg) == EG_OK);
+    buffer_fini(&packed);
+    buffer_fini(&part);
+}
+
+Test(replica_witness, so_it_does_of_what_transactions_prepare_and_end) {
+    static const enum shard_op ops[] = {SHARD_TX_PREPARE, SHARD_TX_COMMIT, SHARD_TX_ONE};
+
+    open_three("ram");
+    for (uint64_t k = 0; k < KEYS; k++)
+        for (uint32_t i = 0; i < EG_COUNTOF(ops); i++) {
+            ask_for_part(ops[i], k);
+            run_ms(2);
+            AGREE(net.witness.told == 1 && net.witness.have == 1);
+            run_ms(100);
+            AGREE(net.witness.answered == 0);
+            AGREE(!net.acked[k]);
+        }
+    ask_for_part(SHARD_TX_COMMIT, 0); /* it is known, and changes nothing: the master answers */
+    run_ms(100);
+    AGREE(net.witness.told == 0 && net.acked[0]);
     equal_copies(7, KEYS);
     close_net();
 }

@@ -28,6 +28,7 @@ enum mood {
     BACK,
     COPIES_ANSWER, /* it says nothing, and all copies say that they have it */
     OURS_ANSWERS,  /* our own copy alone does                               */
+    OURS_FIRST,    /* ours does, and asked once more it answers             */
     OTHERS_LATE,   /* ours does, and the others say so of an earlier view   */
 };
 
@@ -116,6 +117,10 @@ static void other_answers(struct town *n) {
     case COPIES_ANSWER:
     case OURS_ANSWERS:
         copies_answer(n, n->mood == COPIES_ANSWER, n->view);
+        break;
+    case OURS_FIRST:
+        n->mood = ANSWERS;
+        copies_answer(n, false, n->view);
         break;
     case OTHERS_LATE:
         copies_answer(n, true, (struct view_id){n->view.epoch - 1, n->view.hash});
@@ -442,6 +447,37 @@ Test(router, what_all_have_by_the_masters_count_is_answered_too) {
     result_is(&n, "true");
     open_all(&n, SHARD_AWAY); /* our copy went elsewhere: nobody tells us any more */
     cr_assert_eq(run(&n, SHARD_WRITE, "[1, 'x']"), EG_IN_DOUBT);
+    close_town(&n);
+}
+
+/* A mark has no stamp: what the master counts says nothing of it. */
+Test(router, a_part_that_a_copy_does_not_say_it_has_is_asked_for_once_more) {
+    static const enum shard_op ops[] = {SHARD_TX_PREPARE, SHARD_TX_COMMIT};
+    const struct transact_head head = {.id = {1, 2}};
+    struct shard_request q = {.attribute = SHARD_NO_ATTRIBUTE};
+    struct buffer packed;
+    uint8_t bytes[16];
+    struct town n;
+
+    buffer_init(&packed, alloc_system(), 1024);
+    cr_assert_eq(transact_pack_head(&head, &packed), EG_OK);
+    q.key = (struct value){packed.at, (uint32_t) packed.size_bytes};
+    open_town(&n, SHARD_FULL);
+    for (uint32_t i = 0; i < 4; i++)
+        atomic_store(&n.table->shard[i].stable, STAMP);
+    reader_enter(&n.w.reader);
+    for (uint32_t i = 0; i < EG_COUNTOF(ops); i++) {
+        q.op = ops[i];
+        q.value = i == 0 ? text_value(bytes, sizeof bytes, "[[], [], [], 0]") : (struct value){0};
+        n.mood = OURS_FIRST;
+        cr_assert_eq(table_world_transact(&n.w, n.table, 2, &q), EG_OK);
+        cr_assert_eq(n.requests, 2 * (i + 1));
+        n.mood = COPIES_ANSWER;
+        cr_assert_eq(table_world_transact(&n.w, n.table, 2, &q), EG_OK);
+        n.requests--;
+    }
+    reader_exit(&n.w.reader);
+    buffer_fini(&packed);
     close_town(&n);
 }
 
