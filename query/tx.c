@@ -73,6 +73,7 @@ static void empty(struct tx *tx) {
     tx_tables_leave(tx);
     tx->slot_count = 0;
     tx->key_count = tx->write_count = tx->level_count = tx->seen_count = 0;
+    tx->early_count = 0;
     tx->shown = 0;
     tx->fixed_bytes = 0;
     buffer_clear(&tx->bytes);

@@ -195,6 +195,11 @@ eg_err tx_commit(struct tx *tx, struct reader *r, struct err_note *note) {
     if (!list_is_empty(&tx->scans) || tx->stepping != NULL)
         tx_scans_end(tx);
     err = check_tables(tx);
+    if (EG_UNLIKELY(err == EG_OK && tx->early_count != 0) && tx->write_count == 0) {
+        err = tx_look_again(tx, r);
+        if (err == EG_AGAIN)
+            return err;
+    }
     if (err == EG_OK && !is_one_look(tx) &&
         !(PLANTED(READERS_NOT_COMPARED) && tx->write_count == 0))
         err = settle(tx, r, note);

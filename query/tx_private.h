@@ -48,6 +48,7 @@ struct tx_key {
     uint32_t next;                /* in its slot of the hash table; TX_NONE                */
     uint16_t table, shard;
     bool seen;
+    bool early;   /* and perhaps not all full copies had that: its master is to say so too */
     bool touched; /* it is in its table's list */
 };
 
@@ -130,6 +131,7 @@ struct tx {
     struct buffer bytes;
     size_t fixed_bytes; /* up to here nothing is given back by undoing a level */
     uint32_t seen_count;
+    uint32_t early_count; /* of those */
     uint32_t shown; /* writes before this one are shown by an open scan: they stay as they are */
     uint32_t level_count;
     uint64_t question_count;
@@ -198,6 +200,9 @@ EG_MUST_USE eg_err tx_room(const struct tx *tx, struct err_note *note);
  * in `bytes`.  EG_AGAIN: it is asked for.  EG_CONFLICT: it is another than before. */
 EG_MUST_USE eg_err tx_look(struct tx *tx, const struct tx_place *at, struct key *k, uint32_t key,
                            struct value *first);
+/* What was seen early and nothing is changed by: is it so, by now?  EG_AGAIN: it is asked for.
+ * EG_CONFLICT: it is another. */
+EG_MUST_USE eg_err tx_look_again(struct tx *tx, struct reader *r);
 /* All records under a key as the writes before number `shown` leave them: *rows is of the
  * reader's scratch. */
 EG_MUST_USE eg_err tx_rows(struct tx *tx, const struct tx_place *at, struct key *k, uint32_t key,

@@ -19,6 +19,7 @@ eg_err tx_look(struct tx *tx, const struct tx_place *at, struct key *k, uint32_t
     struct tx_key *x = &tx->key[key];
     const struct record *rec;
     uint64_t version;
+    bool stands;
     eg_err err;
 
     if (EG_UNLIKELY(x->kept_bytes != 0)) {
@@ -27,7 +28,13 @@ eg_err tx_look(struct tx *tx, const struct tx_place *at, struct key *k, uint32_t
     }
     err = x->seen ? EG_OK : tx_room(tx, NULL);
     if (EG_LIKELY(err == EG_OK))
-        err = transact_look(at->table, at->reader, k, &rec, &version);
+        err = transact_glance(at->table, at->reader, k, &rec, &version, &stands);
+    if (EG_LIKELY(err == EG_OK) && EG_UNLIKELY(!stands)) {
+        if (tx->age.ms != 0) /* it has lost before: to whom, its master knows first */
+            err = EG_AGAIN;
+        tx->early_count += err == EG_OK && !x->early;
+        x->early |= err == EG_OK;
+    }
     if (EG_UNLIKELY(err == EG_AGAIN)) {
         tx->asks = TX_ASKS_KEY;
         tx->asked_key = key;
@@ -40,6 +47,46 @@ eg_err tx_look(struct tx *tx, const struct tx_place *at, struct key *k, uint32_t
     x->seen = true;
     x->version = version;
     *first = rec == NULL ? (struct value){NULL, 0} : record_value(rec);
+    return EG_OK;
+}
+
+static eg_err look_at_early(struct tx *tx, struct reader *r, uint32_t key) {
+    struct tx_key *x = &tx->key[key];
+    const struct record *rec;
+    uint64_t version;
+    struct table *t;
+    struct key k;
+    eg_err err;
+
+    t = tx_table_now(tx, x->table, &err);
+    if (t != NULL)
+        err = table_key(t, &k, tx_key_value(tx, key));
+    if (err != EG_OK)
+        return err;
+    err = transact_look(t, r, &k, &rec, &version);
+    key_release(&k);
+    if (err == EG_OK && version != x->version)
+        return EG_CONFLICT;
+    if (err == EG_AGAIN) {
+        tx->asks = TX_ASKS_KEY;
+        tx->asked_key = key;
+    }
+    return err;
+}
+
+eg_err tx_look_again(struct tx *tx, struct reader *r) {
+    for (uint32_t i = 0; i < tx->key_count && tx->early_count != 0; i++) {
+        struct tx_key *x = &tx->key[i];
+        eg_err err;
+
+        if (!x->early)
+            continue;
+        err = x->kept_bytes != 0 ? EG_OK : look_at_early(tx, r, i);
+        if (err != EG_OK)
+            return err;
+        x->early = false;
+        tx->early_count--;
+    }
     return EG_OK;
 }
 

@@ -118,6 +118,10 @@ struct transact {
  * newest; NULL: none) and its version.  EG_AGAIN: ask with SHARD_TX_READ.  Others: the disc. */
 EG_MUST_USE eg_err transact_look(struct table *t, struct reader *r, const struct key *k,
                                  const struct record **rec, uint64_t *version);
+/* The same, also where not all full copies have it yet, or may not: then not *stands, and it is to
+ * be looked at again before anything is decided by it (by its master, which validates it). */
+EG_MUST_USE eg_err transact_glance(struct table *t, struct reader *r, const struct key *k,
+                                   const struct record **rec, uint64_t *version, bool *stands);
 /* How many changes the shard has counted, as a number that no other shard or copy has. */
 uint64_t transact_changes(const struct table *t, uint32_t shard);
 /* Have all full copies what is here, and may nothing that is prepared change it?  After the scan of

@@ -63,8 +63,8 @@ struct transact_found transact_find(struct shard *s, struct reader *r, const str
     return (struct transact_found){rec, version_of(rec)};
 }
 
-eg_err transact_look(struct table *t, struct reader *r, const struct key *k,
-                     const struct record **rec, uint64_t *version) {
+eg_err transact_glance(struct table *t, struct reader *r, const struct key *k,
+                       const struct record **rec, uint64_t *version, bool *stands) {
     struct shard *s = shard_of(t, k->hash);
     struct transact_found found;
 
@@ -73,11 +73,20 @@ eg_err transact_look(struct table *t, struct reader *r, const struct key *k,
     found = transact_find(s, r, k, (uint64_t) env_wall_ms(t->world->o.env));
     if (EG_UNLIKELY(r->fault != EG_OK))
         return reader_take_fault(r);
-    if (EG_UNLIKELY(!table_got_stands(t, r, k, found.first)))
+    *stands = table_got_stands(t, r, k, found.first);
+    if (EG_UNLIKELY(!*stands) && table_is_held(t, k))
         return EG_AGAIN;
     *rec = found.first;
     *version = found.version;
     return EG_OK;
+}
+
+eg_err transact_look(struct table *t, struct reader *r, const struct key *k,
+                     const struct record **rec, uint64_t *version) {
+    bool stands;
+    eg_err err = transact_glance(t, r, k, rec, version, &stands);
+
+    return EG_LIKELY(err != EG_OK || stands) ? err : EG_AGAIN;
 }
 
 uint64_t transact_changes(const struct table *t, uint32_t shard) {

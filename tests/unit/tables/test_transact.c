@@ -3,6 +3,7 @@
 #include "engine/env.h"
 #include "engine/runtime.h"
 #include "tables/moment.h"
+#include "tables/shard_copy.h"
 #include "tables/shard_tx_private.h"
 #include "tables/transact_private.h"
 #include "tests/support/table_world.h"
@@ -426,6 +427,47 @@ Test(transact, while_several_records_change_who_looks_in_place_is_sent_away) {
     cr_assert(table_read_stands(table, &w.reader, &k));
     cr_assert(table_get_at_once(table, &w.reader, one, &rec));
     expect(try(&x), EG_OK);
+}
+
+static eg_err glance(const char *key, bool *stands) {
+    const struct record *rec;
+    uint64_t version;
+    struct key k;
+    eg_err err;
+
+    cr_assert_eq(table_key(table, &k, text(key)), EG_OK);
+    err = transact_glance(table, &w.reader, &k, &rec, &version, stands);
+    if (err == EG_OK)
+        cr_assert_eq(version, rec == NULL ? 0 : rec->hlc);
+    key_release(&k);
+    return err;
+}
+
+Test(transact, what_not_all_copies_have_yet_is_shown_and_does_not_stand) {
+    struct shard *s = &table->shard[transact_shard_of(table, text("1"))];
+    const struct record *rec;
+    uint64_t version;
+    struct key k;
+    bool stands;
+
+    cr_assert_eq(run(table, SHARD_WRITE, NULL, "[1, 'a']"), EG_OK);
+    cr_assert_eq(glance("1", &stands), EG_OK);
+    cr_assert(stands);
+    atomic_store(&s->newest, UINT64_MAX);
+    atomic_store(&s->role, SHARD_FULL);
+    cr_assert_eq(glance("1", &stands), EG_OK);
+    cr_assert_not(stands);
+    cr_assert_eq(table_key(table, &k, text("1")), EG_OK);
+    cr_assert_eq(transact_look(table, &w.reader, &k, &rec, &version), EG_AGAIN);
+    shard_tx_begin(s); /* a transaction may be changing it */
+    cr_assert_eq(glance("1", &stands), EG_AGAIN);
+    shard_tx_end(s);
+    shard_set_stable(s, UINT64_MAX - 1);
+    cr_assert_eq(glance("1", &stands), EG_OK);
+    cr_assert(stands);
+    atomic_store(&s->role, SHARD_AWAY);
+    cr_assert_eq(glance("1", &stands), EG_AGAIN);
+    atomic_store(&s->role, SHARD_ALONE);
 }
 
 Test(transact, a_table_that_was_dropped_meanwhile_is_said_to_be) {
