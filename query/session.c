@@ -15,6 +15,7 @@
 #include "query/rpc_tx.h"
 #include "query/server_private.h"
 #include "query/subscription.h"
+#include "query/task.h"
 
 #include "engine/actor.h"
 #include "engine/env.h"
@@ -389,7 +390,8 @@ static bool must_wait_behind(struct session *s, const struct rpc_call *c, eg_err
     if (tx && !catch_up(s))
         return true;
     if (tx)
-        return s->underway > s->underway_in_tx || rpc_tx_is_busy(c);
+        return s->underway > s->underway_in_tx || s->task_count >= TASKS_SESSION_MAX ||
+               rpc_tx_is_busy(c);
     return c->method->order >= RPC_BEHIND && s->underway > 0;
 }
 

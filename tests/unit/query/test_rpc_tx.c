@@ -2,7 +2,7 @@
  * hold with the connection.
  *
  * Method: a node moved by hand, and somebody else who holds keys of its table. */
-#include "query/rpc_proto.h"
+#include "query/task.h"
 #include "tables/shard_tx_private.h"
 #include "tables/table_private.h"
 #include "tests/support/hand_node.h"
@@ -184,6 +184,29 @@ Test(rpc_tx, others_of_its_connection_go_on_while_one_waits) {
     hand_node_run(&node);
     expect("[1, 3, nil, []][1, 9, nil, true][1, 10, nil, true]"
            "[1, 11, nil, [[2, 2], [3, 3], [4, 4]]]");
+}
+
+/* More than may be under way at once wait as they came, and none is refused. */
+Test(rpc_tx, many_of_its_connection_wait_in_turn) {
+    enum { MANY = TASKS_SESSION_MAX + 10 };
+    struct {
+        char text[40];
+    } id[MANY];
+    static const uint8_t wanted[] = {0x94, 1, 9, 0xc0, 0x90};
+
+    ask_shard(SHARD_TX_LOCK, 7, OLD, "[true, 1]");
+    for (int i = 0; i < MANY; i++)
+        begin(id[i].text);
+    for (int i = 0; i < MANY; i++)
+        say_of("[0, 9, 'read', ['t', 1, {'tx': '%.39s'}]]", id[i].text);
+    hand_node_run(&node);
+    expect("");
+    ask_shard(SHARD_TX_UNLOCK, 7, OLD, NULL);
+    hand_node_run(&node);
+    cr_assert_eq(client->received.size_bytes, MANY * sizeof wanted);
+    for (size_t i = 0; i < MANY; i++)
+        cr_assert_eq(memcmp(client->received.at + i * sizeof wanted, wanted, sizeof wanted), 0);
+    buffer_clear(&client->received);
 }
 
 /* What is of no transaction sees all before it, and all behind it sees it. */
