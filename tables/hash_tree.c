@@ -28,6 +28,8 @@ eg_err hash_tree_open(struct hash_tree *t, struct alloc *a, uint32_t depth, uint
     EG_ASSERT(depth <= HASH_TREE_DEPTH_MAX);
     *t = (struct hash_tree){.alloc = a, .salt = salt, .depth = depth};
     leaves = hash_tree_leaves(t);
+    t->shift = 64 - HASH_TREE_SHARD_BITS - depth * HASH_TREE_FAN_BITS;
+    t->mask = leaves - 1;
     t->leaf = alloc_zero(a, leaves * sizeof *t->leaf);
     t->stale = t->leaf == NULL ? NULL : alloc_zero(a, bits_bytes(t));
     if (t->stale == NULL) {

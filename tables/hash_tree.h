@@ -39,6 +39,7 @@ struct hash_tree {
     uint64_t *stale;       /* a bit for each leaf; behind them as many: it is being summed */
     uint64_t salt;
     uint32_t depth;
+    uint32_t shift, mask; /* a leaf's number: so many bits of a hash from the right, and so many */
 };
 
 /* What is summed of one record or grave. */
@@ -59,9 +60,7 @@ static inline uint32_t hash_tree_leaves(const struct hash_tree *t) {
 }
 
 static inline uint32_t hash_tree_leaf(const struct hash_tree *t, uint64_t hash) {
-    return t->depth == 0
-               ? 0
-               : (uint32_t) (hash << HASH_TREE_SHARD_BITS >> (64 - t->depth * HASH_TREE_FAN_BITS));
+    return (uint32_t) (hash >> t->shift) & t->mask;
 }
 struct hash_sum hash_tree_print(uint64_t salt, const struct hash_item *item);
 
@@ -72,6 +71,10 @@ void hash_tree_add(struct hash_tree *t, const struct hash_item *item);
 void hash_tree_add_print(struct hash_tree *t, uint64_t hash, struct hash_sum print);
 /* All that was stale has been added. */
 void hash_tree_end(struct hash_tree *t);
+/* Before a mark: while a shard is not written, its bits leave the cache. */
+static inline void hash_tree_prefetch(const struct hash_tree *t, uint64_t hash) {
+    EG_PREFETCH_TO_WRITE(&t->stale[hash_tree_leaf(t, hash) / 64]);
+}
 static inline void hash_tree_mark(struct hash_tree *t, uint64_t hash) {
     uint32_t leaf = hash_tree_leaf(t, hash);
 

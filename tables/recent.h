@@ -12,9 +12,9 @@
  *
  * Threads    The shard's owner.
  * Bound      Two parts, each of `part_bytes` and a key: of RECENT_PART_BYTES, some 1,500 changes.
- * Cost       A few bytes written one behind the other for each change, and a clock for each part;
- * what a part stands for is one stretch of one origin as long as that one makes the changes.  By
- * bench/bench_keep.c less than 3 % of what writes one by one take.
+ * Cost       For each change its key and a byte, one behind the other, for most are the next of
+ * their origin; and a clock for each part: what a part stands for is one stretch of one origin as
+ * long as that one makes the changes.  By bench/bench_keep.c some 1 % of what writes take.
  */
 #ifndef TABLES_RECENT_H
 #define TABLES_RECENT_H
@@ -23,32 +23,34 @@
 #include "tables/shard_clock.h"
 
 enum {
-    RECENT_PART_BYTES = 16 << 10,
+    RECENT_PART_BYTES = 10 << 10,
     RECENT_KEY_BYTES_MAX = 1 << 10, /* one that is longer is not noted: all is dropped */
 };
 
 struct recent_part {
     struct buffer entries;
-    uint64_t first, last;      /* dots: all that it has noted is these, one after the other; or 0 */
-    bool scattered;            /* it is not so                                             */
     struct shard_clock behind; /* at its beginning */
 };
 
+/* What each change looks at comes first. */
 struct recent {
-    struct alloc *alloc;
-    size_t part_bytes;
-    struct recent_part part[2];
-    uint32_t newer; /* which of them */
     bool on;
-    bool both;      /* there is an older one too */
+    bool both;      /* there is an older part too                       */
+    bool scattered; /* the newer one has noted others than first..last  */
+    uint64_t last;  /* dot that the newer one has noted                 */
+    size_t part_bytes;
+    struct recent_part newer, older;
+    uint64_t first; /* dot that the newer one has noted */
     uint64_t drops; /* how often something was dropped: a place is good for one of them */
+    struct alloc *alloc;
 };
 
 /* Where a reader of it is; zero at the beginning. */
 struct recent_place {
     uint64_t drops;
-    uint32_t part; /* 0: the older */
+    uint64_t dot; /* that was read last */
     size_t at;
+    bool newer; /* part */
 };
 
 static inline void recent_init(struct recent *r, struct alloc *a, size_t part_bytes) {
@@ -59,7 +61,16 @@ void recent_fini(struct recent *r);
 /* The clock covers all that has been applied: begin.  Without memory it does not. */
 void recent_begin(struct recent *r, const struct shard_clock *now);
 static inline bool recent_is_full(const struct recent *r) {
-    return r->on && r->part[r->newer].entries.size_bytes >= r->part_bytes;
+    return r->on && r->newer.entries.size_bytes >= r->part_bytes;
+}
+/* Where the next change will be noted, while it is being made: nobody has been there for long. */
+static inline void recent_prefetch(const struct recent *r) {
+    const struct buffer *b = &r->newer.entries;
+
+    if (b->at == NULL)
+        return;
+    EG_PREFETCH_TO_WRITE(b->at + b->size_bytes); /* may be the end: a prefetch never faults */
+    EG_PREFETCH_TO_WRITE(b->at + EG_MIN(b->size_bytes + EG_CACHE_LINE, b->room_bytes));
 }
 /* The older part goes, and another begins. */
 void recent_turn(struct recent *r, const struct shard_clock *now);

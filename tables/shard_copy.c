@@ -238,8 +238,10 @@ static void note_recent(struct shard *s, uint64_t dot, struct value key, uint64_
 static void recent_ready(const struct shard_turn *t) {
     struct shard_copy *c = t->shard->copy;
 
-    if (EG_LIKELY(c->recent.on && !recent_is_full(&c->recent)))
+    if (EG_LIKELY(c->recent.on && !recent_is_full(&c->recent))) {
+        recent_prefetch(&c->recent);
         return;
+    }
     if (c->recent.on)
         recent_turn(&c->recent, shard_copy_clock(t->shard));
     else if (!t->remote && !c->loose && !c->unsure && /* what is here is covered */
@@ -275,6 +277,8 @@ eg_err shard_copy_storing(struct shard_turn *t, struct value array, uint64_t hlc
 
     announce(s, false, hlc);
     recent_ready(t);
+    if (EG_UNLIKELY(s->copy->tree != NULL))
+        hash_tree_prefetch(s->copy->tree, t->key->hash);
     return graves_find(&s->copy->graves, t->key->hash, v) == NULL ? EG_OK : forget_row(s, v);
 }
 

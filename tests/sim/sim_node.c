@@ -14,7 +14,7 @@ enum {
     CLIENT_PORT = 7340,
     PEER_PORT = 7341,
     SCRUB_EVERY_MS = 3000,
-    RECENT_BYTES = 256, /* few changes: shards are walked through too */
+    RECENT_BYTES = 128, /* few changes: shards are walked through too */
 };
 
 /* ---- the machine ----------------------------------------------------------------- */

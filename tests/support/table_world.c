@@ -12,7 +12,7 @@ enum {
     READERS_MAX = 16,
     SCHEDULERS = 2,
     RESULT_BYTES_MAX = 64 << 20,
-    RECENT_BYTES = 256, /* few, so that some are forgotten */
+    RECENT_BYTES = 128, /* few, so that some are forgotten */
 };
 
 void table_world_prepare_with(struct table_world *w, struct alloc *tables, struct alloc *messages,

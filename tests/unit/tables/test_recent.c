@@ -90,6 +90,60 @@ Test(recent, a_place_is_good_until_something_is_dropped) {
     recent_fini(&r);
 }
 
+/* Of sizes on both sides of each limit of the entries' form, after the next dot and after another.
+ */
+Test(recent, keys_and_dots_come_back_as_they_were) {
+    static const uint32_t sizes[] = {1,  7,  8,   15,  16,  17,  31,   32,
+                                     33, 64, 252, 253, 254, 255, 1023, RECENT_KEY_BYTES_MAX};
+    enum { SIZES = sizeof sizes / sizeof *sizes, ALL = SIZES * 4 };
+    uint8_t bytes[RECENT_KEY_BYTES_MAX + 1];
+    struct shard_clock clock;
+    struct recent_place p;
+    struct recent r;
+    struct value key;
+    uint64_t dot[ALL], at = dot_make(2, 1), got;
+
+    for (uint32_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t) (i * 7 + 1);
+    shard_clock_init(&clock, alloc_system());
+    recent_init(&r, alloc_system(), 1 << 20);
+    recent_begin(&r, &clock);
+    for (uint32_t n = 0; n < ALL; n++) {
+        dot[n] = at = n % 4 == 3 ? dot_make(n % 3, 1000 - n) : at + 1;
+        recent_note(&r, at, (struct value){bytes, sizes[n / 4]});
+    }
+    recent_first(&r, &p);
+    for (uint32_t n = 0; n < ALL; n++) {
+        cr_assert(recent_next(&r, &p, &got, &key));
+        cr_assert_eq(got, dot[n]);
+        cr_assert(value_equal(key, (struct value){bytes, sizes[n / 4]}));
+    }
+    cr_assert_not(recent_next(&r, &p, &got, &key));
+    recent_note(&r, at + 1, (struct value){bytes, 5}); /* a reader goes on with what comes */
+    cr_assert(recent_next(&r, &p, &got, &key) && got == at + 1 && key.size_bytes == 5);
+    recent_note(&r, at + 2, (struct value){bytes, sizeof bytes});
+    cr_assert_null(recent_behind(&r), "too long a key");
+    recent_fini(&r);
+}
+
+/* Changes of one origin, one after the other: a byte each, and the key. */
+Test(recent, a_change_takes_a_byte_more_than_its_key) {
+    enum { KEYS = 100 };
+    static const uint8_t bytes[17];
+    struct shard_clock clock;
+    struct recent r;
+
+    shard_clock_init(&clock, alloc_system());
+    recent_init(&r, alloc_system(), 1 + sizeof(uint64_t) + KEYS * (1 + sizeof bytes));
+    recent_begin(&r, &clock);
+    for (uint64_t n = 1; n <= KEYS; n++) {
+        cr_assert_not(recent_is_full(&r));
+        recent_note(&r, dot_make(1, n), (struct value){bytes, sizeof bytes});
+    }
+    cr_assert(recent_is_full(&r));
+    recent_fini(&r);
+}
+
 Test(recent, without_memory_nothing_is_claimed) {
     struct value key = {NULL, 0};
 
