@@ -60,9 +60,10 @@ static bool all_known(const struct tx_machine *m) {
     return true;
 }
 
+/* And not told to commit: by then it may have been given up after all. */
 static bool any_kept(const struct tx_machine *m) {
     for (uint32_t i = 0; i < m->count; i++)
-        if (m->part[i].kept)
+        if (m->part[i].kept && m->part[i].under_way == TX_DO_NOTHING)
             return true;
     return false;
 }
@@ -92,7 +93,7 @@ static void decide(struct tx_machine *m) {
         m->state = TX_OVER;
         m->outcome = EG_OK;
     } else if (m->state == TX_COMMITTING && !m->recalled &&
-               all_are(m, TX_PART_GONE, TX_PART_GONE)) {
+               all_are(m, TX_PART_GONE, TX_PART_GONE) && !any_under_way(m)) {
         m->state = TX_OVER;
         m->outcome = EG_ABORTED;
     } else if (m->state == TX_COMMITTING && PLANTED(GONE_NOT_MADE_ANEW) &&

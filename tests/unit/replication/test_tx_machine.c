@@ -308,6 +308,32 @@ Test(tx_machine, what_was_given_up_before_a_view_is_made_before_the_others_are_t
         }
 }
 
+/* Somebody gives all of it up between the looks and the commits, which are answered one by one. */
+Test(tx_machine, nothing_is_made_anew_while_others_may_still_say_that_they_are_gone) {
+    struct world w;
+    struct tx_step step;
+
+    open_world(&w, false);
+    for (uint32_t i = 0; i < PARTS; i++)
+        do_step(&w, tx_machine_next(&w.m), NO_FAULT);
+    for (uint32_t i = 0; i < PARTS; i++)
+        do_step(&w, tx_machine_next(&w.m), REFUSED);
+    tx_machine_view(&w.m);
+    do { /* who waits for an answer that says that it is in doubt, and then looks */
+        step = tx_machine_next(&w.m);
+        if (step.what == TX_DO_LOOK || step.what == TX_DO_ANSWER)
+            do_step(&w, step, NO_FAULT);
+    } while (step.what == TX_DO_LOOK || step.what == TX_DO_ANSWER);
+    cr_assert_eq(step.what, TX_DO_COMMIT);
+    for (uint32_t i = 1; i < PARTS; i++)
+        cr_assert_eq(tx_machine_next(&w.m).what, TX_DO_COMMIT);
+    for (uint32_t i = 0; i < PARTS; i++) {
+        tx_machine_heard(&w.m, i, TX_DO_COMMIT, EG_NOT_FOUND);
+        cr_assert_neq(tx_machine_next(&w.m).what, TX_DO_REDO);
+    }
+    cr_assert_eq(tx_machine_status(&w.m), TX_STATUS_ABORTED);
+}
+
 /* Nobody can be asked: it is brought to its end as it comes, once its time is over. */
 Test(tx_machine, what_cannot_be_looked_at_holds_the_others_for_a_while_only) {
     struct world w;
