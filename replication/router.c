@@ -821,6 +821,7 @@ static eg_err outcome_here(const struct router *r, const struct errand *d) {
 static void ask_again(struct router *r, struct errand *d) {
     const uint64_t answer_ns = (uint64_t) ROUTER_ANSWER_MS * 1000000;
     const uint64_t word_ns = (uint64_t) ROUTER_WORD_MS * 1000000, now = now_ns(r);
+    const struct witness heard = d->witness;
     struct errand_view v = look_at(d);
     struct view_id view = r->o.view(r->o.user);
     struct table *t;
@@ -828,8 +829,10 @@ static void ask_again(struct router *r, struct errand *d) {
     if (!is_repeatable(d) || now + answer_ns < d->deadline_ns + word_ns || now >= d->last_ns ||
         !view_id_equal(view, d->witness.view) || follow_table(r, &v, &t) != EG_OK)
         return;
-    if (ask_node(r, d, &v, d->peer, view) == EG_OK) /* or at the next tick */
+    if (ask_node(r, d, &v, d->peer, view) == EG_OK)
         asked(r, d, d->peer);
+    else
+        d->witness = heard; /* and once more at the next tick */
 }
 
 /* Where the word of another copy does not come, for it fell behind or its link broke. */

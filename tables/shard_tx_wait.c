@@ -92,6 +92,11 @@ static eg_err owner_of_request(struct shard_turn *t, struct lock_request *q) {
     return EG_OK;
 }
 
+static bool is_kept(const struct shard *s, struct transact_id id) {
+    const struct lock_owner *o = s->tx == NULL ? NULL : shard_lock_owner(s->tx->lock, id);
+    return o != NULL && o->kept;
+}
+
 static bool is_idle(const struct shard *s) {
     return s->tx == NULL || (s->tx->lock->owner_count == 0 && s->tx->lock->waiter_count == 0);
 }
@@ -114,6 +119,8 @@ static eg_err wants_of(struct shard_turn *t, struct lock_request *q,
     err = owner_of_request(t, q);
     if (err != EG_OK)
         return err;
+    if (op == SHARD_TX_PREPARE && is_kept(t->shard, q->id))
+        return EG_OK; /* it was asked before, and holds it: who waits for that is not in its way */
     q->passing = op == SHARD_TX_READ || op == SHARD_TX_ASK;
     if (op == SHARD_TX_READ) {
         *few = (struct lock_want){.hash = t->key->hash};

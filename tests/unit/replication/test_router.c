@@ -29,6 +29,7 @@ enum mood {
     COPIES_ANSWER, /* it says nothing, and all copies say that they have it */
     OURS_ANSWERS,  /* our own copy alone does                               */
     OURS_FIRST,    /* ours does, and asked once more it answers             */
+    OURS_AND_DOWN, /* ours does, and for a while nothing can be sent        */
     OTHERS_LATE,   /* ours does, and the others say so of an earlier view   */
 };
 
@@ -42,6 +43,7 @@ struct town {
     bool left_out; /* the other is in our view no more */
     enum mood mood;
     uint32_t requests;   /* that the other was sent */
+    uint32_t unsent;     /* so many that could not be sent are left */
     uint64_t unanswered; /* the one that it had when it was left out */
     struct router_request last;
     uint8_t copy[1024];          /* of its bytes */
@@ -122,6 +124,11 @@ static void other_answers(struct town *n) {
         n->mood = ANSWERS;
         copies_answer(n, false, n->view);
         break;
+    case OURS_AND_DOWN:
+        n->mood = ANSWERS;
+        n->unsent = 3;
+        copies_answer(n, false, n->view);
+        break;
     case OTHERS_LATE:
         copies_answer(n, true, (struct view_id){n->view.epoch - 1, n->view.hash});
         break;
@@ -136,6 +143,10 @@ static eg_err send(void *user, uint64_t to, struct value payload) {
 
     if (n->mood == UNREACHABLE)
         return EG_NO_REPLICA;
+    if (n->unsent > 0) {
+        n->unsent--;
+        return EG_NO_REPLICA;
+    }
     cr_assert_eq(to, OTHER);
     cr_assert_leq(payload.size_bytes, sizeof n->copy);
     memcpy(n->copy, payload.at, payload.size_bytes);
@@ -476,6 +487,11 @@ Test(router, a_part_that_a_copy_does_not_say_it_has_is_asked_for_once_more) {
         cr_assert_eq(table_world_transact(&n.w, n.table, 2, &q), EG_OK);
         n.requests--;
     }
+    n.mood = OURS_AND_DOWN;
+    n.requests = 0;
+    cr_assert_eq(table_world_transact(&n.w, n.table, 2, &q), EG_OK);
+    cr_assert_eq(n.requests, 2);
+    cr_assert_eq(n.unsent, 0);
     reader_exit(&n.w.reader);
     buffer_fini(&packed);
     close_town(&n);

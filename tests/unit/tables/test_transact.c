@@ -519,24 +519,51 @@ Test(transact, values_of_a_unique_index_are_kept_apart_also_over_shards) {
 /* ---- by message ---------------------------------------------------------------------------- */
 
 /* As transaction number `id`, the older the smaller. */
+struct letter {
+    struct shard_request q;
+    struct buffer head, part;
+};
+
+static void letter_open(struct letter *l, uint64_t id, struct tx *x, struct table *t,
+                        uint32_t shard, enum shard_op op) {
+    struct transact_head h = {.id = {1, id}, .age = {id, 1, 0}};
+
+    l->q = (struct shard_request){.op = op};
+    buffer_init(&l->head, alloc_system(), SIZE_MAX);
+    buffer_init(&l->part, alloc_system(), SIZE_MAX);
+    cr_assert_eq(transact_pack_head(&h, &l->head), EG_OK);
+    cr_assert_eq(transact_pack_part(done(x), t, shard, &l->part), EG_OK);
+    l->q.key = (struct value){l->head.at, (uint32_t) l->head.size_bytes};
+    l->q.value = (struct value){l->part.at, (uint32_t) l->part.size_bytes};
+    cr_assert_eq(transact_check_part(t, shard, l->q.value, &w.note), EG_OK);
+}
+
+static void letter_close(struct letter *l) {
+    buffer_fini(&l->head);
+    buffer_fini(&l->part);
+}
+
 static eg_err send_as(uint64_t id, struct tx *x, struct table *t, uint32_t shard,
                       enum shard_op op) {
-    struct transact_head h = {.id = {1, id}, .age = {id, 1, 0}};
-    struct shard_request q = {.op = op};
-    struct buffer head, part;
+    struct letter l;
     eg_err err;
 
-    buffer_init(&head, alloc_system(), SIZE_MAX);
-    buffer_init(&part, alloc_system(), SIZE_MAX);
-    cr_assert_eq(transact_pack_head(&h, &head), EG_OK);
-    cr_assert_eq(transact_pack_part(done(x), t, shard, &part), EG_OK);
-    q.key = (struct value){head.at, (uint32_t) head.size_bytes};
-    q.value = (struct value){part.at, (uint32_t) part.size_bytes};
-    cr_assert_eq(transact_check_part(t, shard, q.value, &w.note), EG_OK);
-    err = table_world_transact(&w, t, shard, &q);
-    buffer_fini(&head);
-    buffer_fini(&part);
+    letter_open(&l, id, x, t, shard, op);
+    err = table_world_transact(&w, t, shard, &l.q);
+    letter_close(&l);
     return err;
+}
+
+/* Nobody waits for the answer. */
+static void post_as(uint64_t id, struct tx *x, struct table *t, uint32_t shard, enum shard_op op) {
+    struct message *m;
+    struct letter l;
+    eg_pid to;
+
+    letter_open(&l, id, x, t, shard, op);
+    cr_assert_eq(transact_message(t, shard, &l.q, &to, &m), EG_OK);
+    cr_assert_eq(runtime_send(w.st->rt, EG_PID_NONE, to, m), EG_OK);
+    letter_close(&l);
 }
 
 static eg_err send_op(struct tx *x, struct table *t, uint32_t shard, enum shard_op op) {
@@ -764,6 +791,22 @@ Test(transact, a_younger_one_is_refused_and_what_is_plain_waits) {
     expect(say(5, table, shard, SHARD_TX_COMMIT), EG_OK);
     cr_assert_eq(table->shard[shard].tx->lock->waiter_count, 0);
     cr_assert_field(table, "1", "'b'");
+}
+
+/* Where the word that all have it was lost it is asked again, behind who has come meanwhile. */
+Test(transact, what_is_prepared_is_not_refused_for_an_older_one_that_waits_for_it) {
+    uint32_t shard = shard_of_key("1");
+    struct tx x = {.all = {0}};
+
+    want(&x, table, SHARD_WRITE, NULL, "[1, 'b']");
+    expect(send_as(5, &x, table, shard, SHARD_TX_PREPARE), EG_OK);
+    post_as(4, &x, table, shard, SHARD_TX_ONE);
+    stepper_run_ms(w.st, 10);
+    cr_assert_eq(table->shard[shard].tx->lock->waiter_count, 1);
+    expect(send_as(5, &x, table, shard, SHARD_TX_PREPARE), EG_OK);
+    expect(say(5, table, shard, SHARD_TX_COMMIT), EG_OK);
+    cr_assert_eq(table->shard[shard].tx->lock->waiter_count, 0);
+    cr_assert_not(shard_is_held(&table->shard[shard]));
 }
 
 /* It is answered when its deadline is over, and by then nothing has happened. */
