@@ -618,9 +618,10 @@ static void refuse_visit(struct router *r, uint64_t from, const struct router_re
     send_answer(r, &d, err, text, strlen(text));
 }
 
-/* Have we stood still, or do we read still what came meanwhile? */
+/* Have we stood still, or do we read still what came meanwhile?  By the clock: this turn may have
+ * begun before we stood still. */
 static bool is_late(const struct router *r) {
-    uint64_t now = now_ns(r);
+    uint64_t now = env_now_ns(runtime_env(r->o.runtime));
 
     return r->alive_ns != 0 &&
            (now < r->late_ns || now > r->alive_ns + (uint64_t) ROUTER_STILL_MS * 1000000);

@@ -3,6 +3,7 @@
 #include "replication/router.h"
 #include "replication/router_wire.h"
 #include "replication/witness.h"
+#include "engine/scheduler.h"
 #include "engine/supervisor.h"
 #include "tables/table_private.h"
 #include "tables/transact.h"
@@ -650,6 +651,21 @@ Test(router, who_has_stood_still_does_nothing_that_was_asked_before) {
         router_alive(n.router);
     }
     cr_assert_eq(outcome_for_other(&n), EG_OK);
+    close_town(&n);
+}
+
+/* Stopped in the middle of a turn, whose time is that of its beginning. */
+Test(router, who_has_stood_still_in_the_middle_of_a_turn_knows) {
+    struct town n;
+
+    open_town(&n, SHARD_ALONE);
+    router_alive(n.router);
+    cr_assert_eq(outcome_for_other(&n), EG_OK);
+    n.w.st->now_ns += (uint64_t) 2 * ROUTER_STILL_MS * 1000000;
+    scheduler_attach(
+        runtime_scheduler(n.w.st->rt, 0)); /* as its streams do, which read in its turns */
+    cr_assert_eq(outcome_for_other(&n), EG_NO_REPLICA);
+    scheduler_attach(NULL);
     close_town(&n);
 }
 
