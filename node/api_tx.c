@@ -9,7 +9,6 @@
 #include "node/api_tx_private.h"
 
 #include "engine/runtime.h"
-#include "replication/tx_manager.h"
 #include "tables/table.h"
 
 #include <string.h>
@@ -239,13 +238,8 @@ static eg_err sync_each(eg_tx *tx, const struct later *l) {
         if (err == EG_NO_TABLE) /* which has been dropped since */
             err = EG_OK;
     }
-    if (err != EG_OK) {
-        char id[TX_ID_TEXT_BYTES];
-
-        tx_id_text(tx_id(tx->txs->tx), id);
-        return err_note(&tx->note, EG_IN_DOUBT, "%s: it was made, but the disc may not have it",
-                        id);
-    }
+    if (err != EG_OK) /* without an id: of what was made in place nobody knows one */
+        return err_note(&tx->note, EG_IN_DOUBT, "it was made, but the disc may not have it");
     return EG_OK;
 }
 

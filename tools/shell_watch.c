@@ -120,8 +120,8 @@ static int print_oldest(struct shell *s) {
     while (value_iter_next(&it, &tx)) {
         uint32_t i = count < OPEN_SHOWN_MAX ? count : OPEN_SHOWN_MAX;
 
-        if (value_kind_of(tx) != VALUE_MAP)
-            continue;
+        if (value_kind_of(tx) != VALUE_MAP || shell_get(tx, "client").size_bytes == 0)
+            continue; /* a commit under way: whose it is has a row of its own, if it is held open */
         for (; i > 0 && number_in(oldest[i - 1], "age_ms") < number_in(tx, "age_ms"); i--)
             if (i < OPEN_SHOWN_MAX)
                 oldest[i] = oldest[i - 1];
