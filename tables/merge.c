@@ -55,8 +55,8 @@ void merge_put_pair(struct value_writer *w, struct merge_pair p) {
 
 static eg_err join_later(const struct merge_rule *rule, const struct merge_side *here,
                          const struct merge_side *there, enum merge_outcome *outcome,
-                         struct buffer *record, struct buffer *state) {
-    (void) rule, (void) record, (void) state;
+                         struct merge_loss *loss, struct buffer *record, struct buffer *state) {
+    (void) rule, (void) loss, (void) record, (void) state;
     *outcome = merge_later(here, there);
     return EG_OK;
 }
@@ -76,7 +76,7 @@ static void put_stamp(const void *context, struct value_writer *w) {
 
 static eg_err join_first(const struct merge_rule *rule, const struct merge_side *here,
                          const struct merge_side *there, enum merge_outcome *outcome,
-                         struct buffer *record, struct buffer *state) {
+                         struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     struct merge_pair a = written_at(here->version), b = written_at(there->version), *first;
     const struct merge_version *taken;
 
@@ -87,6 +87,7 @@ static eg_err join_first(const struct merge_rule *rule, const struct merge_side 
     if (merge_is_removed(taken) || merge_later(here, there) == *outcome)
         return EG_OK;
     *outcome = MERGE_MAKES;
+    *loss = (struct merge_loss){.here = first == &b, .there = first == &a};
     if (!buffer_append(record, taken->record.at, taken->record.size_bytes))
         return EG_MEMORY;
     return merge_append(state, put_stamp, first);
@@ -109,12 +110,12 @@ static bool sound_first(const struct merge_rule *rule, struct value record, stru
  * size: then, as where both are equal, the later. */
 static eg_err join_extreme(const struct merge_rule *rule, const struct merge_side *here,
                            const struct merge_side *there, enum merge_outcome *outcome,
-                           struct buffer *record, struct buffer *state) {
+                           struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     const struct merge_version *a = here->version, *b = there->version;
     int order =
         merge_is_removed(a) || merge_is_removed(b) ? 0 : value_compare(a->record, b->record);
 
-    (void) record, (void) state;
+    (void) loss, (void) record, (void) state;
     if (order == 0)
         *outcome = merge_later(here, there);
     else
@@ -130,7 +131,7 @@ static bool is_same(struct value a, struct value b) {
 
 static eg_err join_call(const struct merge_rule *rule, const struct merge_side *here,
                         const struct merge_side *there, enum merge_outcome *outcome,
-                        struct buffer *record, struct buffer *state) {
+                        struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     bool is_here = merge_later(here, there) == MERGE_TAKES_HERE;
     struct value newer = (is_here ? here : there)->version->record;
     struct value older = (is_here ? there : here)->version->record;
@@ -145,10 +146,12 @@ static eg_err join_call(const struct merge_rule *rule, const struct merge_side *
         rule->failed(rule->user, err);
     if (err != EG_OK || !asks || is_same(made, newer))
         return err == EG_MEMORY ? err : EG_OK;
-    if (is_same(made, older))
+    if (is_same(made, older)) {
         *outcome = is_here ? MERGE_TAKES_THERE : MERGE_TAKES_HERE;
-    else
+    } else {
         *outcome = MERGE_MAKES;
+        *loss = (struct merge_loss){.here = true, .there = true};
+    }
     return EG_OK;
 }
 
@@ -173,8 +176,14 @@ static const struct {
 
 eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
                   const struct merge_side *there, enum merge_outcome *outcome,
-                  struct buffer *record, struct buffer *state) {
-    return policies[rule->policy].join(rule, here, there, outcome, record, state);
+                  struct merge_loss *loss, struct buffer *record, struct buffer *state) {
+    eg_err err;
+
+    *loss = (struct merge_loss){.here = false, .there = false};
+    err = policies[rule->policy].join(rule, here, there, outcome, loss, record, state);
+    if (err == EG_OK && *outcome != MERGE_MAKES)
+        *loss = merge_loss_of(*outcome);
+    return err;
 }
 
 eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write *w,

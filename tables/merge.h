@@ -28,6 +28,10 @@
  * record
  *     first             [hlc, origin]  when it was written, where a merge has given a later stamp
  *
+ * What was acknowledged and is not in the result is *lost*, and whoever joins is told whose it was:
+ * the one that was not taken, or each that a new one has not kept (nothing of what is added up,
+ * united or kept side by side).
+ *
  * An element or a sibling that one side lacks was removed there, or has not come yet: which,
  * that side's clock of the shard knows. So no record carries a context of its own (as in
  * Almeida, Goncalves et al., "Concise Server-Wide Causality Management").
@@ -72,15 +76,25 @@ struct merge_rule {
 
 enum merge_outcome { MERGE_TAKES_HERE, MERGE_TAKES_THERE, MERGE_MAKES };
 
+/* Whose version has something that is not in the result? */
+struct merge_loss {
+    bool here, there;
+};
+
+/* Where one is taken: the other's. */
+static inline struct merge_loss merge_loss_of(enum merge_outcome taken) {
+    return (struct merge_loss){taken == MERGE_TAKES_THERE, taken == MERGE_TAKES_HERE};
+}
+
 /* Is a the later?  The same on every node. */
 bool merge_is_later(const struct merge_version *a, const struct merge_version *b);
 
 /* MERGE_MAKES: `record` and `state` hold what was made (an empty record: it is removed).
  * EG_MEMORY; EG_CORRUPT: a state is not what is said above; EG_TOO_LARGE: a buffer has not the room
- * that it may have, `record` where that is empty. */
+ * that it may have, `record` where that is empty; where it is not, *outcome and *loss stand. */
 EG_MUST_USE eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
                               const struct merge_side *there, enum merge_outcome *outcome,
-                              struct buffer *record, struct buffer *state);
+                              struct merge_loss *loss, struct buffer *record, struct buffer *state);
 
 /* How a write came about. */
 struct merge_write {

@@ -85,9 +85,34 @@ static void put_stamps(const void *context, struct value_writer *w) {
         merge_put_pair(w, stamp_of(later(j, i), i));
 }
 
+/* Was the stamp known to who wrote `v`?  Surely where `v` has what its origin wrote then or later;
+ * where nothing of that origin is left in it nobody can say. */
+static bool has_heard(const struct joining *j, const struct merge_version *v,
+                      struct merge_pair stamp) {
+    if (v->origin == stamp.second && v->hlc >= stamp.first)
+        return true;
+    for (uint32_t i = 0; i + 1 < j->rule->attribute_count; i++) {
+        struct merge_pair known = stamp_of(v, i);
+
+        if (known.second == stamp.second && known.first >= stamp.first)
+            return true;
+    }
+    return false;
+}
+
+/* Does an attribute of `own` go that `other` may not have heard of? */
+static bool loses(const struct joining *j, const struct merge_version *own,
+                  const struct merge_version *other) {
+    for (uint32_t i = 0; i + 1 < j->rule->attribute_count; i++)
+        if (later(j, i) == other && !has_heard(j, other, stamp_of(own, i)) &&
+            !is_same(merge_field(own->record, i), merge_field(other->record, i)))
+            return true;
+    return false;
+}
+
 eg_err merge_join_attributes(const struct merge_rule *rule, const struct merge_side *here,
                              const struct merge_side *there, enum merge_outcome *outcome,
-                             struct buffer *record, struct buffer *state) {
+                             struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     struct joining j = {rule, here->version, there->version};
     eg_err err;
 
@@ -96,6 +121,7 @@ eg_err merge_join_attributes(const struct merge_rule *rule, const struct merge_s
         return EG_OK;
     }
     *outcome = MERGE_MAKES;
+    *loss = (struct merge_loss){loses(&j, j.here, j.there), loses(&j, j.there, j.here)};
     err = merge_append(record, put_record, &j);
     return err != EG_OK ? err : merge_append(state, put_stamps, &j);
 }

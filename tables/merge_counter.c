@@ -338,7 +338,7 @@ static void put_record(const void *context, struct value_writer *w) {
 
 eg_err merge_join_counters(const struct merge_rule *rule, const struct merge_side *here,
                            const struct merge_side *there, enum merge_outcome *outcome,
-                           struct buffer *record, struct buffer *state) {
+                           struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     struct joining j = {.count = rule->attribute_count - 1};
     eg_err err;
 
@@ -355,6 +355,7 @@ eg_err merge_join_counters(const struct merge_rule *rule, const struct merge_sid
         *outcome = takes_here ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
         if (merge_later(here, there) == *outcome)
             return EG_OK;
+        *loss = merge_loss_of(*outcome);
         if (takes_here) /* and as of when it was written, for others that have added to it */
             j.there = j.here;
         else

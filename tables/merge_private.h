@@ -7,9 +7,10 @@
 
 #include "tables/merge.h"
 
+/* Only who makes a version sets *loss: what is not taken is lost, which merge_join() knows. */
 typedef eg_err merge_join_fn(const struct merge_rule *rule, const struct merge_side *here,
                              const struct merge_side *there, enum merge_outcome *outcome,
-                             struct buffer *record, struct buffer *state);
+                             struct merge_loss *loss, struct buffer *record, struct buffer *state);
 typedef eg_err merge_write_fn(const struct merge_rule *rule, const struct merge_write *w,
                               struct buffer *state);
 typedef bool merge_sound_fn(const struct merge_rule *rule, struct value record, struct value state);

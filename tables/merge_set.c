@@ -238,9 +238,20 @@ static bool outlives(const struct joining *j) {
     return false;
 }
 
+/* Does the later write of a field that is no set take the place of something else? */
+static bool replaces_any(const struct joining *j, const struct merge_version *a,
+                         const struct merge_version *b) {
+    if (merge_is_removed(a) || merge_is_removed(b))
+        return false;
+    for (uint32_t i = 0; i < j->count; i++)
+        if (!j->sets[i] && !value_equal(merge_field(a->record, i), merge_field(b->record, i)))
+            return true;
+    return false;
+}
+
 static eg_err join_fields(struct joining *j, const struct merge_side *here,
                           const struct merge_side *there, enum merge_outcome *outcome,
-                          struct buffer *record, struct buffer *state) {
+                          struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     bool is_removed = merge_is_removed(here->version) || merge_is_removed(there->version);
     eg_err err = EG_OK;
 
@@ -261,13 +272,15 @@ static eg_err join_fields(struct joining *j, const struct merge_side *here,
         return EG_OK;
     }
     *outcome = MERGE_MAKES;
+    if (replaces_any(j, here->version, there->version))
+        *loss = merge_loss_of(merge_later(here, there));
     err = merge_append(record, put_record, j);
     return err != EG_OK ? err : merge_append(state, put_state, j);
 }
 
 eg_err merge_join_sets(const struct merge_rule *rule, const struct merge_side *here,
                        const struct merge_side *there, enum merge_outcome *outcome,
-                       struct buffer *record, struct buffer *state) {
+                       struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     struct field_join field[SCHEMA_ATTRIBUTES_MAX] = {{.here = NULL}};
     bool sets[SCHEMA_ATTRIBUTES_MAX];
     struct joining j = {.count = rule->attribute_count - 1, .field = field, .sets = sets};
@@ -281,7 +294,7 @@ eg_err merge_join_sets(const struct merge_rule *rule, const struct merge_side *h
     j.later = merge_is_later(there->version, here->version) ? there->version : here->version;
     if (merge_is_removed(j.later))
         j.later = j.base;
-    err = join_fields(&j, here, there, outcome, record, state);
+    err = join_fields(&j, here, there, outcome, loss, record, state);
     for (uint32_t i = 0; i < j.count; i++) {
         elements_close(&field[i].a, record->alloc);
         elements_close(&field[i].b, record->alloc);

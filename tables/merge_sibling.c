@@ -191,10 +191,11 @@ static void keep(struct family *f, const struct brood *own, const struct merge_s
 
 eg_err merge_join_siblings(const struct merge_rule *rule, const struct merge_side *here,
                            const struct merge_side *there, enum merge_outcome *outcome,
-                           struct buffer *record, struct buffer *state) {
+                           struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     struct family f = {.rule = rule};
     struct brood a, b;
 
+    (void) loss; /* nothing; what goes for want of room is told one by one */
     a.count = merge_siblings(here->version, a.list);
     b.count = merge_siblings(there->version, b.list);
     keep(&f, &a, there, &b, NULL);

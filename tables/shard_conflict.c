@@ -27,13 +27,6 @@ static bool knows(const void *context, uint64_t origin, uint64_t sequence) {
            shard_clock_covers(k->clock, dot_make(slot, sequence));
 }
 
-/* Is something lost that its writer was told is there?  What is added up, united or kept side by
- * side is not. */
-static bool loses(enum table_merge policy, enum merge_outcome outcome) {
-    return outcome != MERGE_MAKES || policy == MERGE_LWW_BY_ATTRIBUTE || policy == MERGE_FIRST ||
-           policy == MERGE_CALLBACK;
-}
-
 static void report(struct shard_turn *t, struct value winner, struct value loser) {
     const struct world *w = t->shard->table->world;
     struct shard_conflict c = {
@@ -86,8 +79,8 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
                               .attribute_count = schema->attribute_count,
                               .function = s->table->world->o.merge,
                               .function_count = s->table->world->o.merge_count};
-    const struct merge_version *loser;
     enum merge_outcome outcome;
+    struct merge_loss loss;
     eg_err err;
 
     rule.dropped = shard_conflict_dropped;
@@ -97,28 +90,30 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
     rule.context = &call;
     buffer_clear(&copy->merged);
     buffer_clear(&copy->state);
-    err = merge_join(&rule, &a, &b, &outcome, &copy->merged, &copy->state);
-    if (err == EG_TOO_LARGE && copy->merged.size_bytes == 0) /* no record can be so large */
+    err = merge_join(&rule, &a, &b, &outcome, &loss, &copy->merged, &copy->state);
+    if (err == EG_TOO_LARGE && copy->merged.size_bytes == 0) { /* no record can be so large */
         outcome = later == here ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
-    else if (err == EG_TOO_LARGE ||
-             copy->merged.size_bytes + copy->state.size_bytes > SHARD_MERGED_BYTES_MAX)
+        loss = merge_loss_of(outcome);
+    } else if (err == EG_TOO_LARGE ||
+               copy->merged.size_bytes + copy->state.size_bytes > SHARD_MERGED_BYTES_MAX) {
         buffer_clear(&copy->state); /* then it counts as written now, as a whole */
+    }
     if (err != EG_OK && err != EG_TOO_LARGE)
         return err;
     *out = (struct shard_verdict){.is_new = outcome == MERGE_MAKES};
     if (outcome == MERGE_MAKES) {
         out->record = (struct value){copy->merged.at, (uint32_t) copy->merged.size_bytes};
         out->state = (struct value){copy->state.at, (uint32_t) copy->state.size_bytes};
-        loser = later == here ? there : here;
     } else {
         const struct merge_version *taken = outcome == MERGE_TAKES_HERE ? here : there;
 
         out->is_new = taken != later;
         out->record = taken->record;
         out->state = taken->state;
-        loser = taken == here ? there : here;
     }
-    if (loses(rule.policy, outcome) && !(PLANTED(LOSS_UNNOTED) && loser == there))
-        report(t, out->record, loser->record);
+    if (loss.here)
+        report(t, out->record, here->record);
+    if (loss.there && !PLANTED(LOSS_UNNOTED))
+        report(t, out->record, there->record);
     return EG_OK;
 }

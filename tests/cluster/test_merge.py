@@ -152,6 +152,56 @@ class Merge(ClusterTest):
                 found += [said] if said not in found else []
         return found
 
+    def set_aside(self, table, wanted):
+        """These and no others are in the journals, soon; an entry each of who lost, and whether a record won."""
+        in_order = lambda losses: sorted(losses, key=repr)
+        eventually(lambda: in_order(self.lost(table)) == in_order(wanted), f"the journals of {table}",
+                   seen=lambda: self.lost(table))
+
+    @steady
+    def test_whoever_is_not_in_what_a_merge_has_made_is_in_the_journal(self):
+        for policy, attributes in (("first", "a"), ("counter", "a"), ("set", "ab"), ("lww_by_attribute", "abc")):
+            self.table(policy, policy, *attributes, storage="disc")
+        self.table("callback", "callback", "a", "b", storage="disc", callback=GREATEST)
+        self.one.call("write_many", "first", [["k", "old"], ["gone", "old"]])
+        self.one.call("update_counter", "counter", "set", "a", 5)
+        self.one.call("update_counter", "counter", "added", "a", 5)
+        self.one.call("write_many", "set", [["k", ["x"], "old"], ["elements", ["x"], "old"]])
+        self.one.call("write_many", "lww_by_attribute", [["crossed", 1, 1, 1], ["apart", 1, 1, 1]])
+        self.split()
+        self.one.call("write", "first", ["k", "early"])
+        self.one.call("write", "first", ["gone", "early"])
+        self.one.call("write", "counter", ["set", 100])
+        self.one.call("update_counter", "counter", "added", "a", 1)
+        self.one.call("write", "set", ["k", ["x"], "early"])
+        self.one.call("write", "set", ["elements", ["x", "y"], "old"])
+        self.one.call("update", "lww_by_attribute", "crossed", {"a": 2})
+        self.one.call("update", "lww_by_attribute", "apart", {"a": 2})
+        self.one.call("write", "callback", ["k", 7, 2])
+        time.sleep(0.005)  # stamps are milliseconds: what follows is later
+        self.other.call("write", "first", ["k", "late"])
+        self.other.call("delete", "first", "gone")
+        self.other.call("update_counter", "counter", "set", "a", 7)
+        self.other.call("update_counter", "counter", "added", "a", 2)
+        self.other.call("write", "set", ["k", ["x"], "late"])
+        self.other.call("write", "set", ["elements", ["x", "z"], "old"])
+        self.other.call("update", "lww_by_attribute", "crossed", {"a": 3})
+        self.other.call("update", "lww_by_attribute", "apart", {"b": 3})
+        self.other.call("write", "callback", ["k", 3, 3])
+        time.sleep(0.005)
+        self.one.call("update", "lww_by_attribute", "crossed", {"b": 9})
+        self.heal()
+        for table, record in (("first", ["k", "early"]), ("first", ["gone", "early"]), ("counter", ["set", 100]),
+                              ("counter", ["added", 8]), ("set", ["k", ["x"], "late"]),
+                              ("set", ["elements", ["x", "y", "z"], "old"]), ("callback", ["k", 7, 3]),
+                              ("lww_by_attribute", ["crossed", 3, 9, 1]), ("lww_by_attribute", ["apart", 2, 3, 1])):
+            self.everywhere(table, record[0], [record])
+        self.set_aside("first", [[["k", "late"], True], [None, True]])
+        self.set_aside("counter", [[["set", 12], True]])
+        self.set_aside("set", [[["k", ["x"], "early"], True]])
+        self.set_aside("lww_by_attribute", [[["crossed", 2, 9, 1], True]])
+        self.set_aside("callback", [[["k", 7, 2], True], [["k", 3, 3], True]])
+
     def make_others(self):
         """What is no record of a set: bags, clears, what ends by itself, another shape."""
         for storage in STORAGES:

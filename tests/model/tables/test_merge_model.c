@@ -131,10 +131,11 @@ static void write_to(const struct merge_rule *rule, int s, struct value rec, boo
 static void join_in(const struct merge_rule *rule, const struct side *a, const struct side *b,
                     enum merge_outcome *outcome) {
     struct merge_side here = as_side(a), there = as_side(b);
+    struct merge_loss loss;
 
     buffer_clear(&record);
     buffer_clear(&state);
-    AGREE(merge_join(rule, &here, &there, outcome, &record, &state) == EG_OK);
+    AGREE(merge_join(rule, &here, &there, outcome, &loss, &record, &state) == EG_OK);
     if (*outcome == MERGE_MAKES && record.size_bytes != 0)
         AGREE(merge_state_is_sound(rule, contents(&record), contents(&state)));
 }

@@ -39,10 +39,11 @@ static const char *joined(enum table_merge policy, struct merge_version here,
     struct merge_side b = {&there, knows ? knows_all : knows_nothing, NULL};
     struct buffer record, state;
     enum merge_outcome outcome;
+    struct merge_loss loss;
 
     buffer_init(&record, alloc_system(), 4096);
     buffer_init(&state, alloc_system(), 4096);
-    cr_assert(merge_join(&rule, &a, &b, &outcome, &record, &state) == EG_OK);
+    cr_assert(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state) == EG_OK);
     if (outcome != MERGE_MAKES)
         (void) snprintf(shown, sizeof shown, "%s", outcome == MERGE_TAKES_HERE ? "here" : "there");
     else if (record.size_bytes == 0)
@@ -103,13 +104,136 @@ Test(merge, a_callback_has_the_last_word) {
     struct merge_side a = {&early, knows_nothing, NULL}, b = {&late, knows_nothing, NULL};
     struct buffer record, state;
     enum merge_outcome outcome;
+    struct merge_loss loss;
 
     buffer_init(&record, alloc_system(), 4096);
     buffer_init(&state, alloc_system(), 4096);
-    cr_assert(merge_join(&rule, &a, &b, &outcome, &record, &state) == EG_OK);
+    cr_assert(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state) == EG_OK);
     cr_assert_eq(outcome, MERGE_TAKES_HERE, "it is the earlier, as it is");
     buffer_fini(&record);
     buffer_fini(&state);
+}
+
+/* ---- what is lost --------------------------------------------------------------------------- */
+
+static eg_err makes(void *context, struct value newer, struct value older, struct buffer *out) {
+    const struct value *made = context;
+
+    (void) newer, (void) older;
+    return buffer_append(out, made->at, made->size_bytes) ? EG_OK : EG_MEMORY;
+}
+
+struct meeting {
+    enum table_merge policy;
+    struct {
+        const char *record, *state; /* record NULL: removed */
+        uint64_t hlc, origin;
+    } here, there;
+    const char *lost, *why;
+};
+
+#define ADDED_TO(base) "[" base ", 1, [5, nil], [[2, 3, [4, 0]]]]"
+
+static const struct meeting meetings[] = {
+    {MERGE_LWW, {"['k', 1, 1]", NULL, 1, 1}, {"['k', 2, 2]", NULL, 2, 2}, "here", "the earlier"},
+    {MERGE_MAX, {"['k', 1, 1]", NULL, 2, 1}, {"['k', 2, 2]", NULL, 1, 2}, "here", "the smaller"},
+
+    {MERGE_FIRST, {"['k', 1, 1]", NULL, 1, 1}, {"['k', 2, 2]", NULL, 2, 2}, "there", "the later"},
+    {MERGE_FIRST, {"['k', 2, 2]", NULL, 2, 1}, {"['k', 1, 1]", NULL, 1, 2}, "here", "the later"},
+    {MERGE_FIRST, {"['k', 1, 1]", NULL, 1, 1}, {NULL, NULL, 2, 2}, "there", "the removal"},
+    {MERGE_FIRST, {NULL, NULL, 1, 1}, {"['k', 2, 2]", NULL, 2, 2}, "there", "what was removed"},
+    {MERGE_FIRST,
+     {"['k', 1, 1]", "[1, 1]", 9, 1},
+     {"['k', 2, 2]", NULL, 5, 2},
+     "there",
+     "it was written first, and has a later stamp since"},
+
+    {MERGE_COUNTER, {"['k', 1, 1]", NULL, 1, 1}, {"['k', 2, 2]", NULL, 2, 2}, "here", "plain"},
+    {MERGE_COUNTER,
+     {"['k', 9, nil]", ADDED_TO("1"), 3, 2},
+     {"['k', 7, 1]", NULL, 2, 1},
+     "here",
+     "what was added to an older value, and later"},
+    {MERGE_COUNTER,
+     {"['k', 7, 1]", NULL, 2, 1},
+     {"['k', 9, nil]", ADDED_TO("1"), 3, 2},
+     "there",
+     "the same, from the other side"},
+    {MERGE_COUNTER,
+     {"['k', 9, nil]", ADDED_TO("1"), 3, 2},
+     {"['k', 9, nil]", "[1, 1, [5, nil], [[3, 4, [4, 0]]]]", 4, 3},
+     "",
+     "all is added up"},
+
+    {MERGE_SET,
+     {"['k', ['a'], 'x']", NULL, 1, 1},
+     {"['k', ['b'], 'y']", NULL, 2, 2},
+     "here",
+     "a field that is no set"},
+    {MERGE_SET,
+     {"['k', ['a'], 'x']", NULL, 2, 1},
+     {"['k', 7, 'x']", NULL, 1, 2},
+     "there",
+     "no set on one side"},
+    {MERGE_SET, {"['k', ['a'], 'x']", NULL, 1, 1}, {"['k', ['b'], 'x']", NULL, 2, 2}, "", "sets"},
+    {MERGE_SET, {"['k', ['a'], 'x']", NULL, 1, 1}, {NULL, NULL, 2, 2}, "", "adding wins"},
+
+    {MERGE_LWW_BY_ATTRIBUTE,
+     {"['k', 2, 1]", "[nil, [1, 1]]", 2, 1},
+     {"['k', 1, 3]", "[[1, 1], nil]", 3, 2},
+     "",
+     "each has changed another one"},
+    {MERGE_LWW_BY_ATTRIBUTE,
+     {"['k', 2, 9]", "[[2, 1], nil]", 4, 1},
+     {"['k', 3, 1]", "[nil, [1, 1]]", 3, 2},
+     "here",
+     "the later, whose first change was the earlier"},
+    {MERGE_LWW_BY_ATTRIBUTE,
+     {"['k', 2, 9]", "[[2, 1], nil]", 4, 1},
+     {"['k', 3, 5]", NULL, 3, 2},
+     "here there",
+     "of both something"},
+
+    {MERGE_SIBLINGS, {"['k', 1, 1]", NULL, 1, 1}, {"['k', 2, 2]", NULL, 2, 2}, "", "side by side"},
+
+    {MERGE_CALLBACK,
+     {"['k', 1, 1]", NULL, 1, 1},
+     {"['k', 2, 2]", NULL, 2, 2},
+     "here there",
+     "it has made a third"},
+    {MERGE_CALLBACK,
+     {"['k', 8, 8]", NULL, 1, 1},
+     {"['k', 2, 2]", NULL, 2, 2},
+     "there",
+     "the first"},
+    {MERGE_CALLBACK, {"['k', 1, 1]", NULL, 1, 1}, {"['k', 8, 8]", NULL, 2, 2}, "here", "the later"},
+};
+
+static const char *lost(const struct meeting *m) {
+    static const char *const sides[2][2] = {{"", "there"}, {"here", "here there"}};
+    struct value made = text("['k', 8, 8]");
+    struct merge_rule rule = {
+        .policy = m->policy, .attribute_count = 3, .call = makes, .context = &made};
+    struct merge_version here = {text(m->here.record), text(m->here.state), m->here.hlc,
+                                 m->here.origin, m->here.hlc};
+    struct merge_version there = {text(m->there.record), text(m->there.state), m->there.hlc,
+                                  m->there.origin, m->there.hlc};
+    struct merge_side a = {&here, knows_nothing, NULL}, b = {&there, knows_nothing, NULL};
+    struct merge_loss loss = {true, true};
+    enum merge_outcome outcome;
+    struct buffer record, state;
+
+    buffer_init(&record, alloc_system(), 4096);
+    buffer_init(&state, alloc_system(), 4096);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state), EG_OK);
+    buffer_fini(&record);
+    buffer_fini(&state);
+    return sides[loss.here][loss.there];
+}
+
+Test(merge, whose_version_is_lost_is_said) {
+    for (size_t i = 0; i < EG_COUNTOF(meetings); i++)
+        cr_expect_str_eq(lost(&meetings[i]), meetings[i].lost, "case %zu: %s", i, meetings[i].why);
 }
 
 /* ---- what a table's maker has written ------------------------------------------------------- */
@@ -144,13 +268,14 @@ static const char *called(const char *callback, const char *early_record) {
                               .failed = count_failure,
                               .user = &failure};
     enum merge_outcome outcome;
+    struct merge_loss loss;
     struct buffer record, state;
     struct err_note note;
 
     cr_assert_eq(merge_call_check(alloc_system(), call.callback, &note), EG_OK);
     buffer_init(&record, alloc_system(), 4096);
     buffer_init(&state, alloc_system(), 4096);
-    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &record, &state), EG_OK);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state), EG_OK);
     shown[0] = '!';
     if (outcome != MERGE_MAKES)
         (void) snprintf(shown + 1, sizeof shown - 1, "%s",
@@ -208,15 +333,16 @@ Test(merge, what_has_no_room_says_whether_the_record_has) {
     struct merge_version early = version("['k', ['a', 'b']]", 1), late = version("['k', ['c']]", 2);
     struct merge_side a = {&early, knows_nothing, NULL}, b = {&late, knows_nothing, NULL};
     enum merge_outcome outcome;
+    struct merge_loss loss;
     struct buffer record, state;
 
     buffer_init(&record, alloc_system(), 8);
     buffer_init(&state, alloc_system(), 8);
-    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &record, &state), EG_TOO_LARGE);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state), EG_TOO_LARGE);
     cr_expect_eq(record.size_bytes, 0);
     buffer_fini(&record);
     buffer_init(&record, alloc_system(), 4096);
-    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &record, &state), EG_TOO_LARGE);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state), EG_TOO_LARGE);
     cr_expect_neq(record.size_bytes, 0);
     cr_expect_eq(outcome, MERGE_MAKES);
     buffer_fini(&record);
