@@ -5,8 +5,12 @@
  *                                     '-- lost ---'  again, as old as it was
  *
  * What it was asked to do depends on nothing a client has decided meanwhile, so who loses against
- * another tries again here, TRIES_MAX times, and after a few losses locks first; a check that fails
- * is no loss. */
+ * another tries again here, TRANSACT_TRIES_MAX times, and after a few losses locks first; a check
+ * that fails is no loss.
+ *
+ * The id that a client gives names the request.  Its tries have ids of their own behind that one
+ * (transact_id_of_try()): one that was lost may still be known in many places, as aborted, when
+ * the next one is prepared there. */
 #include "query/rpc_handler.h"
 #include "query/rpc_tx.h"
 #include "query/rpc_tx_step.h"
@@ -20,7 +24,6 @@
 #include <string.h>
 
 enum {
-    TRIES_MAX = 64,
     LOSSES_MAX = 3, /* from then on it locks first */
     NIL = 0xc0,
 };
@@ -33,7 +36,8 @@ struct shot {
     uint8_t *params; /* the calls, then the client's id */
     size_t params_bytes;
     struct value calls, id;
-    struct value_iter rest; /* calls to come */
+    struct transact_id request; /* what `id` stands for; none: it has none */
+    struct value_iter rest;     /* calls to come */
     struct rpc_tx_step step;
     uint32_t number; /* of the call that is carried out, from 1 */
     bool stepping;   /* `step` is open */
@@ -41,7 +45,7 @@ struct shot {
     bool locked;     /* what it lost before, as far as that was to be */
     bool committing;
     bool asks;  /* something may be to be asked before the next step */
-    bool ended; /* but for its locks; and how */
+    bool ended; /* but for its locks, perhaps; and how */
     eg_err how;
     struct err_note note;
     uint32_t tries;
@@ -64,9 +68,24 @@ static void leave(struct shot *s) {
     reader_exit(&w->reader);
 }
 
+/* The number of this try, for its id. */
+static uint32_t try_of(const struct shot *s) {
+    return s->tries + 1;
+}
+
+/* The connection has gone before the end: others know, or nothing has happened. */
+static void tell_left(struct shot *s) {
+    if (s->begun && tx_state(s->tx) == TX_COMMITTING)
+        rpc_tx_left(s->task.worker, s->request, try_of(s));
+    else if (s->until_ns != 0)
+        rpc_tx_ended(s->task.worker, s->request, EG_ABORTED);
+}
+
 static void shot_free(struct task *t) {
     struct shot *s = shot_of(t);
 
+    if (!s->ended)
+        tell_left(s);
     rpc_tx_step_close(&s->step);
     if (tx_has_locks(s->tx))
         leave(s);
@@ -98,8 +117,19 @@ static eg_err put_header(struct shot *s, struct buffer *result) {
     return EG_OK;
 }
 
-static eg_err begin(struct shot *s, struct buffer *result) {
+/* The name is another request's, which tells what became of it. */
+static eg_err refuse_twin(struct shot *s, struct err_note *note) {
+    s->request = (struct transact_id){0, 0};
+    return err_note(note, EG_EXISTS, "a transaction with this id is under way");
+}
+
+static eg_err begin(struct shot *s, struct buffer *result, struct err_note *note) {
     rpc_tx_step_close(&s->step);
+    if (!transact_id_is_none(s->request)) {
+        if (s->tries == 0 && !rpc_tx_began(s->task.worker, s->request))
+            return refuse_twin(s, note);
+        s->start.id = transact_id_of_try(s->request, try_of(s));
+    }
     tx_begin(s->tx, &s->start);
     s->rest = value_iter_of(s->calls);
     s->number = 0;
@@ -179,7 +209,7 @@ static bool may_try_again(struct shot *s, eg_err err) {
     uint64_t now_ns = scheduler_now_ns(s->task.worker->scheduler);
     bool checked = s->stepping && rpc_tx_step_checks(&s->step);
 
-    if (err != EG_CONFLICT || checked || ++s->tries >= TRIES_MAX || now_ns >= s->until_ns)
+    if (err != EG_CONFLICT || checked || ++s->tries >= TRANSACT_TRIES_MAX || now_ns >= s->until_ns)
         return false;
     s->start.age = tx_age(s->tx);
     s->start.timeout_ms = (s->until_ns - now_ns) / 1000000 + 1;
@@ -194,16 +224,18 @@ static eg_err over(struct shot *s, eg_err err, struct err_note *note) {
 
     if (err != EG_OK)
         tx_abort(s->tx, NULL);
-    rpc_tx_ended(s->task.worker, s->start.id, err);
+    s->ended = true;
+    rpc_tx_ended(s->task.worker, s->request, err);
     if (err == EG_IN_DOUBT) {
-        tx_id_text(tx_id(s->tx), text);
+        rpc_tx_left(s->task.worker, s->request, try_of(s));
+        tx_id_text(transact_id_is_none(s->request) ? tx_id(s->tx) : s->request, text);
         if (s->id.size_bytes != 0 && !value_is_integer(s->id))
             EG_ASSERT(value_get_bytes(s->id, &id, &id_bytes)); /* it was checked */
         rpc_tx_note_doubt(note, (const char *) id, id_bytes);
     }
     if (!tx_has_locks(s->tx))
         return err;
-    s->ended = s->asks = true;
+    s->asks = true;
     s->how = err;
     s->note = *note;
     return EG_AGAIN;
@@ -220,7 +252,7 @@ static eg_err shot_step(struct task *t, struct buffer *result, struct err_note *
         return s->how;
     }
     if (!s->begun)
-        err = begin(s, result);
+        err = begin(s, result, note);
     if (err == EG_OK)
         err = attempt(s, result, note);
     s->asks = true;
@@ -259,7 +291,7 @@ static eg_err copy_params(struct shot *s, const struct rpc_call *c) {
         return EG_OK;
     memcpy(s->params + calls.size_bytes, id.at, id.size_bytes);
     s->id = (struct value){s->params + calls.size_bytes, id.size_bytes};
-    s->start.id = rpc_tx_id_of(s->id);
+    s->request = rpc_tx_id_of(s->id);
     return EG_OK;
 }
 

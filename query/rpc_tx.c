@@ -106,6 +106,10 @@ void rpc_tx_note_doubt(struct err_note *note, const char *id, size_t id_bytes) {
                     (int) id_bytes, id);
 }
 
+bool rpc_tx_began(struct worker *w, struct transact_id request) {
+    return outcome_begin(outcomes_of(w), request);
+}
+
 void rpc_tx_ended(struct worker *w, struct transact_id id, eg_err err) {
     struct worker_counters *c = &w->counters;
 
@@ -116,6 +120,11 @@ void rpc_tx_ended(struct worker *w, struct transact_id id, eg_err err) {
                 1);
     if (err != EG_IN_DOUBT && (id.high != 0 || id.low != 0))
         outcome_put(outcomes_of(w), id, err == EG_OK ? OUTCOME_COMMITTED : OUTCOME_ABORTED);
+}
+
+void rpc_tx_left(struct worker *w, struct transact_id request, uint32_t number) {
+    if (!transact_id_is_none(request))
+        outcome_put(outcomes_of(w), request, (enum outcome)(OUTCOME_OF_TRY + number));
 }
 
 /* ---- those of a connection --------------------------------------------------------------- */

@@ -61,9 +61,15 @@ struct transact_id rpc_tx_id_of(struct value v);
 /* Within a task's step: ask what the transaction wants to know.  EG_OK: nothing.  EG_AGAIN: the
  * step returns that. */
 eg_err rpc_tx_ask(struct task *t, struct tx *tx);
+/* A request that a client has named begins; rpc_tx_ended() or rpc_tx_left() follows.  False:
+ * another one with this name is under way here. */
+EG_MUST_USE bool rpc_tx_began(struct worker *w, struct transact_id request);
 /* After its commit or its abort: counted, and remembered for transaction_status where it has an id.
  */
 void rpc_tx_ended(struct worker *w, struct transact_id id, eg_err err);
+/* Try `number` of a request that a client has named is its last, and goes on without it: what
+ * becomes of that has become of the request. */
+void rpc_tx_left(struct worker *w, struct transact_id request, uint32_t number);
 /* The note of EG_IN_DOUBT. */
 void rpc_tx_note_doubt(struct err_note *note, const char *id, size_t id_bytes);
 

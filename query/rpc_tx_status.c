@@ -27,11 +27,12 @@ static struct status *status_of(struct task *t) {
 }
 
 static eg_err status_here(struct status *s, struct buffer *result) {
-    static const char *const text[] = {"unknown", "committed", "aborted"};
     struct value_writer w = value_writer_init(s->answer, sizeof s->answer);
+    enum outcome what = outcome_get(catalog_outcomes(s->task.worker->server->opts.catalog), s->id);
 
-    value_put_text(
-        &w, text[outcome_get(catalog_outcomes(s->task.worker->server->opts.catalog), s->id)]);
+    value_put_text(&w, what == OUTCOME_COMMITTED ? "committed"
+                       : what == OUTCOME_ABORTED ? "aborted"
+                                                 : "unknown");
     return buffer_append(result, s->answer, w.need_bytes) ? EG_OK : EG_TOO_LARGE;
 }
 

@@ -17,10 +17,15 @@
 
 #include <string.h>
 
-static enum tx_status known_here(struct tx_manager *m, struct transact_id id) {
+static enum outcome outcome_of(const struct tx_manager *m, struct transact_id id) {
+    return outcome_get(catalog_outcomes(m->all->o.catalog), id);
+}
+
+/* Of this very id. */
+static enum tx_status known_of(struct tx_manager *m, struct transact_id id) {
     const struct tx_run *run = tx_run_find(m, id);
 
-    switch (outcome_get(catalog_outcomes(m->all->o.catalog), id)) {
+    switch (outcome_of(m, id)) {
     case OUTCOME_COMMITTED:
         return TX_STATUS_COMMITTED;
     case OUTCOME_ABORTED:
@@ -28,6 +33,45 @@ static enum tx_status known_here(struct tx_manager *m, struct transact_id id) {
     default:
         return run == NULL ? TX_STATUS_UNKNOWN : tx_machine_status(&run->machine);
     }
+}
+
+static bool is_try_of(struct transact_id id, struct transact_id request) {
+    if ((id.high ^ id.low) != (request.high ^ request.low))
+        return false;
+    for (uint32_t i = 1; i <= TRANSACT_TRIES_MAX; i++)
+        if (transact_id_equal(id, transact_id_of_try(request, i)))
+            return true;
+    return false;
+}
+
+static bool has_a_try_committed(const struct tx_manager *m, struct transact_id request) {
+    for (uint32_t i = 1; i <= TRANSACT_TRIES_MAX; i++)
+        if (outcome_of(m, transact_id_of_try(request, i)) == OUTCOME_COMMITTED)
+            return true;
+    for (struct list_node *n = m->runs.next; n != &m->runs; n = n->next) {
+        const struct tx_run *run = EG_CONTAINER_OF(n, struct tx_run, node);
+
+        if (is_try_of(run->id, request) && tx_machine_status(&run->machine) == TX_STATUS_COMMITTED)
+            return true;
+    }
+    return false;
+}
+
+/* A request that a client has named is tried under ids of its own (transact_id_of_try()).  Each try
+ * that was lost is aborted, and the next one may commit: so of the tries only `committed` is
+ * heeded, and the end of one that is known to be the last. */
+static enum tx_status known_here(struct tx_manager *m, struct transact_id id) {
+    enum tx_status known = known_of(m, id);
+    enum outcome outcome;
+
+    if (known == TX_STATUS_COMMITTED || has_a_try_committed(m, id))
+        return TX_STATUS_COMMITTED;
+    if (known != TX_STATUS_UNKNOWN)
+        return known;
+    outcome = outcome_of(m, id);
+    return outcome < OUTCOME_OF_TRY
+               ? TX_STATUS_UNKNOWN
+               : known_of(m, transact_id_of_try(id, (uint32_t) (outcome - OUTCOME_OF_TRY)));
 }
 
 static void take(struct tx_ask *a, enum tx_status status) {

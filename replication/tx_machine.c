@@ -307,8 +307,8 @@ void tx_machine_logged(struct tx_machine *m, eg_err err) {
     m->at = 0;
     if (err == EG_OK)
         m->state = TX_COMMITTING;
-    else
-        abort_all(m, err);
+    else /* as in heard_prepare() */
+        abort_all(m, err == EG_BUSY ? EG_CONFLICT : err);
 }
 
 void tx_machine_log_lost(struct tx_machine *m) {

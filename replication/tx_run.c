@@ -52,6 +52,20 @@ struct tx_run *tx_run_find(struct tx_manager *m, struct transact_id id) {
 
 /* ---- beginning, end -------------------------------------------------------------------------- */
 
+/* Is it under way already, or a try of another request with the same name?  Those have ids of one
+ * kind (transact_id_of_try()), and of one request the same age. */
+static bool is_under_way(const struct tx_manager *m, const struct tx_bundle *b) {
+    for (struct list_node *n = m->runs.next; n != &m->runs; n = n->next) {
+        const struct tx_run *run = EG_CONTAINER_OF(n, struct tx_run, node);
+        bool of_one_age = memcmp(&run->age, &b->age, sizeof b->age) == 0;
+
+        if (transact_id_equal(run->id, b->id) ||
+            ((run->id.high ^ run->id.low) == (b->id.high ^ b->id.low) && !of_one_age))
+            return true;
+    }
+    return false;
+}
+
 static eg_err more_slots(struct tx_manager *m) {
     struct alloc *a = m->all->o.alloc;
     uint32_t count = m->slot_count == 0 ? 64 : EG_MIN(2 * m->slot_count, (uint32_t) TX_RUNS_MAX);
@@ -154,7 +168,7 @@ eg_err tx_run_new(struct tx_manager *m, struct message *bundle, bool recalled,
     tx_decision_init(&run->decision, m->all->o.alloc, m->all->o.runtime, &m->pid);
     if (!tx_bundle_get((struct value){bundle->payload, bundle->size_bytes}, &b))
         err = EG_CORRUPT;
-    else if (tx_run_find(m, b.id) != NULL)
+    else if (is_under_way(m, &b))
         err = EG_EXISTS;
     if (err == EG_OK)
         err = read_places(m, run, &b);

@@ -68,6 +68,10 @@ static int32_t *chain_of(struct stripe *s, struct transact_id id) {
     return &s->chain[(hash_of(id) >> 16) & (s->room - 1)];
 }
 
+static bool is_forgotten(const struct entry *e, uint64_t now_ms) {
+    return e->ms + OUTCOME_KEPT_MS <= now_ms;
+}
+
 static struct entry *find(struct stripe *s, struct transact_id id) {
     if (s->room == 0)
         return NULL;
@@ -121,7 +125,7 @@ static void grow(struct outcomes *o, struct stripe *s) {
 static void add(struct outcomes *o, struct stripe *s, const struct entry *e) {
     uint32_t at;
 
-    while (s->count != 0 && s->entry[s->first].ms + OUTCOME_KEPT_MS <= e->ms)
+    while (s->count != 0 && is_forgotten(&s->entry[s->first], e->ms))
         drop_oldest(s);
     if (s->count == s->room && s->room < STRIPE_MAX)
         grow(o, s);
@@ -148,25 +152,45 @@ static void leave(struct stripe *s) {
     atomic_flag_clear_explicit(&s->lock, memory_order_release);
 }
 
+static void put(struct outcomes *o, struct stripe *s, struct entry *known, const struct entry *e) {
+    if (known == NULL) {
+        add(o, s, e);
+    } else {
+        known->what = e->what;
+        known->ms = e->ms; /* it stays in its place: those behind it go a little later */
+    }
+}
+
 void outcome_put(struct outcomes *o, struct transact_id id, enum outcome what) {
     const struct entry e = {id, env_now_ns(o->env) / 1000000, what, NONE};
     struct stripe *s = enter(o, id);
     struct entry *known = find(s, id);
 
-    if (known == NULL)
-        add(o, s, &e);
-    else if (what == OUTCOME_COMMITTED)
-        known->what = what;
+    if (known == NULL || is_forgotten(known, e.ms) || known->what == OUTCOME_OPEN ||
+        what == OUTCOME_COMMITTED)
+        put(o, s, known, &e);
     leave(s);
+}
+
+bool outcome_begin(struct outcomes *o, struct transact_id request) {
+    const struct entry e = {request, env_now_ns(o->env) / 1000000, OUTCOME_OPEN, NONE};
+    struct stripe *s = enter(o, request);
+    struct entry *known = find(s, request);
+    bool fresh = known != NULL && !is_forgotten(known, e.ms);
+    bool open = fresh && known->what == OUTCOME_OPEN;
+
+    if (!fresh || known->what == OUTCOME_ABORTED)
+        put(o, s, known, &e);
+    leave(s);
+    return !open;
 }
 
 enum outcome outcome_get(struct outcomes *o, struct transact_id id) {
     uint64_t now_ms = env_now_ns(o->env) / 1000000;
     struct stripe *s = enter(o, id);
     const struct entry *known = find(s, id);
-    enum outcome what = known == NULL || known->ms + OUTCOME_KEPT_MS <= now_ms
-                            ? OUTCOME_UNKNOWN
-                            : (enum outcome) known->what;
+    enum outcome what =
+        known == NULL || is_forgotten(known, now_ms) ? OUTCOME_UNKNOWN : (enum outcome) known->what;
 
     leave(s);
     return what;

@@ -26,13 +26,23 @@ enum {
     OUTCOMES_MAX = 1 << 20,
 };
 
-enum outcome { OUTCOME_UNKNOWN, OUTCOME_COMMITTED, OUTCOME_ABORTED };
+enum outcome {
+    OUTCOME_UNKNOWN,
+    OUTCOME_COMMITTED,
+    OUTCOME_ABORTED,
+    OUTCOME_OPEN,   /* a request that is under way here */
+    OUTCOME_OF_TRY, /* of a request: what becomes of its last try, number `outcome - OUTCOME_OF_TRY`
+                       (transact_id_of_try()) */
+};
 
 EG_MUST_USE eg_err outcomes_open(struct outcomes **out, struct alloc *a, struct env *env);
 void outcomes_close(struct outcomes *o);
 struct outcomes *catalog_outcomes(struct catalog *c);
 
+/* `committed` replaces anything, and anything replaces `open`. */
 void outcome_put(struct outcomes *o, struct transact_id id, enum outcome what);
+/* A request with this name begins, to be ended by outcome_put().  False: one is under way. */
+EG_MUST_USE bool outcome_begin(struct outcomes *o, struct transact_id request);
 enum outcome outcome_get(struct outcomes *o, struct transact_id id);
 
 #endif /* TABLES_OUTCOME_H */

@@ -45,6 +45,7 @@ enum {
     TRANSACT_ASK_MAX = 1024,                  /* records that are looked at again for a question */
     TRANSACT_HERE_MAX = 64,                   /* shards that are claimed at once                 */
     TRANSACT_PARTS_MAX = 4096,                /* shards of one transaction                       */
+    TRANSACT_TRIES_MAX = 64,                  /* of one request that a client has named          */
     TRANSACT_PART_BYTES_MAX = 15 * (1 << 20), /* fits a frame between nodes, with its head       */
 };
 
@@ -58,6 +59,20 @@ static inline bool transact_id_is_none(struct transact_id id) {
 
 static inline bool transact_id_equal(struct transact_id a, struct transact_id b) {
     return a.high == b.high && a.low == b.low;
+}
+
+/* The id of try number `number`, from 1, of what a client has named: an id is used once, by one
+ * try, so whatever is late of a try that was lost finds nothing of the next one.  Whoever knows the
+ * request's id finds its tries with it, at the same manager (high ^ low is the same); no two tries
+ * of a request have the same, and one of another has it by chance alone.  The mixing is
+ * SplitMix64's (Steele, Lea, Flood 2014). */
+static inline struct transact_id transact_id_of_try(struct transact_id request, uint32_t number) {
+    uint64_t mix = request.high + number * UINT64_C(0x9e3779b97f4a7c15);
+
+    mix = (mix ^ mix >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    mix = (mix ^ mix >> 27) * UINT64_C(0x94d049bb133111eb);
+    mix ^= mix >> 31;
+    return (struct transact_id){request.high ^ mix, request.low ^ mix};
 }
 
 /* Since when it has been tried, kept over its tries: the smaller is older, and none are equal. */

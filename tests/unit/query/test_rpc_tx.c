@@ -151,6 +151,125 @@ Test(rpc_tx, a_whole_transaction_that_waits_for_a_lock_ends_in_its_time) {
     cr_assert(is_held_by(7));
 }
 
+/* ---- a request with a name ---------------------------------------------------------------------
+ */
+
+/* Another one holds a key of one of two tables: what is prepared in the other is given up each
+ * time, while the next try is under way. */
+static void try_again_and_again(void) {
+    say("[0, 1, 'create_table', ['u', {'shards': 1, 'attributes': ['k', 'n']}]]");
+    hand_node_run(&node);
+    expect("[1, 1, nil, true]");
+    ask_shard(SHARD_TX_LOCK, 7, OLD, "[true, 1]");
+    hand_node_run(&node);
+    say("[0, 3, 'transaction', [[['write', 'u', [1, 1]], ['write', 't', [1, 1]], ['write', 't', "
+        "[2, 2]]], "
+        "{'id': 'order'}]]");
+}
+
+static void status_is(const char *status) {
+    struct memory_client *first = client;
+    char wanted[64];
+
+    snprintf(wanted, sizeof wanted, "[1, 4, nil, '%s']", status);
+    client = memory_dial(&node.net);
+    say("[0, 4, 'transaction_status', ['order']]");
+    while (client->received.size_bytes == 0)
+        hand_node_move(&node);
+    expect(wanted);
+    memory_hang_up(client);
+    client = first;
+}
+
+Test(rpc_tx, each_try_of_a_request_has_an_id_of_its_own) {
+    try_again_and_again();
+    hand_node_run(&node);
+    expect("[1, 3, 'conflict: what the transaction has seen was changed by another', nil]");
+    status_is("aborted");
+    ask_shard(SHARD_TX_UNLOCK, 7, OLD, NULL);
+}
+
+Test(rpc_tx, a_request_that_has_lost_is_not_aborted_before_its_last_try) {
+    enum { MOVES = 60 };
+
+    try_again_and_again();
+    for (int i = 0; i < MOVES; i++)
+        hand_node_move(&node);
+    status_is("unknown");
+    ask_shard(SHARD_TX_UNLOCK, 7, OLD, NULL);
+    hand_node_run(&node);
+    expect("[1, 3, nil, [true, true, true]]");
+    status_is("committed");
+}
+
+static void ask_other_table(enum shard_op op, uint64_t number, uint64_t age_ms, const char *locks) {
+    struct table *t = table;
+
+    table = catalog_find(node.catalog, "u", 1);
+    ask_shard(op, number, age_ms, locks);
+    table = t;
+}
+
+/* One part waits for its vote, while the other is refused: the first tries are under way still when
+ * the next ones are. */
+Test(rpc_tx, a_late_vote_of_a_try_that_was_lost_is_not_that_of_the_next_one) {
+    try_again_and_again();
+    ask_other_table(SHARD_TX_LOCK, 8, INT64_MAX, "[true, 1]");
+    hand_node_run(&node);
+    expect("");
+    status_is("unknown");
+    ask_shard(SHARD_TX_UNLOCK, 7, OLD, NULL);
+    ask_other_table(SHARD_TX_UNLOCK, 8, INT64_MAX, NULL);
+    hand_node_run(&node);
+    expect("[1, 3, nil, [true, true, true]]");
+    status_is("committed");
+    say("[0, 5, 'read', ['u', 1]]");
+    hand_node_run(&node);
+    expect("[1, 5, nil, [[1, 1]]]");
+}
+
+/* As a client does that has lost its connection, or thinks so. */
+static void ask_again(const char *answer) {
+    struct memory_client *first = client;
+
+    client = memory_dial(&node.net);
+    say("[0, 3, 'transaction', [[['write', 'u', [1, 1]], ['write', 't', [1, 1]]], {'id': "
+        "'order'}]]");
+    while (client->received.size_bytes == 0)
+        hand_node_move(&node);
+    expect(answer);
+    memory_hang_up(client);
+    client = first;
+}
+
+Test(rpc_tx, a_request_is_not_carried_out_beside_another_of_its_name) {
+    static const char exists[] = "[1, 3, 'exists: a transaction with this id is under way', nil]";
+
+    try_again_and_again();
+    for (int i = 0; i < 60; i++)
+        hand_node_move(&node);
+    ask_again(exists);
+    status_is("unknown");
+    ask_shard(SHARD_TX_UNLOCK, 7, OLD, NULL);
+    hand_node_run(&node);
+    expect("[1, 3, nil, [true, true, true]]");
+    status_is("committed");
+}
+
+/* Wherever it is just then: nobody tries again, and what is prepared of it is given up. */
+Test(rpc_tx, a_request_that_nobody_waits_for_ends_with_its_try) {
+    for (int moves = 20; moves < 60; moves++) {
+        try_again_and_again();
+        for (int i = 0; i < moves; i++)
+            hand_node_move(&node);
+        memory_vanish(client);
+        hand_node_run(&node);
+        status_is("aborted");
+        teardown();
+        setup();
+    }
+}
+
 /* ---- others of the same connection ------------------------------------------------------------
  */
 

@@ -397,6 +397,19 @@ Test(tx_machine, nobody_is_told_to_commit_before_the_decision_is_on_disc) {
     cr_assert_eq(tx_machine_next(&w.m).what, TX_DO_COMMIT);
 }
 
+/* Who hears `busy` sends the same again, and the id is used up. */
+Test(tx_machine, a_disc_that_is_busy_is_a_lost_try) {
+    struct world w;
+
+    open_world(&w, true);
+    for (uint32_t i = 0; i < PARTS; i++)
+        do_step(&w, tx_machine_next(&w.m), NO_FAULT);
+    cr_assert_eq(tx_machine_next(&w.m).what, TX_DO_LOG);
+    tx_machine_logged(&w.m, EG_BUSY);
+    cr_assert_eq(tx_machine_next(&w.m).what, TX_DO_ANSWER);
+    cr_assert_eq(w.m.outcome, EG_CONFLICT);
+}
+
 Test(tx_machine, a_late_word_of_what_was_asked_before_changes_nothing) {
     struct world w;
 

@@ -328,9 +328,9 @@ Test(tx_manager, one_of_many_shards_is_not_all_of_a_turn) {
 }
 
 /* A part that is prepared and has not heard: its shard says so. */
-static void doubt_all(struct town *n) {
+static void doubt_all_of(struct town *n, struct transact_id id) {
     struct buffer head;
-    const struct transact_head h = {.id = the_id, .coordinator = ME};
+    const struct transact_head h = {.id = id, .coordinator = ME};
 
     buffer_init(&head, alloc_system(), 4096);
     cr_assert_eq(transact_pack_head(&h, &head), EG_OK);
@@ -341,6 +341,10 @@ static void doubt_all(struct town *n) {
                               (struct value){head.at, (uint32_t) head.size_bytes});
     reader_exit(&n->w.reader);
     buffer_fini(&head);
+}
+
+static void doubt_all(struct town *n) {
+    doubt_all_of(n, the_id);
 }
 
 static void all_or_nothing(const struct town *n, uint32_t nth, enum fault f) {
@@ -455,6 +459,42 @@ Test(tx_manager, a_client_hears_what_any_node_knows) {
     status_is(&n, "committed");
     n.other_knows = TX_STATUS_UNKNOWN;
     status_is(&n, "unknown");
+    close_town(&n);
+}
+
+/* Known here of try number `number` of the request. */
+static void try_became(struct town *n, uint32_t number, enum outcome what) {
+    outcome_put(catalog_outcomes(n->w.catalog), transact_id_of_try(the_id, number), what);
+}
+
+Test(tx_manager, a_request_is_committed_with_any_of_its_tries_and_aborted_with_the_last) {
+    struct outcomes *o;
+    struct town n;
+
+    open_town(&n, "{'shards': 4}");
+    o = catalog_outcomes(n.w.catalog);
+    try_became(&n, 1, OUTCOME_ABORTED);
+    status_is(&n, "unknown");
+    outcome_put(o, the_id, (enum outcome)(OUTCOME_OF_TRY + 2)); /* nobody waits for it any more */
+    status_is(&n, "unknown");
+    try_became(&n, 2, OUTCOME_ABORTED);
+    status_is(&n, "aborted");
+    outcome_put(o, the_id, OUTCOME_ABORTED); /* another request of the same name */
+    try_became(&n, 2, OUTCOME_COMMITTED);    /* elsewhere, after a cut */
+    status_is(&n, "committed");
+    close_town(&n);
+}
+
+Test(tx_manager, a_part_in_doubt_of_one_try_does_not_hear_of_the_next_one) {
+    struct town n;
+
+    open_town(&n, "{'shards': 4}");
+    try_became(&n, 1, OUTCOME_ABORTED);
+    try_became(&n, 2, OUTCOME_COMMITTED);
+    n.state[2] = PREPARED;
+    doubt_all_of(&n, transact_id_of_try(the_id, 1));
+    stepper_run_ms(n.w.st, 2000);
+    cr_assert_eq(n.state[2], GIVEN_UP);
     close_town(&n);
 }
 

@@ -29,6 +29,31 @@ Test(outcome, committed_stays_whatever_is_said_later) {
     stepper_close(st);
 }
 
+Test(outcome, a_request_is_under_way_once_until_its_end) {
+    const enum outcome left = (enum outcome)(OUTCOME_OF_TRY + 64);
+    struct stepper *st = stepper_open(alloc_system(), 1, 1, NULL);
+    struct outcomes *o;
+
+    cr_assert_eq(outcomes_open(&o, alloc_system(), &st->env), EG_OK);
+    cr_assert(outcome_begin(o, id(1)));
+    cr_assert(!outcome_begin(o, id(1)));
+    outcome_put(o, id(1), OUTCOME_ABORTED);
+    cr_assert(outcome_begin(o, id(1)), "what has come to nothing may be asked for anew");
+    cr_assert_eq(outcome_get(o, id(1)), OUTCOME_OPEN);
+    st->now_ns += (uint64_t) OUTCOME_KEPT_MS * 1000000; /* a long one */
+    outcome_put(o, id(1), left);
+    cr_assert_eq(outcome_get(o, id(1)), left);
+    cr_assert(outcome_begin(o, id(1)));
+    outcome_put(o, id(1), OUTCOME_ABORTED);
+    cr_assert_eq(outcome_get(o, id(1)), left, "the one that was left may have happened");
+    outcome_put(o, id(1), OUTCOME_COMMITTED);
+    cr_assert(outcome_begin(o, id(1)));
+    outcome_put(o, id(1), OUTCOME_ABORTED);
+    cr_assert_eq(outcome_get(o, id(1)), OUTCOME_COMMITTED);
+    outcomes_close(o);
+    stepper_close(st);
+}
+
 Test(outcome, after_a_while_it_is_forgotten) {
     struct stepper *st = stepper_open(alloc_system(), 1, 1, NULL);
     struct outcomes *o;
