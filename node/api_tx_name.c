@@ -4,7 +4,8 @@
  * when the first name is locked.  A shared lock reads the record there, an exclusive one also
  * counts in it: whatever becomes of the lock itself (its shard lets it go with its time, and where
  * the view changes), of two transactions that held a name at once, one of them exclusively, one is
- * a conflict. */
+ * a conflict.  A lock that an inner level has taken is held until the outermost one ends, as in
+ * Mnesia, so its count stays where the level is undone. */
 #include "node/api_tx_private.h"
 
 #include "tables/catalog.h"
@@ -35,6 +36,8 @@ static eg_err count_one(eg_tx *tx, const struct tx_place *at, const struct namin
 
     buffer_init(&counted, alloc_system(), NODE_RESULT_BYTES_MAX);
     err = tx_change(tx->txs->tx, at, &q, &counted, &tx->note);
+    if (err == EG_OK)
+        tx_change_stays(tx->txs->tx);
     buffer_fini(&counted);
     return err;
 }

@@ -267,10 +267,29 @@ void tx_level_end(struct tx *tx) {
 }
 
 void tx_level_undo(struct tx *tx) {
+    uint32_t count = tx->write_count;
+    struct tx_mark mark;
+
     if (tx->state != TX_OPEN)
         return; /* nothing is left to be undone */
     EG_ASSERT(tx->level_count > 0);
-    tx_undo_to(tx, tx->level[--tx->level_count]);
+    mark = tx->level[--tx->level_count];
+    tx_undo_to(tx, mark);
+    for (uint32_t i = mark.writes; i < count; i++) {
+        struct tx_write w = tx->write[i];
+
+        if (!w.stays)
+            continue;
+        w.previous = tx->key[w.key].newest;
+        tx->key[w.key].newest = tx->write_count;
+        tx->write[tx->write_count++] = w; /* at or before where it was */
+    }
+}
+
+void tx_change_stays(struct tx *tx) {
+    EG_ASSERT(tx->write_count != 0);
+    tx->write[tx->write_count - 1].stays = true;
+    tx->fixed_bytes = tx->bytes.size_bytes;
 }
 
 void tx_forget_wants(struct tx *tx) {

@@ -97,8 +97,10 @@ struct tx_stats tx_stats(const struct tx *tx);
 
 /* EG_TOO_LARGE: nested too deep.  EG_MEMORY. */
 EG_MUST_USE eg_err tx_level_begin(struct tx *tx);
-void tx_level_end(struct tx *tx);       /* what it wanted, its parent wants */
-void tx_level_undo(struct tx *tx);      /* nobody does                      */
+void tx_level_end(struct tx *tx);  /* what it wanted, its parent wants */
+void tx_level_undo(struct tx *tx); /* nobody does                      */
+/* What tx_change() has just done is wanted also where its level is undone; there was something. */
+void tx_change_stays(struct tx *tx);
 uint32_t tx_level(const struct tx *tx); /* 0: the outermost */
 /* Of no level anything is wanted: its commit says whether what it has seen was ever so. */
 void tx_forget_wants(struct tx *tx);

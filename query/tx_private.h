@@ -60,6 +60,7 @@ struct tx_write {
     uint32_t after_at, after_bytes; /* of a key with one record: it; 0 bytes: none */
     uint16_t attribute;
     uint8_t op; /* WRITE, DELETE, DELETE_OBJECT, UPDATE, COUNTER */
+    bool stays; /* whatever level is undone: tx_change_stays()   */
 };
 
 /* What a question has found: heap of its own, so that its path stays where it is. */

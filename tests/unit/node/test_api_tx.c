@@ -468,6 +468,69 @@ Test(api_tx, a_shared_name_is_shared_and_an_exclusive_one_is_not) {
     }
 }
 
+static eg_err lock_and_give_up(eg_tx *tx, void *arg) {
+    cr_expect_eq(eg_tx_write(tx, table, span("['a', 1, nil]")), EG_OK);
+    cr_expect_eq(eg_tx_lock_name(tx, "the stairs", true), EG_OK);
+    cr_expect_eq(eg_tx_write(tx, table, span("['a', 2, nil]")), EG_OK);
+    cr_expect_eq(eg_tx_lock_name(tx, "the door", false), EG_OK);
+    cr_expect_eq(eg_tx_lock_name(tx, arg, true), EG_OK);
+    return EG_NOT_FOUND;
+}
+
+static eg_err try_two_parts(eg_tx *tx, void *arg) {
+    struct naming other = {.name = "the stairs", .exclusive = true, .patience_ms = 50};
+    pthread_t thread;
+
+    cr_expect_eq(eg_tx_write(tx, table, span("['p', 1, nil]")), EG_OK);
+    cr_expect_eq(eg_tx_nested(tx, lock_and_give_up, "the roof"), EG_NOT_FOUND);
+    cr_expect_eq(eg_tx_nested(tx, lock_and_give_up, "the cellar"), EG_NOT_FOUND);
+    cr_expect_eq(eg_tx_write(tx, table, span("['q', 1, nil]")), EG_OK);
+    cr_assert_eq(pthread_create(&thread, NULL, lock_beside, &other), 0);
+    pthread_join(thread, NULL);
+    cr_expect_neq(other.said, EG_OK);
+    return *(eg_err *) arg;
+}
+
+static eg_err try_deeper(eg_tx *tx, void *arg) {
+    eg_err fails = EG_NOT_FOUND;
+
+    cr_expect_eq(eg_tx_nested(tx, try_two_parts, &fails), EG_NOT_FOUND);
+    return *(eg_err *) arg;
+}
+
+/* The counts of all four. */
+static void names_are(const char *const wanted[4]) {
+    static const char *const name[] = {"'the stairs'", "'the roof'", "'the cellar'", "'the door'"};
+    eg_table *t = table;
+
+    cr_assert_eq(eg_table_open(node, "engram_names", &table), EG_OK);
+    for (int i = 0; i < 4; i++)
+        expect(name[i], wanted[i]);
+    eg_table_close(table);
+    table = t;
+}
+
+Test(api_tx, a_lock_of_an_undone_part_is_held_until_the_end) {
+    struct naming after = {.name = "the stairs", .exclusive = true};
+    eg_err err = EG_NOT_FOUND;
+
+    cr_assert_eq(run(try_two_parts, &err), EG_NOT_FOUND);
+    cr_assert_eq(run(lock_name, &after), EG_OK);
+}
+
+Test(api_tx, a_name_locked_by_an_undone_part_is_counted) {
+    eg_err err = EG_OK;
+
+    cr_assert_eq(run(try_two_parts, &err), EG_OK);
+    names_are((const char *const[]){"[['the stairs', 2]]", "[['the roof', 1]]",
+                                    "[['the cellar', 1]]", "[]"});
+    cr_assert_eq(run(try_deeper, &err), EG_OK);
+    names_are((const char *const[]){"[['the stairs', 4]]", "[['the roof', 2]]",
+                                    "[['the cellar', 2]]", "[]"});
+    expect("'a'", "[]");
+    expect("'q'", "[['q', 1, nil]]");
+}
+
 static eg_err lock_wrongly(eg_tx *tx, void *arg) {
     char name[2048];
 
