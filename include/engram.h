@@ -341,8 +341,8 @@ EG_API eg_err eg_update_counter(eg_table *table, eg_span key, const char *attrib
  * (EG_EXISTS of a unique index, EG_NO_REPLICA, ...): nothing was changed.
  *
  * A transaction inside another one is a part of it: an error undoes the part alone, and the outer
- * one goes on as it likes.  At most 64 levels: EG_TOO_LARGE.  So is one of 64 MiB, or of a million
- * reads and changes.
+ * one goes on as it likes.  At most 64 levels: EG_TOO_LARGE.  So is one of 64 MiB, of more than
+ * 100,000 changes, or of a million reads and changes.
  *
  * Tables are those of eg_table_open(), which are closed afterwards.  `tx` is for the thread that
  * `fn` runs on, until it returns. */

@@ -20,8 +20,8 @@
  * anywhere, and it can be begun anew.  After other errors of a read or change it goes on, and
  * that call has done nothing.
  *
- * Bounds     TX_BYTES_MAX, TX_ENTRIES_MAX, TX_LEVELS_MAX: EG_TOO_LARGE, and the call has done
- *            nothing.  An open one that has only read little takes less than 4 KiB.
+ * Bounds     TX_BYTES_MAX, TX_ENTRIES_MAX, TX_CHANGES_MAX, TX_LEVELS_MAX: EG_TOO_LARGE, and the
+ *            call has done nothing.  An open one that has only read little takes less than 4 KiB.
  * Ownership  Copies all it is given.  Tables are held (table_ref), unless who calls says that
  *            he holds them (struct tx_place).
  * Threads    One at a time, in a section of that thread's reader.
@@ -39,8 +39,10 @@ struct tx_managers;
 struct tx_scan;
 
 enum {
-    TX_BYTES_MAX = 64 << 20, /* of what it wants, with the keys of what it has seen */
-    TX_ENTRIES_MAX = 1000000,
+    TX_BYTES_MAX = 64 << 20,  /* of what it wants, with the keys of what it has seen */
+    TX_ENTRIES_MAX = 1000000, /* reads, questions and changes */
+    TX_CHANGES_MAX = 100000,  /* of these: what a shard has of them is made in one turn of its core,
+                                 1 to 2 microseconds each */
     TX_LEVELS_MAX = 64,
     TX_TIMEOUT_MS = 30 * 1000, /* unless said */
 };

@@ -101,6 +101,9 @@ static eg_err enter(struct change *c, enum shard_op op, struct value value, stru
         .ttl_ms = c->q->ttl_ms, .key = c->key, .attribute = c->q->attribute, .op = (uint8_t) op};
     eg_err err = tx_room(tx, c->note);
 
+    if (EG_UNLIKELY(tx->write_count >= TX_CHANGES_MAX))
+        return err_note(c->note, EG_TOO_LARGE, "a transaction makes at most %d changes",
+                        (int) TX_CHANGES_MAX);
     if (err == EG_OK)
         err = make_room(tx);
     if (err == EG_OK)

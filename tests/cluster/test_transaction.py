@@ -354,6 +354,15 @@ class Transactions(ClusterTest):
             self.call("abort", tx)
         self.call("abort", self.begin())
 
+    def on_too_many_changes(self):
+        """The call that is too much has done nothing, and the transaction goes on."""
+        t, tx = self.table(), self.begin()
+        self.call("write", t, [-1, 0], {"tx": tx})
+        self.refused("too_large", "write_many", t, [[k, k] for k in range(100000)], {"tx": tx})
+        self.call("commit", tx)
+        self.refused("too_large", "transaction", [["write_many", t, [[k, k] for k in range(50000)]]] * 3)
+        self.assertEqual(self.other("match", t, ["_", "_"]), [[-1, 0]])
+
     def on_a_cursor_ends_with_it(self):
         t = self.table()
         self.call("write_many", t, [[k, k] for k in range(5)])
