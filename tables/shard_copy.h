@@ -165,14 +165,36 @@ static inline bool shard_is_stable(const struct shard *s) {
            atomic_load_explicit(&s->stable, memory_order_acquire);
 }
 
+/* ---- how far it has come ------------------------------------------------------------------- */
+
 /* All of the clock, the shard's own changes included. */
 const struct shard_clock *shard_copy_clock(struct shard *s);
+/* All that these stand for has been applied.  EG_MEMORY: some is not covered. */
+EG_MUST_USE eg_err shard_copy_cover(struct shard *s, const struct shard_clock *of);
+EG_MUST_USE eg_err shard_copy_cover_range(struct shard *s, uint64_t origin, uint64_t from,
+                                          uint64_t to);
 
-/* ---- in the owner's turn, called by its operations (shard_op.c) ------------------------ */
+/* Drop the graves that are covered (NULL: whichever), and not stamped later than this; the floor
+ * rises over them.  Returns how many. */
+uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered, uint64_t until_hlc);
+/* No clock will come for what is `loose`: it becomes a change of our own, so that whose clock has
+ * that has it too. */
+void shard_copy_claim(struct shard *s);
+/* Are there records here, perhaps, of which the clock says nothing? */
+static inline bool shard_copy_has_more(const struct shard *s) {
+    return s->copy->loose || s->copy->unsure || s->copy->more;
+}
+/* Its word counts from now on, or no more. */
+void shard_copy_vote(struct shard *s, bool votes);
+/* Drop everything that is here, as if there had never been a copy. */
+EG_MUST_USE eg_err shard_copy_wipe(struct shard_turn *t);
+/* Has there been a change, of ours or of others, since the beginning or since all was dropped? */
+bool shard_copy_any(struct shard *s);
+
+/* ---- in the owner's turn, called by its operations (shard_copy_note.c) ------------------- */
 
 /* Before a record is stored that an index has under another value than before. */
 void shard_copy_indexing(struct shard *s, uint64_t hlc);
-/* A later stamp than anything that is known of the key. */
 /* Before a record is stored: what the disc must forget.  EG_MEMORY. */
 EG_MUST_USE eg_err shard_copy_storing(struct shard_turn *t, struct value array, uint64_t hlc);
 void shard_copy_stored(struct shard_turn *t, struct value array, struct value state,
@@ -194,7 +216,7 @@ static inline bool shard_copy_has_news(const struct shard *s) {
     return s->copy->group_count != 0 || s->copy->lost || s->copy->news;
 }
 
-/* ---- changes of elsewhere ---------------------------------------------------------------- */
+/* ---- changes of elsewhere (shard_copy_apply.c) -------------------------------------------- */
 
 /* About so many records are where the `coming` next changes come from, which a walk tells: have
  * room for them, as far as what comes is worth it, whoever says what. */
@@ -203,38 +225,16 @@ void shard_copy_expect(struct shard *s, uint64_t count, uint32_t coming);
  * After an error some are applied: the same group may come again.  The caller has asked
  * shard_ready(), and then covers what they stand for: shard_copy_cover(). */
 EG_MUST_USE eg_err shard_copy_apply(struct shard_turn *t, struct value_iter changes);
-/* All that these stand for has been applied.  EG_MEMORY: some is not covered. */
-EG_MUST_USE eg_err shard_copy_cover(struct shard *s, const struct shard_clock *of);
-EG_MUST_USE eg_err shard_copy_cover_range(struct shard *s, uint64_t origin, uint64_t from,
-                                          uint64_t to);
+/* The record that has this key, in a bag this value; NULL: none, or a fault of the reader's. */
+const struct record *shard_copy_find(struct shard_turn *t, const struct key *k, struct value whole);
 
-/* Write a record, a grave, the last clear as a change. */
+/* Write a record, a grave, the last clear as a change (shard_copy_change.c). */
 void shard_copy_put_record(const struct origins *o, const struct record *rec,
                            struct value_writer *w);
 void shard_copy_put_grave(const struct origins *o, const struct grave *g, struct value_writer *w);
 void shard_copy_put_clear(const struct origins *o, struct record_version v, struct value_writer *w);
 
-/* The record that has this key, in a bag this value; NULL: none, or a fault of the reader's. */
-const struct record *shard_copy_find(struct shard_turn *t, const struct key *k, struct value whole);
-
-/* Drop the graves that are covered (NULL: whichever), and not stamped later than this; the floor
- * rises over them.  Returns how many. */
-uint64_t shard_copy_forget(struct shard *s, const struct shard_clock *covered, uint64_t until_hlc);
-/* No clock will come for what is `loose`: it becomes a change of our own, so that whose clock has
- * that has it too. */
-void shard_copy_claim(struct shard *s);
-/* Are there records here, perhaps, of which the clock says nothing? */
-static inline bool shard_copy_has_more(const struct shard *s) {
-    return s->copy->loose || s->copy->unsure || s->copy->more;
-}
-/* Its word counts from now on, or no more. */
-void shard_copy_vote(struct shard *s, bool votes);
-/* Drop everything that is here, as if there had never been a copy. */
-EG_MUST_USE eg_err shard_copy_wipe(struct shard_turn *t);
-/* Has there been a change, of ours or of others, since the beginning or since all was dropped? */
-bool shard_copy_any(struct shard *s);
-
-/* ---- what another copy has, where two differ that should not --------------------------------- */
+/* ---- what another copy has, where two differ that should not (shard_copy_mend.c) ---------- */
 
 struct shard_offer {
     struct record_version version;
@@ -261,7 +261,7 @@ enum shard_mend {
 EG_MUST_USE eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with,
                                    enum shard_mend how);
 
-/* ---- disc ---------------------------------------------------------------------------------- */
+/* ---- disc (shard_copy_disc.c) ------------------------------------------------------------- */
 
 struct disc_bytes shard_copy_pack(struct shard *s); /* as it goes behind SHARD_CLOCK_BYTES */
 EG_MUST_USE eg_err shard_copy_recover_clock(struct shard *s, struct disc_bytes packed);
