@@ -144,10 +144,12 @@ static void stopped(void *user, struct view_id proposed) {
     cluster_run(c);
 }
 
-/* Who should have a voice: all that are not removed, and do not leave. */
+/* Who should have a voice: all that are not removed, and do not leave.  Nobody: it cannot say. */
 static void known_members(const struct cluster *c, struct elector_list *out) {
+    uint32_t count = cluster_is_lost(c) ? 0 : swim_count(c->swim);
+
     out->count = 0;
-    for (uint32_t i = 0; i < swim_count(c->swim) && out->count < NODES_MAX; i++) {
+    for (uint32_t i = 0; i < count && out->count < NODES_MAX; i++) {
         const struct swim_member *m = swim_at(c->swim, i);
 
         if (m->state != SWIM_LEFT && m->state != SWIM_REMOVED)
@@ -223,6 +225,7 @@ static void install(void *user, const struct view *v) {
         view_unref(c->view);
     view_ref(v);
     c->view = v;
+    c->met |= v->count > 1;
     c->memory.epoch = v->id.epoch;
     cluster_remember(c);
     cluster_tell_view(c, v);
@@ -315,6 +318,13 @@ static eg_err elect(void *user, const struct electorate *e) {
             (unsigned long long) e->epoch);
     cluster_remember(c);
     return c->to_remember ? EG_BUSY : EG_OK;
+}
+
+static void remember(void *user) {
+    struct cluster *c = user;
+
+    c->memory.remembers = true;
+    c->to_remember = true; /* with the next tick */
 }
 
 static void copies_event(void *user, const char *state, uint64_t shards) {
@@ -636,6 +646,8 @@ static eg_err open_replicas(struct cluster *c) {
                              .scrub_every_ms = c->o.scrub_every_ms,
                              .elect = elect,
                              .electorate = &c->memory.electorate,
+                             .remember = remember,
+                             .remembers = c->memory.remembers,
                              .user = c};
 
     return replicas_open(&c->replicas, &o);

@@ -92,10 +92,30 @@ static void join_over(struct cluster *c, uint32_t number, eg_err err, const char
     cluster_answer(c, a.from, a.ref, err, text);
 }
 
+enum { OWN_JOINS_MAX = 64 }; /* more are not dialled */
+
+bool cluster_is_lost(const struct cluster *c) {
+    bool others = false;
+
+    for (uint32_t i = 0; i < c->o.join_count && i < OWN_JOINS_MAX; i++)
+        others |= (c->own_joins >> i & 1) == 0;
+    return others && !c->met && swim_count(c->swim) == 1;
+}
+
+/* One of those that it was started to join is itself, as where all nodes are told the same. */
+static void met_itself(struct cluster *c, const char *address) {
+    for (uint32_t i = 0; i < c->o.join_count && i < OWN_JOINS_MAX; i++)
+        if (strcmp(c->o.join[i], address) == 0)
+            c->own_joins |= UINT64_C(1) << i;
+    views_renew(c->views, cluster_now_ms(c)); /* in the next it may know that it is alone */
+}
+
 void cluster_joined(struct cluster *c, const char *address, eg_err err, const char *text) {
     if (err != EG_OK)
         env_log(c->o.env, ENV_LOG_WARN, "cluster", "join %s: %s", address,
                 text[0] != '\0' ? text : eg_err_text(err));
+    if (err == EG_BAD_REQUEST)
+        met_itself(c, address);
     if (err != EG_OK && err != EG_DENIED && err != EG_BAD_REQUEST)
         return; /* nobody is there: perhaps with the next dial */
     for (uint32_t i = c->join_count; i > 0; i--) {

@@ -1,7 +1,7 @@
 /* cluster_memory.c -- one row, written whole. */
 #include "replication/cluster_memory.h"
 
-enum { VERSION = 1, FIELDS = 6, FIELDS_BEFORE = 5, HEAD_BYTES = 64 };
+enum { VERSION = 1, FIELDS_MIN = 5, FIELDS = 7, HEAD_BYTES = 64 };
 
 static const uint8_t row_key[] = {DISC_META_CLUSTER};
 
@@ -10,15 +10,17 @@ static bool row_read(struct value v, struct cluster_memory *out, struct value *m
     struct value_iter it;
     uint64_t version;
 
-    if (value_kind_of(v) != VALUE_ARRAY ||
-        (value_count(v) != FIELDS && value_count(v) != FIELDS_BEFORE))
+    if (value_kind_of(v) != VALUE_ARRAY || value_count(v) < FIELDS_MIN || value_count(v) > FIELDS)
         return false;
     it = value_iter_of(v);
     for (uint32_t i = 0; i < value_count(v); i++)
         value_iter_next(&it, &field[i]);
     *members = field[4];
-    if (value_count(v) == FIELDS && value_kind_of(field[5]) != VALUE_NIL &&
+    if (value_count(v) > 5 && value_kind_of(field[5]) != VALUE_NIL &&
         !electorate_get(field[5], &out->electorate))
+        return false;
+    out->remembers = true; /* of before it was written: as it was taken then */
+    if (value_count(v) > 6 && !value_get_bool(field[6], &out->remembers))
         return false;
     return value_get_u64(field[0], &version) && version == VERSION &&
            value_get_u64(field[1], &out->incarnation) && value_get_u64(field[2], &out->born) &&
@@ -49,9 +51,11 @@ eg_err cluster_memory_load(struct disc *d, struct cluster_memory *out, struct bu
     return EG_OK;
 }
 
-static eg_err electorate_write(struct buffer *row, const struct electorate *e) {
-    uint8_t *room = buffer_room(row, ELECTORATE_BYTES_MAX);
-    struct value_writer w = value_writer_init(room, room == NULL ? 0 : ELECTORATE_BYTES_MAX);
+static eg_err electorate_write(struct buffer *row, const struct cluster_memory *m) {
+    enum { ROOM_BYTES = ELECTORATE_BYTES_MAX + 1 };
+    const struct electorate *e = &m->electorate;
+    uint8_t *room = buffer_room(row, ROOM_BYTES);
+    struct value_writer w = value_writer_init(room, room == NULL ? 0 : ROOM_BYTES);
 
     if (room == NULL)
         return EG_MEMORY;
@@ -59,6 +63,7 @@ static eg_err electorate_write(struct buffer *row, const struct electorate *e) {
         electorate_put(&w, e);
     else
         value_put_nil(&w);
+    value_put_bool(&w, m->remembers);
     EG_ASSERT(!w.overflow);
     row->size_bytes += w.need_bytes;
     return EG_OK;
@@ -79,7 +84,7 @@ static eg_err row_write(struct buffer *row, const struct cluster_memory *m, cons
     if (!buffer_append(row, head, w.need_bytes))
         return EG_MEMORY;
     err = s != NULL ? swim_save(s, row) : EG_OK;
-    return err == EG_OK ? electorate_write(row, &m->electorate) : err;
+    return err == EG_OK ? electorate_write(row, m) : err;
 }
 
 eg_err cluster_memory_save(struct disc *d, struct alloc *a, const struct cluster_memory *m,

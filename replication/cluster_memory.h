@@ -1,9 +1,11 @@
 /* cluster_memory.h -- what a node remembers of its cluster over a restart.
  *
- * One row of the disc's meta table, [version, incarnation, born, epoch, members, electorate]: the
+ * One row of the disc's meta table, [version, incarnation, born, epoch, members, electorate,
+ * remembers]: the
  * last start (the next one is later, also where the clock went back), the start with which this
  * data began (a node that was removed since must begin anew), the epoch of the last view (ids of
- * views never repeat), who else there is, to be dialled, and whose majority counts (electorate.h).
+ * views never repeat), who else there is, to be dialled, whose majority counts (electorate.h), and
+ * whether what it does not know was never there (REPLICA_REMEMBERS).
  * It is written without waiting for the disc: what a crash loses the others tell again.
  */
 #ifndef REPLICATION_CLUSTER_MEMORY_H
@@ -20,6 +22,7 @@ struct cluster_memory {
     uint64_t born;
     uint64_t epoch;
     struct electorate electorate;
+    bool remembers;
 };
 
 /* All zeros where nothing is remembered.  `row` (empty, bounded by the caller) keeps what *members

@@ -73,6 +73,8 @@ struct cluster {
     uint64_t parting_ms;         /* when the others are to be forgotten at last; 0: never */
     uint64_t left[NODES_MAX];    /* the cluster that it has left: they may not know */
     uint32_t left_count;
+    uint64_t own_joins; /* of the addresses that it was started to join: a bit for each of itself */
+    bool met;           /* it has been in a view with another since its start */
 
     uint32_t state;   /* enum replica_state, as it is now */
     bool copies_news; /* more of them are full than the view knows */
@@ -95,6 +97,8 @@ struct cluster_word cluster_word_of(const struct message *m, char *text, size_t 
 
 void cluster_join(struct cluster *c, const struct message *m);
 void cluster_joined(struct cluster *c, const char *address, eg_err err, const char *text);
+/* Was it told whom to join, and has met nobody?  Then it may be one of them whose data are gone. */
+bool cluster_is_lost(const struct cluster *c);
 /* Something is known of ourselves that we did not say. */
 void cluster_self_changed(struct cluster *c, const struct swim_member *self);
 void cluster_member_tick(struct cluster *c);

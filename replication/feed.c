@@ -268,9 +268,9 @@ static void take_plan(struct feed_world *w, struct actor *self, struct shard *s,
 
     memcpy(&order, m->payload, sizeof order);
     atomic_store(&s->master, order.plan.master);
-    atomic_store(&s->refused, order.plan.refused && !order.never_met);
+    atomic_store(&s->refused, order.plan.refused);
     if (order.never_met) {
-        shard_set_role(s, SHARD_ALONE);
+        shard_set_role(s, order.plan.refused ? SHARD_STOPPED : SHARD_ALONE);
         return;
     }
     if (feed_of(s) != NULL && feed_of(s)->acks_one == order.acks_one &&

@@ -54,6 +54,7 @@ struct replicas {
     uint64_t elect_due_ns;  /* for a view in which one of two lists may go: not before */
     uint64_t elect_wait_ns; /* and between two of them                                */
     bool seasoned;          /* it has been in a view with others since its start */
+    bool remembers;         /* REPLICA_REMEMBERS */
     struct view_id proposed;
     _Atomic bool stopping;
     uint64_t stop_asked_ns;
@@ -282,6 +283,7 @@ eg_err replicas_open(struct replicas **out, const struct replica_opts *o) {
     r->o = *o;
     if (o->electorate != NULL)
         r->electorate = *o->electorate;
+    r->remembers = o->remembers;
     r->world = (struct feed_world){.alloc = o->alloc,
                                    .env = o->env,
                                    .runtime = o->runtime,
@@ -464,6 +466,8 @@ eg_err replica_report(struct replicas *r, const struct elector_list *known, stru
     r->said_little = !r->seasoned;
     if (r->said_ill)
         state |= REPLICA_DISC_FULL | REPLICA_DISC_LOST;
+    if (r->remembers)
+        state |= REPLICA_REMEMBERS;
     value_put_array(&w, count + 1 + (state != 0));
     if (state != 0)
         value_put_u64(&w, state);
@@ -616,11 +620,6 @@ static eg_err elect(struct replicas *r, const struct electorate *e) {
     return EG_OK;
 }
 
-/* The first one.  `fresh`: for a table that nobody has anything of. */
-static bool may_found(const struct replicas *r, const struct elector_list *wanted, bool fresh) {
-    return replica_reports_reach(r->reports, wanted, !fresh);
-}
-
 /* What holds in the view that has just come. */
 static eg_err elect_for_view(struct replicas *r) {
     struct replica_majority *tables;
@@ -640,7 +639,7 @@ static eg_err elect_for_view(struct replicas *r) {
         (void) electorate_next(&next, &now, &wanted,
                                replica_reports_look(r->reports, &now, &wanted, tables, count),
                                r->view->id.epoch);
-    else if (count != 0 && may_found(r, &wanted, false))
+    else if (count != 0 && replica_reports_may_found(r->reports, &wanted, false))
         next = (struct electorate){.epoch = r->view->id.epoch, .lists = 1, .list[0] = wanted};
     alloc_put(r->o.alloc, tables, EG_MAX(room, 1u) * sizeof *tables);
     return elect(r, &next);
@@ -649,16 +648,14 @@ static eg_err elect_for_view(struct replicas *r) {
 /* The first majority table was made in this view, by all of its members. */
 static void elect_for_table(struct replicas *r, const struct table *t) {
     const struct schema *schema = table_schema(t);
-    struct elector_list wanted;
+    struct electorate first = {.epoch = r->view->id.epoch, .lists = 1};
+    bool fresh = !replica_reports_tell(r->reports, schema->id);
 
     if (!schema->majority || r->electorate.epoch != 0)
         return;
-    replica_reports_wanted(r->reports, &wanted);
-    if (may_found(r, &wanted, !replica_reports_tell(r->reports, schema->id)))
-        (void) elect(r, &(struct electorate){/* in vain: with the next view */
-                                             .epoch = r->view->id.epoch,
-                                             .lists = 1,
-                                             .list[0] = wanted});
+    replica_reports_wanted(r->reports, &first.list[0]);
+    if (replica_reports_may_found(r->reports, &first.list[0], fresh) && elect(r, &first) != EG_OK)
+        atomic_store(&r->progressing, true); /* in vain: with another view */
 }
 
 const struct electorate *replica_electorate(const struct replicas *r) {
@@ -693,6 +690,15 @@ static bool may_settle(const struct replicas *r) {
                 shard_role(table_shard(tables[i], n)) == SHARD_STOPPED)
                 return false;
     return true;
+}
+
+/* Said in the reports for the next view; in this one the others know it as well. */
+static void look_if_remembers(struct replicas *r) {
+    if (r->remembers || !replica_reports_make_remember(r->reports, r->o.self))
+        return;
+    r->remembers = true;
+    if (r->o.remember != NULL)
+        r->o.remember(r->o.user);
 }
 
 static void publish_view(struct replicas *r, struct view_id id) {
@@ -737,6 +743,7 @@ eg_err replica_install(struct replicas *r, const struct view *v, const struct pl
     }
     for (uint32_t i = 0; i < table_count; i++)
         plan_table(r, tables[i]);
+    look_if_remembers(r);
     r->seasoned |= v->count > 1; /* behind the plans: they go by what was reported */
     publish_view(r, v->id);
     scrubs_view(r->scrubs, v);
@@ -866,7 +873,8 @@ static int member_now(const struct replicas *r, uint64_t id) {
 uint32_t replica_state_of(const struct replicas *r, uint64_t id) {
     int m = member_now(r, id);
 
-    return m < 0 ? 0 : replica_reports_state(r->reports, (uint32_t) m);
+    return m < 0 ? 0
+                 : replica_reports_state(r->reports, (uint32_t) m) & ~(uint32_t) REPLICA_REMEMBERS;
 }
 
 uint64_t replica_late(const struct replicas *r) {

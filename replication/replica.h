@@ -74,6 +74,10 @@ struct replica_opts {
     /* The electorate is another from now on: to be remembered.  EG_BUSY, EG_MEMORY: not yet. */
     eg_err (*elect)(void *user, const struct electorate *e);
     const struct electorate *electorate; /* as it was remembered; NULL: none */
+    /* It has been in a view of all members: from now on what it does not know was never there
+     * (replica_plan.h).  To be remembered as well, with the memory of tables. */
+    void (*remember)(void *user);
+    bool remembers; /* as it was remembered */
     /* What became of a part of a transaction that is prepared here?  Any thread, in a section. */
     void (*doubt)(void *user, struct table *t, uint32_t shard, struct value head);
     /* The name of a node that is linked, or ""; any thread. */

@@ -22,6 +22,7 @@ struct replica_reports {
     struct value known[NODES_MAX], electorate[NODES_MAX]; /* in its memory; size 0: not said */
     uint32_t state[NODES_MAX];                            /* by member */
     uint64_t held[NODES_MAX];
+    bool complete; /* all whom any member knows are here */
     uint32_t count, room;
     struct entry *entry; /* by table, then member */
 };
@@ -92,6 +93,25 @@ static bool read_electorate(struct replica_reports *r, uint32_t member, struct v
     return value_iter_next(&it, &r->electorate[member]);
 }
 
+/* Are so many of the list here that they are most of it?  `all`: every one. */
+static bool reaches(const struct replica_reports *r, const struct elector_list *l, bool all) {
+    uint32_t here = 0;
+
+    for (uint32_t i = 0; i < l->count; i++)
+        here += view_find(r->view, l->at[i].id) != NULL;
+    return l->count != 0 && (all ? here == l->count : here > l->count / 2);
+}
+
+/* One that does not know whom there is knows of nobody, not even of itself. */
+static bool is_complete(const struct replica_reports *r) {
+    struct elector_list known;
+    bool complete = true;
+
+    for (uint32_t i = 0; i < r->view->count && complete; i++)
+        complete = elector_list_get(r->known[i], &known) && reaches(r, &known, true);
+    return complete;
+}
+
 eg_err replica_reports_open(struct replica_reports **out, struct alloc *a, const struct view *v) {
     struct replica_reports *r = alloc_zero(a, sizeof *r);
 
@@ -124,6 +144,7 @@ eg_err replica_reports_open(struct replica_reports **out, struct alloc *a, const
         }
     }
     qsort(r->entry, r->count, sizeof *r->entry, entry_compare);
+    r->complete = is_complete(r);
     *out = r;
     return EG_OK;
 }
@@ -205,13 +226,31 @@ void replica_reports_wanted(const struct replica_reports *r, struct elector_list
     }
 }
 
-bool replica_reports_reach(const struct replica_reports *r, const struct elector_list *l,
-                           bool all) {
-    uint32_t here = 0;
+static bool remembers(const struct replica_reports *r, uint32_t member) {
+    return r->complete || (r->state[member] & REPLICA_REMEMBERS) != 0;
+}
 
-    for (uint32_t i = 0; i < l->count; i++)
-        here += view_find(r->view, l->at[i].id) != NULL;
-    return l->count != 0 && (all ? here == l->count : here > l->count / 2);
+bool replica_reports_may_found(const struct replica_reports *r, const struct elector_list *wanted,
+                               bool fresh) {
+    uint32_t voices = 0;
+
+    for (uint32_t i = 0; i < wanted->count; i++) {
+        const struct view_member *m = view_find(r->view, wanted->at[i].id);
+
+        voices += m != NULL && remembers(r, (uint32_t) (m - r->view->member));
+    }
+    return wanted->count != 0 && (r->complete || (fresh && voices > wanted->count / 2));
+}
+
+bool replica_reports_make_remember(const struct replica_reports *r, uint64_t member) {
+    struct electorate e;
+    bool elects = false;
+
+    replica_reports_electorate(r, &e);
+    for (uint32_t l = 0; l < e.lists; l++)
+        for (uint32_t i = 0; i < e.list[l].count; i++)
+            elects |= e.list[l].at[i].id == member;
+    return r->complete || (e.epoch != 0 && !elects);
 }
 
 bool replica_reports_tell(const struct replica_reports *r, uint64_t table) {
@@ -272,7 +311,7 @@ struct electorate_look replica_reports_look(const struct replica_reports *r,
     for (uint32_t i = 0; i < r->view->count; i++)
         v.keeps[i] = electorate_get(r->electorate[i], &e) && e.epoch == now->epoch;
     for (v.list = 0; v.list < next.lists; v.list++) {
-        look.reached &= replica_reports_reach(r, &next.list[v.list], false);
+        look.reached &= reaches(r, &next.list[v.list], false);
         look.served &= most_keep(&v);
         for (uint32_t i = 0; i < count; i++)
             for (uint32_t s = 0; s < tables[i].shards && (look.reached || look.served); s++) {
@@ -419,6 +458,11 @@ static bool is_orphan(const struct figures *f, uint32_t master) {
     return f->told && f->placed_in_view == 0 && f->wanted != 0 && f->worth[master] != REPLICA_FULL;
 }
 
+/* Nothing that it has acknowledged is missing at this member. */
+static bool votes(const struct replica_plan_opts *o, const struct figures *f, uint32_t m) {
+    return (f->said[m] & REPLICA_VOTES) != 0 || (!f->told && remembers(o->reports, m));
+}
+
 /* Who votes, and whether those who are here are enough. */
 static void count_votes(struct replica_plan *p, const struct replica_plan_opts *o,
                         struct figures *f) {
@@ -426,12 +470,11 @@ static void count_votes(struct replica_plan *p, const struct replica_plan_opts *
     uint64_t id[NODES_MAX];
 
     p->quorum.lists = (uint8_t) EG_MAX(o->electorate->lists, 1u);
-    p->quorum.fresh = !f->told;
     p->refused = o->electorate->lists == 0;
     for (uint32_t l = 0; l < o->electorate->lists; l++) {
         uint32_t of =
             electorate_of(o->electorate, l, o->on_disc, o->group, partition, o->copies, id);
-        uint32_t here = 0, votes = 0, need = PLANTED(MINORITY_SERVES) ? 1 : of / 2 + 1;
+        uint32_t here = 0, voices = 0, need = PLANTED(MINORITY_SERVES) ? 1 : of / 2 + 1;
 
         for (uint32_t i = 0; i < of; i++) {
             int m = member_of(o->view, id[i]);
@@ -439,11 +482,11 @@ static void count_votes(struct replica_plan *p, const struct replica_plan_opts *
                 continue;
             f->elects[m] |= (uint8_t) (1u << l);
             here++;
-            votes += p->quorum.fresh || (f->said[m] & REPLICA_VOTES) != 0;
+            voices += votes(o, f, (uint32_t) m);
         }
         p->quorum.of[l] = (uint8_t) of;
         p->quorum.need[l] = (uint8_t) need;
-        p->refused |= of == 0 || (votes < need && here < of);
+        p->refused |= of == 0 || (voices < need && here < of);
     }
 }
 
@@ -472,6 +515,8 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     p->settled = f.wanted != 0 && all_there(o);
     if (o->electorate != NULL)
         count_votes(p, o, &f);
+    p->quorum.fresh =
+        o->electorate != NULL && self >= 0 && !f.told && remembers(o->reports, (uint32_t) self);
     if (p->refused) { /* nothing is told either: it stays as it is */
         p->here = self >= 0 && is_holder(&f, (uint32_t) self);
         return;
@@ -488,7 +533,7 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
     p->waits = self != master && f.worth[self] != REPLICA_FULL && is_ill(o, (uint32_t) self);
     p->worst = f.all_filled_up;
     p->quorum.elects = f.elects[self];
-    p->quorum.votes = p->quorum.fresh || (f.said[self] & REPLICA_VOTES) != 0;
+    p->quorum.votes = votes(o, &f, (uint32_t) self);
     for (uint32_t i = 0; i < v->count; i++) {
         bool unheard = f.worth[i] < f.worth[master] && (f.said[i] & REPLICA_UNHEARD) != 0;
 
@@ -499,7 +544,7 @@ void replica_plan_make(struct replica_plan *p, const struct replica_plan_opts *o
                                     .must = f.worth[i] == f.worth[master] || unheard,
                                     .ill = f.worth[i] != REPLICA_FULL && (is_ill(o, i) || unheard),
                                     .well = !is_ill(o, i),
-                                    .votes = p->quorum.fresh || (f.said[i] & REPLICA_VOTES) != 0,
+                                    .votes = votes(o, &f, i),
                                     .kin = same_lineage(v, i, (uint32_t) self),
                                     .elects = f.elects[i]};
     }

@@ -29,7 +29,10 @@
  * A majority table is served only by a majority of the electorate's copies (electorate.h).  Of a
  * copy that has lost what it had acknowledged (memory, or the end of an async log, with a restart)
  * the word is worth nothing before it is whole again: it does not vote.  Only where all of them are
- * there they need not.  A copy of a table that was made in this view has nothing to have lost.
+ * there they need not.  A copy of a table that was made in this view has nothing to have lost: so
+ * says who remembers, which is who has been in a view of all members since its memory began, or was
+ * of no electorate before.  Another may have had the table, with those who are away, and forgotten
+ * it.
  *
  * Where no copy that is placed can be reached, and nobody has all of it, there is no master: what
  * others have of it is worth less than what those have who are away.
@@ -58,10 +61,11 @@ enum {
 
 /* What a member says of itself, before its tables. */
 enum replica_state {
-    REPLICA_LEAVING = 1,   /* it wants to have nothing any more */
-    REPLICA_DISC_FULL = 2, /* its disc takes no changes         */
-    REPLICA_DISC_LOST = 4, /* nor what a copy in memory has to keep there: whom it has met */
-    REPLICA_SKEWED = 8,    /* its clock is far from those of most of its view              */
+    REPLICA_LEAVING = 1,    /* it wants to have nothing any more */
+    REPLICA_DISC_FULL = 2,  /* its disc takes no changes         */
+    REPLICA_DISC_LOST = 4,  /* nor what a copy in memory has to keep there: whom it has met */
+    REPLICA_SKEWED = 8,     /* its clock is far from those of most of its view              */
+    REPLICA_REMEMBERS = 16, /* a table that it does not know has nothing that it acknowledged */
 };
 
 /* What all members report, by table; made once a view. */
@@ -92,8 +96,11 @@ struct electorate_look replica_reports_look(const struct replica_reports *r,
                                             const struct electorate *now,
                                             const struct elector_list *wanted,
                                             const struct replica_majority *tables, uint32_t count);
-/* Are so many members of this view that most of the list is here?  `all`: every one. */
-bool replica_reports_reach(const struct replica_reports *r, const struct elector_list *l, bool all);
+/* May the first electorate be these?  `fresh`: for a table that nobody has anything of. */
+bool replica_reports_may_found(const struct replica_reports *r, const struct elector_list *wanted,
+                               bool fresh);
+/* Does this member remember from now on (REPLICA_REMEMBERS)? */
+bool replica_reports_make_remember(const struct replica_reports *r, uint64_t member);
 /* Has somebody told of the table? */
 bool replica_reports_tell(const struct replica_reports *r, uint64_t table);
 
@@ -120,7 +127,7 @@ struct replica_quorum {
     uint8_t need[ELECTORATE_LISTS], of[ELECTORATE_LISTS];
     uint8_t elects; /* we ourselves, as a holder */
     bool votes;
-    bool fresh; /* the table was made in this view */
+    bool fresh; /* the table was made in this view, and we remember */
 };
 
 struct replica_plan {

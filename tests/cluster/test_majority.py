@@ -156,6 +156,61 @@ class MajorityTest(ClusterTest):
         self.cluster.wait_for_view([0])
         self.refused(first, "read", "m", 1)  # of two, one is no majority
 
+    def elects(self, client):
+        return {member["name"] for member in client.call("cluster_status")["members"] if member["elects"]}
+
+    def start_empty(self, number):
+        """The node again, without all that it knew; its client."""
+        self.cluster.wipe(number)
+        self.cluster.start(number)
+        client = self.cluster.client(number)
+        self.addCleanup(client.close)
+        return client
+
+    def test_who_has_lost_all_founds_nothing_of_its_own(self):
+        self.open(storage="disc")
+        first = self.clients[0]
+        self.done(first, "write", "m", [1, "one"])
+        self.cluster.kill(2)
+        self.cut(2)
+        third = self.start_empty(2)
+        self.done(third, "create_table", "m", {"majority": True, "shards": 2, "storage": "disc"})
+        self.refused(third, "write", "m", [1, "other"])
+        self.refused(third, "read", "m", 1)
+        self.assertEqual(self.elects(third), set())
+        self.heal()
+        self.cluster.wait_for_view()
+        eventually(lambda: self.reads(third, 1) == [[1, "one"]], "what the others had")
+        self.assertEqual(self.elects(third), {"n1", "n2", "n3"})
+
+    def test_who_is_to_join_nobody_but_itself_is_alone(self):
+        own = f"127.{'.'.join(str(random.randrange(1, 255)) for _ in range(3))}:7341"  # nobody else's
+        client = self.node("--peer-listen", own, "--join", own).client()
+        self.addCleanup(client.close)
+        self.done(client, "create_table", "m", {"majority": True})
+        self.done(client, "write", "m", [1, "one"])
+        self.assertEqual(self.elects(client), {client.call("cluster_status")["node"]})
+
+    def test_who_has_lost_all_does_not_say_that_a_table_is_new(self):
+        self.open(storage="disc")
+        first, second = self.clients[:2]
+        late = {"majority": True, "shards": 2, "storage": "disc", "durability": "sync"}
+        self.cut(2)
+        self.cluster.wait_for_view([0, 1])
+        self.done(first, "create_table", "late", late)
+        self.done(second, "write", "late", [1, "one"])
+        for number in 0, 1:
+            self.cluster.kill(number)
+        second = self.start_empty(1)
+        self.heal()
+        self.cluster.wait_for_view([1, 2])
+        self.done(second, "create_table", "late", late)
+        self.refused(second, "read", "late", 1)
+        self.refused(second, "insert_new", "late", [1, "other"])
+        self.cluster.start(0)
+        self.cluster.wait_for_view()
+        self.assertEqual(self.done(second, "read", "late", 1), [[1, "one"]])
+
     def test_all_that_clients_see_has_one_order(self):
         self.open()
         history, weather = History(), random.Random(7)

@@ -33,7 +33,7 @@ Test(cluster_memory, is_empty_on_a_new_disc, .init = setup, .fini = teardown) {
 }
 
 Test(cluster_memory, comes_back_with_the_members, .init = setup, .fini = teardown) {
-    struct cluster_memory m = {.incarnation = 7, .born = 5, .epoch = 99}, back;
+    struct cluster_memory m = {.incarnation = 7, .born = 5, .epoch = 99, .remembers = true}, back;
     struct value members;
     struct swim_world w;
 
@@ -43,7 +43,7 @@ Test(cluster_memory, comes_back_with_the_members, .init = setup, .fini = teardow
     disc_twin_restart(twin);
 
     cr_assert_eq(cluster_memory_load(disc, &back, &row, &members, NULL), EG_OK);
-    cr_assert(back.incarnation == 7 && back.born == 5 && back.epoch == 99);
+    cr_assert(back.incarnation == 7 && back.born == 5 && back.epoch == 99 && back.remembers);
     swim_world_kill(&w, 0);
     swim_world_start(&w, 0);
     cr_assert_eq(swim_load(w.node[0].swim, members), EG_OK);
