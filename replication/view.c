@@ -13,12 +13,12 @@
 #include <string.h>
 
 enum {
-    SHUN_MS = 3000,     /* for one who was silent, or until it is heard; then it is asked   */
-    REFUSED_MS = 1000,  /* for one who was against                                          */
-    FAILS_MAX = 2,      /* in a row: each doubles those                                     */
-    FAILS_HEARD = 2,    /* after more than that it does not help to be heard                */
-    PATIENCE_MS = 2000, /* with one who should propose and does not                        */
-    PATIENT_MS = 60000, /* of a view, until proposals wait as shortly as at first          */
+    SHUN_MS = 3000,     /* for one who was silent, or until it is heard; then it is asked    */
+    REFUSED_MS = 1000,  /* for one who was against                                           */
+    FAILS_DOUBLE = 2,   /* in a row: each up to here doubles those                           */
+    FAILS_HEARD = 2,    /* after more than that one who is heard is not asked before SHUN_MS */
+    PATIENCE_MS = 2000, /* with one who should propose and does not                          */
+    PATIENT_MS = 60000, /* of a view, until proposals wait as shortly as at first            */
     COMMIT_MEMBER_FIELDS = 5,
     MESSAGE_BYTES_MAX = 16 << 20, /* mesh.h's frame */
 };
@@ -279,18 +279,20 @@ static void propose(struct views *v, const struct view_set *set) {
 
 /* The next proposals are without it: the longer, the more often it was the cause. */
 static void shun(struct views *v, struct view_peer *p, bool silent) {
-    uint64_t ms = (uint64_t) (silent ? SHUN_MS : REFUSED_MS) << p->fail_count;
+    uint64_t ms = (uint64_t) (silent ? SHUN_MS : REFUSED_MS)
+                  << EG_MIN(p->fail_count, (uint32_t) FAILS_DOUBLE);
 
     p->shunned_until_ms = v->now_ms + ms + v->ops->random(v->user) % EG_MIN(ms, (uint64_t) SHUN_MS);
-    p->silent = silent && p->fail_count < FAILS_HEARD;
-    p->fail_count = EG_MIN(p->fail_count + 1, (uint32_t) FAILS_MAX);
+    p->silent = silent;
+    p->fail_count++;
 }
 
 /* It was silent as one is behind a cut, which has healed. */
 static void heard(struct views *v, struct view_peer *p) {
     p->heard_ms = v->now_ms;
     if (p->silent)
-        p->shunned_until_ms = 0;
+        p->shunned_until_ms =
+            EG_MIN(p->shunned_until_ms, v->now_ms + (p->fail_count > FAILS_HEARD ? SHUN_MS : 0));
     p->silent = false;
 }
 
@@ -478,6 +480,15 @@ static bool message_receive(struct views *v, struct view_peer *p, struct value p
     }
 }
 
+static bool is_proposal(struct value payload) {
+    struct value_iter it = value_iter_of(payload);
+    struct value field;
+    uint64_t kind;
+
+    return value_kind_of(payload) == VALUE_ARRAY && value_iter_next(&it, &field) &&
+           value_get_u64(field, &kind) && kind == VIEW_PROPOSE;
+}
+
 /* ---- what is wished ----------------------------------------------------- */
 
 /* The view has broken: one that did not live long makes the next ones grow later. */
@@ -493,6 +504,12 @@ static void note_break(struct views *v) {
         v->age_ms = VIEW_AGE_MIN_MS;
 }
 
+/* Will it answer our proposal?  Not where that went with a link that broke, nor where it does not
+ * reach us. */
+static bool is_awaited(const struct views *v, const struct view_peer *p) {
+    return p->asked && !(p->told && !view_set_has(&p->word.reach, v->self));
+}
+
 static bool pending_is_hopeless(struct views *v) {
     if (v->now_ms >= v->pending_until_ms)
         return true;
@@ -501,7 +518,7 @@ static bool pending_is_hopeless(struct views *v) {
         if (views_is_self(v, who) || (!v->mine && i > 0))
             continue;
         if (!views_reaches(v, who) ||
-            (v->mine && !v->answer[i].prepared && !views_peer(v, who.id)->asked))
+            (v->mine && !v->answer[i].prepared && !is_awaited(v, views_peer(v, who.id))))
             return true;
     }
     return false;
@@ -627,8 +644,11 @@ void views_receive(struct views *v, uint64_t from, struct value payload, uint64_
     v->now_ms = EG_MAX(v->now_ms, now_ms);
     views_peers_update(v);
     p = views_peer(v, from);
-    if (p == NULL)
+    if (p == NULL) {
+        if (is_proposal(payload))
+            views_tell_stranger(v, from); /* else it would wait for us, and serve nobody */
         return; /* it tells all again when it hears that we have not heard */
+    }
     heard(v, p);
     if (value_kind_of(payload) != VALUE_ARRAY || !message_receive(v, p, payload))
         v->dropped++;

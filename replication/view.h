@@ -43,11 +43,11 @@
 enum {
     VIEW_PREPARE_MS = 500, /* for all to answer a proposal; doubles while somebody is slow */
     VIEW_PREPARE_MS_MAX = 8000,
-    VIEW_SETTLE_MS = 100,     /* several changes at once make one view                      */
-    VIEW_AGE_MIN_MS = 1000,   /* of a view, before links that came back make a new one       */
-    VIEW_AGE_MAX_MS = 2000,   /* since one broke that did not last, before another grows    */
-    VIEW_HOLD_MS = 2000,      /* since a link broke again, before it counts                  */
-    VIEW_HOLD_MS_MAX = 15000, /* where it does so all the time                             */
+    VIEW_SETTLE_MS = 100,    /* several changes at once make one view                     */
+    VIEW_AGE_MIN_MS = 1000,  /* of a view, before links that came back make a new one     */
+    VIEW_AGE_MAX_MS = 2000,  /* since one broke that did not last, before another grows   */
+    VIEW_HOLD_MS = 2000,     /* since a link broke again, before it counts                */
+    VIEW_HOLD_MS_MAX = 4000, /* where it does so all the time                             */
     VIEW_REPORT_BYTES_MAX = 256 << 10, /* what a member says it has: all fit one frame       */
 };
 

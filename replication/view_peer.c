@@ -158,6 +158,12 @@ static void send_tell(struct views *v, struct view_peer *p) {
     views_send(v, p->who.id, at, &w);
 }
 
+void views_tell_stranger(struct views *v, uint64_t to) {
+    struct view_peer p = {.who.id = to, .told = true}; /* it need not tell us anything */
+
+    send_tell(v, &p);
+}
+
 static bool word_equal(const struct view_word *a, const struct view_word *b) {
     return a->where == b->where && view_id_equal(a->id, b->id) && a->count == b->count &&
            view_set_equal(&a->reach, &b->reach);
@@ -184,6 +190,13 @@ void views_tell(struct views *v) {
     for (uint32_t i = 0; i < v->peer_count; i++) {
         if (changed || v->peer[i].to_tell)
             send_tell(v, &v->peer[i]);
+    }
+    for (uint32_t i = 0; i < v->linked_count; i++) {
+        struct view_linked *l = &v->linked[i];
+
+        if (l->to_tell && !views_reaches(v, l->who))
+            views_tell_stranger(v, l->who.id);
+        l->to_tell = false;
     }
 }
 
@@ -270,7 +283,7 @@ static bool is_linked(const struct views *v, struct view_start who) {
 
 static void link_note(struct views *v, struct view_linked *out, struct view_start who,
                       const struct view_linked *before, uint32_t before_count) {
-    *out = (struct view_linked){who, flap_over_ms(v, who)};
+    *out = (struct view_linked){who, flap_over_ms(v, who), true};
     for (uint32_t i = 0; i < before_count; i++) {
         if (before[i].who.id == who.id && before[i].who.incarnation == who.incarnation)
             *out = before[i];

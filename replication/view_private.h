@@ -55,7 +55,8 @@ struct view_flap {
 /* A link as we were told of it. */
 struct view_linked {
     struct view_start who;
-    uint64_t counts_ms; /* from when on */
+    uint64_t counts_ms; /* from when on                                        */
+    bool to_tell;       /* it may think that it counts: to be told where it does not */
 };
 
 /* What a member has answered. */
@@ -122,6 +123,8 @@ uint64_t views_peers_next_ms(const struct views *v); /* when something becomes r
 void views_send(struct views *v, uint64_t to, const uint8_t *at, const struct value_writer *w);
 /* Tell all whom we reach where we are and whom we reach, where they do not know. */
 void views_tell(struct views *v);
+/* Tell one whom we do not reach, as far as we count links: it hears just that. */
+void views_tell_stranger(struct views *v, uint64_t to);
 /* After the kind.  false: malformed. */
 EG_MUST_USE bool views_tell_receive(struct views *v, struct view_peer *p, struct value_iter *it);
 EG_MUST_USE bool views_epoch_get(const struct views *v, struct value field, uint64_t *out);

@@ -192,6 +192,37 @@ Test(view, a_link_that_flaps_makes_views_less_and_less_often) {
     part(&w);
 }
 
+/* A network that comes and goes for minutes leaves no grudge; and whoever proposes to one that does
+ * not count their link yet is told so, and does not wait for it while it serves nobody. */
+static uint64_t one_view_after_cuts_ms(uint64_t cut_ms, uint64_t whole_ms) {
+    struct view_world w;
+    uint64_t healed_ms = 0, one_ms;
+
+    meet(&w, 5);
+    for (uint32_t i = 0; i < 100; i++) {
+        view_world_run(&w, whole_ms);
+        view_world_cut(&w, 0x3);
+        view_world_run(&w, cut_ms);
+        hand_net_heal(&w.net);
+        healed_ms = w.net.now_ms;
+    }
+    cr_expect(view_world_until(&w, 60000, view_world_is_one));
+    one_ms = w.net.now_ms - healed_ms;
+    part(&w);
+    return one_ms;
+}
+
+Test(view, a_hundred_cuts_are_forgotten_in_seconds) {
+    for (uint64_t cut_ms = 1750; cut_ms <= 2500; cut_ms += 250)
+        for (uint64_t whole_ms = 500; whole_ms <= 2000; whole_ms *= 2) {
+            uint64_t one_ms = one_view_after_cuts_ms(cut_ms, whole_ms);
+
+            cr_expect_leq(one_ms, 5000, "%llu ms apart, %llu together: %llu",
+                          (unsigned long long) cut_ms, (unsigned long long) whole_ms,
+                          (unsigned long long) one_ms);
+        }
+}
+
 /* Each is cut off from all, one after the other, and all come back in another order. */
 static void swizzle(struct view_world *w, uint64_t each_ms) {
     static const uint32_t out[] = {3, 0, 4, 1, 2}, back[] = {2, 4, 3, 0, 1};
