@@ -402,6 +402,16 @@ static void first_start_is_over(struct supervisor *s) {
     (void) actor_send(s->self, s->ack_to, m); /* a parent that has gone ends this one, too */
 }
 
+/* Others would take this node for one that does its part, and wait for it for good. */
+static void stop_where_vital(const struct supervisor *s, const char *why) {
+    char text[128];
+
+    if (!s->opts.vital)
+        return;
+    snprintf(text, sizeof text, "%s cannot go on: %s", s->opts.label, why);
+    eg_assert_failed(text, __FILE__, __LINE__);
+}
+
 static void end_self(struct supervisor *s) {
     if (s->list.end_why == EG_OK) {
         actor_exit(s->self, &s->reason);
@@ -410,6 +420,7 @@ static void end_self(struct supervisor *s) {
         reason.code = EG_BUSY;
         snprintf(reason.text, sizeof reason.text, "restarts reached the intensity of %u",
                  s->list.intensity);
+        stop_where_vital(s, reason.text);
         actor_exit(s->self, &reason);
     } else {
         actor_crash(s->self, s->list.end_why, "a child did not start: %s",

@@ -2,7 +2,7 @@
  *
  * OTP's supervisor: children.h decides, this file does.  Children are linked to
  * it; it traps exits, starts them in order, stops them in reverse and ends itself
- * when restarts come too often, which its own supervisor then sees.
+ * when restarts come too often, which its own supervisor then sees; or it is vital.
  *
  *     supervisor_spawn --> first start --> up <--> restarting --> gone
  *
@@ -45,6 +45,8 @@ struct supervisor_opts {
     const void *children; /* array of struct child_spec */
     uint32_t child_count;
     void (*child_at)(const void *children, uint32_t index, struct child_spec *out);
+    /* A node is none without it: where restarts come too often, the process stops. */
+    bool vital;
 };
 
 struct child_spec {

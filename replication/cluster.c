@@ -724,7 +724,8 @@ static eg_err start_tree(struct cluster *c) {
                                 .period_ms = CLUSTER_RESTARTS_MS,
                                 .children = c,
                                 .child_count = 3,
-                                .child_at = child_at};
+                                .child_at = child_at,
+                                .vital = true};
     struct runtime *rt = c->o.runtime;
     struct message *m, *reply;
     struct foreign *f;

@@ -296,7 +296,8 @@ static eg_err start_tree(struct tx_managers *t) {
                                 .period_ms = RESTARTS_MS,
                                 .children = t,
                                 .child_count = t->count,
-                                .child_at = child_at};
+                                .child_at = child_at,
+                                .vital = true};
     struct runtime *rt = t->o.runtime;
     struct message *m, *reply;
     struct foreign *f;

@@ -133,7 +133,8 @@ static eg_err start_tree(struct catalog *c, struct foreign *f) {
                                 .period_ms = ROOT_RESTARTS_MS,
                                 .children = c,
                                 .child_count = 2,
-                                .child_at = root_child};
+                                .child_at = root_child,
+                                .vital = true};
     struct runtime *rt = c->world.o.runtime;
     eg_err err = supervisor_spawn(rt, NULL, &o, SPAWN_ON(0), NULL, &c->root);
 

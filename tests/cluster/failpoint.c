@@ -3,7 +3,8 @@
  * The file that EG_FAILPOINT names says `NAME NTH ACTION`: at the NTH time that this step is come
  * to, it is removed, and the node is killed (`kill`), stands still until it is sent a SIGCONT
  * (`stop`), or the actor of this step is killed (`crash`).  Whether the file is gone tells the test
- * whether the step was come to. */
+ * whether the step was come to.  With `storm` the file stays, and the actor is killed every NTH
+ * time. */
 #include "engine/failpoint.h"
 
 #include <signal.h>
@@ -20,7 +21,7 @@ static char last[80];
 static void act(const char *action, struct runtime *rt, eg_pid actor) {
     eg_exit kill_it = exit_reason(EG_EXIT_KILL);
 
-    if (strcmp(action, "crash") == 0)
+    if (strcmp(action, "crash") == 0 || strcmp(action, "storm") == 0)
         actor_exit_send(rt, EG_PID_NONE, actor, &kill_it);
     else
         raise(strcmp(action, "stop") == 0 ? SIGSTOP : SIGKILL);
@@ -44,7 +45,7 @@ void failpoint(const char *name, struct runtime *rt, eg_pid actor) {
         strcpy(last, line);
         times = 0;
     }
-    if (++times != nth || unlink(path) != 0)
+    if (++times != nth || (strcmp(action, "storm") != 0 && unlink(path) != 0))
         return;
     last[0] = '\0';
     act(action, rt, actor);

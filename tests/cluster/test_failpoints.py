@@ -3,6 +3,7 @@ actor of that step, all of the transaction happens or nothing of it, on all node
 told; and no lock is left.
 Method: three nodes of an engramd that fails at a step when a file says so (failpoint.c), a
 transaction that changes every shard of a table on disc, and its client at the first node."""
+import collections
 import itertools
 import os
 import pathlib
@@ -28,6 +29,7 @@ ACTIONS = ("kill", "crash", "cut", "stop")
 EVERY_DAY = (("part.prepare_received 1", "crash"), ("part.logged 1", "kill"), ("part.voted 3", "cut"),
              ("coord.vote_heard 1", "crash"), ("coord.decided 1", "kill"), ("coord.logged 1", "crash"),
              ("coord.commit_sent 9", "kill"), ("part.applied 1", "crash"), ("coord.commit_heard 1", "crash"))
+STORMED_MAX = 2000  # transactions: 17 managers that die in ten seconds are too many
 
 
 class Asker(threading.Thread):
@@ -150,6 +152,37 @@ class FailpointTest(ClusterTest):
             with self.subTest(step, action=action):
                 print(step, action, end=" ", flush=True)
                 self.fail_at(step, action)
+
+    def test_18_a_node_whose_managers_die_too_often_stops_and_comes_back(self):
+        """Rather than that others wait for what it has coordinated; what it is asked meanwhile happens or does not."""
+        self.files[0].write_text("2pc.coord.begun 1 storm")
+        node, told, before = self.cluster.nodes[0], {}, self.stamp
+        while node.process.poll() is None:
+            self.assertLess(self.stamp, before + STORMED_MAX, "it goes on and on")
+            self.stamp += 1
+            try:
+                asker = Asker(self.cluster, "transaction", [["write", "t", [k, self.stamp]] for k in KEYS])
+            except OSError:  # it has just gone
+                break
+            asker.join(harness.ANSWER_SECONDS)
+            told[self.stamp] = asker.outcome
+        self.assertEqual(node.process.wait(harness.ANSWER_SECONDS), -signal.SIGABRT)
+        self.assertIn("transactions cannot go on: restarts reached the intensity", node.log_text())
+        self.nodes.remove(node)  # what it said is no defect
+        self.files[0].unlink()
+        self.cluster.start(0)
+        self.cluster.wait_for_view()
+        print(collections.Counter(told.values()), end=" ")
+        found = []
+
+        def whole():
+            found[:] = [self.seen(number) for number in range(3)]
+            return None not in found and len(set.union(*found)) == 1
+        eventually(whole, "all or nothing, everywhere", seen=lambda: found)
+        there, = found[0]
+        self.assertNotEqual(told.get(there), "not")
+        self.assertFalse(any(outcome == "done" for stamp, outcome in told.items() if stamp > there), (there, told))
+        self.write_all()
 
 
 if __name__ == "__main__":

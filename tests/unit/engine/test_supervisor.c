@@ -6,6 +6,7 @@
 #include "tests/support/stepper.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <string.h>
 
 enum { LOG_MAX = 200000 };
@@ -324,6 +325,24 @@ Test(supervisor, one_restart_too_many_ends_it_with_all_children) {
     tell("b", CRASH);
     cr_assert_not(runtime_is_alive(st->rt, top));
     cr_assert_str_eq(seen.text, "b- c- a- ");
+}
+
+Test(supervisor, a_vital_one_takes_the_process_with_it, .signal = SIGABRT) {
+    const struct child_spec c[] = ABC(PERMANENT);
+    struct supervisor_opts o = {.label = "vital",
+                                .strategy = ONE_FOR_ONE,
+                                .intensity = 1,
+                                .period_ms = 1000,
+                                .children = c,
+                                .child_count = 3,
+                                .vital = true};
+    eg_pid pid;
+
+    cr_assert_eq(supervisor_spawn(st->rt, NULL, &o, SPAWN_HERE, "vital", &pid), EG_OK);
+    stepper_run(st);
+    tell("a", CRASH);
+    cr_assert(runtime_is_alive(st->rt, pid));
+    tell("a", CRASH);
 }
 
 Test(supervisor, restarts_spread_over_time_do_not_count_together) {
