@@ -21,8 +21,9 @@
  *
  *     lww_by_attribute  [nil | [hlc, origin], ...]                of each attribute behind the key
  *     counter           [hlc, origin, [value, ...], [[origin, sequence, [sum, ...]], ...], folds]
- *                       the last plain write, and what each origin has added since; folds: how
- *                       often parts have gone into the values (none, not once)
+ *                       the last plain write, or the removal behind which it was made anew, and
+ *                       what each origin has added since; folds: how often parts have gone into
+ *                       the values (none, not once)
  *     set               [nil | [[[origin, sequence], ...], ...], ...]  of each attribute's elements
  *     siblings          [[hlc, origin, sequence, record | nil], ...]   newest first; nil: the
  * record
@@ -98,7 +99,7 @@ EG_MUST_USE eg_err merge_join(const struct merge_rule *rule, const struct merge_
 
 /* How a write came about. */
 struct merge_write {
-    const struct merge_version *old; /* NULL: there was none */
+    const struct merge_version *old; /* NULL: there was none; it may be a removal */
     struct value record;
     uint64_t hlc, origin, sequence;
     bool adds;             /* update_counter: the difference counts, not the value        */

@@ -8,6 +8,10 @@
  * record that was made by adding has the base that nobody wrote: stamp 0, zeros.  Sums that
  * leave 64 bits stay at their end.
  *
+ * One that was removed and is made anew by adding has its removal for a base, and zeros: a removal
+ * is then what a plain write of 0 would be.  On the base that nobody wrote all that was removed
+ * would come in again, from who has added to it unknown of that.
+ *
  * Every start of a node is an origin, so parts would grow in number for ever.  The part of one that
  * makes no more changes goes into the base's values: it is *folded*, and the base counts how often
  * that was.  Only one side of a cut can fold, for all copies must be there; so of two versions on
@@ -152,7 +156,7 @@ static void put_part(const struct part *p, struct value_writer *w) {
 struct adding {
     uint32_t count; /* of attributes behind the key */
     const struct merge_write *write;
-    bool is_new; /* nobody has written it: the base is zeros */
+    bool is_new; /* it was not there: the base is zeros */
     struct counted old;
     uint32_t kept; /* parts of others that are not folded */
 };
@@ -243,6 +247,8 @@ eg_err merge_write_counter(const struct merge_rule *rule, const struct merge_wri
     a.is_new = w->old == NULL || merge_is_removed(w->old);
     if (!a.is_new)
         a.old = counted_of(w->old);
+    else if (w->old != NULL)
+        a.old.base = (struct merge_pair){w->old->hlc, w->old->origin};
     it = parts_of(&a.old);
     while (next_part(&it, &p)) {
         folded += is_folded(&a, &p);
@@ -349,7 +355,7 @@ eg_err merge_join_counters(const struct merge_rule *rule, const struct merge_sid
     j.here = counted_of(here->version);
     j.there = counted_of(there->version);
     j.side = here;
-    if (!merge_pair_is(j.here.base, j.there.base)) { /* the later plain write, as it is */
+    if (!merge_pair_is(j.here.base, j.there.base)) { /* the later one, as it is */
         bool takes_here = merge_pair_is_less(j.there.base, j.here.base);
 
         *outcome = takes_here ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;

@@ -2,7 +2,7 @@
 #include "tables/shard_merge.h"
 
 #include "tables/shard_conflict.h"
-#include "tables/shard_copy.h"
+#include "tables/shard_copy_private.h"
 #include "tables/shard_sibling.h"
 #include "tables/table_private.h"
 
@@ -28,6 +28,26 @@ static bool is_over(const void *context, uint64_t origin) {
            ops->is_over(w->copy_user, s, origin);
 }
 
+/* Who adds to what is not there, and was, begins behind its removal, as long as that is known. What
+ * has expired was removed as of when it was written. */
+static bool was_removed(struct shard_turn *t, const struct record *old, struct value array,
+                        struct merge_version *out) {
+    struct shard *s = t->shard;
+    const struct origins *o = s->table->world->origins;
+    const struct grave *g = NULL;
+
+    if (old == NULL && s->copy != NULL)
+        g = graves_find(&s->copy->graves, t->key->hash, shard_copy_identity(s, t->key, array));
+    if (old == NULL && g == NULL)
+        return false;
+    *out = old != NULL ? shard_merge_version(o, old)
+                       : (struct merge_version){.hlc = g->version.hlc,
+                                                .origin = origin_of(o, dot_slot(g->version.dot)),
+                                                .sequence = dot_sequence(g->version.dot)};
+    out->record = out->state = (struct value){NULL, 0};
+    return true;
+}
+
 eg_err shard_merge_write(struct shard_turn *t, const struct record *old, struct value array,
                          struct record_version version, struct value *state) {
     struct shard *s = t->shard;
@@ -50,6 +70,8 @@ eg_err shard_merge_write(struct shard_turn *t, const struct record *old, struct 
 
     if (old != NULL && !shard_expired(old, t->now_ms)) {
         before = shard_merge_version(o, old);
+        w.old = &before;
+    } else if (w.adds && was_removed(t, old, array, &before)) {
         w.old = &before;
     }
     if (t->request != NULL && t->request->op == SHARD_REPLACE_SIBLINGS)

@@ -202,6 +202,37 @@ class Merge(ClusterTest):
         self.set_aside("lww_by_attribute", [[["crossed", 2, 9, 1], True]])
         self.set_aside("callback", [[["k", 7, 2], True], [["k", 3, 3], True]])
 
+    @steady
+    def test_a_counter_that_is_made_anew_has_nothing_of_what_was_removed(self):
+        remover = lambda key: self.one if key[0] == "a" else self.other
+        adder = lambda key: self.other if key[0] == "a" else self.one
+        add = lambda client, key, n: client.call("update_counter", "t", key, "a", n)
+        # What others add comes before the removal, or after all; of as many shards as there are masters.
+        before, after = ([f"{side}{order}{n}" for side in "ab" for n in range(6)] for order in ("before", "after"))
+        self.table("t", "counter", "a", storage="disc")
+        for key in before + after:
+            add(self.one, key, 5)
+        self.split()
+        for key in before:
+            add(adder(key), key, 1)
+        time.sleep(0.005)  # stamps are milliseconds: what follows is later
+        for key in before + after:
+            remover(key).call("delete", "t", key)
+        self.other.call("sync_table", "t")
+        self.cluster.kill(2)
+        self.cluster.start(2)
+        self.cluster.wait_for_view([2])
+        self.other = self.clients[2] = self.cluster.client(2, patient=True)
+        for key in before + after:
+            add(remover(key), key, 2)
+        time.sleep(0.005)
+        for key in after:
+            add(adder(key), key, 1)
+        self.heal()
+        for key in before + after:
+            self.everywhere("t", key, [[key, 2]])
+        self.set_aside("t", [[[key, 6], True] for key in before + after])
+
     def make_others(self):
         """What is no record of a set: bags, clears, what ends by itself, another shape."""
         for storage in STORAGES:

@@ -28,9 +28,12 @@ struct history {
     uint64_t origin[WRITES];
     uint64_t now[SIDES]; /* each side's origin: it starts again now and then */
     bool is_merge[WRITES];
-    bool replaced[WRITES][WRITES];          /* siblings: this one replaces those */
-    int added[WRITES];                      /* counter */
-    bool adds[WRITES][ELEMENTS];            /* set: adds that element, by this write */
+    bool replaced[WRITES][WRITES]; /* siblings: this one replaces those */
+    int added[WRITES];             /* counter */
+    int base[WRITES];              /* of the counter that it left: a removal; 0: nobody's */
+    bool counts[WRITES][WRITES];   /* and what was added to it that is in it */
+    bool outlived;                 /* one has stayed against its removal, for it was later */
+    bool adds[WRITES][ELEMENTS];   /* set: adds that element, by this write */
     bool removes[WRITES][WRITES][ELEMENTS]; /* set: removes what that write had added */
     int value[WRITES][ATTRIBUTES];          /* attributes; 0: not written */
 };
@@ -59,7 +62,8 @@ static struct merge_side as_side(const struct side *s) {
 
 static void become(struct side *s, struct value rec, struct value st, int sequence) {
     AGREE(rec.size_bytes <= BYTES && st.size_bytes <= BYTES);
-    memmove(s->record, rec.at, rec.size_bytes);
+    if (rec.size_bytes != 0)
+        memmove(s->record, rec.at, rec.size_bytes);
     if (st.size_bytes != 0)
         memmove(s->state, st.at, st.size_bytes);
     s->version = (struct merge_version){
@@ -109,7 +113,7 @@ static void write_to(const struct merge_rule *rule, int s, struct value rec, boo
     int sequence = h.count++;
     bool together = are_together();
     struct merge_write w = {
-        .old = sides[s].version.record.size_bytes == 0 ? NULL : &sides[s].version,
+        .old = sides[s].version.sequence == 0 ? NULL : &sides[s].version,
         .record = rec,
         .hlc = (uint64_t) sequence,
         .origin = h.now[s],
@@ -140,6 +144,8 @@ static void join_in(const struct merge_rule *rule, const struct side *a, const s
         AGREE(merge_state_is_sound(rule, contents(&record), contents(&state)));
 }
 
+static void join_counters(int made, const struct side *here, const struct side *there);
+
 /* Side b meets side a, whose master merges; afterwards both have the same. */
 static void meet(const struct merge_rule *rule, int a, int b) {
     struct side *here = &sides[a], *there = &sides[b];
@@ -157,6 +163,10 @@ static void meet(const struct merge_rule *rule, int a, int b) {
         st = outcome == MERGE_MAKES        ? contents(&state)
              : outcome == MERGE_TAKES_HERE ? here->version.state
                                            : there->version.state;
+        if (outcome == MERGE_MAKES)
+            join_counters(h.count, here, there);
+        h.outlived |= rec.size_bytes != 0 && (here->version.record.size_bytes == 0 ||
+                                              there->version.record.size_bytes == 0);
         for (int i = 0; i < WRITES; i++)
             here->knows[i] |= there->knows[i];
         if (outcome == MERGE_MAKES) {
@@ -250,27 +260,57 @@ static int64_t field_number(const struct side *s, uint32_t position) {
 /* ---- counters: what was added, all of it, once -------------------------------------------------
  */
 
+static int version_of(const struct side *s) {
+    return (int) s->version.sequence;
+}
+
+static void remove_counter(int s) {
+    int sequence = h.count++;
+
+    h.side[sequence] = s;
+    h.origin[sequence] = h.now[s];
+    become(&sides[s], (struct value){NULL, 0}, (struct value){NULL, 0}, sequence);
+}
+
 static void write_counter(const struct merge_rule *rule, struct rng *rng, int s) {
     uint8_t bytes[64];
     struct value_writer w = value_writer_init(bytes, sizeof bytes);
-    int added = (int) rng_below(rng, 200) - 100;
-    int64_t before = sides[s].version.record.size_bytes == 0 ? 0 : field_number(&sides[s], 1);
+    int added = (int) rng_below(rng, 200) - 100, before = version_of(&sides[s]);
+    bool is_new = sides[s].version.record.size_bytes == 0;
 
+    if (!is_new && rng_one_in(rng, 6)) {
+        remove_counter(s);
+        return;
+    }
     value_put_array(&w, 2);
     value_put_text(&w, "k");
-    value_put_i64(&w, before + added);
+    value_put_i64(&w, (is_new ? 0 : field_number(&sides[s], 1)) + added);
     h.added[h.count] = added;
+    h.base[h.count] = is_new ? before : h.base[before];
+    for (int i = 0; i < WRITES && !is_new; i++)
+        h.counts[h.count][i] = h.counts[before][i];
+    h.counts[h.count][h.count] = true;
     write_to(rule, s, (struct value){bytes, (uint32_t) w.need_bytes}, true,
              (struct value){NULL, 0});
+}
+
+/* Of two beginnings the later. */
+static void join_counters(int made, const struct side *here, const struct side *there) {
+    int a = version_of(here), b = version_of(there);
+
+    h.base[made] = h.base[a] > h.base[b] ? h.base[a] : h.base[b];
+    for (int i = 0; i < WRITES; i++)
+        h.counts[made][i] = (h.counts[a][i] && h.base[a] == h.base[made]) ||
+                            (h.counts[b][i] && h.base[b] == h.base[made]);
 }
 
 static void compare_counter(const struct side *s) {
     int64_t sum = 0;
 
-    if (s->version.record.size_bytes == 0)
+    if (s->version.record.size_bytes == 0 || h.outlived)
         return;
     for (int i = 1; i < h.count; i++)
-        sum += s->knows[i] ? h.added[i] : 0;
+        sum += h.counts[version_of(s)][i] ? h.added[i] : 0;
     AGREE(field_number(s, 1) == sum);
 }
 
