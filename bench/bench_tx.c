@@ -1,16 +1,20 @@
 /* bench_tx.c -- transactions a second, from programs that have a node embedded.
  *
- *     bench_tx [--smoke] NODES [pair | tatp | tpcb]
+ *     bench_tx [--smoke] NODES [pair | tatp | tpcb] [threads]
  *
  * What bench/peers/mnesia_tx.escript does: NODES (1 or 3) processes on this machine, a node in
  * each, tables with copies on all of them.  On one node the clients are one thread, and then two;
- * on three, eight dealt out over the nodes.
+ * on three, eight dealt out over the nodes.  There a client is an Erlang process inside a node, so
+ * here it is an actor (`threads`: a thread of the program, which the system wakes for each answer).
  *
  * With three nodes the parent opens none: it tells phases through memory that all share. */
 #include "bench/trio.h"
 #include "bench/tx_work.h"
 
+#include "engram/actor.h"
+
 #include <pthread.h>
+#include <stddef.h>
 
 enum {
     CLIENTS_MAX = 8,
@@ -27,6 +31,7 @@ struct shared {
     double seconds;
     uint32_t size;
     int nodes, clients;
+    bool threads;
 };
 
 struct bench_node {
@@ -40,18 +45,66 @@ struct client {
     const struct tx_work *work;
     struct tx_client tx;
     double until_s;
+    _Atomic int *ended; /* actors, of its node's */
 };
 
 /* ---- clients ---------------------------------------------------------------------------- */
 
-static void *run_client(void *arg) {
+/* It has made one more.  True: its time is over. */
+static bool counts_last(struct client *c) {
+    return ++c->tx.count % LOOK_AT_CLOCK == 0 && bench_now_s() >= c->until_s;
+}
+
+static void *run_thread(void *arg) {
     struct client *c = arg;
 
-    do {
+    do
         c->work->work(&c->tx);
-        c->tx.count++;
-    } while (c->tx.count % LOOK_AT_CLOCK != 0 || bench_now_s() < c->until_s);
+    while (!counts_last(c));
     return NULL;
+}
+
+static void go_on(struct tx_client *tx) {
+    struct client *c = (struct client *) ((char *) tx - offsetof(struct client, tx));
+
+    if (counts_last(c)) {
+        atomic_fetch_add(c->ended, 1);
+        eg_exit_normal(tx->self);
+    } else {
+        c->work->work(tx);
+    }
+}
+
+static eg_err begin(eg_actor *self, void *state, const void *arg) {
+    struct client *c = (struct client *) arg;
+
+    (void) state;
+    c->tx.self = self;
+    c->tx.done = go_on;
+    c->work->work(&c->tx);
+    return EG_OK;
+}
+
+struct ends {
+    _Atomic int ended;
+    int count;
+};
+
+static bool all_ended(void *user) {
+    struct ends *e = user;
+    return atomic_load(&e->ended) == e->count;
+}
+
+static void spawn(struct client *c, eg_node *node) {
+    static const eg_server_ops ops = {.name = "client", .init = begin};
+    eg_pid pid;
+
+    bench_must(eg_spawn_server(node, NULL, &(eg_spawn){.server = &ops, .arg = c}, &pid), "spawn");
+}
+
+static void start_thread(struct client *c, pthread_t *thread) {
+    if (pthread_create(thread, NULL, run_thread, c) != 0)
+        exit(1);
 }
 
 /* This node's clients, until their time is over.  Returns how many transactions they made. */
@@ -59,6 +112,8 @@ static uint64_t run_clients(struct bench_node *n) {
     struct shared *s = n->shared;
     struct client client[CLIENTS_MAX];
     pthread_t thread[CLIENTS_MAX];
+    bool threads = s->threads || s->nodes == 1;
+    struct ends ends = {0};
     uint64_t count = 0;
     int clients = 0;
 
@@ -70,12 +125,18 @@ static uint64_t run_clients(struct bench_node *n) {
                                    .random = (uint64_t) i,
                                    .number = (uint64_t) s->clients * 10 + (uint64_t) i,
                                    .size = s->size},
-                            .until_s = bench_now_s() + s->seconds};
-        if (pthread_create(&thread[clients], NULL, run_client, &client[clients]) != 0)
-            exit(1);
+                            .until_s = bench_now_s() + s->seconds,
+                            .ended = &ends.ended};
+        if (threads)
+            start_thread(&client[clients], &thread[clients]);
+        else
+            spawn(&client[clients], n->node);
+        ends.count += !threads;
     }
+    trio_until(all_ended, &ends, "a client does not end");
     for (int i = 0; i < clients; i++) {
-        pthread_join(thread[i], NULL);
+        if (threads)
+            pthread_join(thread[i], NULL);
         count += client[i].tx.count;
     }
     return count;
@@ -167,11 +228,12 @@ static void run_three(struct shared *s) {
     trio_end(&s->trio, END);
 }
 
-static void run(const struct tx_work *work, int nodes, bool smoke) {
+static void run(const struct tx_work *work, int nodes, bool smoke, bool threads) {
     struct shared *s = trio_memory(sizeof *s);
 
     s->work = work;
     s->nodes = nodes;
+    s->threads = threads;
     s->seconds = smoke ? 0.2 : 2;
     s->size = smoke ? work->smoke_size : work->size;
     if (nodes == 1)
@@ -183,14 +245,16 @@ static void run(const struct tx_work *work, int nodes, bool smoke) {
 int main(int argc, char **argv) {
     static const struct tx_work *const works[] = {&tx_pair, &tx_tatp, &tx_tpcb};
     bool smoke = argc > 1 && strcmp(argv[1], "--smoke") == 0;
+    bool threads = argc > 1 && strcmp(argv[argc - 1], "threads") == 0;
     int at = 1 + smoke, nodes = argc > at ? atoi(argv[at]) : 0;
 
     if (nodes != 1 && nodes != TRIO_NODES) {
-        fprintf(stderr, "bench_tx [--smoke] 1 | 3 [pair | tatp | tpcb]\n");
+        fprintf(stderr, "bench_tx [--smoke] 1 | 3 [pair | tatp | tpcb] [threads]\n");
         return 2;
     }
+    argc -= threads;
     for (size_t i = 0; i < sizeof works / sizeof works[0]; i++)
         if (argc <= at + 1 || strcmp(argv[at + 1], works[i]->name) == 0)
-            run(works[i], nodes, smoke);
+            run(works[i], nodes, smoke, threads);
     return 0;
 }

@@ -221,7 +221,7 @@ static void work(struct tx_client *c) {
     struct call call = {.client = c};
 
     tatp_draw(&call.drawn, &c->random, c->size);
-    tx_run(c, run[call.drawn.kind], &call);
+    tx_run(c, run[call.drawn.kind], &call, sizeof call);
 }
 
 const struct tx_work tx_tatp = {

@@ -100,7 +100,7 @@ static void work(struct tx_client *c) {
                         .delta =
                             (int64_t) (bench_random(&c->random) % (2 * DELTA_MAX)) - DELTA_MAX};
 
-    tx_run(c, transfer, &call);
+    tx_run(c, transfer, &call, sizeof call);
 }
 
 const struct tx_work tx_tpcb = {.name = "tpcb",

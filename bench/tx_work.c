@@ -23,14 +23,37 @@ void tx_create(eg_node *node, const char *name, const char *const *attributes, u
     bench_must(eg_create_table(node, name, &options, NULL), name);
 }
 
-void tx_run(struct tx_client *c, eg_err (*fn)(eg_tx *tx, void *arg), void *arg) {
-    eg_note note = {{0}};
-    eg_err err = eg_transaction(c->node, fn, arg, &(eg_tx_options){.note = &note});
-
-    if (err == EG_OK || (err == EG_ABORTED && strcmp(note.text, TX_REFUSED) == 0))
+static void must_be_done(eg_err err, const char *why) {
+    if (err == EG_OK || (err == EG_ABORTED && strcmp(why, TX_REFUSED) == 0))
         return;
-    fprintf(stderr, "transaction: %s: %s\n", eg_err_text(err), note.text);
+    fprintf(stderr, "transaction: %s: %s\n", eg_err_text(err), why);
     exit(1);
+}
+
+static void on_done(eg_actor *self, void *state, void *context, eg_err outcome, const void *data,
+                    size_t size_bytes) {
+    struct tx_client *c = context;
+    char why[256];
+
+    (void) self;
+    (void) state;
+    snprintf(why, sizeof why, "%.*s", (int) size_bytes, data == NULL ? "" : (const char *) data);
+    must_be_done(outcome, why);
+    c->done(c);
+}
+
+void tx_run(struct tx_client *c, eg_err (*fn)(eg_tx *tx, void *call), void *call,
+            size_t size_bytes) {
+    eg_note note = {{0}};
+
+    if (c->self == NULL) {
+        must_be_done(eg_transaction(c->node, fn, call, &(eg_tx_options){.note = &note}), note.text);
+        return;
+    }
+    if (size_bytes > sizeof c->call)
+        exit(1);
+    memcpy(c->call, call, size_bytes);
+    bench_must(eg_transaction_then(c->self, c->node, fn, c->call, NULL, on_done, c), "transaction");
 }
 
 void tx_batch_end(struct tx_batch *b) {
@@ -96,28 +119,34 @@ static void fill_pair(eg_table **table, uint32_t size) {
     tx_batch_end(&b);
 }
 
+struct call {
+    struct tx_client *client;
+    uint64_t key;
+};
+
 static eg_err add_one(eg_tx *tx, void *arg) {
-    struct tx_client *c = arg;
-    uint64_t random = c->random, key = tx_uniform(&random, c->size);
+    const struct call *call = arg;
+    struct tx_client *c = call->client;
     uint8_t room[32];
     eg_writer w = eg_writer_init(room, sizeof room);
     eg_span record, value;
     int64_t n;
     eg_err err;
 
-    eg_put_uint(&w, key);
+    eg_put_uint(&w, call->key);
     err = eg_tx_get(tx, c->table[0], eg_written(&w), &record);
     if (err != EG_OK)
         return err;
     if (!eg_element(record, 1, &value) || !eg_as_int(value, &n))
         return EG_BAD_RECORD;
-    w = pair(room, key, n + 1);
+    w = pair(room, call->key, n + 1);
     return eg_tx_write(tx, c->table[0], eg_written(&w));
 }
 
 static void work_pair(struct tx_client *c) {
-    tx_run(c, add_one, c);
-    (void) bench_random(&c->random);
+    struct call call = {c, tx_uniform(&c->random, c->size)};
+
+    tx_run(c, add_one, &call, sizeof call);
 }
 
 const struct tx_work tx_pair = {.name = "pair",

@@ -10,18 +10,23 @@
 
 #include "bench/bench.h"
 
-enum { TX_TABLES_MAX = 4, TX_BATCH = 256 };
+#include "engram/actor.h"
+
+enum { TX_TABLES_MAX = 4, TX_BATCH = 256, TX_CALL_BYTES = 128 };
 
 /* The reason of a transaction that undoes itself, as its load has it. */
 #define TX_REFUSED "refused"
 
 struct tx_client {
     eg_node *node;
-    eg_table **table; /* as in tx_work.table */
+    eg_actor *self;                    /* NULL: it is a thread, which waits */
+    void (*done)(struct tx_client *c); /* of an actor: the next one can begin */
+    eg_table **table;                  /* as in tx_work.table */
     uint64_t random;
     uint64_t number; /* of this client among all */
     uint64_t count;  /* transactions so far */
     uint32_t size;
+    _Alignas(16) uint8_t call[TX_CALL_BYTES]; /* of an actor: what its transaction is about */
 };
 
 struct tx_work {
@@ -30,7 +35,7 @@ struct tx_work {
     /* Options of create_table as JSON people would write them are spelled in MessagePack here. */
     void (*create)(eg_node *node, const struct tx_work *work);
     void (*fill)(eg_table **table, uint32_t size);
-    /* One transaction.  Refusals that belong to the load are done work. */
+    /* One transaction; of an actor it is begun.  Refusals that belong to the load are done work. */
     void (*work)(struct tx_client *c);
     uint32_t size, smoke_size;
 };
@@ -52,8 +57,9 @@ struct tx_batch {
 void tx_batch_add(struct tx_batch *b, const eg_writer *record);
 void tx_batch_end(struct tx_batch *b);
 
-/* One transaction; refused by `fn` it is done as well. */
-void tx_run(struct tx_client *c, eg_err (*fn)(eg_tx *tx, void *arg), void *arg);
+/* One transaction about `call`, which `fn` gets; refused by `fn` it is done as well. */
+void tx_run(struct tx_client *c, eg_err (*fn)(eg_tx *tx, void *call), void *call,
+            size_t size_bytes);
 
 /* From 1 to `n`. */
 static inline uint64_t tx_uniform(uint64_t *random, uint64_t n) {

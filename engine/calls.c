@@ -18,6 +18,7 @@ struct call {
     uint32_t index;
     uint32_t uses; /* of this entry, so far */
     uint32_t next_free;
+    bool asked; /* somebody: else it is only waited for the time */
 };
 
 struct calls {
@@ -108,38 +109,79 @@ static void on_deadline(struct timer *t) {
         return;
     }
     m->ref = call_ref(c);
-    m->tag = (uint32_t) EG_TIMEOUT;
+    m->tag = (uint32_t) (c->asked ? EG_TIMEOUT : EG_OK);
     (void) runtime_send(actor_runtime(self), EG_PID_NONE, actor_pid(self), m); /* always passes */
 }
 
-eg_err calls_start(struct calls **calls, struct actor *self, eg_pid to, struct message *m,
-                   uint64_t timeout_ms, const struct call_then *then) {
+/* The entry that the next one takes, under a reference that is new. */
+static eg_err next_entry(struct calls **calls, struct actor *self, struct call **out) {
     eg_err err = EG_OK;
-    struct call *c;
 
-    EG_ASSERT(m->kind == MESSAGE_CALL);
-    EG_ASSERT(then->done != NULL);
     if (*calls == NULL)
         err = calls_open(calls, self);
     if (err == EG_OK && (*calls)->first_free == NO_CALL)
         err = grow(*calls);
+    if (err != EG_OK)
+        return err;
+    *out = call_at(*calls, (*calls)->first_free);
+    (*out)->uses++;
+    return EG_OK;
+}
+
+static void take(struct call *c, const struct call_then *then, bool asked) {
+    struct calls *cs = c->calls;
+
+    cs->first_free = c->next_free;
+    cs->stats.open++;
+    cs->stats.started += asked;
+    c->then = *then;
+    c->asked = asked;
+}
+
+eg_err calls_start(struct calls **calls, struct actor *self, eg_pid to, struct message *m,
+                   uint64_t timeout_ms, const struct call_then *then) {
+    struct call *c;
+    eg_err err;
+
+    EG_ASSERT(m->kind == MESSAGE_CALL);
+    EG_ASSERT(then->done != NULL);
+    err = next_entry(calls, self, &c);
     if (err != EG_OK) {
         message_free(actor_runtime(self), m);
         return err;
     }
-
-    c = call_at(*calls, (*calls)->first_free);
-    c->uses++;
     m->ref = call_ref(c);
     err = actor_send(self, to, m);
     if (err != EG_OK)
         return err;
-    (*calls)->first_free = c->next_free;
-    (*calls)->stats.open++;
-    (*calls)->stats.started++;
-    c->then = *then;
+    take(c, then, true);
     if (timeout_ms != CALL_TIMEOUT_NEVER)
         actor_timer_start(self, &c->deadline, timeout_ms, on_deadline);
+    return EG_OK;
+}
+
+eg_err calls_later(struct calls **calls, struct actor *self, uint64_t delay_ms,
+                   const struct call_then *then) {
+    struct message *m;
+    struct call *c;
+    eg_err err;
+
+    EG_ASSERT(then->done != NULL);
+    err = next_entry(calls, self, &c);
+    if (err != EG_OK)
+        return err;
+    if (delay_ms != 0) {
+        take(c, then, false);
+        actor_timer_start(self, &c->deadline, delay_ms, on_deadline);
+        return EG_OK;
+    }
+    m = message_new(actor_runtime(self), MESSAGE_REPLY, 0);
+    if (m == NULL)
+        return EG_MEMORY;
+    take(c, then, false);
+    m->ref = call_ref(c);
+    m->tag = (uint32_t) EG_OK;
+    (void) runtime_send(actor_runtime(self), EG_PID_NONE, actor_pid(self), m); /* always passes */
     return EG_OK;
 }
 

@@ -47,6 +47,11 @@ EG_MUST_USE eg_err calls_start(struct calls **calls, struct actor *self, eg_pid 
                                struct message *m, uint64_t timeout_ms,
                                const struct call_then *then);
 
+/* then->done() is called once, in a turn of self that comes in so long (0: the next one), with
+ * EG_OK and no reply: nobody was asked.  EG_BUSY, EG_MEMORY: it is never called. */
+EG_MUST_USE eg_err calls_later(struct calls **calls, struct actor *self, uint64_t delay_ms,
+                               const struct call_then *then);
+
 /* Hand a REPLY to whom it is for; one that nobody awaits any more is counted. */
 void calls_receive(struct calls *calls, struct actor *self, void *state, struct message *reply);
 

@@ -294,6 +294,10 @@ eg_err genserver_call(struct actor *self, eg_pid to, struct message *m, uint64_t
     return calls_start(&server_of(self)->calls, self, to, m, timeout_ms, then);
 }
 
+eg_err genserver_later(struct actor *self, uint64_t delay_ms, const struct call_then *then) {
+    return calls_later(&server_of(self)->calls, self, delay_ms, then);
+}
+
 /* ---- looking -------------------------------------------------------------------------- */
 
 const void *genserver_context(const struct actor *self) {

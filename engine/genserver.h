@@ -83,6 +83,10 @@ void genserver_set_timeout(struct actor *self, uint64_t timeout_ms);
 EG_MUST_USE eg_err genserver_call(struct actor *self, eg_pid to, struct message *m,
                                   uint64_t timeout_ms, const struct call_then *then);
 
+/* As calls_later(). */
+EG_MUST_USE eg_err genserver_later(struct actor *self, uint64_t delay_ms,
+                                   const struct call_then *then);
+
 /* ---- looking ------------------------------------------------------------------ */
 
 bool genserver_is(const struct actor *a); /* else the two below may not be asked */

@@ -345,7 +345,7 @@ EG_API eg_err eg_update_counter(eg_table *table, eg_span key, const char *attrib
  * 100,000 changes, or of a million reads and changes.
  *
  * Tables are those of eg_table_open(), which are closed afterwards.  `tx` is for the thread that
- * `fn` runs on, until it returns. */
+ * `fn` runs on, until it returns.  An actor calls eg_transaction_then() (engram/actor.h). */
 typedef struct eg_tx eg_tx;
 
 typedef enum eg_context {

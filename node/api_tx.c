@@ -16,7 +16,6 @@
 enum {
     MS_NS = 1000 * 1000,
     DAY_MS = 24 * 60 * 60 * 1000,
-    LOCK_AFTER_LOSSES = 3,
     BACKOFF_FIRST_NS = 500, /* about what a small one takes */
     BACKOFF_MAX_NS = 2 * MS_NS,
     BACKOFF_SPIN_NS = 20 * 1000, /* shorter ones are not worth to sleep */
@@ -45,7 +44,7 @@ static struct table *table_of(void *handle) {
     return api_table(handle);
 }
 
-static struct api_txs *txs_open(struct node_thread *t, eg_err *err) {
+struct api_txs *api_txs_open(struct node_thread *t, eg_err *err) {
     eg_node *n = t->owner;
     struct tx_opts o = {.alloc = alloc_system(),
                         .env = &n->env.env,
@@ -61,13 +60,12 @@ static struct api_txs *txs_open(struct node_thread *t, eg_err *err) {
     }
     x->thread = t;
     buffer_init(&x->answer, alloc_system(), NODE_RESULT_BYTES_MAX);
-    t->txs = x;
     return x;
 }
 
 /* ---- contexts --------------------------------------------------------------------- */
 
-static eg_tx *push(struct api_txs *x, eg_err *err) {
+eg_tx *api_tx_push(struct api_txs *x, eg_err *err) {
     eg_tx **slot;
 
     *err = EG_TOO_LARGE;
@@ -90,7 +88,7 @@ static eg_tx *push(struct api_txs *x, eg_err *err) {
     return *slot;
 }
 
-static void pop(eg_tx *tx) {
+void api_tx_pop(eg_tx *tx) {
     struct api_txs *x = tx->txs;
 
     EG_ASSERT(x->depth > 0 && x->context[x->depth - 1] == tx);
@@ -110,8 +108,7 @@ eg_err api_tx_check(eg_tx *tx) {
 
 /* ---- moving it --------------------------------------------------------------------- */
 
-/* How long the answer to what it asked is waited for. */
-static uint64_t patience_ms(const struct api_txs *x) {
+uint64_t api_tx_patience_ms(const struct api_txs *x) {
     uint64_t until_ns = tx_waits_until_ns(x->tx), now_ns = env_now_ns(env_of(x));
 
     return until_ns <= now_ns ? 0 : EG_MIN((until_ns - now_ns) / MS_NS + 1, (uint64_t) DAY_MS);
@@ -137,7 +134,7 @@ static bool ask(struct api_txs *x) {
             return asked;
         asked = true;
         buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
-        err = api_call(n, to, m, patience_ms(x), &b, &why);
+        err = api_call(n, to, m, api_tx_patience_ms(x), &b, &why);
         if (err == EG_OK)
             tx_answered(x->tx, err, (struct value){b.at, (uint32_t) b.size_bytes});
         else
@@ -151,6 +148,25 @@ static inline void give_back_locks(struct api_txs *x) {
         (void) ask(x);
 }
 
+/* A scheduler must not wait.  Of an actor's transaction what is to be asked is, when `fn` has
+ * returned; until then each of its calls says the same. */
+static eg_err put_off(struct api_txs *x) {
+    struct tx_put_off *later = x->put_off;
+
+    if (later == NULL || tx_anew(x->tx) == TX_ANEW_NOT)
+        return EG_BUSY;
+    later->anew = tx_anew(x->tx);
+    reader_enter(&x->thread->reader);
+    if (tx_ask(x->tx, &x->thread->reader, &later->to, &later->call) != EG_OK)
+        later->call = NULL; /* the call that comes again says why */
+    reader_exit(&x->thread->reader);
+    return EG_BUSY;
+}
+
+static inline bool is_put_off(const struct api_txs *x) {
+    return EG_UNLIKELY(x->put_off != NULL) && x->put_off->anew != TX_ANEW_NOT;
+}
+
 eg_err api_tx_run(eg_tx *tx, eg_table *table, api_tx_step step, void *what) {
     struct api_txs *x = tx->txs;
     struct tx_place at = {.reader = &x->thread->reader, .handle = table};
@@ -158,6 +174,8 @@ eg_err api_tx_run(eg_tx *tx, eg_table *table, api_tx_step step, void *what) {
 
     if (EG_UNLIKELY(table->node != x->thread->owner))
         return EG_BAD_REQUEST;
+    if (is_put_off(x))
+        return EG_BUSY;
     for (;;) {
         reader_enter(at.reader);
         at.table = api_table(table);
@@ -166,8 +184,8 @@ eg_err api_tx_run(eg_tx *tx, eg_table *table, api_tx_step step, void *what) {
         if (EG_LIKELY(err != EG_AGAIN))
             return err;
         if (runtime_current(x->thread->owner->runtime) != NULL)
-            return EG_BUSY; /* a scheduler must not wait */
-        (void) ask(x);      /* nothing to be asked: it was only time to leave the section */
+            return put_off(x);
+        (void) ask(x); /* nothing to be asked: it was only time to leave the section */
     }
 }
 
@@ -176,6 +194,8 @@ eg_err api_tx_run_anywhere(eg_tx *tx, api_tx_step step, void *what) {
     const struct tx_place at = {.reader = &x->thread->reader};
     eg_err err;
 
+    if (is_put_off(x))
+        return EG_BUSY;
     for (;;) {
         reader_enter(at.reader);
         err = step(tx, &at, what);
@@ -183,7 +203,7 @@ eg_err api_tx_run_anywhere(eg_tx *tx, api_tx_step step, void *what) {
         if (err != EG_AGAIN)
             return err;
         if (runtime_current(x->thread->owner->runtime) != NULL)
-            return EG_BUSY; /* a scheduler must not wait */
+            return put_off(x);
         (void) ask(x);
     }
 }
@@ -267,7 +287,7 @@ static eg_err commit_on_disc(eg_tx *tx) {
 }
 
 /* What `fn` says and what has become of the transaction meanwhile. */
-static eg_err outcome(eg_tx *tx, eg_err said) {
+eg_err api_tx_outcome(eg_tx *tx, eg_err said) {
     eg_err is;
 
     if (EG_LIKELY(tx_state(tx->txs->tx) == TX_OPEN))
@@ -313,7 +333,7 @@ static eg_err run_level(struct api_txs *x, body_fn fn, void *arg, const eg_tx_op
     err = inherits ? EG_OK : tx_level_begin(x->tx);
     if (err != EG_OK)
         return err;
-    tx = push(x, &err);
+    tx = api_tx_push(x, &err);
     if (tx == NULL) {
         if (!inherits)
             tx_level_undo(x->tx);
@@ -321,19 +341,19 @@ static eg_err run_level(struct api_txs *x, body_fn fn, void *arg, const eg_tx_op
     }
     tx->context = EG_TRANSACTION;
     tx->inherits = inherits;
-    err = outcome(tx, fn(tx, arg));
+    err = api_tx_outcome(tx, fn(tx, arg));
     if (!inherits && err == EG_OK)
         tx_level_end(x->tx);
     else if (!inherits)
         tx_level_undo(x->tx);
     say(o, tx, err);
-    pop(tx);
+    api_tx_pop(tx);
     return err;
 }
 
 static eg_err run_dirty(struct api_txs *x, body_fn fn, void *arg, const eg_tx_options *o) {
     eg_err err;
-    eg_tx *tx = push(x, &err);
+    eg_tx *tx = api_tx_push(x, &err);
 
     if (tx == NULL)
         return err;
@@ -342,7 +362,7 @@ static eg_err run_dirty(struct api_txs *x, body_fn fn, void *arg, const eg_tx_op
     if (err == EG_OK && tx->aborted)
         err = EG_ABORTED;
     say(o, tx, err);
-    pop(tx);
+    api_tx_pop(tx);
     return err;
 }
 
@@ -373,9 +393,9 @@ static eg_err try_once(eg_tx *tx, body_fn fn, void *arg, const struct tx_start *
     tx_begin(held, start);
     tx->aborted = false;
     tx->note.text[0] = '\0';
-    err = start->age.ms != 0 && losses >= LOCK_AFTER_LOSSES ? lock_first(tx) : EG_OK;
+    err = start->age.ms != 0 && losses >= API_TX_LOCK_AFTER_LOSSES ? lock_first(tx) : EG_OK;
     if (err == EG_OK)
-        err = outcome(tx, fn(tx, arg));
+        err = api_tx_outcome(tx, fn(tx, arg));
     if (EG_LIKELY(err == EG_OK))
         return EG_UNLIKELY(tx->on_disc) ? commit_on_disc(tx) : commit(tx);
     if (tx_state(held) != TX_OPEN || err == EG_CONFLICT) {
@@ -396,7 +416,7 @@ static eg_err run_outermost(struct api_txs *x, body_fn fn, void *arg, const eg_t
     uint64_t until_ns = 0;
     uint32_t losses = 0;
     eg_err err;
-    eg_tx *tx = push(x, &err);
+    eg_tx *tx = api_tx_push(x, &err);
 
     if (tx == NULL)
         return err;
@@ -420,7 +440,7 @@ static eg_err run_outermost(struct api_txs *x, body_fn fn, void *arg, const eg_t
     }
     give_back_locks(x);
     say(o, tx, err);
-    pop(tx);
+    api_tx_pop(tx);
     if (EG_UNLIKELY(x->answer.room_bytes > ANSWER_KEPT_BYTES))
         buffer_fini(&x->answer);
     return err;
@@ -438,7 +458,9 @@ eg_err eg_transaction(eg_node *node, body_fn fn, void *arg, const eg_tx_options 
     t = node_thread(node, &err);
     if (t == NULL)
         return err;
-    x = EG_LIKELY(t->txs != NULL) ? t->txs : txs_open(t, &err);
+    if (EG_UNLIKELY(t->txs == NULL))
+        t->txs = api_txs_open(t, &err);
+    x = t->txs;
     if (x == NULL)
         return err;
     if (x->depth > 0 && !api_tx_is_dirty(x->context[x->depth - 1]))

@@ -11,7 +11,10 @@
 #include "node/api_private.h"
 #include "query/tx.h"
 
-enum { API_CONTEXTS_MAX = 4 * TX_LEVELS_MAX }; /* one inside the other, the dirty ones too */
+enum {
+    API_CONTEXTS_MAX = 4 * TX_LEVELS_MAX, /* one inside the other, the dirty ones too */
+    API_TX_LOCK_AFTER_LOSSES = 3,
+};
 
 struct eg_tx {
     struct api_txs *txs;
@@ -23,8 +26,17 @@ struct eg_tx {
     struct err_note note;
 };
 
+/* What the function of an actor's transaction had to ask, and could not wait for (api_tx_then.c).
+ */
+struct tx_put_off {
+    enum tx_anew anew; /* NOT: nothing */
+    eg_pid to;
+    struct message *call; /* NULL: it could not be asked */
+};
+
 struct api_txs {
     struct node_thread *thread;
+    struct tx_put_off *put_off; /* NULL: of a thread of the program, which waits */
     struct tx *tx;
     struct waiter *waiter; /* NULL until it has to wait for its turn */
     uint32_t depth;
@@ -37,6 +49,16 @@ EG_MUST_USE eg_err api_tx_check(eg_tx *tx);
 static inline bool api_tx_is_dirty(const eg_tx *tx) {
     return tx->context >= EG_ASYNC_DIRTY;
 }
+
+/* *err: EG_MEMORY. */
+struct api_txs *api_txs_open(struct node_thread *t, eg_err *err);
+/* A context inside those that there are, open until it is popped.  EG_TOO_LARGE, EG_MEMORY. */
+eg_tx *api_tx_push(struct api_txs *x, eg_err *err);
+void api_tx_pop(eg_tx *tx);
+/* What the function has said, and what has become of the transaction meanwhile. */
+EG_MUST_USE eg_err api_tx_outcome(eg_tx *tx, eg_err said);
+/* How long the answer to what it asked is waited for. */
+uint64_t api_tx_patience_ms(const struct api_txs *x);
 
 /* Once in a section; EG_AGAIN: it is called again when what it asked for is answered. */
 typedef eg_err (*api_tx_step)(eg_tx *tx, const struct tx_place *at, void *what);

@@ -71,7 +71,10 @@ EG_MUST_USE eg_err api_merges_open(eg_node *n, struct err_note *note);
 void api_merges_close(eg_node *n);
 
 struct api_txs;
+struct errand;
 void api_txs_close(struct api_txs *x); /* NULL: it has none */
+struct node_thread;
+void api_errands_close(struct node_thread *t);
 
 /* What one thread of the program holds on a node: made at its first call. */
 struct node_thread {
@@ -81,6 +84,8 @@ struct node_thread {
     struct reader reader;
     struct foreign *foreign; /* NULL until it has to wait for an answer */
     struct api_txs *txs;     /* NULL until its first transaction        */
+    struct errand *errands;  /* of actors, that are over: to be used again (api_tx_then.c) */
+    uint32_t errand_count;
 };
 
 /* eg_open() with the memory of all parts from `a`, which is safe from any thread. */

@@ -11,6 +11,7 @@ static void unlock(eg_node *n) {
 }
 
 void node_thread_free(struct node_thread *t) {
+    api_errands_close(t);
     api_txs_close(t->txs);
     if (t->foreign != NULL)
         foreign_close(t->foreign);

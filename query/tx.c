@@ -400,6 +400,12 @@ eg_err tx_ask(struct tx *tx, struct reader *r, eg_pid *to, struct message **out)
     return err;
 }
 
+enum tx_anew tx_anew(const struct tx *tx) {
+    return tx->asks == TX_ASKS_KEY    ? TX_ANEW_SAME
+           : tx->asks == TX_ASKS_SCAN ? TX_ANEW_ALL
+                                      : TX_ANEW_NOT;
+}
+
 /* [[record, ...], version] */
 static eg_err key_answered(struct tx *tx, struct value answer) {
     struct tx_key *key = &tx->key[tx->asked_key];

@@ -188,6 +188,11 @@ EG_MUST_USE eg_err tx_commit(struct tx *tx, struct reader *r, struct err_note *n
  * could not be sent.  A reply to one that is over is thrown away by who holds it. */
 EG_MUST_USE eg_err tx_ask(struct tx *tx, struct reader *r, eg_pid *to, struct message **out);
 void tx_answered(struct tx *tx, eg_err err, struct value result);
+/* Who can not come again to the call that said EG_AGAIN, but only begin with all calls anew: when
+ * the answer is there, with the same transaction, which has kept it (tx_forget_wants() first); or
+ * from tx_begin() on, and the answer is thrown away.  NOT: neither would ever come to an end. */
+enum tx_anew { TX_ANEW_NOT, TX_ANEW_SAME, TX_ANEW_ALL };
+enum tx_anew tx_anew(const struct tx *tx);
 /* Until then, of env_now_ns(), an answer is waited for; then EG_TIMEOUT is what was answered, and
  * what still comes is thrown away.  0: nothing was asked. */
 uint64_t tx_waits_until_ns(const struct tx *tx);

@@ -194,6 +194,18 @@ EG_API eg_err eg_delete_then(eg_actor *self, eg_table *table, eg_span key, eg_do
 EG_API eg_err eg_take_then(eg_actor *self, eg_table *table, eg_span key, eg_done_fn done,
                            void *context);
 
+/* As eg_transaction(), from an actor: returns at once, `fn` is called in turns of self that come,
+ * and `done` in a later one; `arg` is theirs until then.  Where `fn` reads what another node has to
+ * be asked for, that call says EG_BUSY, and so do all behind it: return it, and `fn` is called from
+ * its beginning when the answer is there.  So it may run several times, as ever.
+ *
+ * Of the options timeout_ms and tries; the context is EG_TRANSACTION.  done: EG_OK; else the reason
+ * is its data, as text.  EG_BUSY: a scan of what this node has not all of, or eg_tx_lock(), which
+ * cannot be begun anew. */
+EG_API eg_err eg_transaction_then(eg_actor *self, eg_node *node, eg_err (*fn)(eg_tx *tx, void *arg),
+                                  void *arg, const eg_tx_options *options, eg_done_fn done,
+                                  void *context);
+
 /* ---- names and topics ------------------------------------------------------------ */
 
 enum { EG_NAME_BYTES = 64 }; /* with the terminating zero */

@@ -32,6 +32,7 @@ enum tag {
     RELEASE,    /* answer all that wait, twice                   */
     CRASH,      /* end in the middle of the call                 */
     ASK,        /* call the pid in the payload, pass its outcome */
+    SLEEP,      /* answer in so many milliseconds                */
     IDLE_AFTER, /* set an idle timeout                           */
     IDLES,      /* how many there were                           */
     RELAYED,    /* how many asked calls are over, and how the last ended */
@@ -88,6 +89,11 @@ static void adder_ask(struct actor *self, struct adder *a, struct caller from,
         genserver_reply(self, a->waiting[--a->waiting_count], err, NULL, 0);
 }
 
+static void adder_sleep(struct actor *self, struct adder *a, struct caller from, uint64_t ms) {
+    a->waiting[a->waiting_count++] = from;
+    cr_assert_eq(genserver_later(self, ms, &(struct call_then){.done = asked_done}), EG_OK);
+}
+
 static void adder_call(struct actor *self, void *state, struct caller from, struct message *m) {
     struct adder *a = state;
 
@@ -104,6 +110,9 @@ static void adder_call(struct actor *self, void *state, struct caller from, stru
         break;
     case ASK:
         adder_ask(self, a, from, (const struct asked *) m->payload);
+        break;
+    case SLEEP:
+        adder_sleep(self, a, from, *(const uint64_t *) m->payload);
         break;
     case RELAYED:
         cr_assert_eq(genserver_reply(self, from, EG_OK, &a->relayed, sizeof a->relayed), EG_OK);
@@ -262,6 +271,22 @@ Test(genserver, the_deadline_ends_a_call_and_a_late_answer_is_dropped) {
     cr_assert_leq(st->now_ns - before_ns, 252000000);
     cr_assert_eq(stepper_cast(st, pid, RELEASE, NULL, 0), EG_OK);
     assert_relayed(via, 1, EG_TIMEOUT);
+}
+
+Test(genserver, what_is_to_be_done_later_is_done_once_and_then) {
+    const uint64_t delay_ms[] = {0, 250, 0};
+    eg_pid pid = spawn_on(0, NULL);
+
+    for (int i = 0; i < 3; i++) {
+        uint64_t before_ns = st->now_ns, took_ns;
+
+        cr_assert_eq(stepper_call(st, pid, SLEEP, &delay_ms[i], sizeof delay_ms[i], NULL, 0),
+                     EG_OK);
+        took_ns = st->now_ns - before_ns;
+        cr_assert_geq(took_ns, delay_ms[i] * 1000000 - (delay_ms[i] != 0) * 1000000);
+        cr_assert_leq(took_ns, (delay_ms[i] + 2) * 1000000);
+        assert_relayed(pid, i + 1, EG_OK);
+    }
 }
 
 Test(genserver, a_full_mailbox_says_busy) {

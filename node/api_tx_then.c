@@ -1,0 +1,396 @@
+/* api_tx_then.c -- transactions of actors: tried in their turns, and nobody waits between them.
+ *
+ *     eg_transaction_then --> BODY: fn --> COMMIT --made--> END --> done
+ *                              ^  ^  |       |  ^            |
+ *                              |  |  '-asks--'--'-answer     |
+ *                              |  '-----answer-'             |
+ *                              '--------- conflict ----------'
+ *
+ * A function of C cannot be left in its middle.  So what it has to ask ends it, and it is called
+ * anew when the answer is there: what it has wanted until then is forgotten, what it has seen is
+ * not, and the answer is one of that.  What a scan was told is not kept: there all begins anew, and
+ * mostly in place, for it had to ask only because of what was under way.
+ *
+ * Threads    All of an errand: its actor's callbacks.  The idle ones: of that thread.
+ */
+#include "engine/genserver.h"
+#include "engine/runtime.h"
+#include "engram/actor.h"
+#include "node/api_tx_private.h"
+
+#include <string.h>
+
+enum {
+    MS_NS = 1000 * 1000,
+    ERRANDS_KEPT = 64,  /* of a thread: with the memory that their transactions have taken     */
+    ANEW_MAX = 64,      /* of one try, from the beginning: this node has not all of the table  */
+    AT_ONCE_LOSSES = 2, /* tries that follow at once: what it lost to is over by then          */
+    PAUSE_MS_MAX = 4,
+};
+
+enum errand_at { AT_BEGIN, AT_LOCKS, AT_BODY, AT_COMMIT, AT_END };
+
+struct errand {
+    struct cleanup cleanup; /* its actor has ended */
+    struct errand *next;    /* of the idle ones    */
+    struct actor *self;
+    struct api_txs *txs;
+    eg_err (*fn)(eg_tx *tx, void *arg);
+    void *arg;
+    eg_done_fn done;
+    void *context;
+
+    enum errand_at at;
+    struct tx_put_off put_off;
+    struct tx_start start;
+    uint64_t until_ns;
+    uint32_t tries_left; /* 0: as many as there is time for */
+    uint32_t losses, anew;
+    eg_err said; /* by fn: not EG_OK, and what it has read is looked at again */
+    eg_err outcome;
+    struct err_note note; /* why */
+};
+
+static struct env *env_of(const struct errand *e) {
+    return &e->txs->thread->owner->env.env;
+}
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+static void errand_free(struct errand *e) {
+    api_txs_close(e->txs);
+    alloc_put(alloc_system(), e, sizeof *e);
+}
+
+void api_errands_close(struct node_thread *t) {
+    while (t->errands != NULL) {
+        struct errand *e = t->errands;
+
+        t->errands = e->next;
+        errand_free(e);
+    }
+    t->errand_count = 0;
+}
+
+static struct errand *errand_get(struct node_thread *t, eg_err *err) {
+    struct errand *e = t->errands;
+
+    *err = EG_OK;
+    if (EG_LIKELY(e != NULL)) {
+        t->errands = e->next;
+        t->errand_count--;
+        return e;
+    }
+    e = alloc_zero(alloc_system(), sizeof *e);
+    if (e == NULL) {
+        *err = EG_MEMORY;
+        return NULL;
+    }
+    e->txs = api_txs_open(t, err);
+    if (e->txs == NULL) {
+        alloc_put(alloc_system(), e, sizeof *e);
+        return NULL;
+    }
+    return e;
+}
+
+static void errand_put(struct errand *e) {
+    struct node_thread *t = e->txs->thread;
+
+    if (t->errand_count == ERRANDS_KEPT) {
+        errand_free(e);
+        return;
+    }
+    e->next = t->errands;
+    t->errands = e;
+    t->errand_count++;
+}
+
+/* Nobody hears of it any more: it gives back what it holds, in nobody's name. */
+static void actor_ended(struct cleanup *c) {
+    struct errand *e = EG_CONTAINER_OF(c, struct errand, cleanup);
+    struct reader *r = &e->txs->thread->reader;
+    struct message *m;
+    eg_err err;
+    eg_pid to;
+
+    for (;;) {
+        reader_enter(r);
+        err = tx_leave(e->txs->tx, &to, &m);
+        reader_exit(r);
+        if (err != EG_OK)
+            break;
+        (void) runtime_send(actor_runtime(e->self), EG_PID_NONE, to, m);
+    }
+    errand_free(e);
+}
+
+/* ---- what comes of what it asks ------------------------------------------------------------ */
+
+static void move(struct errand *e, void *state);
+
+static void hear(struct errand *e, eg_err err, struct value answer) {
+    if (e->at == AT_BEGIN)
+        return; /* a scan's, which is thrown away */
+    tx_answered(e->txs->tx, err, answer);
+}
+
+static void on_answer(struct actor *self, void *state, const struct call_then *then, eg_err outcome,
+                      struct message *reply) {
+    struct errand *e = then->context;
+    struct value answer = {NULL, 0};
+
+    (void) self;
+    if (reply != NULL)
+        answer = (struct value){reply->payload, (uint32_t) reply->size_bytes};
+    hear(e, outcome, answer);
+    move(e, state);
+}
+
+static void on_turn(struct actor *self, void *state, const struct call_then *then, eg_err outcome,
+                    struct message *reply) {
+    (void) self;
+    (void) outcome;
+    (void) reply;
+    move(then->context, state);
+}
+
+static eg_err next_call(struct errand *e, eg_pid *to, struct message **m) {
+    struct reader *r = &e->txs->thread->reader;
+    eg_err err;
+
+    if (e->put_off.call != NULL) {
+        *to = e->put_off.to;
+        *m = e->put_off.call;
+        e->put_off.call = NULL;
+        return EG_OK;
+    }
+    reader_enter(r);
+    err = tx_ask(e->txs->tx, r, to, m);
+    reader_exit(r);
+    return err;
+}
+
+/* True: something has been asked, and its answer comes. */
+static bool ask(struct errand *e) {
+    const struct call_then then = {.done = on_answer, .context = e};
+    struct message *m;
+    eg_pid to;
+
+    while (next_call(e, &to, &m) == EG_OK) {
+        uint64_t patience_ms = api_tx_patience_ms(e->txs);
+        eg_err err = genserver_call(e->self, to, m, patience_ms, &then);
+
+        if (err == EG_OK)
+            return true;
+        hear(e, err, (struct value){NULL, 0});
+    }
+    return false;
+}
+
+static eg_err come_again(struct errand *e, uint64_t delay_ms) {
+    return genserver_later(e->self, delay_ms, &(struct call_then){.done = on_turn, .context = e});
+}
+
+/* ---- one try ------------------------------------------------------------------------------- */
+
+/* EG_OK: to be committed.  EG_AGAIN: it has asked something. */
+static eg_err run_body(struct errand *e) {
+    struct api_txs *x = e->txs, *outer = x->thread->txs;
+    eg_tx *tx;
+    eg_err err;
+
+    tx = api_tx_push(x, &err);
+    if (tx == NULL)
+        return err;
+    tx->context = EG_TRANSACTION;
+    tx->on_disc = false;
+    e->put_off = (struct tx_put_off){.anew = TX_ANEW_NOT};
+    x->put_off = &e->put_off;
+    x->thread->txs = x; /* for a transaction inside this one */
+    err = api_tx_outcome(tx, e->fn(tx, e->arg));
+    x->thread->txs = outer;
+    x->put_off = NULL;
+    e->note = tx->note;
+    api_tx_pop(tx);
+    return err;
+}
+
+/* What it has to ask is not asked for ever. */
+static eg_err begin_anew(struct errand *e) {
+    if (++e->anew > ANEW_MAX)
+        return EG_BUSY;
+    if (e->put_off.anew == TX_ANEW_SAME)
+        tx_forget_wants(e->txs->tx);
+    else
+        e->at = AT_BEGIN;
+    return EG_AGAIN;
+}
+
+static eg_err step_body(struct errand *e) {
+    struct tx *held = e->txs->tx;
+    eg_err err = run_body(e);
+
+    if (e->put_off.anew != TX_ANEW_NOT) {
+        err = begin_anew(e);
+        if (err == EG_AGAIN)
+            return err;
+        message_free(actor_runtime(e->self), e->put_off.call);
+    }
+    e->said = EG_OK;
+    e->at = AT_COMMIT;
+    if (err == EG_OK)
+        return EG_OK;
+    if (tx_state(held) != TX_OPEN || err == EG_CONFLICT || err == EG_BUSY) {
+        tx_abort(held, NULL);
+        return err;
+    }
+    e->said = err; /* because of what it has read: was that ever so? */
+    tx_forget_wants(held);
+    return EG_OK;
+}
+
+static eg_err step_locks(struct errand *e) {
+    struct reader *r = &e->txs->thread->reader;
+    eg_err err;
+
+    reader_enter(r);
+    err = tx_lock_again(e->txs->tx, r, &e->note);
+    reader_exit(r);
+    return err;
+}
+
+static eg_err step_commit(struct errand *e) {
+    struct reader *r = &e->txs->thread->reader;
+    struct err_note note = {""};
+    eg_err err;
+
+    reader_enter(r);
+    err = tx_commit(e->txs->tx, r, &note);
+    reader_exit(r);
+    if (err == EG_AGAIN)
+        return err;
+    if (e->said != EG_OK)
+        return err == EG_CONFLICT ? err : e->said;
+    e->note = note;
+    return err;
+}
+
+/* EG_AGAIN: something is to be asked, or only to be tried again.  Others: the try is over. */
+static eg_err step(struct errand *e) {
+    eg_err err = EG_OK;
+
+    if (e->at == AT_BEGIN) {
+        tx_begin(e->txs->tx, &e->start);
+        e->note.text[0] = '\0';
+        e->at = e->losses >= API_TX_LOCK_AFTER_LOSSES ? AT_LOCKS : AT_BODY;
+    }
+    if (e->at == AT_LOCKS) {
+        err = step_locks(e);
+        if (err == EG_OK)
+            e->at = AT_BODY;
+    }
+    if (err == EG_OK && e->at == AT_BODY)
+        err = step_body(e);
+    if (err == EG_OK && e->at == AT_COMMIT)
+        err = step_commit(e);
+    return err;
+}
+
+/* ---- from one to the next ------------------------------------------------------------------ */
+
+static void finish(struct errand *e, void *state) {
+    const struct err_note note = e->note;
+    eg_err outcome = e->outcome;
+    eg_done_fn done = e->done;
+    void *context = e->context;
+    struct actor *self = e->self;
+
+    actor_cancel_on_exit(self, &e->cleanup);
+    errand_put(e); /* before done(), which may begin another */
+    if (outcome == EG_OK)
+        done((eg_actor *) self, state, context, outcome, NULL, 0);
+    else
+        done((eg_actor *) self, state, context, outcome, note.text, strlen(note.text));
+}
+
+/* Is it tried once more?  Then when. */
+static bool tries_again(struct errand *e, uint64_t *delay_ms) {
+    uint64_t now_ns = env_now_ns(env_of(e));
+
+    if (e->outcome != EG_CONFLICT || e->tries_left == 1 || now_ns >= e->until_ns)
+        return false;
+    if (e->tries_left != 0)
+        e->tries_left--;
+    e->losses++;
+    e->anew = 0;
+    e->start.age = tx_age(e->txs->tx);
+    e->start.timeout_ms = (e->until_ns - now_ns + MS_NS - 1) / MS_NS;
+    e->at = AT_BEGIN;
+    *delay_ms = e->losses <= AT_ONCE_LOSSES
+                    ? 0
+                    : 1 + env_random(env_of(e)) % EG_MIN(e->losses - AT_ONCE_LOSSES, PAUSE_MS_MAX);
+    return true;
+}
+
+static void move(struct errand *e, void *state) {
+    uint64_t delay_ms = 0;
+    eg_err err = e->at == AT_END ? EG_OK : step(e);
+
+    if (e->at != AT_END && err != EG_AGAIN) {
+        e->outcome = err;
+        e->at = AT_END;
+    }
+    if ((err == EG_AGAIN || tx_has_locks(e->txs->tx)) && ask(e))
+        return;
+    if (e->at == AT_END && !tries_again(e, &delay_ms)) {
+        finish(e, state);
+        return;
+    }
+    if (come_again(e, delay_ms) == EG_OK)
+        return;
+    tx_abort(e->txs->tx, NULL);
+    e->outcome = EG_MEMORY;
+    finish(e, state);
+}
+
+eg_err eg_transaction_then(eg_actor *self, eg_node *node, eg_err (*fn)(eg_tx *tx, void *arg),
+                           void *arg, const eg_tx_options *options, eg_done_fn done,
+                           void *context) {
+    uint64_t timeout_ms = options != NULL && options->timeout_ms != 0 ? options->timeout_ms
+                                                                      : (uint64_t) TX_TIMEOUT_MS;
+    struct node_thread *t;
+    struct errand *e;
+    uint64_t now_ns;
+    eg_err err;
+
+    if (self == NULL || node == NULL || fn == NULL || done == NULL ||
+        (options != NULL && options->context != EG_TRANSACTION) ||
+        actor_runtime((struct actor *) self) != node->runtime)
+        return EG_BAD_REQUEST;
+    t = node_thread(node, &err);
+    e = t == NULL ? NULL : errand_get(t, &err);
+    if (e == NULL)
+        return err;
+    now_ns = env_now_ns(env_of(e));
+    *e = (struct errand){
+        .cleanup = {.run = actor_ended},
+        .self = (struct actor *) self,
+        .txs = e->txs,
+        .fn = fn,
+        .arg = arg,
+        .done = done,
+        .context = context,
+        .start = {.timeout_ms = timeout_ms},
+        .until_ns =
+            timeout_ms < (UINT64_MAX - now_ns) / MS_NS ? now_ns + timeout_ms * MS_NS : UINT64_MAX,
+        .tries_left = options != NULL ? options->tries : 0,
+    };
+    err = come_again(e, 0); /* not inside the call */
+    if (err != EG_OK) {
+        errand_put(e);
+        return err;
+    }
+    actor_on_exit(e->self, &e->cleanup);
+    return EG_OK;
+}

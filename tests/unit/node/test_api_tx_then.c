@@ -1,0 +1,485 @@
+/* Transactions of actors, on two nodes: of records that each has, and that only one has. */
+#include <engram.h>
+#include <engram/actor.h>
+
+#include "tests/support/text_value.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { WAIT_MS = 60000, ACCOUNTS = 8, EACH = 100, ROUNDS = 25, MOVERS = 3 };
+
+static eg_node *node[2];
+static eg_table *far[2], *near[2]; /* a record on one of them; on both */
+
+static eg_span span_in(uint8_t room[256], const char *text) {
+    struct value v = text_value(room, 256, text);
+    return (eg_span){v.at, v.size_bytes};
+}
+
+static void pause_a_little(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 2 * 1000 * 1000}, NULL);
+}
+
+static void open_node(int i, const char *join) {
+    eg_options o = {.name = i == 0 ? "one" : "two",
+                    .schedulers = 1,
+                    .peer_listen = {"127.0.0.1:0"},
+                    .join = {join}};
+    eg_note note = {""};
+
+    cr_assert_eq(eg_open(&o, &node[i], &note), EG_OK, "%s", note.text);
+}
+
+static void wait_for_each_other(int i) {
+    char names[4][EG_NAME_BYTES];
+    size_t count = 0;
+
+    for (int ms = 0; count == 0 && ms < WAIT_MS; ms += 2) {
+        cr_assert_eq(eg_nodes(node[i], names, 4, &count), EG_OK);
+        pause_a_little();
+    }
+    cr_assert_eq(count, 1);
+}
+
+static void open_table(const char *name, const char *options, eg_table *out[2]) {
+    uint8_t room[256];
+    eg_span o = span_in(room, options);
+    eg_note note = {""};
+    eg_err err = EG_BUSY;
+
+    for (int ms = 0; err != EG_OK && err != EG_EXISTS && ms < WAIT_MS; ms += 2) {
+        err = eg_create_table(node[0], name, &o, &note);
+        pause_a_little();
+    }
+    cr_assert(err == EG_OK || err == EG_EXISTS, "%s", note.text);
+    for (int i = 0; i < 2; i++) {
+        for (int ms = 0; (err = eg_table_open(node[i], name, &out[i])) != EG_OK && ms < WAIT_MS;
+             ms += 2)
+            pause_a_little();
+        cr_assert_eq(err, EG_OK);
+    }
+}
+
+static eg_err put(eg_tx *tx, eg_table *table, int key, int64_t n) {
+    uint8_t room[32];
+    eg_writer w = eg_writer_init(room, sizeof room);
+
+    eg_put_array(&w, 2);
+    eg_put_int(&w, key);
+    eg_put_int(&w, n);
+    return eg_tx_write(tx, table, eg_written(&w));
+}
+
+static eg_err get(eg_tx *tx, eg_table *table, int key, int64_t *n) {
+    uint8_t at = (uint8_t) key; /* to 127 it is its own encoding */
+    eg_span record, field;
+    eg_err err = eg_tx_get(tx, table, (eg_span){&at, 1}, &record);
+
+    if (err == EG_OK)
+        cr_assert(eg_element(record, 1, &field) && eg_as_int(field, n));
+    return err;
+}
+
+static eg_err fill(eg_tx *tx, void *arg) {
+    eg_err err = EG_OK;
+
+    (void) arg;
+    for (int i = 0; i < ACCOUNTS && err == EG_OK; i++)
+        err = put(tx, far[0], i, EACH);
+    for (int i = 0; i < ACCOUNTS && err == EG_OK; i++)
+        err = put(tx, near[0], i, EACH);
+    return err;
+}
+
+static void setup(void) {
+    open_node(0, NULL);
+    open_node(1, eg_node_peer_address(node[0], 0));
+    for (int i = 0; i < 2; i++)
+        wait_for_each_other(i);
+    open_table("far", "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", far);
+    open_table("near", "{'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", near);
+    cr_assert_eq(eg_transaction(node[0], fill, NULL, NULL), EG_OK);
+}
+
+static void teardown(void) {
+    for (int i = 0; i < 2; i++) {
+        eg_table_close(far[i]);
+        eg_table_close(near[i]);
+        eg_close(node[i]);
+    }
+}
+
+TestSuite(api_tx_then, .init = setup, .fini = teardown, .timeout = 240);
+
+struct sums {
+    int64_t far, near;
+};
+
+static eg_err add_up(eg_tx *tx, void *arg) {
+    struct sums *sum = arg;
+    eg_err err = EG_OK;
+    int64_t n = 0;
+
+    *sum = (struct sums){0};
+    for (int i = 0; i < ACCOUNTS && err == EG_OK; i++) {
+        err = get(tx, far[1], i, &n);
+        sum->far += n;
+        if (err == EG_OK)
+            err = get(tx, near[1], i, &n);
+        sum->near += n;
+    }
+    return err;
+}
+
+static void check_sums(void) {
+    struct sums sum;
+
+    cr_assert_eq(eg_transaction(node[1], add_up, &sum, NULL), EG_OK);
+    cr_expect_eq(sum.far, ACCOUNTS * EACH);
+    cr_expect_eq(sum.near, ACCOUNTS * EACH);
+}
+
+/* ---- an actor that makes one transaction when it is called ---------------------------------- */
+
+struct job {
+    int side;
+    eg_err (*fn)(eg_tx *tx, void *arg);
+    void *arg;
+    eg_tx_options options;
+};
+
+struct worker {
+    eg_from waiting;
+    bool in_call;
+};
+
+struct answer {
+    eg_err outcome;
+    char why[200];
+};
+
+static void on_done(eg_actor *self, void *state, void *context, eg_err outcome, const void *data,
+                    size_t size_bytes) {
+    struct worker *w = state;
+    struct answer a = {.outcome = outcome};
+
+    cr_expect_eq(context, &node);
+    cr_expect_not(w->in_call, "done is called inside the call");
+    snprintf(a.why, sizeof a.why, "%.*s", (int) size_bytes,
+             data == NULL ? "" : (const char *) data);
+    eg_reply(self, w->waiting, EG_OK, &a, sizeof a);
+}
+
+static void on_call(eg_actor *self, void *state, eg_from from, const eg_message *m) {
+    struct worker *w = state;
+    struct job job;
+
+    memcpy(&job, m->data, sizeof job);
+    w->waiting = from;
+    w->in_call = true;
+    cr_expect_eq(
+        eg_transaction_then(self, node[job.side], job.fn, job.arg, &job.options, on_done, &node),
+        EG_OK);
+    w->in_call = false;
+}
+
+static struct answer run(struct job job) {
+    static const eg_server_ops ops = {
+        .name = "worker", .state_bytes = sizeof(struct worker), .call = on_call};
+    struct answer a = {.outcome = EG_INTERNAL};
+    eg_pid pid;
+
+    cr_assert_eq(eg_spawn_server(node[job.side], NULL, &(eg_spawn){.server = &ops}, &pid), EG_OK);
+    cr_assert_eq(
+        eg_call_wait(node[job.side], pid, 0, &job, sizeof job, WAIT_MS, &a, sizeof a, NULL), EG_OK);
+    eg_exit_send(node[job.side], NULL, pid, EG_EXIT_SHUTDOWN);
+    return a;
+}
+
+static eg_err read_and_write(eg_tx *tx, void *arg) {
+    int *times = arg;
+    int64_t n = 0, own = 0;
+    eg_err err = EG_OK;
+
+    ++*times;
+    for (int i = 0; i < ACCOUNTS && err == EG_OK; i++) {
+        err = get(tx, far[1], i, &n);
+        if (err == EG_OK)
+            err = put(tx, far[1], i, n + 1);
+        if (err == EG_OK)
+            err = get(tx, far[1], i, &own);
+        if (err == EG_OK)
+            cr_expect_eq(own, EACH + 1, "%d", (int) own);
+        if (err == EG_OK)
+            err = put(tx, far[1], i, n);
+    }
+    return err;
+}
+
+/* What was wanted before something was asked is not wanted twice. */
+Test(api_tx_then, what_lies_elsewhere_is_asked_for_between_turns) {
+    int times = 0;
+    struct answer a = run((struct job){.side = 1, .fn = read_and_write, .arg = &times});
+
+    cr_expect_eq(a.outcome, EG_OK, "%s", a.why);
+    cr_expect_gt(times, 1);
+    check_sums();
+}
+
+static eg_err give_up(eg_tx *tx, void *arg) {
+    eg_err err = put(tx, near[0], 0, 0);
+
+    (void) arg;
+    return err != EG_OK ? err : eg_tx_abort(tx, "too little");
+}
+
+static eg_err write_nothing_good(eg_tx *tx, void *arg) {
+    return eg_tx_write(tx, near[0], span_in(arg, "[1]"));
+}
+
+Test(api_tx_then, done_hears_why_nothing_was_made) {
+    uint8_t room[256];
+    struct answer a = run((struct job){.fn = give_up});
+
+    cr_expect_eq(a.outcome, EG_ABORTED);
+    cr_expect_str_eq(a.why, "too little");
+    a = run((struct job){.fn = write_nothing_good, .arg = room});
+    cr_expect_eq(a.outcome, EG_BAD_RECORD);
+    check_sums();
+}
+
+static eg_err inner(eg_tx *tx, void *arg) {
+    eg_err err = put(tx, near[1], 0, 0);
+
+    (void) arg;
+    return err != EG_OK ? err : eg_tx_abort(tx, "not this");
+}
+
+static eg_err outer(eg_tx *tx, void *arg) {
+    int64_t n = 0;
+
+    cr_expect_eq(eg_transaction(node[1], inner, arg, NULL), EG_ABORTED);
+    cr_expect_eq(eg_tx_nested(tx, inner, arg), EG_ABORTED);
+    eg_err err = get(tx, near[1], 0, &n);
+    if (err == EG_OK)
+        cr_expect_eq(n, EACH);
+    return err == EG_OK ? put(tx, near[1], 0, n) : err;
+}
+
+Test(api_tx_then, one_inside_the_other_is_a_part_of_it) {
+    struct answer a = run((struct job){.side = 1, .fn = outer});
+
+    cr_expect_eq(a.outcome, EG_OK, "%s", a.why);
+    check_sums();
+}
+
+static eg_err ask_index(eg_tx *tx, void *arg) {
+    uint8_t room[256];
+    eg_result found;
+    eg_err err = eg_tx_index_read(tx, *(eg_table **) arg, "n", span_in(room, "100"), &found);
+
+    if (err != EG_OK)
+        return err;
+    cr_expect_eq(eg_count(found.value), ACCOUNTS);
+    eg_result_free(&found);
+    return EG_OK;
+}
+
+static eg_err lock_one(eg_tx *tx, void *arg) {
+    eg_span key = {"\x01", 1};
+
+    (void) arg;
+    return eg_tx_lock(tx, near[1], &key, true);
+}
+
+Test(api_tx_then, what_cannot_be_begun_anew_is_busy) {
+    struct answer a = run((struct job){.side = 1, .fn = ask_index, .arg = &near[1]});
+
+    cr_expect_eq(a.outcome, EG_OK, "%s", a.why);
+    a = run((struct job){.side = 1, .fn = ask_index, .arg = &far[1]});
+    cr_expect_eq(a.outcome, EG_BUSY, "%s", a.why);
+    a = run((struct job){.side = 1, .fn = lock_one});
+    cr_expect_eq(a.outcome, EG_BUSY, "%s", a.why);
+    check_sums();
+}
+
+static void on_refused(eg_actor *self, void *state, eg_from from, const eg_message *m) {
+    static const eg_tx_options dirty = {.context = EG_SYNC_DIRTY};
+    eg_err told[5] = {
+        eg_transaction_then(self, NULL, give_up, NULL, NULL, on_done, NULL),
+        eg_transaction_then(self, node[0], NULL, NULL, NULL, on_done, NULL),
+        eg_transaction_then(self, node[0], give_up, NULL, NULL, NULL, NULL),
+        eg_transaction_then(self, node[0], give_up, NULL, &dirty, on_done, NULL),
+        eg_transaction_then(self, node[1], give_up, NULL, NULL, on_done, NULL), /* not its node */
+    };
+
+    (void) state;
+    (void) m;
+    eg_reply(self, from, EG_OK, told, sizeof told);
+}
+
+Test(api_tx_then, what_makes_no_sense_is_refused) {
+    static const eg_server_ops ops = {.name = "refused", .call = on_refused};
+    eg_err told[5];
+    eg_pid pid;
+
+    cr_assert_eq(eg_spawn_server(node[0], NULL, &(eg_spawn){.server = &ops}, &pid), EG_OK);
+    cr_assert_eq(eg_call_wait(node[0], pid, 0, NULL, 0, WAIT_MS, told, sizeof told, NULL), EG_OK);
+    for (int i = 0; i < 5; i++)
+        cr_expect_eq(told[i], EG_BAD_REQUEST, "%d", i);
+}
+
+/* ---- many at once ---------------------------------------------------------------------------- */
+
+struct mover {
+    int side, rounds;
+    uint64_t random;
+    eg_from waiting;
+    struct answer answer;
+};
+
+static eg_err move_one(eg_tx *tx, eg_table *table, uint64_t random) {
+    int from = (int) (random >> 33) % ACCOUNTS;
+    int to = (from + 1 + (int) (random >> 50) % (ACCOUNTS - 1)) % ACCOUNTS;
+    int64_t a = 0, b = 0;
+    eg_err err = get(tx, table, from, &a);
+
+    if (err == EG_OK)
+        err = get(tx, table, to, &b);
+    if (err == EG_OK)
+        err = put(tx, table, from, a - 1);
+    return err == EG_OK ? put(tx, table, to, b + 1) : err;
+}
+
+static eg_err move_both(eg_tx *tx, void *arg) {
+    struct mover *m = arg;
+    eg_err err = move_one(tx, far[m->side], m->random);
+
+    return err == EG_OK ? move_one(tx, near[m->side], m->random * 31) : err;
+}
+
+static void move_next(eg_actor *self, struct mover *m);
+
+static void on_moved(eg_actor *self, void *state, void *context, eg_err outcome, const void *data,
+                     size_t size_bytes) {
+    struct mover *m = state;
+
+    (void) context;
+    m->answer.outcome = outcome;
+    snprintf(m->answer.why, sizeof m->answer.why, "%.*s", (int) size_bytes,
+             data == NULL ? "" : (const char *) data);
+    if (outcome == EG_OK && --m->rounds > 0)
+        move_next(self, m);
+    else
+        eg_reply(self, m->waiting, EG_OK, &m->answer, sizeof m->answer);
+}
+
+static void move_next(eg_actor *self, struct mover *m) {
+    m->random = m->random * 6364136223846793005u + 1442695040888963407u;
+    cr_assert_eq(eg_transaction_then(self, node[m->side], move_both, m, NULL, on_moved, NULL),
+                 EG_OK);
+}
+
+static void on_begin(eg_actor *self, void *state, eg_from from, const eg_message *m) {
+    struct mover *mover = state;
+
+    memcpy(mover, m->data, sizeof *mover);
+    mover->waiting = from;
+    move_next(self, mover);
+}
+
+static const eg_server_ops mover = {
+    .name = "mover", .state_bytes = sizeof(struct mover), .call = on_begin};
+
+/* Calls all movers, and is answered by the last of them. */
+struct leader {
+    eg_from waiting;
+    int left;
+    struct answer answer;
+};
+
+static void on_led(eg_actor *self, void *state, void *context, eg_err outcome, const void *data,
+                   size_t size_bytes) {
+    struct leader *l = state;
+
+    (void) context;
+    cr_expect_eq(outcome, EG_OK);
+    if (outcome == EG_OK && size_bytes == sizeof l->answer && l->answer.outcome == EG_OK)
+        memcpy(&l->answer, data, sizeof l->answer);
+    if (--l->left == 0)
+        eg_reply(self, l->waiting, EG_OK, &l->answer, sizeof l->answer);
+}
+
+static void on_lead(eg_actor *self, void *state, eg_from from, const eg_message *m) {
+    struct leader *l = state;
+    eg_pid pid[MOVERS];
+
+    memcpy(pid, m->data, sizeof pid);
+    l->waiting = from;
+    l->left = MOVERS;
+    for (int i = 0; i < MOVERS; i++) {
+        struct mover one = {.side = (int) m->tag, .rounds = ROUNDS, .random = m->tag * 100 + i};
+        cr_assert_eq(eg_call(self, pid[i], 0, &one, sizeof one, WAIT_MS, on_led, NULL), EG_OK);
+    }
+}
+
+struct led {
+    eg_pid leader, mover[MOVERS];
+};
+
+static struct led spawn_all(int side) {
+    static const eg_server_ops leader = {
+        .name = "leader", .state_bytes = sizeof(struct leader), .call = on_lead};
+    struct led all;
+
+    cr_assert_eq(eg_spawn_server(node[side], NULL, &(eg_spawn){.server = &leader}, &all.leader),
+                 EG_OK);
+    for (int i = 0; i < MOVERS; i++)
+        cr_assert_eq(
+            eg_spawn_server(node[side], NULL, &(eg_spawn){.server = &mover}, &all.mover[i]), EG_OK);
+    return all;
+}
+
+static void *lead(void *arg) {
+    const int *side = arg;
+    struct led all = spawn_all(*side);
+    struct answer a = {.outcome = EG_INTERNAL};
+    eg_err err = eg_call_wait(node[*side], all.leader, (uint32_t) *side, all.mover,
+                              sizeof all.mover, WAIT_MS, &a, sizeof a, NULL);
+
+    cr_expect_eq(err, EG_OK);
+    cr_expect_eq(a.outcome, EG_OK, "%s", a.why);
+    return NULL;
+}
+
+/* They lose to each other again and again, and lock first. */
+Test(api_tx_then, money_that_many_move_is_neither_made_nor_lost) {
+    int side[2] = {0, 1};
+    pthread_t thread;
+
+    cr_assert_eq(pthread_create(&thread, NULL, lead, &side[0]), 0);
+    lead(&side[1]);
+    pthread_join(thread, NULL);
+    check_sums();
+}
+
+/* Whatever it was at, nothing is held up by it. */
+Test(api_tx_then, an_actor_that_ends_leaves_nothing) {
+    for (int i = 0; i < ROUNDS; i++) {
+        struct mover m = {.side = 1, .rounds = 1000000, .random = (uint64_t) i};
+        struct led all = spawn_all(1);
+
+        for (int k = 0; k < MOVERS; k++) {
+            eg_err err = eg_call_wait(node[1], all.mover[k], 0, &m, sizeof m, 1, NULL, 0, NULL);
+            cr_expect(err == EG_TIMEOUT, "%d", err);
+        }
+        for (int k = 0; k < MOVERS; k++)
+            eg_exit_send(node[1], NULL, all.mover[k], EG_EXIT_KILL);
+        eg_exit_send(node[1], NULL, all.leader, EG_EXIT_KILL);
+    }
+    check_sums();
+}
