@@ -5,9 +5,9 @@
  * A step returns true when the job is over.  Whoever is asked answers once; when the
  * last has answered, the next step runs, and j->err is the first error of any.
  *
- * Private to the catalog: catalog_job.c has the actor and the short changes,
- * catalog_index.c those of indexes, catalog_moment.c the steps that change nothing,
- * catalog_reshape.c the one that moves a table's records.
+ * Private to the catalog: catalog_actor.c has the actor, catalog_job.c what steps are made of,
+ * catalog_create.c, catalog_index.c, catalog_write_many.c, catalog_moment.c and catalog_reshape.c
+ * have the steps.
  * Threads    The catalog's actor.
  */
 #ifndef TABLES_CATALOG_JOB_H
@@ -81,12 +81,27 @@ void job_ask_families(struct actor *self, struct job *j, struct message *m);
 /* The next step comes then. */
 void job_step_later(struct actor *self, struct job *j, uint64_t delay_ms);
 
-/* Tell the caller: true, or j->err. */
+/* Tell the caller, once: this, or j->err. */
+void job_answer(struct actor *self, struct job *j, const void *at, size_t size_bytes);
 void job_answer_true(struct actor *self, struct job *j);
+
+/* It is over, and answered. */
+void job_free(struct job *j);
 
 /* Let the disc remember j->schema; let everybody see it. */
 void job_store_schema(struct job *j);
 void job_publish_schema(struct job *j);
+
+/* catalog_create.c */
+bool job_create_step(struct actor *self, struct job *j);
+bool job_drop_step(struct actor *self, struct job *j);
+bool job_clear_step(struct actor *self, struct job *j);
+bool job_stop_step(struct actor *self, struct job *j);
+/* Take j->table to pieces from j->discard on. */
+bool job_discard_step(struct actor *self, struct job *j);
+
+/* catalog_write_many.c */
+bool job_write_many_step(struct actor *self, struct job *j);
 
 /* The change of a table's shape (catalog_reshape.c): its step; what to do at a tick; go on
  * with what a killed predecessor had begun; the end of the job's own part.  The first
@@ -98,9 +113,6 @@ void job_alter_free(struct job *j);
 
 /* Tables that say that `t` is their successor say `now` (NULL: they have none). */
 void job_succeed(struct catalog *c, const struct table *t, struct table *now);
-
-/* Take j->table to pieces from j->discard on. */
-bool job_discard_step(struct actor *self, struct job *j);
 
 /* catalog_moment.c: SYNC and MOMENT */
 bool job_sync_step(struct actor *self, struct job *j);

@@ -32,6 +32,10 @@ struct catalog {
     bool ticking;  /* a tick is on its way                     */
 };
 
+static inline struct alloc *catalog_alloc(const struct catalog *c) {
+    return c->world.o.alloc;
+}
+
 /* ---- tables as the catalog makes them (catalog_table.c) ------------------------- */
 
 /* A table with open shards and without actors.  Takes the schema over, also on
@@ -45,7 +49,7 @@ void table_free(struct table *t); /* the actors are gone, nobody reads */
 /* Read every table of the disc back.  `f` is the calling thread's. */
 EG_MUST_USE eg_err catalog_recover(struct catalog *c, struct foreign *f, struct err_note *note);
 
-/* ---- the actor (catalog_job.c) -------------------------------------------------- */
+/* ---- the actor (catalog_actor.c) ------------------------------------------------- */
 
 /* The actor, as a child of the root. */
 void catalog_child(struct catalog *c, struct child_spec *out);
