@@ -287,8 +287,10 @@ eg_err tx_commit_ask(struct tx *tx, eg_pid *to, struct message **out) {
     if (err != EG_OK)
         return err;
     c.what = &l.all;
-    err = is_of_one_shard(tx, &table, &shard) ? one_message(tx, &l.all, table, shard, to, out)
-                                              : tx_commit_message(tx->o.managers, &c, to, out);
+    if (is_of_one_shard(tx, &table, &shard) && !transact_is_singly(&l.all))
+        err = one_message(tx, &l.all, table, shard, to, out);
+    else
+        err = tx_commit_message(tx->o.managers, &c, to, out);
     lists_close(&l);
     return err;
 }

@@ -290,7 +290,7 @@ eg_err disc_record_put_clock(struct disc_batch *b, struct disc_table *t, uint32_
     return disc_batch_put(b, t, (struct disc_bytes){key, key_bytes}, clock);
 }
 
-enum { PART_KEY_BYTES = DISC_PREFIX_BYTES + 16 };
+enum { PART_KEY_BYTES = DISC_PREFIX_BYTES + 16, MADE_KEY_BYTES };
 
 static struct disc_bytes part_key(uint8_t key[PART_KEY_BYTES], uint32_t shard,
                                   const uint64_t id[2]) {
@@ -312,6 +312,57 @@ eg_err disc_record_del_part(struct disc_batch *b, struct disc_table *t, uint32_t
     uint8_t key[PART_KEY_BYTES];
 
     return disc_batch_del(b, t, part_key(key, shard, id));
+}
+
+enum { DONE = 0xc3 }; /* no part begins so */
+
+eg_err disc_record_put_done(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                            const uint64_t id[2]) {
+    static const uint8_t done = DONE;
+    uint8_t key[PART_KEY_BYTES];
+
+    return disc_batch_put(b, t, part_key(key, shard, id), (struct disc_bytes){&done, 1});
+}
+
+static struct disc_bytes made_key(uint8_t key[MADE_KEY_BYTES], uint32_t shard,
+                                  const uint64_t id[2]) {
+    (void) part_key(key, shard, id);
+    key[PART_KEY_BYTES] = 0;
+    return (struct disc_bytes){key, MADE_KEY_BYTES};
+}
+
+eg_err disc_record_put_made(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                            const uint64_t id[2], uint32_t count) {
+    uint8_t key[MADE_KEY_BYTES], value[4];
+
+    for (unsigned i = 0; i < sizeof value; i++)
+        value[i] = (uint8_t) (count >> (8 * i));
+    return disc_batch_put(b, t, made_key(key, shard, id), (struct disc_bytes){value, sizeof value});
+}
+
+eg_err disc_record_del_made(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                            const uint64_t id[2]) {
+    uint8_t key[MADE_KEY_BYTES];
+
+    return disc_batch_del(b, t, made_key(key, shard, id));
+}
+
+bool disc_record_is_done(struct disc_bytes key, struct disc_bytes value, uint64_t id[2]) {
+    if (key.size_bytes != PART_KEY_BYTES || value.size_bytes != 1 || value.at[0] != DONE)
+        return false;
+    memcpy(id, key.at + DISC_PREFIX_BYTES, 16);
+    return true;
+}
+
+bool disc_record_is_made(struct disc_bytes key, struct disc_bytes value, uint64_t id[2],
+                         uint32_t *count) {
+    if (key.size_bytes != MADE_KEY_BYTES || value.size_bytes != 4)
+        return false;
+    memcpy(id, key.at + DISC_PREFIX_BYTES, 16);
+    *count = 0;
+    for (unsigned i = 0; i < 4; i++)
+        *count |= (uint32_t) value.at[i] << (8 * i);
+    return true;
 }
 
 eg_err disc_record_clear(struct disc_batch *b, struct disc_table *t, uint32_t shard) {

@@ -83,6 +83,19 @@ EG_MUST_USE eg_err disc_record_put_part(struct disc_batch *b, struct disc_table 
                                         const uint64_t id[2], struct disc_bytes head_and_part);
 EG_MUST_USE eg_err disc_record_del_part(struct disc_batch *b, struct disc_table *t, uint32_t shard,
                                         const uint64_t id[2]);
+/* In its place: it was committed here. */
+EG_MUST_USE eg_err disc_record_put_done(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                        const uint64_t id[2]);
+/* How many of that part's changes are made: the row behind its own. */
+EG_MUST_USE eg_err disc_record_put_made(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                        const uint64_t id[2], uint32_t count);
+EG_MUST_USE eg_err disc_record_del_made(struct disc_batch *b, struct disc_table *t, uint32_t shard,
+                                        const uint64_t id[2]);
+/* Is this such a row?  Then of whom, and how many. */
+EG_MUST_USE bool disc_record_is_done(struct disc_bytes key, struct disc_bytes value,
+                                     uint64_t id[2]);
+EG_MUST_USE bool disc_record_is_made(struct disc_bytes key, struct disc_bytes value, uint64_t id[2],
+                                     uint32_t *count);
 
 /* ---- row keys, for look-ups --------------------------------------------- */
 

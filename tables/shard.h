@@ -156,6 +156,12 @@ static inline void shard_expect(const struct shard *s) {
 }
 
 /* What one turn works with. */
+/* So many changes of this transaction's part are made when the next one is written. */
+struct shard_made {
+    uint64_t id[2];
+    uint32_t count;
+};
+
 struct shard_turn {
     struct shard *shard;
     struct reader *reader;
@@ -172,6 +178,7 @@ struct shard_turn {
     bool remote;      /* a change of elsewhere: it keeps its version and nothing refuses it */
     bool looked;      /* of a set: what is under the key has been looked up, and is `there` */
     const struct record *there;       /* NULL: nothing                                    */
+    struct shard_made *made;          /* NULL, or what a disc_only table writes beside a change */
     struct shard_undo *undo;          /* NULL, or where its changes are noted (shard_edit.h) */
     struct record_version version;    /* of a record that is only copied; 0: the next one */
     struct value state;               /* and what stands beside it (merge.h)              */

@@ -171,6 +171,8 @@ static void count_change(struct shard *s) {
  * writes at once, and so needs the clock that the change will leave at once. */
 static eg_err clock_along(const struct shard_turn *t, const struct record *fresh) {
     struct shard *s = t->shard;
+    struct disc_batch *extra;
+    eg_err err = EG_OK;
     uint8_t clock[SHARD_CLOCK_BYTES];
     struct disc_bytes packed;
     uint64_t step = !t->remote && !t->leaving; /* as the change itself will do */
@@ -184,10 +186,14 @@ static eg_err clock_along(const struct shard_turn *t, const struct record *fresh
     s->sequence -= step;
     if (packed.size_bytes == 0)
         return EG_MEMORY;
-    /* What is half done must be taken back also where the disc is behind. */
-    store_disc_extra(s->store)->patient = t->taking_back;
-    return disc_record_put_clock(store_disc_extra(s->store), s->table->disc_table, s->number,
-                                 packed);
+    extra = store_disc_extra(s->store);
+    extra->patient = t->taking_back; /* what is half done is, also where the disc is behind */
+    if (t->made != NULL && !t->leaving)
+        err = disc_record_put_made(extra, s->table->disc_table, s->number, t->made->id,
+                                   t->made->count);
+    if (err == EG_OK)
+        err = disc_record_put_clock(extra, s->table->disc_table, s->number, packed);
+    return err;
 }
 
 /* Rows that waited for a change of a disc_only store must not join the next one. */

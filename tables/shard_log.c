@@ -84,6 +84,12 @@ eg_err shard_log_del_part(struct shard_log *l, const uint64_t id[2]) {
     return disc_record_del_part(&l->batch[l->filling], l->table, l->shard, id);
 }
 
+eg_err shard_log_put_done(struct shard_log *l, const uint64_t id[2]) {
+    if (l->table == NULL)
+        return EG_OK;
+    return disc_record_put_done(&l->batch[l->filling], l->table, l->shard, id);
+}
+
 /* On the disc's writer thread: only passes the word on. */
 static void batch_done(struct disc_request *q, eg_err err) {
     struct shard_log *l = EG_CONTAINER_OF(q, struct shard_log, request);

@@ -80,8 +80,9 @@ EG_MUST_USE eg_err shard_log_ready(const struct shard_log *l, bool frees, struct
 EG_MUST_USE eg_err shard_log_put(struct shard_log *l, const struct record *rec);
 EG_MUST_USE eg_err shard_log_del(struct shard_log *l, const struct record *rec);
 EG_MUST_USE eg_err shard_log_clear(struct shard_log *l);
-/* That a part of a transaction is no longer prepared; its row came past the log. */
+/* That a part of a transaction is no longer prepared, but committed; its row came past the log. */
 EG_MUST_USE eg_err shard_log_del_part(struct shard_log *l, const uint64_t id[2]);
+EG_MUST_USE eg_err shard_log_put_done(struct shard_log *l, const uint64_t id[2]);
 
 /* Undo what was collected since, in this turn. */
 static inline struct disc_mark shard_log_mark(const struct shard_log *l) {

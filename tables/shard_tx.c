@@ -2,6 +2,7 @@
 #include "tables/shard_tx_private.h"
 
 #include "engine/env.h"
+#include "engine/failpoint.h"
 #include "engine/planted.h"
 #include "tables/outcome.h"
 #include "tables/shard_edit.h"
@@ -25,6 +26,7 @@ eg_err shard_tx_want(struct shard_turn *t, const struct shard_request *want) {
     err = shard_run_part(t);
     t->key = NULL;
     key_release(&k);
+    FAILPOINT("tx.changed", table->world->o.runtime, shard_pid(t->shard));
     return err;
 }
 
@@ -178,23 +180,42 @@ static eg_err skip(struct shard_turn *t, eg_err err) {
     return EG_OK;
 }
 
+/* Those that an earlier start of this node has made. */
+static void skip_made(const struct shard_turn *t, struct value_iter *want) {
+    struct shard_request q;
+
+    for (uint32_t i = 0; t->made != NULL && i < t->made->count && want->left != 0; i++)
+        if (!transact_next_want(want, &q))
+            return; /* shard_tx_change() says so */
+}
+
+/* Each change of it, with what it comes to at the next start: that one, made already, is made again
+ * where that changes nothing. */
+static eg_err change_one(struct shard_turn *t, const struct shard_request *q, uint32_t number) {
+    if (t->made != NULL)
+        t->made->count = number + (q->op == SHARD_COUNTER || q->op == SHARD_INSERT_NEW);
+    return shard_tx_want(t, q);
+}
+
 /* Make all changes, or none.  The result: [of each, ...]. */
 eg_err shard_tx_change(struct shard_turn *t, struct value_iter want) {
     enum { HEADER_BYTES = 5, FIELDS = 5 };
     const struct shard_request *whole = t->request;
     size_t before_bytes = t->result->size_bytes, mark = shard_watch_mark(t->shard);
+    uint32_t number = t->made == NULL ? 0 : t->made->count;
     bool several = want.left > FIELDS;
     struct value_writer w = value_writer_init(t->result->at + before_bytes, HEADER_BYTES);
     struct shard_undo undo;
     eg_err err = EG_OK;
 
+    skip_made(t, &want);
     value_put_array(&w, want.left / FIELDS);
     t->result->size_bytes += w.need_bytes;
     shard_undo_init(&undo, t->reader);
     t->undo = &undo;
     if (several)
         shard_tx_begin(t->shard);
-    while (err == EG_OK && want.left != 0) {
+    for (; err == EG_OK && want.left != 0; number++) {
         struct shard_request q;
 
         if (!transact_next_want(&want, &q) || !transact_may_want(q.op))
@@ -204,7 +225,7 @@ eg_err shard_tx_change(struct shard_turn *t, struct value_iter want) {
         else if (PLANTED(PART_HALF_MADE) && t->decided && several && want.left == 0)
             err = skip(t, EG_OK);
         else
-            err = shard_tx_want(t, &q);
+            err = change_one(t, &q, number);
         if (EG_UNLIKELY(err != EG_OK) && t->decided && eg_err_class_of(err) == EG_CLASS_CALLER)
             err = skip(t, err);
     }

@@ -74,6 +74,7 @@ void shard_tx_close(struct shard *s) {
         return;
     while (!list_is_empty(&s->tx->lock->owners))
         shard_tx_release(s, EG_CONTAINER_OF(s->tx->lock->owners.next, struct lock_owner, node));
+    alloc_put(a, s->tx->done, s->tx->done == NULL ? 0 : SHARD_TX_DONE_MAX * sizeof *s->tx->done);
     if (s->tx->loan != NULL)
         message_free(s->table->world->o.runtime, s->tx->loan);
     shard_lock_close(s->tx->lock);
@@ -189,6 +190,66 @@ static bool is_on_disc(const struct shard *s) {
     return s->table->storage != STORAGE_RAM && s->table->world->o.disc != NULL;
 }
 
+/* ---- on disc: those that were committed -------------------------------------------------------
+ */
+
+/* The row of a part stays when it is made, and says so: a coordinator that is killed before its
+ * decision's row is gone asks again at its next start, and may not be told by this node's memory.
+ * The last ones of a shard are enough, for that row goes a moment later. */
+static bool has_done_room(struct shard *s) {
+    struct shard_tx *tx = shard_tx_of(s);
+
+    if (tx != NULL && tx->done == NULL)
+        tx->done = alloc_get(s->table->world->o.alloc, SHARD_TX_DONE_MAX * sizeof *tx->done);
+    return tx != NULL && tx->done != NULL;
+}
+
+static void note_done(struct shard *s, struct transact_id id) {
+    struct shard_tx *tx = s->tx;
+
+    tx->done[tx->done_next] = id;
+    tx->done_next = (tx->done_next + 1) % SHARD_TX_DONE_MAX;
+    tx->done_count = EG_MIN(tx->done_count + 1, (uint32_t) SHARD_TX_DONE_MAX);
+}
+
+/* The row of the one that will make room, if any. */
+static bool oldest_done(const struct shard *s, uint64_t key[2]) {
+    const struct shard_tx *tx = s->tx;
+
+    if (tx->done_count < SHARD_TX_DONE_MAX)
+        return false;
+    key[0] = tx->done[tx->done_next].high;
+    key[1] = tx->done[tx->done_next].low;
+    return true;
+}
+
+/* With what the turn changes; of a disc_only table, whose changes are written one by one, behind
+ * them: at once.  note_done() follows where all went well. */
+static eg_err say_done(struct shard *s, struct transact_id id) {
+    const uint64_t key[2] = {id.high, id.low};
+    uint64_t oldest[2];
+    bool full = oldest_done(s, oldest);
+    struct disc_batch b;
+    eg_err err;
+
+    if (s->table->storage == STORAGE_DISC) {
+        err = shard_log_put_done(&s->log, key);
+        return err == EG_OK && full ? shard_log_del_part(&s->log, oldest) : err;
+    }
+    disc_batch_init(&b, s->table->world->o.alloc);
+    err = disc_record_put_done(&b, s->table->disc_table, s->number, key);
+    if (err == EG_OK)
+        err = disc_record_del_made(&b, s->table->disc_table, s->number, key);
+    if (err == EG_OK && full)
+        err = disc_record_del_part(&b, s->table->disc_table, s->number, oldest);
+    err = write_now(s, &b, err);
+    disc_batch_fini(&b);
+    return err;
+}
+
+/* ---- on disc: those that are prepared ----------------------------------------------------------
+ */
+
 /* Before it is promised: a row of its own, at once. */
 static eg_err remember_part(struct shard *s, struct transact_id id, struct shard_part *p) {
     const uint64_t key[2] = {id.high, id.low};
@@ -198,6 +259,8 @@ static eg_err remember_part(struct shard *s, struct transact_id id, struct shard
 
     if (!is_on_disc(s))
         return EG_OK;
+    if (!has_done_room(s))
+        return EG_MEMORY;
     disc_batch_init(&b, s->table->world->o.alloc);
     err = write_now(s, &b, disc_record_put_part(&b, s->table->disc_table, s->number, key, bytes));
     disc_batch_fini(&b);
@@ -205,8 +268,6 @@ static eg_err remember_part(struct shard *s, struct transact_id id, struct shard
     return err;
 }
 
-/* Its row goes together with what the turn changes; in a disc_only table, whose changes are written
- * one by one, behind them: a kill in between leaves it prepared, and it is made once more. */
 static eg_err forget_row(struct shard *s, struct transact_id id) {
     const uint64_t key[2] = {id.high, id.low};
     struct disc_batch b;
@@ -215,9 +276,29 @@ static eg_err forget_row(struct shard *s, struct transact_id id) {
     if (s->table->storage == STORAGE_DISC)
         return shard_log_del_part(&s->log, key);
     disc_batch_init(&b, s->table->world->o.alloc);
-    err = write_now(s, &b, disc_record_del_part(&b, s->table->disc_table, s->number, key));
+    err = disc_record_del_made(&b, s->table->disc_table, s->number, key);
+    if (err == EG_OK)
+        err = disc_record_del_part(&b, s->table->disc_table, s->number, key);
+    err = write_now(s, &b, err);
     disc_batch_fini(&b);
     return err;
+}
+
+/* In a disc_only table each change of a part takes along how many are made, so that a kill in
+ * between leaves it prepared, and the next start goes on behind those.  Here those of this turn
+ * were taken back. */
+static void put_made_back(struct shard *s, const struct lock_owner *o) {
+    const uint64_t key[2] = {o->id.high, o->id.low};
+    const struct shard_part *p = o->part;
+    struct disc_batch b;
+    eg_err err;
+
+    disc_batch_init(&b, s->table->world->o.alloc);
+    b.patient = true; /* as those that took them back; a disc that refuses this has refused them */
+    err = p->made == 0 ? disc_record_del_made(&b, s->table->disc_table, s->number, key)
+                       : disc_record_put_made(&b, s->table->disc_table, s->number, key, p->made);
+    (void) write_now(s, &b, err);
+    disc_batch_fini(&b);
 }
 
 /* A row that stays is found at the next start, and asked after. */
@@ -369,6 +450,8 @@ static void pass_gates(struct shard *s, struct shard_part *p) {
 static eg_err commit(struct shard_turn *t, struct lock_owner *o) {
     struct shard *s = t->shard;
     struct shard_part *p = o->part;
+    bool singly = p->on_disc && s->table->storage == STORAGE_DISC_ONLY;
+    struct shard_made made = {{o->id.high, o->id.low}, p->made};
     struct transact_part part;
     struct disc_mark mark;
     eg_err err;
@@ -380,18 +463,23 @@ static eg_err commit(struct shard_turn *t, struct lock_owner *o) {
     if (err == EG_OK && !remember(s, o->id)) /* who asks again is to hear that it was */
         err = EG_MEMORY;
     mark = shard_log_mark(&s->log);
-    if (err == EG_OK && p->on_disc && s->table->storage == STORAGE_DISC)
-        err = forget_row(s, o->id);
+    if (err == EG_OK && p->on_disc && !singly)
+        err = say_done(s, o->id);
+    t->made = singly ? &made : NULL;
     if (err == EG_OK)
         err = shard_tx_change(t, part.want);
+    t->made = NULL;
     t->decided = false;
     t->gated = false;
+    if (err != EG_OK && singly && made.count != p->made)
+        put_made_back(s, o);
     if (err != EG_OK) {
         shard_log_rewind(&s->log, mark); /* what was taken back leaves nothing to write */
         return err;
     }
-    if (s->table->storage == STORAGE_DISC_ONLY)
-        forget_row_if_any(s, o);
+    if (!singly || say_done(s, o->id) == EG_OK) /* else the next start makes the last one again */
+        if (p->on_disc)
+            note_done(s, o->id);
     (void) tell(s, SHARD_PART_COMMITTED, shard_part_head(p), (struct value){0}); /* always taken */
     pass_gates(s, p);
     if (!PLANTED(LOCK_NOT_LEFT))
@@ -554,6 +642,8 @@ static eg_err take_back(struct shard *s, struct reader *r, struct disc_bytes row
     part = (struct value){row.at + head_bytes, (uint32_t) part_bytes};
     if (!transact_get_head(head, &h))
         return EG_CORRUPT;
+    if (!has_done_room(s))
+        return EG_MEMORY;
     err = shard_tx_mark(s, r, head, part);
     if (err != EG_OK)
         return err == EG_BAD_REQUEST ? EG_CORRUPT : err;
@@ -562,6 +652,27 @@ static eg_err take_back(struct shard *s, struct reader *r, struct disc_bytes row
     p->on_disc = p->recovered = true;
     p->since_ms = 0; /* it is asked after at once */
     return EG_OK;
+}
+
+static eg_err take_back_done(struct shard *s, const uint64_t key[2]) {
+    const struct transact_id id = {key[0], key[1]};
+
+    if (!has_done_room(s) || !remember(s, id))
+        return EG_MEMORY;
+    note_done(s, id);
+    return EG_OK;
+}
+
+/* A part that had been begun to be made was committed, whoever may be asked after it. */
+static void take_back_made(struct shard *s, const uint64_t key[2], uint32_t count) {
+    const struct transact_id id = {key[0], key[1]};
+    struct lock_owner *o = owner_of(s, id);
+    struct shard_part *p = o == NULL ? NULL : o->part;
+
+    if (p == NULL)
+        return;
+    p->made = count;
+    outcome_put(s->table->world->outcomes, id, OUTCOME_COMMITTED);
 }
 
 eg_err shard_tx_recover(struct shard *s) {
@@ -577,7 +688,15 @@ eg_err shard_tx_recover(struct shard *s) {
     if (err != EG_OK)
         return err;
     for (it->ops->seek(it, range.from); it->valid && err == EG_OK; it->ops->next(it)) {
-        err = take_back(s, &r, it->value);
+        uint64_t id[2];
+        uint32_t made;
+
+        if (disc_record_is_done(it->key, it->value, id))
+            err = take_back_done(s, id);
+        else if (disc_record_is_made(it->key, it->value, id, &made))
+            take_back_made(s, id, made);
+        else
+            err = take_back(s, &r, it->value);
         reader_reset(&r);
     }
     if (err == EG_OK)

@@ -9,8 +9,12 @@
 #include "tables/shard_tx.h"
 #include "tables/transact_private.h"
 
+enum { SHARD_TX_DONE_MAX = 256 };
+
 struct shard_tx {
     struct shard_lock *lock;
+    struct transact_id *done; /* a ring: whose rows say that they were committed */
+    uint32_t done_count, done_next;
     uint32_t prepared;    /* parts that are kept      */
     uint64_t asked_ms;    /* what became of them      */
     uint64_t ending_ms;   /* the shard stops no later */
@@ -20,9 +24,10 @@ struct shard_tx {
 /* A prepared part: of a lock_owner. */
 struct shard_part {
     uint64_t since_ms;
-    bool marked;             /* its master is another node                                      */
-    bool on_disc;            /* it has a row there                                              */
-    bool recovered;          /* which is all that is known of it: another node may know better   */
+    bool marked;    /* its master is another node                                      */
+    bool on_disc;   /* it has a row there                                              */
+    bool recovered; /* which is all that is known of it: another node may know better   */
+    uint32_t made;  /* so many of its changes are: of a disc_only table, after a kill      */
     struct unique_set gates; /* of what it will change: closed */
     uint32_t head_bytes, part_bytes;
     uint8_t bytes[]; /* head, part */

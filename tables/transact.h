@@ -163,6 +163,10 @@ EG_MUST_USE eg_err transact_stands(struct reader *r, const struct transact *x,
 EG_MUST_USE eg_err transact_try(struct reader *r, const struct transact *x, struct buffer *results,
                                 struct err_note *note);
 
+/* Does it make several changes, some of them to a disc_only table?  That writes each by itself, so
+ * that only rows that tell of the whole keep it whole: by a manager, also within one shard. */
+bool transact_is_singly(const struct transact *x);
+
 /* May transact_try() do it at some time, as things are now?  Else its shards have copies elsewhere,
  * or answer when the disc has it. */
 bool transact_is_here(const struct transact *x);

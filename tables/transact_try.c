@@ -69,6 +69,8 @@ static eg_err add(struct try *y, struct table *t, uint32_t shard, bool changes) 
         y->changing++;
         if (s->log.sync) /* the answer waits for the disc: that is the shard's own */
             return EG_AGAIN;
+        if (EG_UNLIKELY(t->storage == STORAGE_DISC_ONLY) && y->x->want_count > 1)
+            return EG_AGAIN; /* transact_is_singly() */
     }
     return EG_OK;
 }
@@ -128,6 +130,13 @@ static eg_err claim_all(struct try *y) {
     return EG_OK;
 }
 
+bool transact_is_singly(const struct transact *x) {
+    for (uint32_t i = 0; x->want_count > 1 && i < x->want_count; i++)
+        if (x->want[i].table->storage == STORAGE_DISC_ONLY)
+            return true;
+    return false;
+}
+
 static bool is_here(const struct table *t, uint32_t shard, bool changes) {
     const struct shard *s = &t->shard[shard];
 
@@ -135,7 +144,7 @@ static bool is_here(const struct table *t, uint32_t shard, bool changes) {
 }
 
 bool transact_is_here(const struct transact *x) {
-    bool here = true;
+    bool here = !transact_is_singly(x);
 
     for (uint32_t i = 0; i < x->seen_count && here; i++)
         here = is_here(x->seen[i].table, x->seen[i].shard, false);

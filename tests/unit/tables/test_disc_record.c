@@ -165,3 +165,26 @@ Test(disc_record, what_is_no_record_is_refused) {
     good[17] = 0x81; /* a map */
     cr_assert_eq(disc_record_read(&back, (struct disc_bytes){good, size_bytes}, 0), EG_CORRUPT);
 }
+
+Test(disc_record, the_rows_of_a_part_are_told_apart) {
+    static const uint8_t part[] = {0x90, 0x90};
+    const uint64_t id[2] = {0x1234, 0x5678};
+    const struct disc_change *c = NULL;
+    bool done[3], made[3];
+    uint32_t count = 0;
+
+    cr_assert_eq(disc_record_put_part(&batch, table, 7, id, (struct disc_bytes){part, 2}), EG_OK);
+    cr_assert_eq(disc_record_put_done(&batch, table, 7, id), EG_OK);
+    cr_assert_eq(disc_record_put_made(&batch, table, 7, id, 70000), EG_OK);
+    for (int i = 0; i < 3; i++) {
+        uint64_t whose[2] = {0, 0};
+
+        c = disc_batch_next(&batch, c);
+        done[i] = disc_record_is_done(disc_change_key(c), disc_change_value(c), whose);
+        made[i] = disc_record_is_made(disc_change_key(c), disc_change_value(c), whose, &count);
+        cr_expect(!(done[i] || made[i]) || (whose[0] == id[0] && whose[1] == id[1]));
+    }
+    cr_expect(!done[0] && done[1] && !done[2]);
+    cr_expect(!made[0] && !made[1] && made[2]);
+    cr_expect_eq(count, 70000);
+}
