@@ -114,6 +114,30 @@ class MajorityTest(ClusterTest):
         eventually(lambda: self.reads(third, 1) == [[1, "two"]], "the write of the majority")
         eventually(lambda: third.call("cluster_status")["no_majority"] == 0, "all shards have a majority")
 
+    def test_a_minority_refuses_lists_as_well_and_shows_none_of_its_past(self):
+        self.open(type="ordered_set", attributes=["key", "value"])
+        first, second, third = self.clients
+        self.done(first, "add_index", "m", "value")
+        values = [["$1", "$2"], [], ["$2"]]
+        self.done(first, "write_many", "m", [[key, "old"] for key in range(100)])
+        _, cursor = self.done(third, "select", "m", [values], {"limit": 10})
+        self.cut(2)
+        self.cluster.wait_for_view([0, 1])
+        self.cluster.wait_for_view([2])
+        self.done(second, "write_many", "m", [[key, "new"] for key in range(100)])
+        lists = [("select", "m", [values]), ("match", "m", ["_", "old"]), ("index_read", "m", "value", "old"),
+                 ("query", "select value from m"), ("query", "select value from m where value = 'old'")]
+        calls = [*lists, ("query", "select count(*) from m"), ("size", "m"), ("first", "m"), ("last", "m"),
+                 ("next", "m", 5), ("select_next", cursor), ("select_delete", "m", [values]),
+                 ("query", "update m set value = 'no'")]
+        for call in calls:
+            self.refused(third, *call)
+        self.heal()
+        for call in lists:  # at once: it is refused, or all that the others have written since is there
+            self.assertNotIn("old", repr(self.done(third, *call)))
+        self.cluster.wait_for_view()
+        self.assertEqual(sorted(self.done(third, "select", "m", [values], {"limit": 200})[0]), 100 * ["new"])
+
     def done(self, client, *call):
         """Also again while this view is not known to have a majority."""
         answer = []
