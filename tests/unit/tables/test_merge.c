@@ -236,6 +236,75 @@ Test(merge, whose_version_is_lost_is_said) {
         cr_expect_str_eq(lost(&meetings[i]), meetings[i].lost, "case %zu: %s", i, meetings[i].why);
 }
 
+/* ---- once more ------------------------------------------------------------------------------ */
+
+struct made {
+    struct merge_version version;
+    struct buffer record, state;
+};
+
+/* What a master makes of two, who had not heard of each other, as its own write at `hlc`. */
+static void make(struct made *m, enum table_merge policy, const struct merge_version *here,
+                 const struct merge_version *there, uint64_t hlc) {
+    struct merge_rule rule = {.policy = policy, .attribute_count = 2};
+    struct merge_side a = {here, knows_nothing, NULL}, b = {there, knows_nothing, NULL};
+    const struct merge_version *taken;
+    enum merge_outcome outcome;
+    struct merge_loss loss;
+
+    buffer_init(&m->record, alloc_system(), 4096);
+    buffer_init(&m->state, alloc_system(), 4096);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &m->record, &m->state), EG_OK);
+    taken = outcome == MERGE_TAKES_THERE ? there : here;
+    m->version = *taken;
+    if (outcome == MERGE_MAKES) {
+        m->version.record = value_of(m->record.at);
+        m->version.state = (struct value){m->state.at, (uint32_t) m->state.size_bytes};
+    }
+    if (outcome == MERGE_MAKES || taken != (merge_is_later(here, there) ? here : there))
+        m->version.hlc = m->version.sequence = hlc; /* it is written anew */
+}
+
+static void drop(struct made *m) {
+    buffer_fini(&m->record);
+    buffer_fini(&m->state);
+}
+
+/* The master that made it is gone, and another has it, and hears the other side's version. */
+Test(merge, what_was_made_stands_where_it_is_merged_once_more) {
+    static const struct {
+        enum table_merge policy;
+        const char *a, *a_state, *b, *b_state;
+    } cases[] = {
+        {MERGE_LWW, "['k', 1]", NULL, "['k', 2]", NULL},
+        {MERGE_FIRST, "['k', 1]", NULL, "['k', 2]", NULL},
+        {MERGE_MAX, "['k', 2]", NULL, "['k', 1]", NULL},
+        {MERGE_MIN, "['k', 1]", NULL, "['k', 2]", NULL},
+        {MERGE_COUNTER, "['k', 3]", "[0, 0, [0], [[1, 3, [3]]]]", "['k', 4]",
+         "[0, 0, [0], [[2, 4, [4]]]]"},
+        {MERGE_COUNTER, "['k', 3]", "[5, 1, [0], [[1, 6, [3]]]]", "['k', 4]",
+         "[0, 0, [0], [[2, 4, [4]]]]"},
+        {MERGE_SET, "['k', ['x']]", NULL, "['k', ['y']]", NULL},
+        {MERGE_SIBLINGS, "['k', 1]", NULL, "['k', 2]", NULL},
+        {MERGE_LWW_BY_ATTRIBUTE, "['k', 1]", NULL, "['k', 2]", NULL},
+    };
+
+    for (size_t i = 0; i < EG_COUNTOF(cases); i++) {
+        struct merge_version a = {text(cases[i].a), text(cases[i].a_state), 7, 1, 7};
+        struct merge_version b = {text(cases[i].b), text(cases[i].b_state), 8, 2, 8};
+        struct made once, again, before;
+
+        make(&once, cases[i].policy, &a, &b, 9);
+        make(&again, cases[i].policy, &once.version, &b, 10);
+        make(&before, cases[i].policy, &a, &once.version, 10);
+        cr_expect(value_equal(once.version.record, again.version.record), "case %zu", i);
+        cr_expect(value_equal(once.version.record, before.version.record), "case %zu", i);
+        drop(&once);
+        drop(&again);
+        drop(&before);
+    }
+}
+
 /* ---- what a table's maker has written ------------------------------------------------------- */
 
 static eg_err refuses(void *context, struct value winner, struct value loser, struct buffer *out) {
