@@ -357,6 +357,17 @@ void index_find_many(struct index_runs *runs, const struct index *const *x, size
         find_in_trees(runs, x, by_tree, by_tree_count);
 }
 
+void index_expect_many(const struct index *const *x, size_t n, const struct value *equal,
+                       uint32_t equal_count) {
+    uint64_t hash = hash_of_values(x[0], equal, equal_count);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct index_hash *of = equal_count == x[i]->spec.part_count ? hash_of(x[i]) : NULL;
+        if (of != NULL)
+            (void) index_hash_line(of, hash);
+    }
+}
+
 size_t index_runs_bytes(const struct index_runs *runs, size_t n) {
     size_t bytes = 0;
 

@@ -95,6 +95,10 @@ struct index_runs {
 };
 void index_find_many(struct index_runs *runs, const struct index *const *x, size_t n,
                      const struct value *equal, uint32_t equal_count);
+/* One after the other will be asked for these values: have memory fetch for all of them at once
+ * what each looks at first. */
+void index_expect_many(const struct index *const *x, size_t n, const struct value *equal,
+                       uint32_t equal_count);
 /* How many bytes the records' arrays take, of those that are known: about. */
 size_t index_runs_bytes(const struct index_runs *runs, size_t n);
 const struct record *index_runs_next(struct index_runs *runs, size_t i); /* NULL: no more */

@@ -570,6 +570,15 @@ static eg_err go_on_in_index(struct scan *s) {
     return seek_index(s, s->place);
 }
 
+/* All shards are asked for the same values, one after the other. */
+static void expect_all(struct scan *s) {
+    uint32_t left = s->table->shard_count - s->shard;
+
+    if (left > 1 && s->path->kind == SCAN_INDEX)
+        shard_index_expect(&s->table->shard[s->shard], EG_MIN(left, (uint32_t) BTREE_MANY_MAX),
+                           s->path->index, s->equal, s->path->equal_count);
+}
+
 static eg_err open_index(struct scan *s) {
     uint32_t given = s->path->equal_count;
     eg_err err;
@@ -586,6 +595,7 @@ static eg_err open_index(struct scan *s) {
         s->over = true;
         return EG_OK;
     }
+    expect_all(s);
     err = seek_index(s, (struct value){0});
     return err == EG_OK && s->place.size_bytes != 0 ? go_on_in_index(s) : err;
 }

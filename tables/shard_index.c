@@ -226,9 +226,9 @@ static eg_err read_rows(struct shard *s, struct reader *r, uint32_t id,
     return err == EG_OK ? reader_take_fault(r) : err;
 }
 
-uint32_t shard_index_find_many(struct index_runs *runs, struct shard *shards, uint32_t count,
-                               uint32_t id, const struct value *equal, uint32_t equal_count) {
-    const struct index *x[BTREE_MANY_MAX];
+/* Those of the indexes that can be asked. */
+static uint32_t whole_indexes(struct shard *shards, uint32_t count, uint32_t id,
+                              uint32_t equal_count, const struct index *x[BTREE_MANY_MAX]) {
     uint32_t found = 0;
 
     EG_ASSERT(count <= BTREE_MANY_MAX);
@@ -236,9 +236,26 @@ uint32_t shard_index_find_many(struct index_runs *runs, struct shard *shards, ui
         x[found] = whole_index(&shards[i], id);
         found += x[found] != NULL && equal_count <= index_spec(x[found])->part_count;
     }
+    return found;
+}
+
+uint32_t shard_index_find_many(struct index_runs *runs, struct shard *shards, uint32_t count,
+                               uint32_t id, const struct value *equal, uint32_t equal_count) {
+    const struct index *x[BTREE_MANY_MAX];
+    uint32_t found = whole_indexes(shards, count, id, equal_count, x);
+
     if (found > 0)
         index_find_many(runs, x, found, equal, equal_count);
     return found;
+}
+
+void shard_index_expect(struct shard *shards, uint32_t count, uint32_t id,
+                        const struct value *equal, uint32_t equal_count) {
+    const struct index *x[BTREE_MANY_MAX];
+    uint32_t found = on_disc(shards) ? 0 : whole_indexes(shards, count, id, equal_count, x);
+
+    if (found > 0)
+        index_expect_many(x, found, equal, equal_count);
 }
 
 /* `count` <= BTREE_MANY_MAX shards in memory. */

@@ -54,6 +54,11 @@ EG_MUST_USE eg_err shard_index_place(const struct shard_index_scan *scan, const 
 uint32_t shard_index_find_many(struct index_runs *runs, struct shard *shards, uint32_t count,
                                uint32_t id, const struct value *equal, uint32_t equal_count);
 
+/* The next seeks will be of these values, in one of the `count` <= BTREE_MANY_MAX shards after the
+ * other: they wait for memory together. */
+void shard_index_expect(struct shard *shards, uint32_t count, uint32_t id,
+                        const struct value *equal, uint32_t equal_count);
+
 /* Append the records of `count` shards of one table whose leading parts equal `equal` and that
  * have not expired; adds to *found.  EG_BAD_REQUEST,
  * EG_TOO_LARGE; a reader's fault. */
