@@ -117,7 +117,7 @@ class MajorityTest(ClusterTest):
     def test_a_minority_refuses_lists_as_well_and_shows_none_of_its_past(self):
         self.open(type="ordered_set", attributes=["key", "value"])
         first, second, third = self.clients
-        self.done(first, "add_index", "m", "value")
+        until_done(first, "add_index", "m", "value")
         values = [["$1", "$2"], [], ["$2"]]
         self.done(first, "write_many", "m", [[key, "old"] for key in range(100)])
         _, cursor = self.done(third, "select", "m", [values], {"limit": 10})
@@ -198,7 +198,7 @@ class MajorityTest(ClusterTest):
         self.cluster.kill(2)
         self.cut(2)
         third = self.start_empty(2)
-        self.done(third, "create_table", "m", {"majority": True, "shards": 2, "storage": "disc"})
+        until_done(third, "create_table", "m", {"majority": True, "shards": 2, "storage": "disc"})
         self.refused(third, "write", "m", [1, "other"])
         self.refused(third, "read", "m", 1)
         self.assertEqual(self.elects(third), set())
@@ -211,7 +211,7 @@ class MajorityTest(ClusterTest):
         own = f"127.{'.'.join(str(random.randrange(1, 255)) for _ in range(3))}:7341"  # nobody else's
         client = self.node("--peer-listen", own, "--join", own).client()
         self.addCleanup(client.close)
-        self.done(client, "create_table", "m", {"majority": True})
+        until_done(client, "create_table", "m", {"majority": True})
         self.done(client, "write", "m", [1, "one"])
         self.assertEqual(self.elects(client), {client.call("cluster_status")["node"]})
 
@@ -221,14 +221,14 @@ class MajorityTest(ClusterTest):
         late = {"majority": True, "shards": 2, "storage": "disc", "durability": "sync"}
         self.cut(2)
         self.cluster.wait_for_view([0, 1])
-        self.done(first, "create_table", "late", late)
+        until_done(first, "create_table", "late", late)
         self.done(second, "write", "late", [1, "one"])
         for number in 0, 1:
             self.cluster.kill(number)
         second = self.start_empty(1)
         self.heal()
         self.cluster.wait_for_view([1, 2])
-        self.done(second, "create_table", "late", late)
+        until_done(second, "create_table", "late", late)
         self.refused(second, "read", "late", 1)
         self.refused(second, "insert_new", "late", [1, "other"])
         self.cluster.start(0)
