@@ -170,6 +170,28 @@ class Runner(Planted):
         self.assertEqual(self.last_line(), (1, "0 passed, 1 failed, 0 skipped"))
 
 
+class Claims(Planted):
+    HEAD = "| what | proved by |\n|---|---|\n"
+
+    def claims(self, line, scenario="| 1 halves | `test_cut.py` 01 |"):
+        self.plant("docs/contexts.md", self.HEAD + line)
+        self.plant("tests/cluster/README.md", self.HEAD + scenario)
+        self.plant("tests/cluster/test_cut.py", "def test_01_halves")
+        return sys.executable, HERE / "claims.py", self.dir
+
+    def test_accepts_what_is_there(self):
+        self.assert_clean(*self.claims("| one key | `cluster_cut`, `test_cut` |"))
+
+    def test_finds_a_test_that_is_not_there(self):
+        self.assert_found("contexts.md:3: there is no cluster_cuts", *self.claims("| one key | `cluster_cuts` |"))
+
+    def test_finds_a_line_without_a_test(self):
+        self.assert_found("which test proves this line?", *self.claims("| one key | surely |"))
+
+    def test_finds_a_scenario_that_its_file_does_not_have(self):
+        self.assert_found("test_cut.py has no 02", *self.claims("| a | `test_cut` |", "| 2 one | `test_cut.py` 02 |"))
+
+
 class Format(Planted):
     def test_finds_a_file_nobody_formatted(self):
         if not shutil.which("clang-format"):
