@@ -2,7 +2,10 @@
 links do, those who reach each other end in one view, and nobody else is in it."""
 import time
 
-from harness import Cluster, ClusterTest, eventually, main
+from harness import Cluster, ClusterTest, eventually, main, steady
+from writer import Writer, Written
+
+HELD_BYTES_MAX = 256 << 20
 
 
 class MembershipTest(ClusterTest):
@@ -36,7 +39,7 @@ class MembershipTest(ClusterTest):
         cluster.wait_for_view()
 
 
-class WeatherTest(ClusterTest):
+class WeatherTest(Written, ClusterTest):
     def setUp(self):
         super().setUp()
         self.cluster = Cluster(self, 3, discs=False, proxied=True)
@@ -52,6 +55,14 @@ class WeatherTest(ClusterTest):
         for proxy in self.cluster.proxies:
             proxy.heal()
         self.cluster.wait_for_view()
+
+    def writers(self, **options):
+        """One at each node."""
+        writers = [Writer([node.address], "t", first=number * 10**6, **options)
+                   for number, node in enumerate(self.cluster.nodes)]
+        for writer in writers:
+            self.addCleanup(writer.end)
+        return writers
 
     def test_who_is_cut_off_serves_alone(self):
         names = self.cluster.names
@@ -79,17 +90,43 @@ class WeatherTest(ClusterTest):
         self.heal()
 
     def test_corrupt_bytes_break_links_and_nothing_else(self):
+        self.cluster.client(0, patient=True).call("create_table", "t")
+        writers = self.writers(pause_s=0.002)
+        for writer in writers:
+            writer.wait(20)
         self.between(0, 1, corrupt_one_in=200)
         eventually(lambda: sum(weather.corrupted_bytes for proxy in self.cluster.proxies
                                for weather in list(proxy.weather.values())) > 10, "corrupted bytes")
+        for writer in writers:
+            writer.wait_for_more(20)
         self.heal()
+        for writer in writers:  # each record tells what it must be: nothing else has been let in
+            writer.end()
+            self.nothing_is_missing(self.cluster, writer, healed=True)
+            self.same_everywhere(self.cluster, "t", writer.acknowledged | writer.unknown)
+        sizes = lambda: {self.cluster.client(number, patient=True).call("size", "t") for number in range(3)}
+        least = sum(len(writer.acknowledged) for writer in writers)
+        eventually(lambda: all(least <= size <= least + sum(len(writer.unknown) for writer in writers)
+                               for size in sizes()), "no record of nobody's")
 
+    @steady
     def test_slow_links_are_links(self):
+        self.cluster.client(0, patient=True).call("create_table", "t")
+        before = [node.resident_bytes() for node in self.cluster.nodes]
         for one, other in ((0, 1), (0, 2), (1, 2)):
             self.between(one, other, delay_s=0.03, jitter_s=0.02)
         self.cluster.proxies[1].break_off()
         self.cluster.wait_for_view()
+        writers = self.writers()
+        for writer in writers:
+            writer.wait(30)
+            writer.end()
+        self.assertFalse(self.cluster.has_changed(), "who is slow was taken for dead")
+        for node, was in zip(self.cluster.nodes, before):
+            self.assertLess(node.resident_bytes() - was, HELD_BYTES_MAX)
         self.heal()
+        for writer in writers:
+            self.nothing_is_missing(self.cluster, writer, healed=True)
 
 
 if __name__ == "__main__":

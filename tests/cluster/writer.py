@@ -11,7 +11,7 @@ class Writer(threading.Thread):
 
     def __init__(self, addresses, table, first=0, pause_s=0):
         super().__init__()
-        self.addresses, self.table, self.next, self.pause_s = addresses, table, first, pause_s
+        self.addresses, self.table, self.first, self.next, self.pause_s = addresses, table, first, first, pause_s
         self.acknowledged, self.unknown, self.strange = set(), set(), []
         self.longest_s = 0
         self.stopping = threading.Event()
@@ -20,13 +20,16 @@ class Writer(threading.Thread):
     def record(self):
         return [self.next, self.next]
 
+    def request(self):
+        return "write", self.table, self.record()
+
     def run(self):
         client, turn, began = None, 0, time.monotonic()
         while not self.stopping.is_set():
             try:
                 if client is None:
                     client = harness.Client(self.addresses[turn % len(self.addresses)])
-                client.call("write", self.table, self.record())
+                client.call(*self.request())
                 self.acknowledged.add(self.next)
                 self.longest_s = max(self.longest_s, time.monotonic() - began)
                 time.sleep(self.pause_s)
@@ -52,6 +55,17 @@ class Writer(threading.Thread):
         self.stopping.set()
         self.join()
         return self
+
+
+class Pairs(Writer):
+    """Writes [2 n, n] and [2 n + 1, n] in one transaction; mostly they lie in two shards."""
+
+    def request(self):
+        return "transaction", [["write", self.table, [key, self.next]] for key in self.keys(self.next)]
+
+    @staticmethod
+    def keys(n):
+        return [2 * n, 2 * n + 1]
 
 
 class Rewriter(Writer):
