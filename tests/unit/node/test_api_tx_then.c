@@ -84,6 +84,25 @@ static eg_err get(eg_tx *tx, eg_table *table, int key, int64_t *n) {
     return err;
 }
 
+/* The view may be another one meanwhile, once all copies are full: the same again does better. */
+static bool passes(eg_err err) {
+    return err == EG_BUSY || err == EG_NO_REPLICA || err == EG_IN_DOUBT;
+}
+
+/* By this thread. */
+static void must_make(eg_err (*fn)(eg_tx *tx, void *arg), int side, void *arg) {
+    eg_note note = {""};
+    eg_err err;
+
+    for (int ms = 0;; ms += 2) {
+        err = eg_transaction(node[side], fn, arg, &(eg_tx_options){.note = &note});
+        if (!passes(err) || ms >= WAIT_MS)
+            break;
+        pause_a_little();
+    }
+    cr_assert_eq(err, EG_OK, "%s", note.text);
+}
+
 static eg_err fill(eg_tx *tx, void *arg) {
     eg_err err = EG_OK;
 
@@ -102,7 +121,7 @@ static void setup(void) {
         wait_for_each_other(i);
     open_table("far", "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", far);
     open_table("near", "{'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", near);
-    cr_assert_eq(eg_transaction(node[0], fill, NULL, NULL), EG_OK);
+    must_make(fill, 0, NULL);
 }
 
 static void teardown(void) {
@@ -138,7 +157,7 @@ static eg_err add_up(eg_tx *tx, void *arg) {
 static void check_sums(void) {
     struct sums sum;
 
-    cr_assert_eq(eg_transaction(node[1], add_up, &sum, NULL), EG_OK);
+    must_make(add_up, 1, &sum);
     cr_expect_eq(sum.far, ACCOUNTS * EACH);
     cr_expect_eq(sum.near, ACCOUNTS * EACH);
 }
@@ -187,7 +206,7 @@ static void on_call(eg_actor *self, void *state, eg_from from, const eg_message 
     w->in_call = false;
 }
 
-static struct answer run(struct job job) {
+static struct answer run_once(struct job job) {
     static const eg_server_ops ops = {
         .name = "worker", .state_bytes = sizeof(struct worker), .call = on_call};
     struct answer a = {.outcome = EG_INTERNAL};
@@ -197,6 +216,17 @@ static struct answer run(struct job job) {
     cr_assert_eq(
         eg_call_wait(node[job.side], pid, 0, &job, sizeof job, WAIT_MS, &a, sizeof a, NULL), EG_OK);
     eg_exit_send(node[job.side], NULL, pid, EG_EXIT_SHUTDOWN);
+    return a;
+}
+
+static struct answer run(struct job job, eg_err expected) {
+    struct answer a = run_once(job);
+
+    for (int ms = 0; a.outcome != expected && passes(a.outcome) && ms < WAIT_MS; ms += 2) {
+        pause_a_little();
+        a = run_once(job);
+    }
+    cr_expect_eq(a.outcome, expected, "%d: %s", a.outcome, a.why);
     return a;
 }
 
@@ -223,9 +253,8 @@ static eg_err read_and_write(eg_tx *tx, void *arg) {
 /* What was wanted before something was asked is not wanted twice. */
 Test(api_tx_then, what_lies_elsewhere_is_asked_for_between_turns) {
     int times = 0;
-    struct answer a = run((struct job){.side = 1, .fn = read_and_write, .arg = &times});
 
-    cr_expect_eq(a.outcome, EG_OK, "%s", a.why);
+    run((struct job){.side = 1, .fn = read_and_write, .arg = &times}, EG_OK);
     cr_expect_gt(times, 1);
     check_sums();
 }
@@ -243,12 +272,10 @@ static eg_err write_nothing_good(eg_tx *tx, void *arg) {
 
 Test(api_tx_then, done_hears_why_nothing_was_made) {
     uint8_t room[256];
-    struct answer a = run((struct job){.fn = give_up});
+    struct answer a = run((struct job){.fn = give_up}, EG_ABORTED);
 
-    cr_expect_eq(a.outcome, EG_ABORTED);
     cr_expect_str_eq(a.why, "too little");
-    a = run((struct job){.fn = write_nothing_good, .arg = room});
-    cr_expect_eq(a.outcome, EG_BAD_RECORD);
+    run((struct job){.fn = write_nothing_good, .arg = room}, EG_BAD_RECORD);
     check_sums();
 }
 
@@ -261,19 +288,18 @@ static eg_err inner(eg_tx *tx, void *arg) {
 
 static eg_err outer(eg_tx *tx, void *arg) {
     int64_t n = 0;
+    eg_err err;
 
     cr_expect_eq(eg_transaction(node[1], inner, arg, NULL), EG_ABORTED);
     cr_expect_eq(eg_tx_nested(tx, inner, arg), EG_ABORTED);
-    eg_err err = get(tx, near[1], 0, &n);
+    err = get(tx, near[1], 0, &n);
     if (err == EG_OK)
         cr_expect_eq(n, EACH);
     return err == EG_OK ? put(tx, near[1], 0, n) : err;
 }
 
 Test(api_tx_then, one_inside_the_other_is_a_part_of_it) {
-    struct answer a = run((struct job){.side = 1, .fn = outer});
-
-    cr_expect_eq(a.outcome, EG_OK, "%s", a.why);
+    run((struct job){.side = 1, .fn = outer}, EG_OK);
     check_sums();
 }
 
@@ -297,13 +323,9 @@ static eg_err lock_one(eg_tx *tx, void *arg) {
 }
 
 Test(api_tx_then, what_cannot_be_begun_anew_is_busy) {
-    struct answer a = run((struct job){.side = 1, .fn = ask_index, .arg = &near[1]});
-
-    cr_expect_eq(a.outcome, EG_OK, "%s", a.why);
-    a = run((struct job){.side = 1, .fn = ask_index, .arg = &far[1]});
-    cr_expect_eq(a.outcome, EG_BUSY, "%s", a.why);
-    a = run((struct job){.side = 1, .fn = lock_one});
-    cr_expect_eq(a.outcome, EG_BUSY, "%s", a.why);
+    run((struct job){.side = 1, .fn = ask_index, .arg = &near[1]}, EG_OK);
+    run((struct job){.side = 1, .fn = ask_index, .arg = &far[1]}, EG_BUSY);
+    run((struct job){.side = 1, .fn = lock_one}, EG_BUSY);
     check_sums();
 }
 
@@ -372,7 +394,8 @@ static void on_moved(eg_actor *self, void *state, void *context, eg_err outcome,
     m->answer.outcome = outcome;
     snprintf(m->answer.why, sizeof m->answer.why, "%.*s", (int) size_bytes,
              data == NULL ? "" : (const char *) data);
-    if (outcome == EG_OK && --m->rounds > 0)
+    m->rounds -= outcome == EG_OK;
+    if (passes(outcome) || (outcome == EG_OK && m->rounds > 0))
         move_next(self, m);
     else
         eg_reply(self, m->waiting, EG_OK, &m->answer, sizeof m->answer);
