@@ -111,21 +111,39 @@ class Disc(BadMachineTest):
         cluster.wait_for_view()
         client = cluster.client(0, patient=True)
         client.call("create_table", "t", {"storage": "disc", "durability": "sync"})
+        for kind, what in (("*.log", "the data directory is damaged: .*checksum"), ("*.sst", "damaged")):
+            with self.subTest(kind):
+                self.write_all(client, kind)
+                if kind == "*.sst":  # where a start puts what it finds in the log
+                    cluster.nodes[2].stop()
+                    cluster.start(2)
+                    cluster.wait_for_view()
+                cluster.kill(2)
+                self.flip(max(cluster.data(2).rglob(kind), key=lambda path: path.stat().st_size))
+                with self.assertRaisesRegex(RuntimeError, what):
+                    cluster.start(2)  # rather than with wrong data, or less than it acknowledged
+                self.write_all(client, f"{kind} is damaged")
+                cluster.wipe(2)
+                cluster.start(2)
+                cluster.wait_for_view()
+                self.whole_again(cluster.client(2), f"{kind} is damaged")
+
+    @staticmethod
+    def write_all(client, what):
         for first in range(0, 2000, 100):
-            client.call("write_many", "t", [[n, "y" * 50] for n in range(first, first + 100)])
-        cluster.kill(2)
-        log = max(cluster.data(2).rglob("*.log"), key=lambda path: path.stat().st_size)
-        with open(log, "r+b") as file:
-            file.seek(log.stat().st_size // 2)
+            client.call("write_many", "t", [[n, what] for n in range(first, first + 100)])
+
+    @staticmethod
+    def flip(path):
+        with open(path, "r+b") as file:
+            file.seek(path.stat().st_size // 2)
             byte = file.read(1)[0]
             file.seek(-1, 1)
             file.write(bytes([byte ^ 8]))
-        with self.assertRaisesRegex(RuntimeError, "the data directory is damaged: .*checksum"):
-            cluster.start(2)  # rather than with wrong data, or less than it acknowledged
-        cluster.wipe(2)
-        cluster.start(2)
-        cluster.wait_for_view()
-        own, wanted = cluster.client(2), [[[n, "y" * 50]] for n in range(2000)]
+
+    def whole_again(self, own, what):
+        """From the others: never with anything else on the way."""
+        wanted = [[[n, what]] for n in range(2000)]
 
         def whole():
             try:
