@@ -181,7 +181,7 @@ uint32_t store_ordered_next_many(struct store_cursor *c, const struct probe *end
  * buckets ahead of who looks, so that neither buckets nor records are waited for.  What
  * store_ops says of scans holds.  It can be left where store_sweep_place() says so, at a
  * position to begin again from.  Valid inside one section. */
-enum { SWEEP_RECORDS = RECORD_BATCH_MAX, SWEEP_BUCKETS = 8 };
+enum { SWEEP_RECORDS = RECORD_BATCH_MAX, SWEEP_BUCKETS = 8, SWEEP_AHEAD = 3 };
 struct store_sweep {
     struct store *store;
     uint64_t at; /* the position behind what is gathered  */
@@ -193,13 +193,17 @@ struct store_sweep {
         uint32_t given, count;
         const struct record *record[SWEEP_RECORDS]; /* behind `count`: any, to be prefetched */
     } part[2];
-    uint64_t header; /* of the store when these were asked for */
-    uint32_t expected_count;
-    struct sweep_bucket {
-        uint64_t at, end;
-        uint32_t index;
-        void *bucket;
-    } expected[SWEEP_BUCKETS];
+    uint32_t turn;
+    struct sweep_ahead {   /* a ring: the next part is gathered from [turn]     */
+        uint64_t header;   /* of the store when these buckets were asked for */
+        uint64_t at, next; /* where they begin, and those behind them do     */
+        uint32_t count;    /* 0: there are none                              */
+        struct sweep_bucket {
+            uint64_t at, end;
+            uint32_t index;
+            void *bucket;
+        } bucket[SWEEP_BUCKETS];
+    } ahead[SWEEP_AHEAD];
 };
 void store_sweep_begin(struct store_sweep *sweep, struct store *s, uint64_t at); /* 0: all */
 bool store_sweep_more(struct store_sweep *sweep); /* the next part; false: the end */

@@ -1,11 +1,13 @@
 /* store_hash_sweep.c -- going through a whole hash store, as fast as memory answers.
  *
- *     buckets  | .. | asked for  | gathered into the next part | looked at | ..
- *     records               asked for, as each is found    | looked at
+ *     part       n + 3      n + 2                 n + 1                    n
+ *     buckets  | asked for | their nodes asked for | gathered             |
+ *     records                                        asked for, as found  | looked at
  *
- * A core has a dozen lines under way at a time, so asking is spread over all that is done: a
- * record's first line when its bucket is read, the others while those of the part before it are
- * looked at (record_batch.h).
+ * A core has a dozen or two lines under way at a time, so asking is spread over all that is done,
+ * and nothing is read that was not asked for a part earlier: a bucket's line, the overflow nodes
+ * that its link names, a record's first line when its bucket is read, the others while those
+ * of the part before it are looked at (record_batch.h).
  *
  * A bucket's records are taken in any order and without a look at their keys, where nothing
  * can be missed or come twice: nobody splits or merges it, it begins where the last
@@ -35,7 +37,7 @@ static inline uint32_t gather_row(hash_word *words, uint32_t slots, const struct
 
     for (uint32_t i = 0; i < slots; i++) {
         const struct record *rec = slot_record(word_get(&words[i]));
-        EG_PREFETCH(rec != NULL ? (const void *) rec : words); /* never at 0 */
+        EG_PREFETCH(rec != NULL ? (const void *) &rec->size_and_flags : words); /* never at 0 */
         out[count] = rec;
         count += rec != NULL;
     }
@@ -75,33 +77,69 @@ static bool gather_quickly(struct store_hash *s, struct sweep_part *p, uint64_t 
     return true;
 }
 
-/* Ask for the buckets that the next part will be gathered from. */
-static void expect_buckets(struct store_sweep *sweep) {
+static struct sweep_ahead *ahead_of(struct store_sweep *sweep, uint32_t parts) {
+    return &sweep->ahead[(sweep->turn + parts) % SWEEP_AHEAD];
+}
+
+/* Ask for the buckets that a part will be gathered from that begins there. */
+static void expect_buckets(struct store_sweep *sweep, struct sweep_ahead *a, uint64_t at) {
     struct store_hash *s = hash_of(sweep->store);
-    uint64_t at = sweep->at;
 
-    sweep->header = word_get(&s->header);
-    sweep->expected_count = 0;
-    while (sweep->expected_count < SWEEP_BUCKETS) {
-        struct sweep_bucket b = bucket_of_position(s, at, sweep->header);
+    a->header = word_get(&s->header);
+    a->at = a->next = at;
+    a->count = 0;
+    do {
+        struct sweep_bucket b = bucket_of_position(s, a->next, a->header);
 
-        sweep->expected[sweep->expected_count++] = b;
+        a->bucket[a->count++] = b;
         EG_PREFETCH(b.bucket);
-        if (b.end == UINT64_MAX)
-            return;
-        at = b.end + 1;
+        a->next = b.end + 1;
+    } while (a->count < SWEEP_BUCKETS && a->next != 0);
+}
+
+/* Ask for the first overflow node of each; their own lines have come. */
+static void expect_nodes(const struct sweep_ahead *a) {
+    for (uint32_t i = 0; i < a->count; i++) {
+        hash_word *bucket = a->bucket[i].bucket, *node;
+
+        if (bucket == NULL)
+            continue;
+        node = link_of(word_get(&bucket[BUCKET_SLOTS]));
+        EG_PREFETCH(node != NULL ? node : bucket); /* never at 0 */
     }
 }
 
+/* From where the sweep is: at its beginning, and where it has come elsewhere than it expected. */
+static void expect_anew(struct store_sweep *sweep) {
+    struct sweep_ahead *here = ahead_of(sweep, 0), *next = ahead_of(sweep, 1);
+
+    expect_buckets(sweep, here, sweep->at);
+    next->count = 0;
+    if (here->next != 0)
+        expect_buckets(sweep, next, here->next);
+}
+
+/* What the parts behind the one that is now gathered are made of. */
+static void expect_more(struct store_sweep *sweep) {
+    struct sweep_ahead *next = ahead_of(sweep, 1), *last = ahead_of(sweep, 2);
+
+    last->count = 0;
+    if (next->count == 0)
+        return;
+    expect_nodes(next);
+    if (next->next != 0)
+        expect_buckets(sweep, last, next->next);
+}
+
 /* The next bucket, or some of its records. */
-static void gather_one(struct store_sweep *sweep, struct sweep_part *p, uint32_t number) {
+static void gather_one(struct store_sweep *sweep, struct sweep_part *p,
+                       const struct sweep_ahead *here, uint32_t number) {
     struct store_hash *s = hash_of(sweep->store);
     uint64_t header = word_get(&s->header);
-    const struct sweep_bucket *expected = &sweep->expected[number];
+    const struct sweep_bucket *expected = &here->bucket[number];
     struct sweep_bucket b;
 
-    if (EG_LIKELY(header == sweep->header && number < sweep->expected_count &&
-                  expected->at == sweep->at))
+    if (EG_LIKELY(header == here->header && number < here->count && expected->at == sweep->at))
         b = *expected;
     else
         b = bucket_of_position(s, sweep->at, header);
@@ -115,21 +153,23 @@ static void gather_one(struct store_sweep *sweep, struct sweep_part *p, uint32_t
 
 /* Gather the next part while `now` is looked at. */
 static void gather(struct store_sweep *sweep, struct sweep_part *p, const struct sweep_part *now) {
+    if (ahead_of(sweep, 0)->count == 0 || ahead_of(sweep, 0)->at != sweep->at)
+        expect_anew(sweep);
+    expect_more(sweep);
     p->given = p->count = 0;
     p->last = sweep->done;
     for (uint32_t i = 0; i < SWEEP_BUCKETS && !p->last; i++) {
         if (p->count > SWEEP_RECORDS - HASH_GATHER_RECORDS)
             break;
-        gather_one(sweep, p, i);
+        gather_one(sweep, p, ahead_of(sweep, 0), i);
     }
+    sweep->turn = (sweep->turn + 1) % SWEEP_AHEAD;
     p->end = sweep->at;
     sweep->done = p->last;
     for (uint32_t i = p->count; i < now->count; i++)
         p->record[i] = now->record[i]; /* so that there is something to ask for */
     for (uint32_t i = now->count; i < p->count; i++)
         record_prefetch(p->record[i]); /* nobody else asks for all of these in time */
-    if (!p->last)
-        expect_buckets(sweep);
 }
 
 void store_sweep_begin(struct store_sweep *sweep, struct store *s, uint64_t at) {
@@ -142,7 +182,8 @@ void store_sweep_begin(struct store_sweep *sweep, struct store *s, uint64_t at) 
     none->given = none->count = 0;
     none->end = at;
     none->last = false;
-    expect_buckets(sweep);
+    sweep->turn = 0;
+    ahead_of(sweep, 0)->count = 0;
     gather(sweep, &sweep->part[1], none);
 }
 
