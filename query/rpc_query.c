@@ -7,6 +7,7 @@
 #include "query/rpc_handler.h"
 
 #include "query/cursor.h"
+#include "query/hand.h"
 #include "query/rpc_rows.h"
 #include "query/server_private.h"
 #include "query/session.h"
@@ -21,6 +22,7 @@ struct queried {
     struct leaving leaving;
     struct alloc *alloc;
     struct text_answer answer;
+    bool begun;       /* there has been a step            */
     bool later;       /* a page of select_next            */
     bool kept;        /* by the cursor, when the task ends */
     size_t header_at; /* see rpc_rows_begin() */
@@ -135,11 +137,16 @@ static eg_err query_step(struct task *task, struct buffer *result, struct err_no
     uint64_t rows = 0;
     eg_err err = EG_OK;
 
+    if (!q->begun && q->answer.run != NULL)
+        hands_call(task, q->answer.run);
+    q->begun = true;
     if (result->size_bytes == 0)
         err = rpc_rows_begin(q->later ? NULL : &names, result, &q->header_at);
     if (err == EG_OK)
         err = text_answer_step(&q->answer, catalog_of(task), &task->worker->reader, &pace, result,
                                &rows, note);
+    if (err == EG_AGAIN && q->answer.run != NULL)
+        hands_await(task, q->answer.run);
     if (err == EG_AGAIN)
         return ask_shards(q, note);
     if (err == EG_OK)

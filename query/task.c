@@ -129,6 +129,12 @@ eg_err task_start(struct task *t, const struct task_ops *ops, struct rpc_call *c
     return err;
 }
 
+void task_start_alone(struct task *t, const struct task_ops *ops, struct worker *w) {
+    *t = (struct task){.ops = ops, .worker = w, .result = worker_buffer_get(w)};
+    list_init(&t->in_session);
+    list_push_back(&w->tasks, &t->in_worker);
+}
+
 static void run_one(struct worker *w, struct task *t, uint64_t deadline_ns) {
     struct err_note note = {""};
     eg_err err;
@@ -137,7 +143,9 @@ static void run_one(struct worker *w, struct task *t, uint64_t deadline_ns) {
     err = step(t, deadline_ns, &note);
     reader_exit(&w->reader);
     reader_reset(&w->reader);
-    if (err != EG_AGAIN)
+    if (err != EG_AGAIN && t->session == NULL)
+        task_free(t);
+    else if (err != EG_AGAIN)
         finish(t, err, &note);
     else if (t->asked == 0)
         list_push_back(&w->tasks, &t->in_worker);
@@ -218,4 +226,13 @@ bool task_expire(struct session *s, uint64_t now_ns) {
 void task_end_all(struct session *s) {
     while (!list_is_empty(&s->tasks))
         task_free(EG_CONTAINER_OF(s->tasks.next, struct task, in_session));
+}
+
+void task_end_alone(struct worker *w) {
+    while (!list_is_empty(&w->tasks)) {
+        struct task *t = EG_CONTAINER_OF(w->tasks.next, struct task, in_worker);
+
+        EG_ASSERT(t->session == NULL);
+        task_free(t);
+    }
 }

@@ -54,7 +54,7 @@ struct task_ops {
 struct task {
     const struct task_ops *ops;
     struct worker *worker;
-    struct session *session;
+    struct session *session; /* NULL: of none */
     struct list_node in_worker, in_session;
     uint64_t ref;         /* of the session's request under way                */
     uint64_t deadline_ns; /* of the step: see task_is_over()                   */
@@ -68,6 +68,10 @@ struct task {
  * later, and the task is freed then.  Else it was not started and has been freed.  A
  * task that is done at its first step answers at once. */
 EG_MUST_USE eg_err task_start(struct task *t, const struct task_ops *ops, struct rpc_call *c);
+
+/* A task of no connection, part of another one's work: nothing is answered when it ends.  On the
+ * worker's scheduler, outside any step; the first one comes in its ring. */
+void task_start_alone(struct task *t, const struct task_ops *ops, struct worker *w);
 
 /* Has this step had its time?  Some 20 ns: to be asked for every few records. */
 bool task_is_over(const struct task *t);
@@ -89,5 +93,7 @@ void task_reply(struct session *s, uint32_t number, const struct message *m);
 bool task_expire(struct session *s, uint64_t now_ns);
 /* The end of a connection. */
 void task_end_all(struct session *s);
+/* The end of a worker that has none left: what stands alone in its ring. */
+void task_end_alone(struct worker *w);
 
 #endif /* QUERY_TASK_H */

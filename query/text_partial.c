@@ -60,9 +60,8 @@ static eg_err partial_put(void *partial, struct buffer *out) {
 
 /* ---- counting beside the records ------------------------------------------------------------ */
 
-/* [text, arguments or nil] */
-static eg_err open_plan(struct text_plan **out, const struct text_world *world,
-                        struct value question, struct err_note *note) {
+eg_err text_partial_plan(struct text_plan **out, const struct text_world *world,
+                         struct value question, struct err_note *note) {
     struct value text, arguments;
     const uint8_t *at;
     uint32_t bytes;
@@ -82,7 +81,7 @@ static eg_err partial_open(void **out, struct alloc *a, struct catalog *c, struc
     const struct text_world world = {.alloc = a, .catalog = c, .reader = r};
     struct text_plan *plan;
     struct text_run *run;
-    eg_err err = open_plan(&plan, &world, question, note);
+    eg_err err = text_partial_plan(&plan, &world, question, note);
 
     if (err != EG_OK)
         return err;

@@ -19,6 +19,10 @@
 /* What catalog_set_partial() takes. */
 const struct page_partial_ops *text_partial_ops(void);
 
+/* The plan of what was asked so: [text, arguments or nil].  As text_plan_open(). */
+EG_MUST_USE eg_err text_partial_plan(struct text_plan **out, const struct text_world *world,
+                                     struct value question, struct err_note *note);
+
 /* Count another node's part in.  EG_INTERNAL: it makes no sense; EG_TOO_LARGE, EG_MEMORY. */
 EG_MUST_USE eg_err text_partial_add(struct text_groups *g, struct value part);
 

@@ -122,15 +122,13 @@ static eg_err make(struct text_maker *m, const char *text, size_t text_bytes,
     return err == EG_OK ? plans[m->query->statement](m) : err;
 }
 
-/* What other nodes are to be asked, where they have some of what is aggregated. */
+/* What others are to be asked who count some of what is aggregated: nodes, and other threads. */
 static eg_err keep_words(struct text_plan *p, const char *text, size_t text_bytes,
                          struct value arguments) {
     size_t room_bytes = text_bytes + arguments.size_bytes + 16;
     struct value_writer w;
     uint8_t *at;
 
-    if (EG_LIKELY(table_is_near(p->source[0].table, false)))
-        return EG_OK;
     if (p->statement != TEXT_SELECT || !p->grouped || p->source_count != 1)
         return EG_OK;
     at = arena_get(p->arena, room_bytes);

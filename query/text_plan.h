@@ -60,7 +60,7 @@ struct text_plan {
     struct alloc *alloc;
     struct arena *arena;
     struct buffer filter_text; /* where, for explain */
-    /* [text, arguments or nil], where aggregates are made beside records of other nodes; size 0. */
+    /* [text, arguments or nil], of an aggregate that others may count some of; else size 0. */
     struct value said;
 
     uint32_t source_count;

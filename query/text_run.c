@@ -2,6 +2,7 @@
 #include "query/text_run.h"
 
 #include "query/text_column.h"
+#include "query/text_crew.h"
 #include "query/gather.h"
 #include "query/text_far.h"
 #include "query/text_field.h"
@@ -74,6 +75,8 @@ eg_err text_run_open_here(struct text_run **out, struct text_plan *plan) {
 void text_run_close(struct text_run *r) {
     struct alloc *alloc = r->memory.alloc;
 
+    if (r->leads)
+        text_crew_dismiss(r->crew);
     if (r->groups.plan != NULL)
         text_groups_fini(&r->groups);
     text_rows_fini(&r->rows);
@@ -358,15 +361,102 @@ static eg_err read_one_table(struct text_run *r, struct reader *reader,
     return err == EG_OK ? reader_take_fault(reader) : err;
 }
 
+/* Shard after shard, as long as there is one that nobody has taken. */
+static eg_err read_shards(struct text_run *r, struct reader *reader,
+                          const struct select_pace *pace) {
+    uint32_t shard;
+    eg_err err = EG_OK;
+
+    while (err == EG_OK) {
+        if (!r->in_shard) {
+            if (!text_crew_take(r->crew, &shard))
+                return EG_OK;
+            r->in_shard = true;
+            r->shard = (struct shard_set){0};
+            shard_set_add(&r->shard, shard);
+            buffer_clear(&r->place);
+        }
+        r->plan->source[0].path.only = &r->shard;
+        err = read_one_table(r, reader, pace);
+        if (err != EG_OK)
+            break;
+        r->in_shard = false;
+        if (pace->is_over(pace->context))
+            err = EG_AGAIN; /* many small ones look at no clock */
+    }
+    return err;
+}
+
+static eg_err read_with_crew(struct text_run *r, struct reader *reader,
+                             const struct select_pace *pace) {
+    eg_err err;
+
+    do {
+        err = read_shards(r, reader, pace);
+        if (err != EG_OK)
+            return err;
+        err = text_crew_join(r->crew, r);
+    } while (err == EG_NOT_FOUND);
+    r->awaits = err == EG_AGAIN;
+    return err;
+}
+
+void text_run_share(struct text_run *r, struct text_crew *crew) {
+    r->crew = crew;
+    text_run_page(r, 0);
+}
+
+void text_run_lead(struct text_run *r, struct text_crew *crew) {
+    r->crew = crew;
+    r->leads = true;
+}
+
+eg_err text_run_help(struct text_run *r, struct catalog *catalog, struct reader *reader,
+                     const struct select_pace *pace, struct err_note *note) {
+    eg_err err = text_plan_check(r->plan, catalog, note);
+
+    r->why.text[0] = '\0';
+    r->plan->asking = NULL;
+    if (err == EG_OK)
+        err = read_shards(r, reader, pace);
+    r->awaits = err == EG_AGAIN && r->plan->asking != NULL;
+    return err != EG_OK && err != EG_AGAIN && r->why.text[0] != '\0'
+               ? err_note(note, err, "%s", r->why.text)
+               : err;
+}
+
+eg_err text_run_join(struct text_run *r, struct text_run *hand) {
+    static const uint8_t nil = 0xc0;
+    const struct text_plan *p = r->plan;
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i < p->aggregate_count && err == EG_OK; i++) {
+        const struct text_tally *t = &hand->groups.all->tally[i];
+        struct value best =
+            t->best == NULL ? (struct value){&nil, 1} : (struct value){t->best, t->best_bytes};
+
+        err = text_tally_merge(&r->groups.all->tally[i], p->aggregates[i], t, best, &r->memory);
+    }
+    if (err != EG_OK || !hand->in_shard)
+        return err;
+    r->in_shard = true;
+    r->shard = hand->shard;
+    buffer_clear(&r->place);
+    return buffer_append(&r->place, hand->place.at, hand->place.size_bytes) ? EG_OK : EG_MEMORY;
+}
+
 static eg_err read_rows(struct text_run *r, struct reader *reader, const struct select_pace *pace) {
     const struct text_plan *p = r->plan;
     eg_err err;
 
+    r->awaits = false;
     if (r->fed || (!p->grouped && r->given >= p->limit))
         return EG_OK;
     r->why.text[0] = '\0';
     if (counts_all(p) && (p->source[0].far != NULL || table_is_near(p->source[0].table, false)))
         err = count_all(r, reader);
+    else if (r->crew != NULL)
+        err = read_with_crew(r, reader, pace);
     else if (p->join != TEXT_JOIN_NONE)
         err = text_joiner_step(&r->joiner, reader, pace, take, r, &r->why);
     else

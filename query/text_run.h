@@ -6,7 +6,8 @@
  *
  * Plain rows of one table go straight to the page; behind a full page the run keeps the
  * scan's place only, and goes on there with what is in the table then.  Everything else keeps
- * the rest of its result in memory.
+ * the rest of its result in memory.  Records of a large aggregate are counted by several runs, of
+ * which one adds up (text_crew.h).
  *
  * Bounds     TEXT_MEMORY_MAX for groups, rows to be sorted and a join's hash table
  *            together, TEXT_PAGE_BYTES_MAX for what is answered at once: then EG_TOO_LARGE.
@@ -21,6 +22,8 @@
 enum { TEXT_PAGE_BYTES_MAX = 64 << 20 };
 
 enum text_run_state { TEXT_RUN_READ, TEXT_RUN_GROUPS, TEXT_RUN_TURN, TEXT_RUN_EMIT };
+
+struct text_crew;
 
 struct text_run {
     struct text_plan *plan;
@@ -41,6 +44,13 @@ struct text_run {
     struct err_note why;     /* of other nodes */
     bool quick;              /* the scan need not stop anywhere */
     uint32_t reach_bytes;    /* how far the last batch looked into a record, about */
+
+    /* Where several count at once: text_crew.h. */
+    struct text_crew *crew; /* NULL: it counts alone                                  */
+    bool leads;             /* it is the asker's                                      */
+    bool in_shard;          /* `shard` is one that nobody else has; `place` is in it */
+    bool awaits;            /* EG_AGAIN: what others have not counted yet             */
+    struct shard_set shard;
 
     /* The page being made. */
     struct buffer *page;
@@ -69,6 +79,17 @@ void text_run_page(struct text_run *r, uint64_t most);
 EG_MUST_USE eg_err text_run_step(struct text_run *r, struct catalog *catalog, struct reader *reader,
                                  const struct select_pace *pace, struct buffer *page,
                                  struct err_note *note);
+
+/* From here on the steps count only shards that are taken from the crew; the run of who asks also
+ * what the hands have counted.  Borrowed by a hand's run; the asker's dismisses it. */
+void text_run_share(struct text_run *r, struct text_crew *crew);
+void text_run_lead(struct text_run *r, struct text_crew *crew);
+/* A hand's step.  EG_OK: there is no shard left; EG_AGAIN with !awaits: more steps, else as good as
+ * done: this node has not all of the table any more, and who asks can wait until it has. */
+EG_MUST_USE eg_err text_run_help(struct text_run *r, struct catalog *catalog, struct reader *reader,
+                                 const struct select_pace *pace, struct err_note *note);
+/* Add what a hand has counted, and go on in the shard that it has left, if any. */
+EG_MUST_USE eg_err text_run_join(struct text_run *r, struct text_run *hand);
 
 /* What it keeps between pages. */
 size_t text_run_bytes(const struct text_run *r);

@@ -459,6 +459,7 @@ void worker_close(struct worker *w) {
     EG_ASSERT(w->session_count == 0);
     scheduler_remove_hook(w->scheduler, &w->hook);
     scheduler_timer_stop(w->scheduler, &w->tick);
+    task_end_alone(w);
     while (!list_is_empty(&w->leavings))
         leave_some(w);
     while (w->spare_count > 0)

@@ -61,6 +61,87 @@ class Documentation(QueryTest):
         self.assertGreater(examples, 15)
 
 
+class Together(ClusterTest):
+    """Aggregates of tables so large that all schedulers count."""
+    COUNT = 300000 if not QUICK else 150000
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.node("--schedulers", "3")
+        self.client = self.server.client()
+        self.client.call("create_table", "t", {"attributes": ["k", "n"]})
+        for begin in range(0, self.COUNT, 10000):
+            self.client.call("write_many", "t", [[i, i % 1000] for i in range(begin, begin + 10000)])
+
+    def ask(self, client, text):
+        return client.call("query", text)["rows"][0]
+
+    def test_each_record_counts_once_whatever_is_written_meanwhile(self):
+        over = threading.Event()
+        expected = [self.COUNT // 1000 * sum(range(0, 1000, 2)), self.COUNT // 2, 0, 998]
+
+        def write():
+            client = self.server.client()
+            while not over.is_set():
+                for i in range(0, 2000, 2):  # the same again, and others that do not count
+                    client.call("write", "t", [i, i % 1000])
+                    client.call("write", "t", [self.COUNT + i, 1])
+            client.close()
+
+        def judge(wrong):
+            client = self.server.client()
+            for _ in range(5 if QUICK else 20):
+                got = self.ask(client, "select sum(n), count(n), min(n), max(n), avg(n) from t"
+                                       f" where n % 2 = 0 and k < {self.COUNT}")
+                wrong.extend([got] if got[:4] != expected else [])
+                got = self.ask(client, "select count(*) from t where n > 998 and n < 1000")
+                wrong.extend([got] if got != [self.COUNT // 1000] else [])
+            client.close()
+
+        writer = threading.Thread(target=write)
+        wrong = []
+        judges = [threading.Thread(target=judge, args=(wrong,)) for _ in range(3)]
+        for thread in [writer] + judges:
+            thread.start()
+        for thread in judges:
+            thread.join()
+        over.set()
+        writer.join()
+        self.assertEqual(wrong, [])
+
+    def test_who_hangs_up_leaves_nothing_behind(self):
+        for _ in range(20):
+            client = self.server.client()
+            client.send("query", "select sum(n) from t where n < 500")
+            client.close()
+        self.assertEqual(self.ask(self.client, "select count(*) from t where n < 500"),
+                         [self.COUNT // 2])
+
+    def test_a_table_may_be_dropped_meanwhile(self):
+        over = threading.Event()
+        outcomes = []
+
+        def judge():
+            client = self.server.client()
+            while not over.is_set():
+                try:
+                    outcomes.append(self.ask(client, "select count(n) from t where n >= 0"))
+                except Refused as why:
+                    outcomes.append(why.code)
+                    break
+            client.close()
+
+        judges = [threading.Thread(target=judge) for _ in range(3)]
+        for thread in judges:
+            thread.start()
+        eventually(lambda: len(outcomes) > 10, "ten answers")
+        self.client.call("drop_table", "t")
+        for thread in judges:
+            thread.join(60)
+        over.set()
+        self.assertEqual([o for o in outcomes if o != [self.COUNT]], ["no_table"] * 3)
+
+
 class Answers(QueryTest):
     def test_arguments_may_be_left_out_and_must_be_as_many_as_asked_for(self):
         self.table(count=5)

@@ -15,7 +15,7 @@ static struct hand_node *node_of(struct env *e) {
 /* ---- the world -------------------------------------------------------------------- */
 
 static uint64_t env_clock(struct env *e) {
-    return node_of(e)->now_ns;
+    return node_of(e)->now_ns += node_of(e)->look_ns;
 }
 
 static int64_t env_wall(struct env *e) {
@@ -96,15 +96,18 @@ static const struct driver_ops driver_by_hand = {
 
 /* ---- moving ------------------------------------------------------------------------ */
 
+bool hand_node_turn(struct hand_node *n, uint32_t scheduler) {
+    n->now_ns += 1000; /* a turn takes a while */
+    return scheduler_turn(runtime_scheduler(n->runtime, scheduler), TURN_DISPATCHES,
+                          DISPATCH_MSGS) != TURN_IDLE;
+}
+
 bool hand_node_move(struct hand_node *n) {
     bool moved = memory_net_move(&n->net);
 
-    if (n->runtime == NULL)
-        return moved;
-    n->now_ns += 1000; /* a turn takes a while */
-    return scheduler_turn(runtime_scheduler(n->runtime, 0), TURN_DISPATCHES, DISPATCH_MSGS) !=
-               TURN_IDLE ||
-           moved;
+    for (uint32_t i = 0; n->runtime != NULL && i < runtime_schedulers(n->runtime); i++)
+        moved |= hand_node_turn(n, i);
+    return moved;
 }
 
 void hand_node_run(struct hand_node *n) {
@@ -142,11 +145,12 @@ void hand_node_open(struct hand_node *n, const struct hand_node_opts *o) {
     n->now_ns = 1000000000;
     memory_net_open(&n->net, alloc_system());
     EG_ASSERT(epoch_open(&n->epoch, alloc_system(), READERS_MAX) == EG_OK);
-    EG_ASSERT(runtime_open(&n->runtime, &(struct runtime_opts){.alloc = alloc_system(),
-                                                               .env = &n->env,
-                                                               .driver = &driver_by_hand,
-                                                               .schedulers = 1,
-                                                               .epoch = n->epoch}) == EG_OK);
+    EG_ASSERT(
+        runtime_open(&n->runtime, &(struct runtime_opts){.alloc = alloc_system(),
+                                                         .env = &n->env,
+                                                         .driver = &driver_by_hand,
+                                                         .schedulers = EG_MAX(o->schedulers, 1u),
+                                                         .epoch = n->epoch}) == EG_OK);
     EG_ASSERT(runtime_start(n->runtime) == EG_OK);
     EG_ASSERT(catalog_open(&n->catalog,
                            &(struct catalog_opts){.alloc = alloc_system(),

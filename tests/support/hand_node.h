@@ -29,11 +29,13 @@ struct hand_node_opts {
     uint64_t input_max_bytes;
     struct alloc *server_alloc; /* NULL: the system's */
     bool transactions;          /* it has managers of them */
+    uint32_t schedulers;        /* 0: one.  Of several, only clients of the first may speak */
 };
 
 struct hand_node {
     struct env env;
     uint64_t now_ns;
+    uint64_t look_ns; /* that pass with each look at the clock; 0 at first */
     uint64_t random;
     struct epoch *epoch;
     struct runtime *runtime;
@@ -47,6 +49,8 @@ struct hand_node {
 void hand_node_open(struct hand_node *n, const struct hand_node_opts *o);
 void hand_node_close(struct hand_node *n); /* every client hung up */
 
+/* One turn of one scheduler.  True: it is not idle. */
+bool hand_node_turn(struct hand_node *n, uint32_t scheduler);
 /* One turn of everything.  True: something moved. */
 bool hand_node_move(struct hand_node *n);
 /* Until nothing moves. */
