@@ -269,7 +269,9 @@ static eg_err tx_one(struct shard_turn *t) {
         err = shard_ready(t);
     if (err == EG_OK)
         err = shard_tx_stands(t, &part);
-    if (err == EG_OK)
+    if (err == EG_OK && head.deadline_ms == 0)
+        err = shard_tx_redo(t, head.id, &part);
+    else if (err == EG_OK)
         err = shard_tx_change(t, part.want);
     if (err == EG_OK && (head.id.high | head.id.low) != 0)
         outcome_put(t->shard->table->world->outcomes, head.id, OUTCOME_COMMITTED);

@@ -506,6 +506,33 @@ eg_err shard_tx_commit(struct shard_turn *t) {
     return err_note(t->note, EG_NOT_FOUND, "no such part is prepared here");
 }
 
+eg_err shard_tx_redo(struct shard_turn *t, struct transact_id id,
+                     const struct transact_part *part) {
+    struct shard *s = t->shard;
+    bool on_disc = is_on_disc(s), along = s->table->storage == STORAGE_DISC;
+    struct disc_mark mark = shard_log_mark(&s->log);
+    eg_err err = EG_OK;
+
+    if (was_committed(s, id)) {
+        t->result->at[t->result->size_bytes++] = 0x90; /* room: shard_run() */
+        return EG_OK;
+    }
+    if (on_disc && !has_done_room(s))
+        return EG_MEMORY;
+    if (on_disc && along)
+        err = say_done(s, id);
+    if (err == EG_OK)
+        err = shard_tx_change(t, part->want);
+    if (err != EG_OK) {
+        shard_log_rewind(&s->log, mark);
+        return err;
+    }
+    if (on_disc && (along || say_done(s, id) == EG_OK))
+        note_done(s, id);
+    (void) remember(s, id); /* where there is no memory for it, it may be made again */
+    return EG_OK;
+}
+
 eg_err shard_tx_abort(struct shard_turn *t) {
     struct shard *s = t->shard;
     struct transact_head head;

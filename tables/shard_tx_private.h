@@ -62,6 +62,9 @@ EG_MUST_USE eg_err shard_tx_head_and_part(struct shard_turn *t, struct transact_
 
 EG_MUST_USE eg_err shard_tx_prepare(struct shard_turn *t);
 EG_MUST_USE eg_err shard_tx_commit(struct shard_turn *t);
+/* What was given up after it was decided is made, once: who has no answer asks again. */
+EG_MUST_USE eg_err shard_tx_redo(struct shard_turn *t, struct transact_id id,
+                                 const struct transact_part *part);
 EG_MUST_USE eg_err shard_tx_abort(struct shard_turn *t);
 EG_MUST_USE eg_err shard_tx_unlock(struct shard_turn *t);
 EG_MUST_USE eg_err shard_tx_status(struct shard_turn *t);

@@ -991,6 +991,8 @@ static void survives(const char *options) {
     restart("d");
     cr_assert_not(shard_is_held(&table->shard[shard]));
     cr_assert_field(table, "1", "'b'");
+    expect_status(7, shard, "'committed'");
+    expect(say(7, table, shard, SHARD_TX_COMMIT), EG_OK);
     x.all.want_count = 0;
     want(&x, table, SHARD_WRITE, NULL, "[1, 'c']");
     expect(send_as(8, &x, table, shard, SHARD_TX_PREPARE), EG_OK);
@@ -998,6 +1000,66 @@ static void survives(const char *options) {
     restart("d");
     cr_assert_not(shard_is_held(&table->shard[shard]));
     cr_assert_field(table, "1", "'b'");
+}
+
+/* As a manager asks whose answer was lost, or which was killed before it had noted the end. */
+static void is_made_anew_once(const char *options) {
+    struct tx x = {.all = {0}};
+    uint32_t shard;
+
+    create("d", options);
+    table = find("d");
+    shard = shard_of_key("1");
+    want(&x, table, SHARD_COUNTER, "1", "1");
+    want(&x, table, SHARD_COUNTER, "1", "1");
+    expect(send_as(7, &x, table, shard, SHARD_TX_ONE), EG_OK);
+    expect(send_as(7, &x, table, shard, SHARD_TX_ONE), EG_OK);
+    cr_assert_field(table, "1", "2");
+    expect(say(7, table, shard, SHARD_TX_COMMIT), EG_OK);
+    if (table_schema(table)->storage != STORAGE_RAM) {
+        restart("d");
+        x.all.want_count = 0; /* they were the table's of before */
+        want(&x, table, SHARD_COUNTER, "1", "1");
+        want(&x, table, SHARD_COUNTER, "1", "1");
+        expect(send_as(7, &x, table, shard, SHARD_TX_ONE), EG_OK);
+    }
+    cr_assert_field(table, "1", "2");
+    expect(send_as(8, &x, table, shard, SHARD_TX_ONE), EG_OK);
+    cr_assert_field(table, "1", "4");
+}
+
+Test(transact, what_is_made_anew_is_made_once) {
+    is_made_anew_once("{'shards': 2}");
+}
+
+Test(transact, what_is_made_anew_on_disc_is_made_once) {
+    is_made_anew_once("{'storage': 'disc', 'shards': 2}");
+}
+
+Test(transact, what_is_made_anew_on_disc_only_is_made_once) {
+    is_made_anew_once("{'storage': 'disc_only', 'shards': 2}");
+}
+
+/* The rows of those that were committed are as many as there is room for. */
+Test(transact, the_last_ones_of_a_shard_are_known_after_a_start) {
+    enum { MANY = SHARD_TX_DONE_MAX + 10 };
+    uint32_t shard;
+
+    create("d", "{'storage': 'disc', 'shards': 1}");
+    table = find("d");
+    shard = shard_of_key("1");
+    for (uint64_t id = 1; id <= MANY; id++) {
+        struct tx x = {.all = {0}};
+
+        want(&x, table, SHARD_COUNTER, "1", "1");
+        expect(send_as(id, &x, table, shard, SHARD_TX_PREPARE), EG_OK);
+        expect(say(id, table, shard, SHARD_TX_COMMIT), EG_OK);
+    }
+    restart("d");
+    for (uint64_t id = 1; id <= MANY; id++)
+        expect_status(id, shard, id <= MANY - SHARD_TX_DONE_MAX ? "'unknown'" : "'committed'");
+    restart("d");
+    expect_status(MANY, shard, "'committed'");
 }
 
 Test(transact, a_prepared_part_is_found_again_on_disc_and_its_end_too) {
