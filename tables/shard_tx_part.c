@@ -98,31 +98,50 @@ void shard_tx_drop_locks(struct shard *s) {
 
 /* ---- may it be promised? --------------------------------------------------------------------- */
 
-/* Has an earlier want put something under this key? */
-static bool is_made_before(struct value_iter it, uint32_t before, struct value key) {
-    struct shard_request q;
-    struct value other;
+/* The keys of earlier wants, by their hashes.  Of two that are alike the second is not looked at:
+ * it is left out when it is made, if it must be. */
+struct touched {
+    uint64_t *slot; /* 0: free */
+    size_t mask;
+};
 
-    for (uint32_t i = 0; i < before && transact_next_want(&it, &q); i++)
-        if (shard_request_key(&q, &other) && value_equal(other, key))
-            return true;
+static eg_err touched_open(struct touched *x, struct reader *r, uint32_t count) {
+    size_t room = 2;
+
+    while (room < (size_t) count * 2)
+        room *= 2;
+    x->mask = room - 1;
+    x->slot = reader_scratch(r, room * sizeof *x->slot);
+    if (x->slot == NULL)
+        return EG_MEMORY;
+    memset(x->slot, 0, room * sizeof *x->slot);
+    return EG_OK;
+}
+
+/* Was it there? */
+static bool touch(struct touched *x, uint64_t hash) {
+    size_t at = hash & x->mask;
+
+    hash |= hash == 0;
+    while (x->slot[at] != 0 && x->slot[at] != hash)
+        at = (at + 1) & x->mask;
+    if (x->slot[at] == hash)
+        return true;
+    x->slot[at] = hash;
     return false;
 }
 
 /* An update or an increment of what is there. */
-static eg_err may_edit(struct shard_turn *t, const struct shard_request *q) {
+static eg_err may_edit(struct shard_turn *t, const struct shard_request *q, const struct key *k) {
     const struct shard_request *whole = t->request;
     struct store *store = t->shard->store;
     const struct record *old;
     struct value array, number;
-    struct key k;
-    eg_err err = table_key_checked(t->shard->table, &k, q->key, t->note);
+    eg_err err;
 
-    if (err != EG_OK)
-        return err;
     t->request = q;
-    t->key = &k;
-    old = store->ops->get(store, t->reader, &k);
+    t->key = k;
+    old = store->ops->get(store, t->reader, k);
     err = reader_take_fault(t->reader);
     if (old != NULL && shard_expired(old, t->now_ms))
         old = NULL;
@@ -132,6 +151,19 @@ static eg_err may_edit(struct shard_turn *t, const struct shard_request *q) {
         err = old == NULL ? EG_NOT_FOUND : shard_edit_update(t, old, &array);
     t->key = NULL;
     t->request = whole;
+    return err;
+}
+
+/* What an earlier want has put under the key, nobody knows yet. */
+static eg_err may_want(struct shard_turn *t, const struct shard_request *q, struct value key,
+                       struct touched *touched) {
+    struct key k;
+    eg_err err = table_key_checked(t->shard->table, &k, key, t->note);
+
+    if (err != EG_OK)
+        return err;
+    if (!touch(touched, k.hash) && (q->op == SHARD_UPDATE || q->op == SHARD_COUNTER))
+        err = may_edit(t, q, &k);
     key_release(&k);
     return err;
 }
@@ -158,22 +190,23 @@ static eg_err is_unique(struct shard_turn *t, const struct shard_request *q) {
 }
 
 static eg_err may_change(struct shard_turn *t, struct value_iter all, struct shard_part *p) {
+    enum { FIELDS = 5 };
     struct value_iter it = all;
+    struct touched touched;
     struct shard_request q;
     struct value key;
-    eg_err err = EG_OK;
+    eg_err err = touched_open(&touched, t->reader, all.left / FIELDS);
 
     if (all.left != 0 && memory_over_limit(t->shard->table->world->o.budget))
         return err_note(t->note, EG_MEMORY, "the node is at its memory limit");
-    if (all.left != 0 && shard_has_unique(t->shard))
+    if (err == EG_OK && all.left != 0 && shard_has_unique(t->shard))
         err = close_gates(t, p);
-    for (uint32_t i = 0; err == EG_OK && it.left != 0; i++) {
+    while (err == EG_OK && it.left != 0) {
         if (!transact_next_want(&it, &q) || !shard_request_key(&q, &key))
             return EG_BAD_REQUEST;
         err = table_check(t->shard->table, &q, t->note);
-        if (err == EG_OK && (q.op == SHARD_UPDATE || q.op == SHARD_COUNTER) &&
-            !is_made_before(all, i, key))
-            err = may_edit(t, &q);
+        if (err == EG_OK)
+            err = may_want(t, &q, key, &touched);
         if (err == EG_OK && shard_has_unique(t->shard))
             err = is_unique(t, &q);
     }

@@ -692,6 +692,21 @@ Test(transact, a_prepared_part_is_kept_until_it_is_committed) {
     expect(say(2, table, shard, SHARD_TX_COMMIT), EG_NOT_FOUND);
 }
 
+Test(transact, an_increment_of_what_an_earlier_change_makes_is_promised) {
+    uint32_t shard = shard_of_key("1");
+    struct tx x = {.all = {0}};
+
+    want(&x, table, SHARD_UPDATE, "1", "{'value': 5}");
+    expect(send_as(1, &x, table, shard, SHARD_TX_PREPARE), EG_NOT_FOUND);
+    x.all.want_count = 0;
+    want(&x, table, SHARD_WRITE, NULL, "[1, 1]");
+    want(&x, table, SHARD_UPDATE, "1", "{'value': 5}");
+    want(&x, table, SHARD_COUNTER, "1", "2");
+    expect(send_as(2, &x, table, shard, SHARD_TX_PREPARE), EG_OK);
+    expect(say(2, table, shard, SHARD_TX_COMMIT), EG_OK);
+    cr_assert_field(table, "1", "7");
+}
+
 Test(transact, a_part_that_is_aborted_leaves_nothing) {
     uint32_t shard = shard_of_key("1");
     struct tx x = {.all = {0}};
