@@ -483,6 +483,7 @@ static bool create_merged(struct sim_cluster *c) {
             c->o.seed < CLUSTER_SEED_TX && !c->o.unmerged && c->shape.nodes > 1 &&
             rng_one_in(&r, 2);
     x->sync = on_disc && rng_one_in(&r, 2);
+    x->leaves = c->o.seed >= CLUSTER_SEED_LEAVE;
     x->node = c->node;
     x->nodes = c->shape.nodes;
     for (uint32_t i = 0; x->on && i < MERGE_TABLES; i++) {

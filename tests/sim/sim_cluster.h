@@ -25,6 +25,7 @@
 
 enum {
     CLUSTER_SEED_MERGE = 60000000, /* from here on half have tables that are merged */
+    CLUSTER_SEED_LEAVE = 65000000, /* from here on sets are left as they are, now and then */
     CLUSTER_SEED_TX = 80000000,    /* from here on there are transactions (sim_tx.h), */
     CLUSTER_SEED_LISTS = 85000000, /* and from here on others (sim_list.h)           */
     CLUSTER_SEED_SCANS = 87000000, /* and from here on they ask for several lists at once */

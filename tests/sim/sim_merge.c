@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { WAIT_MS = 6000, CLEAR_ONE_IN = 200 };
+enum { WAIT_MS = 6000, CLEAR_ONE_IN = 200, LEAVE_ONE_IN = 4 };
 
 static void think(struct merger *me);
 
@@ -125,7 +125,7 @@ static void ask(struct sim_event *e) {
 
     if (x->quiet)
         return;
-    if (rng_one_in(&me->rng, 10))
+    if (rng_one_in(&me->rng, x->leaves ? 3 : 10))
         me->node = (uint32_t) rng_below(&me->rng, x->nodes);
     me->table = (enum merge_table) rng_below(&me->rng, MERGE_TABLES);
     me->putting = me->taking = 0;
@@ -217,7 +217,7 @@ static void tags_ended(struct merger *me, enum op_end end) {
     me->set_count = left;
     if (me->putting != 0)
         me->set[me->set_count++] = me->putting;
-    if (end == OP_INFO) {
+    if (end == OP_INFO || (x->leaves && me->taking != 0 && rng_one_in(&me->rng, LEAVE_ONE_IN))) {
         me->set_key = x->keys++;
         me->set_count = 0;
     }

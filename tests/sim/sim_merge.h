@@ -12,7 +12,8 @@
  * wrote.
  *
  * Who is in doubt about a write of a set may yet see it made, over what it writes next: it goes on
- * with another key.
+ * with another key.  Where sets are left (`leaves`) it does so now and then when it has taken
+ * something out: whether that stays out shows where nobody writes the set again.
  *
  * Threads    One.
  */
@@ -75,6 +76,7 @@ struct sim_merge {
     uint32_t nodes;
     uint64_t think_ms;
     bool on, sync, quiet;
+    bool leaves; /* its clients change nodes often, too */
     struct merger merger[MERGERS];
     uint64_t keys; /* given out to sets */
     uint64_t acked[MERGE_COUNTERS], doubted[MERGE_COUNTERS];
