@@ -19,6 +19,9 @@ enum {
     BACKOFF_FIRST_NS = 500, /* about what a small one takes */
     BACKOFF_MAX_NS = 2 * MS_NS,
     BACKOFF_SPIN_NS = 20 * 1000, /* shorter ones are not worth to sleep */
+    /* Since its first loss.  In place who has lost has his turn soonest by trying again; a lock
+     * costs two messages, in which all others lose. */
+    LOCK_AFTER_NS = 4 * MS_NS,
     ANSWER_KEPT_BYTES = 64 << 10,
 };
 
@@ -385,7 +388,7 @@ static eg_err lock_first(eg_tx *tx) {
 
 /* One try.  EG_CONFLICT: another may do better. */
 static eg_err try_once(eg_tx *tx, body_fn fn, void *arg, const struct tx_start *start,
-                       uint32_t losses) {
+                       bool locks_first) {
     struct tx *held = tx->txs->tx;
     struct err_note why;
     eg_err err, stands;
@@ -393,7 +396,7 @@ static eg_err try_once(eg_tx *tx, body_fn fn, void *arg, const struct tx_start *
     tx_begin(held, start);
     tx->aborted = false;
     tx->note.text[0] = '\0';
-    err = start->age.ms != 0 && losses >= API_TX_LOCK_AFTER_LOSSES ? lock_first(tx) : EG_OK;
+    err = locks_first ? lock_first(tx) : EG_OK;
     if (err == EG_OK)
         err = api_tx_outcome(tx, fn(tx, arg));
     if (EG_LIKELY(err == EG_OK))
@@ -413,7 +416,8 @@ static eg_err try_once(eg_tx *tx, body_fn fn, void *arg, const struct tx_start *
 static eg_err run_outermost(struct api_txs *x, body_fn fn, void *arg, const eg_tx_options *o) {
     uint64_t timeout_ms = o != NULL && o->timeout_ms != 0 ? o->timeout_ms : TX_TIMEOUT_MS;
     struct tx_start start = {.timeout_ms = timeout_ms};
-    uint64_t until_ns = 0;
+    uint64_t until_ns = 0, locks_from_ns = 0;
+    bool locks_first = false;
     uint32_t losses = 0;
     eg_err err;
     eg_tx *tx = api_tx_push(x, &err);
@@ -422,13 +426,15 @@ static eg_err run_outermost(struct api_txs *x, body_fn fn, void *arg, const eg_t
         return err;
     tx->context = EG_TRANSACTION;
     tx->on_disc = o != NULL && o->context == EG_SYNC_TRANSACTION;
-    while ((err = try_once(tx, fn, arg, &start, losses)) == EG_CONFLICT) {
+    while ((err = try_once(tx, fn, arg, &start, locks_first)) == EG_CONFLICT) {
         uint64_t now_ns;
 
         give_back_locks(x);
         losses++;
-        if (losses == 1)
+        if (losses == 1) {
             until_ns = tx_deadline_ns(x->tx);
+            locks_from_ns = env_now_ns(env_of(x)) + LOCK_AFTER_NS;
+        }
         start.age = tx_age(x->tx);
         if (o != NULL && o->tries != 0 && losses >= o->tries)
             break;
@@ -436,6 +442,8 @@ static eg_err run_outermost(struct api_txs *x, body_fn fn, void *arg, const eg_t
         now_ns = env_now_ns(env_of(x));
         if (now_ns >= until_ns)
             break;
+        locks_first =
+            start.age.ms != 0 && losses >= API_TX_LOCK_AFTER_LOSSES && now_ns >= locks_from_ns;
         start.timeout_ms = (until_ns - now_ns + MS_NS - 1) / MS_NS;
     }
     give_back_locks(x);
