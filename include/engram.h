@@ -98,7 +98,8 @@ typedef struct eg_options {
 } eg_options;
 
 /* Open a node: recover its disc tables, start its schedulers, listen.  May wait.
- * On an error nothing is left running and *out is untouched. */
+ * On an error nothing is left running and *out is untouched.  A node that cannot go on any more,
+ * because parts of it die again and again, ends the process: abort(), and why on stderr. */
 EG_API eg_err eg_open(const eg_options *options, eg_node **out, eg_note *note);
 
 /* Answer what was received, put on disc what is owed, stop.  May wait.  Tables and

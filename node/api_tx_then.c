@@ -11,10 +11,14 @@
  * not, and the answer is one of that.  What a scan was told is not kept: there all begins anew, and
  * mostly in place, for it had to ask only because of what was under way.
  *
+ * Where the node closes, each scheduler first ends the errands of its actors: these go after what
+ * all transactions need.  What has been asked for one still comes, and finds it cut.
+ *
  * Threads    All of an errand: its actor's callbacks.  The idle ones: of that thread.
  */
 #include "engine/genserver.h"
 #include "engine/runtime.h"
+#include "engine/scheduler.h"
 #include "engram/actor.h"
 #include "node/api_tx_private.h"
 
@@ -22,8 +26,10 @@
 
 enum {
     MS_NS = 1000 * 1000,
-    ERRANDS_KEPT = 64,  /* of a thread: with the memory that their transactions have taken     */
-    ANEW_MAX = 64,      /* of one try, from the beginning: this node has not all of the table  */
+    ERRANDS_KEPT = 64, /* of a thread: with the memory that their transactions have taken     */
+    ANEW_MAX = 64,     /* of one try, from the beginning: this node has not all of the table  */
+    CUT_WAIT_NS = 1000 * 1000,
+    ANSWER_KEPT_BYTES = 64 << 10,
     AT_ONCE_LOSSES = 2, /* tries that follow at once: what it lost to is over by then          */
     PAUSE_MS_MAX = 4,
 };
@@ -32,9 +38,10 @@ enum errand_at { AT_BEGIN, AT_LOCKS, AT_BODY, AT_COMMIT, AT_END };
 
 struct errand {
     struct cleanup cleanup; /* its actor has ended */
+    struct list_node node;  /* of those under way  */
     struct errand *next;    /* of the idle ones    */
     struct actor *self;
-    struct api_txs *txs;
+    struct api_txs *txs; /* NULL: it was cut */
     eg_err (*fn)(eg_tx *tx, void *arg);
     void *arg;
     eg_done_fn done;
@@ -46,7 +53,8 @@ struct errand {
     uint64_t until_ns;
     uint32_t tries_left; /* 0: as many as there is time for */
     uint32_t losses, anew;
-    eg_err said; /* by fn: not EG_OK, and what it has read is looked at again */
+    uint32_t seen; /* at most, when it had to ask */
+    eg_err said;   /* by fn: not EG_OK, and what it has read is looked at again */
     eg_err outcome;
     struct err_note note; /* why */
 };
@@ -97,6 +105,8 @@ static struct errand *errand_get(struct node_thread *t, eg_err *err) {
 static void errand_put(struct errand *e) {
     struct node_thread *t = e->txs->thread;
 
+    if (EG_UNLIKELY(e->txs->answer.room_bytes > ANSWER_KEPT_BYTES))
+        buffer_fini(&e->txs->answer);
     if (t->errand_count == ERRANDS_KEPT) {
         errand_free(e);
         return;
@@ -107,33 +117,74 @@ static void errand_put(struct errand *e) {
 }
 
 /* Nobody hears of it any more: it gives back what it holds, in nobody's name. */
-static void actor_ended(struct cleanup *c) {
-    struct errand *e = EG_CONTAINER_OF(c, struct errand, cleanup);
+static void leave(struct errand *e) {
     struct reader *r = &e->txs->thread->reader;
     struct message *m;
     eg_err err;
     eg_pid to;
 
+    list_remove(&e->node);
     for (;;) {
         reader_enter(r);
         err = tx_leave(e->txs->tx, &to, &m);
         reader_exit(r);
         if (err != EG_OK)
-            break;
+            return;
         (void) runtime_send(actor_runtime(e->self), EG_PID_NONE, to, m);
     }
+}
+
+static void actor_ended(struct cleanup *c) {
+    struct errand *e = EG_CONTAINER_OF(c, struct errand, cleanup);
+
+    if (e->txs == NULL) {
+        alloc_put(alloc_system(), e, sizeof *e);
+        return;
+    }
+    leave(e);
     errand_free(e);
+}
+
+/* ---- the node closes ---------------------------------------------------------------------- */
+
+static void cut_here(struct scheduler *s, void *arg) {
+    eg_node *n = arg;
+    struct node_thread *t = node_thread_here(n);
+
+    (void) s;
+    while (t != NULL && !list_is_empty(&t->underway)) {
+        struct errand *e = EG_CONTAINER_OF(t->underway.next, struct errand, node);
+
+        leave(e);
+        api_txs_close(e->txs);
+        e->txs = NULL; /* its actor's end frees the rest */
+    }
+    atomic_fetch_sub(&n->errands_to_cut, 1);
+}
+
+void api_errands_cut(eg_node *n) {
+    uint32_t count = runtime_schedulers(n->runtime);
+    struct env *env = &n->env.env;
+    struct waiter *waiter = NULL;
+
+    if (env->ops->waiter_open(env, &waiter) != EG_OK)
+        waiter = NULL; /* without memory for it this thread spins */
+    atomic_store(&n->closing, true);
+    atomic_store(&n->errands_to_cut, count);
+    for (uint32_t i = 0; i < count; i++)
+        while (scheduler_post(runtime_scheduler(n->runtime, i), cut_here, n) != EG_OK)
+            if (waiter != NULL)
+                env->ops->waiter_wait(env, waiter, CUT_WAIT_NS);
+    while (atomic_load(&n->errands_to_cut) > 0)
+        if (waiter != NULL)
+            env->ops->waiter_wait(env, waiter, CUT_WAIT_NS);
+    if (waiter != NULL)
+        env->ops->waiter_close(env, waiter);
 }
 
 /* ---- what comes of what it asks ------------------------------------------------------------ */
 
 static void move(struct errand *e, void *state);
-
-static void hear(struct errand *e, eg_err err, struct value answer) {
-    if (e->at == AT_BEGIN)
-        return; /* a scan's, which is thrown away */
-    tx_answered(e->txs->tx, err, answer);
-}
 
 static void on_answer(struct actor *self, void *state, const struct call_then *then, eg_err outcome,
                       struct message *reply) {
@@ -141,18 +192,23 @@ static void on_answer(struct actor *self, void *state, const struct call_then *t
     struct value answer = {NULL, 0};
 
     (void) self;
+    if (e->txs == NULL)
+        return;
     if (reply != NULL)
         answer = (struct value){reply->payload, (uint32_t) reply->size_bytes};
-    hear(e, outcome, answer);
+    tx_answered(e->txs->tx, outcome, answer);
     move(e, state);
 }
 
 static void on_turn(struct actor *self, void *state, const struct call_then *then, eg_err outcome,
                     struct message *reply) {
+    struct errand *e = then->context;
+
     (void) self;
     (void) outcome;
     (void) reply;
-    move(then->context, state);
+    if (e->txs != NULL)
+        move(e, state);
 }
 
 static eg_err next_call(struct errand *e, eg_pid *to, struct message **m) {
@@ -183,7 +239,7 @@ static bool ask(struct errand *e) {
 
         if (err == EG_OK)
             return true;
-        hear(e, err, (struct value){NULL, 0});
+        tx_answered(e->txs->tx, err, (struct value){NULL, 0});
     }
     return false;
 }
@@ -216,14 +272,34 @@ static eg_err run_body(struct errand *e) {
     return err;
 }
 
-/* What it has to ask is not asked for ever. */
+/* Nobody will be asked. */
+static void drop_call(struct errand *e) {
+    if (e->put_off.call == NULL)
+        return;
+    message_free(actor_runtime(e->self), e->put_off.call);
+    e->put_off.call = NULL;
+    tx_answered(e->txs->tx, EG_TIMEOUT, (struct value){NULL, 0});
+}
+
+/* What it has to ask is not asked for ever, unless it has seen more each time. */
 static eg_err begin_anew(struct errand *e) {
-    if (++e->anew > ANEW_MAX)
+    struct tx *tx = e->txs->tx;
+    uint32_t seen = tx_stats(tx).seen;
+
+    if (seen > e->seen)
+        e->anew = 0;
+    e->seen = EG_MAX(e->seen, seen);
+    if (++e->anew > ANEW_MAX) {
+        tx_abort(tx, NULL);
+        drop_call(e);
         return EG_BUSY;
-    if (e->put_off.anew == TX_ANEW_SAME)
-        tx_forget_wants(e->txs->tx);
-    else
-        e->at = AT_BEGIN;
+    }
+    if (e->put_off.anew == TX_ANEW_SAME) {
+        tx_forget_wants(tx);
+        return EG_AGAIN;
+    }
+    tx_abort(tx, NULL); /* so that its locks go before it begins */
+    e->at = AT_BEGIN;
     return EG_AGAIN;
 }
 
@@ -231,12 +307,8 @@ static eg_err step_body(struct errand *e) {
     struct tx *held = e->txs->tx;
     eg_err err = run_body(e);
 
-    if (e->put_off.anew != TX_ANEW_NOT) {
-        err = begin_anew(e);
-        if (err == EG_AGAIN)
-            return err;
-        message_free(actor_runtime(e->self), e->put_off.call);
-    }
+    if (e->put_off.anew != TX_ANEW_NOT)
+        return begin_anew(e);
     e->said = EG_OK;
     e->at = AT_COMMIT;
     if (err == EG_OK)
@@ -276,11 +348,21 @@ static eg_err step_commit(struct errand *e) {
     return err;
 }
 
+/* Of its time: 0 would be no bound. */
+static uint64_t left_ms(const struct errand *e) {
+    uint64_t now_ns = env_now_ns(env_of(e));
+
+    return e->until_ns <= now_ns ? 1 : (e->until_ns - now_ns - 1) / MS_NS + 1;
+}
+
 /* EG_AGAIN: something is to be asked, or only to be tried again.  Others: the try is over. */
 static eg_err step(struct errand *e) {
     eg_err err = EG_OK;
 
     if (e->at == AT_BEGIN) {
+        if (tx_has_locks(e->txs->tx))
+            return EG_AGAIN;
+        e->start.timeout_ms = left_ms(e);
         tx_begin(e->txs->tx, &e->start);
         e->note.text[0] = '\0';
         e->at = e->losses >= API_TX_LOCK_AFTER_LOSSES ? AT_LOCKS : AT_BODY;
@@ -307,6 +389,7 @@ static void finish(struct errand *e, void *state) {
     struct actor *self = e->self;
 
     actor_cancel_on_exit(self, &e->cleanup);
+    list_remove(&e->node);
     errand_put(e); /* before done(), which may begin another */
     if (outcome == EG_OK)
         done((eg_actor *) self, state, context, outcome, NULL, 0);
@@ -316,16 +399,13 @@ static void finish(struct errand *e, void *state) {
 
 /* Is it tried once more?  Then when. */
 static bool tries_again(struct errand *e, uint64_t *delay_ms) {
-    uint64_t now_ns = env_now_ns(env_of(e));
-
-    if (e->outcome != EG_CONFLICT || e->tries_left == 1 || now_ns >= e->until_ns)
+    if (e->outcome != EG_CONFLICT || e->tries_left == 1 || env_now_ns(env_of(e)) >= e->until_ns)
         return false;
     if (e->tries_left != 0)
         e->tries_left--;
     e->losses++;
-    e->anew = 0;
+    e->anew = e->seen = 0;
     e->start.age = tx_age(e->txs->tx);
-    e->start.timeout_ms = (e->until_ns - now_ns + MS_NS - 1) / MS_NS;
     e->at = AT_BEGIN;
     *delay_ms = e->losses <= AT_ONCE_LOSSES
                     ? 0
@@ -368,6 +448,8 @@ eg_err eg_transaction_then(eg_actor *self, eg_node *node, eg_err (*fn)(eg_tx *tx
         (options != NULL && options->context != EG_TRANSACTION) ||
         actor_runtime((struct actor *) self) != node->runtime)
         return EG_BAD_REQUEST;
+    if (atomic_load_explicit(&node->closing, memory_order_relaxed))
+        return EG_BUSY;
     t = node_thread(node, &err);
     e = t == NULL ? NULL : errand_get(t, &err);
     if (e == NULL)
@@ -381,7 +463,6 @@ eg_err eg_transaction_then(eg_actor *self, eg_node *node, eg_err (*fn)(eg_tx *tx
         .arg = arg,
         .done = done,
         .context = context,
-        .start = {.timeout_ms = timeout_ms},
         .until_ns =
             timeout_ms < (UINT64_MAX - now_ns) / MS_NS ? now_ns + timeout_ms * MS_NS : UINT64_MAX,
         .tries_left = options != NULL ? options->tries : 0,
@@ -392,5 +473,6 @@ eg_err eg_transaction_then(eg_actor *self, eg_node *node, eg_err (*fn)(eg_tx *tx
         return err;
     }
     actor_on_exit(e->self, &e->cleanup);
+    list_push_back(&t->underway, &e->node);
     return EG_OK;
 }

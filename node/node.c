@@ -314,8 +314,10 @@ eg_err node_open(const eg_options *options, struct alloc *a, eg_node **out, eg_n
 }
 
 void eg_close(eg_node *node) {
-    if (node != NULL)
-        close_parts(node);
+    if (node == NULL)
+        return;
+    api_errands_cut(node);
+    close_parts(node);
 }
 
 const char *eg_node_name(const eg_node *node) {

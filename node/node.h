@@ -63,6 +63,8 @@ struct eg_node {
     struct thread_slot *threads;
     struct list_node all_threads; /* what threads hold, under the lock */
     atomic_flag threads_lock;     /* held for a few instructions       */
+    _Atomic bool closing;
+    _Atomic uint32_t errands_to_cut; /* schedulers that have not yet */
 };
 
 /* The merges of the options, for the catalog; closed also after an error.  EG_BAD_REQUEST,
@@ -75,6 +77,8 @@ struct errand;
 void api_txs_close(struct api_txs *x); /* NULL: it has none */
 struct node_thread;
 void api_errands_close(struct node_thread *t);
+/* Before a node closes: those of actors that are not over will never be.  Waits. */
+void api_errands_cut(eg_node *n);
 
 /* What one thread of the program holds on a node: made at its first call. */
 struct node_thread {
@@ -82,9 +86,10 @@ struct node_thread {
     struct list_node node;
     eg_node *owner;
     struct reader reader;
-    struct foreign *foreign; /* NULL until it has to wait for an answer */
-    struct api_txs *txs;     /* NULL until its first transaction        */
-    struct errand *errands;  /* of actors, that are over: to be used again (api_tx_then.c) */
+    struct foreign *foreign;   /* NULL until it has to wait for an answer */
+    struct api_txs *txs;       /* NULL until its first transaction        */
+    struct list_node underway; /* errands of this thread's actors (api_tx_then.c) */
+    struct errand *errands;    /* of actors, that are over: to be used again (api_tx_then.c) */
     uint32_t errand_count;
 };
 

@@ -37,6 +37,7 @@ static struct node_thread *thread_new(eg_node *n, eg_err *err) {
     }
     t->object.gone = thread_gone;
     t->owner = n;
+    list_init(&t->underway);
     *err = reader_open(&t->reader, n->epoch, n->alloc);
     if (*err != EG_OK)
         goto free_thread;

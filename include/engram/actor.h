@@ -201,7 +201,7 @@ EG_API eg_err eg_take_then(eg_actor *self, eg_table *table, eg_span key, eg_done
  *
  * Of the options timeout_ms and tries; the context is EG_TRANSACTION.  done: EG_OK; else the reason
  * is its data, as text.  EG_BUSY: a scan of what this node has not all of, or eg_tx_lock(), which
- * cannot be begun anew. */
+ * cannot be begun anew.  Where the actor ends or the node closes first, it is never called. */
 EG_API eg_err eg_transaction_then(eg_actor *self, eg_node *node, eg_err (*fn)(eg_tx *tx, void *arg),
                                   void *arg, const eg_tx_options *options, eg_done_fn done,
                                   void *context);

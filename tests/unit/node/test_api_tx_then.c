@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -505,4 +506,181 @@ Test(api_tx_then, an_actor_that_ends_leaves_nothing) {
         eg_exit_send(node[1], NULL, all.leader, EG_EXIT_KILL);
     }
     check_sums();
+}
+
+/* ---- what is asked for often ------------------------------------------------------------------
+ */
+
+enum { MANY = 200, BEFORE_IT = 1000 }; /* records behind the accounts; more than one by one */
+
+static eg_err fill_many(eg_tx *tx, void *arg) {
+    eg_err err = EG_OK;
+
+    (void) arg;
+    for (int i = 0; i < MANY && err == EG_OK; i++)
+        err = put(tx, far[0], ACCOUNTS + i, BEFORE_IT);
+    return err;
+}
+
+static eg_err get_wide(eg_tx *tx, eg_table *table, int key, int64_t *n) {
+    uint8_t room[8];
+    eg_writer w = eg_writer_init(room, sizeof room);
+    eg_span record, field;
+    eg_err err;
+
+    eg_put_int(&w, key);
+    err = eg_tx_get(tx, table, eg_written(&w), &record);
+    if (err == EG_OK)
+        cr_assert(eg_element(record, 1, &field) && eg_as_int(field, n));
+    return err;
+}
+
+static eg_err read_many(eg_tx *tx, void *arg) {
+    int64_t *sum = arg, n = 0;
+    eg_err err = EG_OK;
+
+    *sum = 0;
+    for (int i = 0; i < MANY && err == EG_OK; i++) {
+        err = get_wide(tx, far[1], ACCOUNTS + i, &n);
+        *sum += n;
+    }
+    return err;
+}
+
+Test(api_tx_then, as_many_records_as_it_likes_may_lie_elsewhere) {
+    int64_t sum = 0;
+
+    must_make(fill_many, 0, NULL);
+    run((struct job){.side = 1, .fn = read_many, .arg = &sum}, EG_OK);
+    cr_expect_eq(sum, MANY * BEFORE_IT);
+}
+
+/* A transaction on node 1 that loses to another until it locks first, and then asks what cannot be
+ * asked for. */
+struct loser {
+    int key; /* of a record that only node 0 has; -1: not looked for yet */
+    uint32_t losses;
+    _Atomic uint32_t read, changed; /* so often */
+    _Atomic bool over;
+};
+
+static eg_err find_elsewhere(eg_tx *tx, struct loser *l) {
+    int64_t n = 0;
+    int key = 0;
+
+    while (get(tx, far[1], key, &n) == EG_OK)
+        cr_assert_lt(++key, ACCOUNTS);
+    l->key = key; /* it has been asked for */
+    return EG_BUSY;
+}
+
+enum { LOCKS_AFTER = 3, MOMENT_MS = 500 };
+
+static eg_err lose_then_ask(eg_tx *tx, void *arg) {
+    struct loser *l = arg;
+    uint32_t turn;
+    int64_t n = 0;
+    eg_err err;
+
+    if (l->key < 0)
+        return find_elsewhere(tx, l);
+    err = get(tx, far[1], l->key, &n);
+    if (err == EG_OK)
+        err = put(tx, far[1], l->key, n);
+    if (err != EG_OK)
+        return err;
+    if (l->losses == LOCKS_AFTER)
+        return ask_index(tx, &far[1]);
+    l->losses++;
+    turn = atomic_fetch_add(&l->read, 1) + 1;
+    for (int ms = 0; atomic_load(&l->changed) < turn && ms < MOMENT_MS; ms += 2)
+        pause_a_little(); /* in vain: it does not lose, and all is tried once more */
+    return EG_OK;
+}
+
+static eg_err touch(eg_tx *tx, void *arg) {
+    const struct loser *l = arg;
+    int64_t n = 0;
+    eg_err err = get(tx, far[0], l->key, &n);
+
+    return err == EG_OK ? put(tx, far[0], l->key, n) : err;
+}
+
+static void *touch_what_is_read(void *arg) {
+    struct loser *l = arg;
+
+    while (!atomic_load(&l->over)) {
+        uint32_t turn = atomic_load(&l->read);
+
+        if (turn != atomic_load(&l->changed) && eg_transaction(node[0], touch, l, NULL) == EG_OK)
+            atomic_store(&l->changed, turn);
+        pause_a_little();
+    }
+    return NULL;
+}
+
+/* The locks of one beginning are given back before the next one, which else waits for them. */
+Test(api_tx_then, what_begins_anew_leaves_no_lock) {
+    struct loser l = {.key = -1};
+    struct answer a = {.outcome = EG_OK};
+    pthread_t thread;
+
+    cr_assert_eq(pthread_create(&thread, NULL, touch_what_is_read, &l), 0);
+    for (int i = 0; i < EACH && (a.outcome == EG_OK || passes(a.outcome)) && l.losses < LOCKS_AFTER;
+         i++) {
+        l.losses = 0;
+        a = run_once((struct job){.side = 1, .fn = lose_then_ask, .arg = &l});
+    }
+    atomic_store(&l.over, true);
+    pthread_join(thread, NULL);
+    cr_expect(passes(a.outcome), "%d: %s", a.outcome, a.why);
+    cr_expect_eq(l.losses, LOCKS_AFTER);
+    must_make(touch, 0, &l);
+}
+
+/* ---- the node closes ---------------------------------------------------------------------------
+ */
+
+static eg_err lose_always(eg_tx *tx, void *arg) {
+    (void) tx;
+    (void) arg;
+    return EG_CONFLICT;
+}
+
+static void never_done(eg_actor *self, void *state, void *context, eg_err outcome, const void *data,
+                       size_t size_bytes) {
+    (void) self;
+    (void) state;
+    (void) context;
+    (void) data;
+    (void) size_bytes;
+    cr_expect_fail("%d", outcome);
+}
+
+static void on_begin_some(eg_actor *self, void *state, eg_from from, const eg_message *m) {
+    eg_node *alone;
+
+    (void) state;
+    memcpy(&alone, m->data, sizeof alone);
+    for (int i = 0; i < MOVERS; i++)
+        cr_expect_eq(eg_transaction_then(self, alone, lose_always, NULL, NULL, never_done, NULL),
+                     EG_OK);
+    eg_reply(self, from, EG_OK, NULL, 0);
+}
+
+Test(api_tx_then, a_node_closes_while_some_are_tried) {
+    static const eg_server_ops ops = {.name = "loser", .call = on_begin_some};
+
+    for (int i = 0; i < ROUNDS; i++) {
+        eg_node *alone;
+        eg_pid pid;
+
+        cr_assert_eq(eg_open(&(eg_options){.name = "alone", .schedulers = 2}, &alone, NULL), EG_OK);
+        for (int k = 0; k < MOVERS; k++) {
+            cr_assert_eq(eg_spawn_server(alone, NULL, &(eg_spawn){.server = &ops}, &pid), EG_OK);
+            cr_assert_eq(eg_call_wait(alone, pid, 0, &alone, sizeof alone, WAIT_MS, NULL, 0, NULL),
+                         EG_OK);
+        }
+        eg_close(alone);
+    }
 }
