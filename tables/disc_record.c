@@ -347,6 +347,25 @@ eg_err disc_record_del_made(struct disc_batch *b, struct disc_table *t, uint32_t
     return disc_batch_del(b, t, made_key(key, shard, id));
 }
 
+eg_err disc_record_get_made(struct disc *d, struct disc_table *t, uint32_t shard,
+                            const uint64_t id[2], uint32_t *count) {
+    uint8_t key[MADE_KEY_BYTES];
+    struct disc_bytes row = made_key(key, shard, id);
+    struct disc_slice found;
+    uint64_t same[2];
+    eg_err err;
+
+    *count = 0;
+    err = disc_get(d, t, row, &found);
+    if (err == EG_NOT_FOUND)
+        return EG_OK;
+    if (err != EG_OK)
+        return err;
+    err = disc_record_is_made(row, found.bytes, same, count) ? EG_OK : EG_CORRUPT;
+    disc_release(d, &found);
+    return err;
+}
+
 bool disc_record_is_done(struct disc_bytes key, struct disc_bytes value, uint64_t id[2]) {
     if (key.size_bytes != PART_KEY_BYTES || value.size_bytes != 1 || value.at[0] != DONE)
         return false;

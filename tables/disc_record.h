@@ -91,6 +91,9 @@ EG_MUST_USE eg_err disc_record_put_made(struct disc_batch *b, struct disc_table 
                                         const uint64_t id[2], uint32_t count);
 EG_MUST_USE eg_err disc_record_del_made(struct disc_batch *b, struct disc_table *t, uint32_t shard,
                                         const uint64_t id[2]);
+/* 0: there is no such row. */
+EG_MUST_USE eg_err disc_record_get_made(struct disc *d, struct disc_table *t, uint32_t shard,
+                                        const uint64_t id[2], uint32_t *count);
 /* Is this such a row?  Then of whom, and how many. */
 EG_MUST_USE bool disc_record_is_done(struct disc_bytes key, struct disc_bytes value,
                                      uint64_t id[2]);

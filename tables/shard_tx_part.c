@@ -320,16 +320,14 @@ static eg_err forget_row(struct shard *s, struct transact_id id) {
 /* In a disc_only table each change of a part takes along how many are made, so that a kill in
  * between leaves it prepared, and the next start goes on behind those.  Here those of this turn
  * were taken back. */
-static void put_made_back(struct shard *s, const struct lock_owner *o) {
-    const uint64_t key[2] = {o->id.high, o->id.low};
-    const struct shard_part *p = o->part;
+static void put_made_back(struct shard *s, const uint64_t key[2], uint32_t count) {
     struct disc_batch b;
     eg_err err;
 
     disc_batch_init(&b, s->table->world->o.alloc);
     b.patient = true; /* as those that took them back; a disc that refuses this has refused them */
-    err = p->made == 0 ? disc_record_del_made(&b, s->table->disc_table, s->number, key)
-                       : disc_record_put_made(&b, s->table->disc_table, s->number, key, p->made);
+    err = count == 0 ? disc_record_del_made(&b, s->table->disc_table, s->number, key)
+                     : disc_record_put_made(&b, s->table->disc_table, s->number, key, count);
     (void) write_now(s, &b, err);
     disc_batch_fini(&b);
 }
@@ -505,7 +503,7 @@ static eg_err commit(struct shard_turn *t, struct lock_owner *o) {
     t->decided = false;
     t->gated = false;
     if (err != EG_OK && singly && made.count != p->made)
-        put_made_back(s, o);
+        put_made_back(s, made.id, p->made);
     if (err != EG_OK) {
         shard_log_rewind(&s->log, mark); /* what was taken back leaves nothing to write */
         return err;
@@ -543,7 +541,9 @@ eg_err shard_tx_redo(struct shard_turn *t, struct transact_id id,
                      const struct transact_part *part) {
     struct shard *s = t->shard;
     bool on_disc = is_on_disc(s), along = s->table->storage == STORAGE_DISC;
+    struct shard_made made = {{id.high, id.low}, 0};
     struct disc_mark mark = shard_log_mark(&s->log);
+    uint32_t before = 0;
     eg_err err = EG_OK;
 
     if (was_committed(s, id)) {
@@ -554,8 +554,16 @@ eg_err shard_tx_redo(struct shard_turn *t, struct transact_id id,
         return EG_MEMORY;
     if (on_disc && along)
         err = say_done(s, id);
+    else if (on_disc) /* a kill may have left it half made */
+        err = disc_record_get_made(s->table->world->o.disc, s->table->disc_table, s->number,
+                                   made.id, &before);
+    made.count = before;
+    t->made = on_disc && !along ? &made : NULL;
     if (err == EG_OK)
         err = shard_tx_change(t, part->want);
+    t->made = NULL;
+    if (err != EG_OK && made.count != before)
+        put_made_back(s, made.id, before);
     if (err != EG_OK) {
         shard_log_rewind(&s->log, mark);
         return err;

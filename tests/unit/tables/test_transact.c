@@ -2,6 +2,7 @@
 #include "tables/table_private.h"
 #include "engine/env.h"
 #include "engine/runtime.h"
+#include "tables/disc_record.h"
 #include "tables/moment.h"
 #include "tables/shard_copy.h"
 #include "tables/shard_tx_private.h"
@@ -1053,6 +1054,29 @@ Test(transact, what_is_made_anew_on_disc_is_made_once) {
 
 Test(transact, what_is_made_anew_on_disc_only_is_made_once) {
     is_made_anew_once("{'storage': 'disc_only', 'shards': 2}");
+}
+
+/* A kill behind the first change, which took along that it is made. */
+Test(transact, what_was_half_made_anew_is_made_from_there_on) {
+    static const uint64_t id[2] = {1, 7};
+    struct tx x = {.all = {0}};
+    struct disc_batch b;
+    uint32_t shard, count;
+
+    create("d", "{'storage': 'disc_only', 'shards': 2}");
+    table = find("d");
+    shard = shard_of_key("1");
+    want(&x, table, SHARD_COUNTER, "1", "1");
+    want(&x, table, SHARD_COUNTER, "1", "1");
+    disc_batch_init(&b, alloc_system());
+    cr_assert_eq(disc_record_put_made(&b, table->disc_table, shard, id, 1), EG_OK);
+    cr_assert_eq(disc_write(table->world->o.disc, &b), EG_OK);
+    disc_batch_fini(&b);
+    expect(send_as(7, &x, table, shard, SHARD_TX_ONE), EG_OK);
+    cr_assert_field(table, "1", "1");
+    cr_assert_eq(disc_record_get_made(table->world->o.disc, table->disc_table, shard, id, &count),
+                 EG_OK);
+    cr_assert_eq(count, 0);
 }
 
 /* The rows of those that were committed are as many as there is room for. */
