@@ -43,8 +43,20 @@ static void report(struct shard_turn *t, struct value winner, struct value loser
         table_conflict(t->shard, &c, "", "", t->now_ms);
 }
 
-void shard_conflict_cleared(struct shard_turn *t, struct value loser) {
-    report(t, (struct value){NULL, 0}, loser);
+void shard_conflict_cleared(struct shard_turn *t, const struct merge_version *loser,
+                            const struct shard_clock *known) {
+    const struct table *table = t->shard->table;
+    const struct merge_version none = {.hlc = 0}; /* a clear knows by its clock alone */
+    struct knower who = {table->world->origins, known, &none};
+    struct merge_sibling list[MERGE_SIBLINGS_MAX];
+    uint32_t count = 1;
+
+    list[0].record = loser->record;
+    if (schema_of(table)->merge == MERGE_SIBLINGS)
+        count = merge_siblings(loser, list);
+    for (uint32_t i = count; i-- > 0;) /* the newest is reported last: it is shown first */
+        if (i == 0 || !knows(&who, list[i].origin, list[i].sequence))
+            report(t, (struct value){NULL, 0}, list[i].record);
 }
 
 void shard_conflict_dropped(void *dropping, struct value loser) {

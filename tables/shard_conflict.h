@@ -39,8 +39,10 @@ struct shard_dropping {
 };
 void shard_conflict_dropped(void *dropping, struct value loser);
 
-/* The record under the turn's key goes for a clear of who did not know of it. */
-void shard_conflict_cleared(struct shard_turn *t, struct value loser);
+/* The record under the turn's key goes for a clear of who did not know of it; of siblings so do
+ * those that are not covered by `known`, too. */
+void shard_conflict_cleared(struct shard_turn *t, const struct merge_version *loser,
+                            const struct shard_clock *known);
 
 /* EG_MEMORY, EG_CORRUPT, what a callback says: nothing is decided. */
 EG_MUST_USE eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *here,

@@ -3,6 +3,7 @@
 #include "tables/shard_copy_private.h"
 
 #include "tables/shard_conflict.h"
+#include "tables/shard_merge.h"
 
 struct older {
     struct shard *shard;
@@ -80,6 +81,7 @@ static eg_err report_cleared(struct shard_turn *t, struct record_version clear) 
     s->store->ops->seek(s->store, t->reader, &c, NULL, false, false);
     while (err == EG_OK && count < JOURNAL_ENTRIES &&
            (rec = s->store->ops->next(s->store, t->reader, &c)) != NULL) {
+        struct merge_version loser;
         struct key k;
 
         if (shard_copy_is_newer(s, shard_copy_version(rec), clear) ||
@@ -88,8 +90,9 @@ static eg_err report_cleared(struct shard_turn *t, struct record_version clear) 
         err = key_prepare(&k, record_key(rec), s->table->seed, s->table->world->o.alloc);
         if (err != EG_OK)
             break;
+        loser = shard_merge_version(s->table->world->origins, rec);
         t->key = &k;
-        shard_conflict_cleared(t, record_value(rec));
+        shard_conflict_cleared(t, &loser, t->teller);
         t->key = NULL;
         key_release(&k);
         count++;
@@ -123,6 +126,7 @@ eg_err shard_copy_apply_clear(struct shard_turn *t, const struct copy_change *c)
 eg_err shard_copy_lose_to_clear(struct shard_turn *t, const struct copy_change *c,
                                 const struct key *k) {
     struct shard *s = t->shard;
+    struct merge_version loser = {.record = c->value, .state = c->state};
     eg_err err = EG_OK;
 
     if (EG_LIKELY(t->teller == NULL) || c->kind != CHANGE_STORE ||
@@ -130,7 +134,7 @@ eg_err shard_copy_lose_to_clear(struct shard_turn *t, const struct copy_change *
         (c->expiry_ms != 0 && c->expiry_ms <= t->now_ms))
         return EG_OK;
     t->key = k;
-    shard_conflict_cleared(t, c->value);
+    shard_conflict_cleared(t, &loser, &s->copy->clock);
     t->key = NULL;
     if (s->table->storage == STORAGE_DISC_ONLY)
         err = store_disc_write_extra(s->store);

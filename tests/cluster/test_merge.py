@@ -233,6 +233,28 @@ class Merge(ClusterTest):
             self.everywhere("t", key, [[key, 2]])
         self.set_aside("t", [[[key, 6], True] for key in before + after])
 
+    @steady
+    def test_all_siblings_that_a_clear_takes_away_unknown_to_who_cleared_are_in_the_journal(self):
+        keys = [f"k{n}" for n in range(6)]  # of as many shards as there are masters
+        tables = [(f"{side}_{storage}", side) for storage in STORAGES for side in ("one", "other")]
+        for table, _ in tables:
+            self.table(table, "siblings", "a", storage=table.split("_", 1)[1])
+            self.one.call("write_many", table, [[key, 0] for key in keys])
+        self.split()
+        for table, side in tables:
+            writer, clearer = (self.one, self.other) if side == "one" else (self.other, self.one)
+            for key in keys:
+                _, context = writer.call("read", table, key, {"siblings": True})
+                for n in (1, 2):
+                    writer.call("write", table, [key, n], {"replaces": context})
+            time.sleep(0.005)  # stamps are milliseconds: the clear is the later one
+            clearer.call("clear_table", table)
+        self.heal()
+        for table, _ in tables:
+            for key in keys:
+                self.everywhere(table, key, [])
+            self.set_aside(table, [[[key, n], False] for key in keys for n in (1, 2)])
+
     def make_others(self):
         """What is no record of a set: bags, clears, what ends by itself, another shape."""
         for storage in STORAGES:
