@@ -54,7 +54,7 @@ static const struct defect defects[] = {
     {"RESOLVED_ALONE", 80000002, "a part in doubt is given up without asking other nodes"},
     {"ABORT_AFTER_COMMIT_SEEN", 80000099, "a part in doubt is given up though another was done"},
     {"SIBLING_LOST", 70000003, "a version that one side lacks was replaced there"},
-    {"SIBLING_BACK", 70000053, "a version that was replaced on one side stays"},
+    {"SIBLING_BACK", 70000404, "a version that was replaced on one side stays"},
     {"CONTEXT_TAKES_ALL", 70000002, "a write with a context replaces what it does not name"},
     {"LOSS_UNNOTED", 70000041, "what comes from another side and loses is in no journal"},
     {"LOSS_INVENTED", 70000084, "what was replaced by who knew it is in a journal"},

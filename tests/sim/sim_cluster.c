@@ -553,6 +553,7 @@ static bool create_promised(struct sim_cluster *c) {
 
     x->on = cluster_seed_has_promises(c->o.seed) && c->shape.nodes > 1;
     x->sync = on_disc && rng_one_in(&r, 2);
+    x->jumps = c->o.seed >= CLUSTER_SEED_PROMISE_JUMP;
     x->node = c->node;
     x->nodes = c->shape.nodes;
     x->most_ms = &c->most_ms;
@@ -654,6 +655,11 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
     for (uint32_t t = 0; c->merge.on && c->node[node].up && t < MERGE_TABLES; t++)
         if (!copies_anywhere(others, count, merge_table_name((enum merge_table) t)) ||
             !copies_heard(&c->node[node], others, count, merge_table_name((enum merge_table) t)))
+            return false;
+    for (uint32_t t = 0; c->promise.on && c->node[node].up && t < PROMISE_TABLES; t++)
+        if (!copies_anywhere(others, count, promise_table_name((enum promise_table) t)) ||
+            !copies_heard(&c->node[node], others, count,
+                          promise_table_name((enum promise_table) t)))
             return false;
     if (c->tx.on && !copies_anywhere(others, count, sim_tx_table))
         return false; /* what they have not heard of was not acknowledged */

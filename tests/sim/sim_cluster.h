@@ -44,6 +44,7 @@ enum {
     CLUSTER_SEED_STAY = 55000000,     /* from here on, up to MAJORITY_END, and from PROMISE on,
                                        * each node has a client that stays there */
     CLUSTER_SEED_PROMISE = 70000000,  /* up to PROMISE_END: what is promised beside that */
+    CLUSTER_SEED_PROMISE_JUMP = 75000000, /* from here on clocks jump, and no record has a ttl */
     CLUSTER_SEED_PROMISE_END = 80000000,
 };
 

@@ -99,6 +99,12 @@ static const char *ask_note(struct promiser *me, struct deed *d, struct value_wr
     return "write";
 }
 
+static enum promise_table draw_table(struct promiser *me) {
+    enum promise_table t = (enum promise_table) rng_below(&me->rng, PROMISE_TABLES);
+
+    return t == PROMISE_LEASES && me->world->jumps ? PROMISE_NOTES : t;
+}
+
 static void ask(struct sim_event *e) {
     struct promiser *me = EG_CONTAINER_OF(e, struct promiser, think);
     struct sim_promise *x = me->world;
@@ -113,7 +119,7 @@ static void ask(struct sim_event *e) {
         me->node = (uint32_t) rng_below(&me->rng, x->nodes);
     me->number = ++x->deeds;
     d = &x->deed[me->number];
-    *d = (struct deed){.table = (enum promise_table) rng_below(&me->rng, PROMISE_TABLES),
+    *d = (struct deed){.table = draw_table(me),
                        .key = (uint32_t) rng_below(&me->rng, PROMISE_KEYS),
                        .node = me->node,
                        .begin_ns = sim_now_ns(x->sim),

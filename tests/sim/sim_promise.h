@@ -71,6 +71,7 @@ struct sim_promise {
     uint64_t think_ms;
     int64_t *most_ms; /* the highest that any clock has shown */
     bool on, sync, quiet;
+    bool jumps; /* its clocks do: what has a ttl is left out, and there are more notes */
     struct promiser promiser[PROMISERS];
     struct deed *deed; /* from 1 on */
     uint32_t deeds, done, refused;
