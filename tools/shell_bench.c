@@ -24,12 +24,15 @@ enum {
     PAUSE_MS = 20,
 };
 
-static const char usage[] = "bench tatp [--subscribers N] [--clients N] [--seconds S | --count N]"
-                            " [--fill | --keep] [HOST:PORT ...]";
+static const char usage[] = "bench tatp [--subscribers N] [--copies N|all] [--storage KIND]"
+                            " [--clients N] [--seconds S | --count N] [--fill | --keep]"
+                            " [HOST:PORT ...]";
 
 struct bench {
     struct shell *shell;
     uint64_t subscribers; /* 0: as said by nobody */
+    const char *copies; /* of the tables, as create takes them; NULL: as tables have them usually */
+    const char *storage;
     uint64_t clients;
     double seconds;
     uint64_t count; /* of transactions, of all clients; 0: the time ends it */
@@ -83,6 +86,8 @@ static int take_options(struct bench *b, struct args *a) {
         code = take_seconds(a, &b->seconds);
     b->fill = args_flag(a, "--fill");
     b->keep = args_flag(a, "--keep");
+    (void) args_value(a, "--copies", &b->copies); /* else NULL: the node's usual */
+    (void) args_value(a, "--storage", &b->storage);
     if (code == EXIT_OK)
         code = args_done(a, 1, INT_MAX, usage);
     if (code == EXIT_OK && strcmp(a->word[0], "tatp") != 0)
@@ -140,11 +145,20 @@ static int look_for_tables(struct bench *b, int *there, uint64_t *subscribers) {
     return EXIT_OK;
 }
 
-static int create(struct shell *s, const struct tatp_schema *schema) {
-    struct pack *p = shell_params(s, 2);
+/* The node says what it does not take of them. */
+static int pack_word(struct pack *p, const char *name, const char *word) {
+    if (word == NULL)
+        return EXIT_OK;
+    pack_text(p, name);
+    return shell_pack_field(p, word);
+}
+
+static int create(const struct bench *b, const struct tatp_schema *schema) {
+    struct pack *p = shell_params(b->shell, 2);
+    int code;
 
     pack_text(p, schema->name);
-    pack_map(p, schema->index == NULL ? 1 : 2);
+    pack_map(p, 1u + (schema->index != NULL) + (b->copies != NULL) + (b->storage != NULL));
     pack_text(p, "attributes");
     pack_array(p, schema->attributes);
     for (uint32_t i = 0; i < schema->attributes; i++)
@@ -154,7 +168,10 @@ static int create(struct shell *s, const struct tatp_schema *schema) {
         pack_array(p, 1);
         pack_text(p, schema->index);
     }
-    return ask_until_done(s, "create_table", "exists");
+    code = pack_word(p, "copies", b->copies);
+    if (code == EXIT_OK)
+        code = pack_word(p, "storage", b->storage);
+    return code == EXIT_OK ? ask_until_done(b->shell, "create_table", "exists") : code;
 }
 
 static int drop(struct shell *s, int tables) {
@@ -232,6 +249,8 @@ static int prepare(struct bench *b, int *made) {
         if (b->subscribers != 0 && b->subscribers != found)
             return shell_fail(EXIT_REFUSED, "the tables have %llu subscribers",
                               (unsigned long long) found);
+        if (b->copies != NULL || b->storage != NULL)
+            return shell_fail(EXIT_REFUSED, "the tables are there: their copies and storage stay");
         b->subscribers = found;
         return EXIT_OK;
     }
@@ -244,7 +263,7 @@ static int prepare(struct bench *b, int *made) {
     if (b->subscribers == 0)
         b->subscribers = SUBSCRIBERS;
     for (; *made < TATP_TABLES && code == EXIT_OK; *made += code == EXIT_OK)
-        code = create(b->shell, &tatp_schema[*made]);
+        code = create(b, &tatp_schema[*made]);
     return code == EXIT_OK ? fill(b) : code;
 }
 

@@ -87,6 +87,11 @@ class Bench(ClusterTest):
             self.check_account(client, before, report)
         for table in TABLES:
             until_done(client, "drop_table", table)
+        self.bench(cluster.nodes[0], "--subscribers", 10, "--fill", "--copies", 2)
+        self.assertEqual({until_done(client, "table_info", table)["copies"] for table in TABLES}, {2})
+        self.assertIn("copies", self.bench(cluster.nodes[0], "--keep", "--copies", "all", code=1))
+        for table in TABLES:
+            until_done(client, "drop_table", table)
         text = shell("bench", "tatp", "--subscribers", "50", "--count", "20", node=cluster.nodes[1])
         self.assertEqual(text.returncode, 0, text.stderr)
         rows = [line.split("\t") for line in text.stdout.splitlines()]
@@ -101,6 +106,8 @@ class Bench(ClusterTest):
             self.bench(node, *words, code=2)
         self.assertEqual(shell("bench", "tpcc", node=node).returncode, 2)
         self.bench(node, "--subscribers", 10, "unix:/nowhere/at/all", code=3)
+        self.assertIn("storage", self.bench(node, "--subscribers", 10, "--storage", "tape", code=1))
+        self.assertIn("disc", self.bench(node, "--subscribers", 10, "--storage", "disc", code=1))
         self.assertEqual(node.client().call("tables"), [])
 
 

@@ -43,7 +43,7 @@ _engram() {
         fi
         ;;
     cluster) mapfile -t COMPREPLY < <(compgen -W 'status join leave remove plan --add --remove --weight --force' -- "$word") ;;
-    bench) mapfile -t COMPREPLY < <(compgen -W 'tatp --subscribers --clients --seconds --count --fill --keep' -- "$word") ;;
+    bench) mapfile -t COMPREPLY < <(compgen -W 'tatp --subscribers --copies --storage --clients --seconds --count --fill --keep' -- "$word") ;;
     create)
         mapfile -t COMPREPLY < <(compgen -W '--type --storage --attributes --index --durability
             --shards --merge --callback --ttl --cache --max-bytes' -- "$word")
