@@ -136,6 +136,7 @@ static bool ask(struct api_txs *x) {
         if (err != EG_OK)
             return asked;
         asked = true;
+        tx_show(x->tx, &x->card);
         buffer_init(&b, alloc_system(), NODE_RESULT_BYTES_MAX);
         err = api_call(n, to, m, api_tx_patience_ms(x), &b, &why);
         if (err == EG_OK)
@@ -184,6 +185,7 @@ eg_err api_tx_run(eg_tx *tx, eg_table *table, api_tx_step step, void *what) {
         at.table = api_table(table);
         err = step(tx, &at, what);
         reader_exit(at.reader);
+        tx_show_counts(x->tx, &x->card);
         if (EG_LIKELY(err != EG_AGAIN))
             return err;
         if (runtime_current(x->thread->owner->runtime) != NULL)
@@ -203,6 +205,7 @@ eg_err api_tx_run_anywhere(eg_tx *tx, api_tx_step step, void *what) {
         reader_enter(at.reader);
         err = step(tx, &at, what);
         reader_exit(at.reader);
+        tx_show_counts(x->tx, &x->card);
         if (err != EG_AGAIN)
             return err;
         if (runtime_current(x->thread->owner->runtime) != NULL)
@@ -394,6 +397,9 @@ static eg_err try_once(eg_tx *tx, body_fn fn, void *arg, const struct tx_start *
     eg_err err, stands;
 
     tx_begin(held, start);
+    tx_show(held, &tx->txs->card);
+    if (start->age.ms == 0) /* the first */
+        tx_card_begin(&tx->txs->card, tx_began_ns(held), tx_deadline_ns(held));
     tx->aborted = false;
     tx->note.text[0] = '\0';
     err = locks_first ? lock_first(tx) : EG_OK;
@@ -447,6 +453,7 @@ static eg_err run_outermost(struct api_txs *x, body_fn fn, void *arg, const eg_t
         start.timeout_ms = (until_ns - now_ns + MS_NS - 1) / MS_NS;
     }
     give_back_locks(x);
+    tx_card_end(&x->card);
     say(o, tx, err);
     api_tx_pop(tx);
     if (EG_UNLIKELY(x->answer.room_bytes > ANSWER_KEPT_BYTES))
@@ -466,8 +473,11 @@ eg_err eg_transaction(eg_node *node, body_fn fn, void *arg, const eg_tx_options 
     t = node_thread(node, &err);
     if (t == NULL)
         return err;
-    if (EG_UNLIKELY(t->txs == NULL))
+    if (EG_UNLIKELY(t->txs == NULL)) {
         t->txs = api_txs_open(t, &err);
+        if (t->txs != NULL) /* whole, for those that see it from now on */
+            atomic_store_explicit(&t->card, &t->txs->card, memory_order_release);
+    }
     x = t->txs;
     if (x == NULL)
         return err;

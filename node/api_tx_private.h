@@ -9,7 +9,7 @@
 #define NODE_API_TX_PRIVATE_H
 
 #include "node/api_private.h"
-#include "query/tx.h"
+#include "query/tx_card.h"
 
 enum {
     API_CONTEXTS_MAX = 4 * TX_LEVELS_MAX, /* one inside the other, the dirty ones too */
@@ -38,6 +38,7 @@ struct api_txs {
     struct node_thread *thread;
     struct tx_put_off *put_off; /* NULL: of a thread of the program, which waits */
     struct tx *tx;
+    struct tx_card card;   /* of it, for who lists transactions */
     struct waiter *waiter; /* NULL until it has to wait for its turn */
     uint32_t depth;
     struct eg_tx *context[API_CONTEXTS_MAX]; /* NULL: not used yet */
@@ -65,6 +66,9 @@ typedef eg_err (*api_tx_step)(eg_tx *tx, const struct tx_place *at, void *what);
 EG_MUST_USE eg_err api_tx_run(eg_tx *tx, eg_table *table, api_tx_step step, void *what);
 /* The same of what finds its tables by itself: at->table is NULL. */
 EG_MUST_USE eg_err api_tx_run_anywhere(eg_tx *tx, api_tx_step step, void *what);
+
+/* A row for each errand of the calling scheduler's actors (api_tx_then.c). */
+EG_MUST_USE eg_err api_errands_rows(eg_node *n, struct buffer *rows);
 
 /* ---- pages of a statement (api_tx_query.c), for the cursors of api_tx_scan.c ------------ */
 

@@ -182,6 +182,27 @@ void api_errands_cut(eg_node *n) {
         env->ops->waiter_close(env, waiter);
 }
 
+/* ---- for people --------------------------------------------------------------------------- */
+
+eg_err api_errands_rows(eg_node *n, struct buffer *rows) {
+    const struct node_thread *t = node_thread_here(n);
+
+    for (struct list_node *at = t == NULL ? NULL : t->underway.next;
+         at != NULL && at != &t->underway; at = at->next) {
+        struct errand *e = EG_CONTAINER_OF(at, struct errand, node);
+        struct tx_row row;
+
+        tx_show(e->txs->tx, &e->txs->card);
+        if (!tx_card_look(&e->txs->card, &row))
+            continue;
+        row.actor = true;
+        row.pid = actor_pid(e->self);
+        if (!buffer_append(rows, &row, sizeof row))
+            return EG_MEMORY;
+    }
+    return EG_OK;
+}
+
 /* ---- what comes of what it asks ------------------------------------------------------------ */
 
 static void move(struct errand *e, void *state);
@@ -472,6 +493,7 @@ eg_err eg_transaction_then(eg_actor *self, eg_node *node, eg_err (*fn)(eg_tx *tx
         errand_put(e);
         return err;
     }
+    tx_card_begin(&e->txs->card, now_ns, e->until_ns);
     actor_on_exit(e->self, &e->cleanup);
     list_push_back(&t->underway, &e->node);
     return EG_OK;

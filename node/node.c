@@ -175,6 +175,7 @@ static eg_err open_server(eg_node *n, struct err_note *note) {
                             .catalog = n->catalog,
                             .cluster = n->cluster,
                             .transactions = n->transactions,
+                            .program = &n->program,
                             .net_open = stream_net_uv_of,
                             .listen = n->options.listen,
                             .node_name = n->name,
@@ -185,6 +186,7 @@ static eg_err open_server(eg_node *n, struct err_note *note) {
                             .answers_max_bytes = (uint64_t) atomic_load_explicit(
                                 &n->budget.limit_bytes, memory_order_relaxed)};
 
+    n->program = api_tx_program(n);
     while (o.listen_count < EG_LISTEN_MAX && n->options.listen[o.listen_count] != NULL)
         o.listen_count++;
     return o.listen_count == 0 ? EG_OK : server_open(&n->server, &o, note);

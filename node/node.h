@@ -15,6 +15,7 @@
 #include "engine/list.h"
 #include "engram.h"
 #include "node/machine.h"
+#include "query/tx_card.h"
 #include "tables/memory.h"
 #include "tables/reader.h"
 
@@ -56,10 +57,12 @@ struct eg_node {
     struct disc *disc; /* NULL: RAM only */
     struct catalog *catalog;
     struct tx_managers *transactions;
-    struct cluster *cluster; /* NULL: it has no part in one */
-    struct err_note apart;   /* why it has no part in a cluster, where it could not listen */
-    struct server *server;   /* NULL: it does not listen */
+    struct tx_program program; /* how the server asks for what the program holds of them */
+    struct cluster *cluster;   /* NULL: it has no part in one */
+    struct err_note apart;     /* why it has no part in a cluster, where it could not listen */
+    struct server *server;     /* NULL: it does not listen */
     _Atomic uint32_t next_subscriber; /* deals schedulers out */
+    _Atomic uint32_t thread_count;    /* that ever were: their numbers */
     struct thread_slot *threads;
     struct list_node all_threads; /* what threads hold, under the lock */
     atomic_flag threads_lock;     /* held for a few instructions       */
@@ -79,17 +82,21 @@ struct node_thread;
 void api_errands_close(struct node_thread *t);
 /* Before a node closes: those of actors that are not over will never be.  Waits. */
 void api_errands_cut(eg_node *n);
+/* What its threads and actors hold of transactions (api_tx_list.c). */
+struct tx_program api_tx_program(eg_node *n);
 
 /* What one thread of the program holds on a node: made at its first call. */
 struct node_thread {
     struct thread_object object;
     struct list_node node;
     eg_node *owner;
+    uint32_t number; /* for people, from 1 */
     struct reader reader;
-    struct foreign *foreign;   /* NULL until it has to wait for an answer */
-    struct api_txs *txs;       /* NULL until its first transaction        */
-    struct list_node underway; /* errands of this thread's actors (api_tx_then.c) */
-    struct errand *errands;    /* of actors, that are over: to be used again (api_tx_then.c) */
+    struct foreign *foreign;      /* NULL until it has to wait for an answer */
+    struct api_txs *txs;          /* NULL until its first transaction        */
+    struct tx_card *_Atomic card; /* of txs, for others: under the list's lock it stays      */
+    struct list_node underway;    /* errands of this thread's actors (api_tx_then.c) */
+    struct errand *errands;       /* of actors, that are over: to be used again (api_tx_then.c) */
     uint32_t errand_count;
 };
 
@@ -100,6 +107,9 @@ EG_MUST_USE eg_err node_open(const eg_options *options, struct alloc *a, eg_node
 /* The calling thread's; NULL with *err: EG_BUSY (too many), EG_MEMORY. */
 struct node_thread *node_thread(eg_node *n, eg_err *err);
 void node_thread_free(struct node_thread *t); /* no longer in the list */
+/* Each, under the list's lock: a few instructions. */
+void node_threads_each(eg_node *n, void (*see)(void *context, const struct node_thread *t),
+                       void *context);
 /* NULL: it has called nothing of this node yet. */
 static inline struct node_thread *node_thread_here(eg_node *n) {
     return (struct node_thread *) thread_slot_get(n->threads); /* its first member */

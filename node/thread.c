@@ -37,6 +37,7 @@ static struct node_thread *thread_new(eg_node *n, eg_err *err) {
     }
     t->object.gone = thread_gone;
     t->owner = n;
+    t->number = atomic_fetch_add(&n->thread_count, 1) + 1;
     list_init(&t->underway);
     *err = reader_open(&t->reader, n->epoch, n->alloc);
     if (*err != EG_OK)
@@ -61,6 +62,14 @@ struct node_thread *node_thread(eg_node *n, eg_err *err) {
 
     return EG_LIKELY(o != NULL) ? EG_CONTAINER_OF(o, struct node_thread, object)
                                 : thread_new(n, err);
+}
+
+void node_threads_each(eg_node *n, void (*see)(void *context, const struct node_thread *t),
+                       void *context) {
+    lock(n);
+    for (struct list_node *at = n->all_threads.next; at != &n->all_threads; at = at->next)
+        see(context, EG_CONTAINER_OF(at, struct node_thread, node));
+    unlock(n);
 }
 
 struct foreign *node_foreign(struct node_thread *t, eg_err *err) {

@@ -11,6 +11,7 @@
 #include "query/server_private.h"
 #include "query/session.h"
 #include "query/task.h"
+#include "query/tx_card.h"
 
 #include "engine/env.h"
 #include "engine/message.h"
@@ -19,17 +20,10 @@
 #include "tables/catalog.h"
 #include "tables/outcome.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
-enum {
-    ID_BYTES = TX_ID_TEXT_BYTES - 1,
-    NIL = 0xc0,
-    TRUE = 0xc3,
-    PID_TEXT_BYTES = 40,
-    MS_NS = 1000 * 1000
-};
+enum { ID_BYTES = TX_ID_TEXT_BYTES - 1, NIL = 0xc0, TRUE = 0xc3, MS_NS = 1000 * 1000 };
 
 /* One that is open. */
 struct held {
@@ -587,37 +581,22 @@ eg_err rpc_begin(struct rpc_call *c) {
 
 /* ---- for people ------------------------------------------------------------------------ */
 
-uint32_t rpc_tx_count(const struct session *s) {
-    return s->transactions == NULL ? 0 : s->transactions->open_count;
+static bool put_row(const struct held *h, struct buffer *rows) {
+    struct tx_row row = {.id = h->id,
+                         .pid = h->session->pid,
+                         .committing = tx_state(h->tx) == TX_COMMITTING,
+                         .began_ns = h->began_ns,
+                         .deadline_ns = tx_deadline_ns(h->tx),
+                         .stats = tx_stats(h->tx)};
+
+    return buffer_append(rows, &row, sizeof row);
 }
 
-static int pack_one(const struct held *h, msgpack_packer *p) {
-    struct env *env = runtime_env(h->session->worker->server->opts.runtime);
-    uint64_t now_ns = env_now_ns(env), end_ns = tx_deadline_ns(h->tx);
-    struct tx_stats stats = tx_stats(h->tx);
-    char id[TX_ID_TEXT_BYTES], client[PID_TEXT_BYTES];
-    eg_pid pid = h->session->pid;
-    int failed;
-
-    tx_id_text(h->id, id);
-    snprintf(client, sizeof client, "<%u.%u.%u>", pid.node, pid.slot, pid.generation);
-    failed = msgpack_pack_map(p, 10) | pack_text(p, "id") | pack_text(p, id);
-    failed |= pack_text(p, "state");
-    failed |= pack_text(p, tx_state(h->tx) == TX_COMMITTING ? "committing" : "open");
-    failed |= pack_text(p, "client") | pack_text(p, client);
-    failed |= pack_count(p, "age_ms", now_ns > h->began_ns ? (now_ns - h->began_ns) / MS_NS : 0);
-    failed |= pack_count(p, "left_ms", end_ns > now_ns ? (end_ns - now_ns) / MS_NS : 0);
-    failed |= pack_count(p, "seen", stats.seen) | pack_count(p, "questions", stats.questions);
-    failed |= pack_count(p, "changes", stats.wanted) | pack_count(p, "locks", stats.locks);
-    return failed | pack_count(p, "bytes", stats.bytes);
-}
-
-int rpc_tx_pack(const struct session *s, msgpack_packer *p) {
-    int failed = 0;
-
+eg_err rpc_tx_rows(const struct session *s, struct buffer *rows) {
     if (s->transactions == NULL)
-        return 0;
+        return EG_OK;
     for (struct list_node *n = s->transactions->open.next; n != &s->transactions->open; n = n->next)
-        failed |= pack_one(EG_CONTAINER_OF(n, struct held, node), p);
-    return failed;
+        if (!put_row(EG_CONTAINER_OF(n, struct held, node), rows))
+            return EG_MEMORY;
+    return EG_OK;
 }

@@ -20,7 +20,6 @@
 #define QUERY_RPC_TX_H
 
 #include "query/rpc_method.h"
-#include "query/rpc_pack.h"
 #include "query/tx.h"
 
 struct rpc_txs;
@@ -49,9 +48,8 @@ void rpc_tx_end_all(struct session *s);
 
 /* ---- for rpc_tx_list.c ---------------------------------------------------------------- */
 
-uint32_t rpc_tx_count(const struct session *s);
-/* A map for each.  Not 0: no memory. */
-int rpc_tx_pack(const struct session *s, msgpack_packer *p);
+/* Append a struct tx_row (tx_card.h) for each.  EG_MEMORY. */
+EG_MUST_USE eg_err rpc_tx_rows(const struct session *s, struct buffer *rows);
 
 /* ---- shared with rpc_transaction.c ------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /* rpc_tx_list.c -- the method `transactions`: what is open or under way on this node.
  *
- *     task --post--> worker 0: its connections' --REPLY--> task --post--> worker 1 ...
+ *     task --post--> worker 0: its connections', the program's --REPLY--> task --post--> worker 1
+ * ...
  *          --CALL--> manager 0: those that it brings to their end --REPLY--> ...
  *
  * One after the other: nothing is held for it meanwhile, and there is no moment of all. */
@@ -10,10 +11,16 @@
 #include "query/server_private.h"
 #include "query/session.h"
 #include "query/task.h"
+#include "query/tx_card.h"
 
+#include "engine/env.h"
 #include "engine/message.h"
 #include "engine/runtime.h"
 #include "replication/tx_manager.h"
+
+#include <stdio.h>
+
+enum { MS_NS = 1000 * 1000, HOLDER_TEXT_BYTES = 48 };
 
 struct listing {
     struct task task;
@@ -39,16 +46,61 @@ static struct listing *listing_of(struct task *t) {
 
 /* ---- at a worker ------------------------------------------------------------------------- */
 
-static int pack_all(struct worker *w, struct buffer *out) {
-    msgpack_packer p = rpc_packer(out);
-    uint32_t count = 0;
+/* What the program's threads hold the first one tells. */
+static eg_err collect(const struct worker *w, struct buffer *rows) {
+    const struct tx_program *program = w->server->opts.program;
+    eg_err err = EG_OK;
+
+    for (struct list_node *n = w->sessions.next; n != &w->sessions && err == EG_OK; n = n->next)
+        err = rpc_tx_rows(EG_CONTAINER_OF(n, struct session, node), rows);
+    if (err == EG_OK && program != NULL)
+        err = program->of_actors(program->context, rows);
+    if (err == EG_OK && program != NULL && w == &w->server->worker[0])
+        err = program->of_threads(program->context, rows);
+    return err;
+}
+
+static int pack_holder(msgpack_packer *p, const struct tx_row *row) {
+    char text[HOLDER_TEXT_BYTES];
+
+    if (row->thread != 0)
+        snprintf(text, sizeof text, "thread %u", row->thread);
+    else
+        snprintf(text, sizeof text, "%s<%u.%u.%u>", row->actor ? "actor " : "", row->pid.node,
+                 row->pid.slot, row->pid.generation);
+    return pack_text(p, text);
+}
+
+static int pack_row(msgpack_packer *p, const struct tx_row *row, uint64_t now_ns) {
+    uint64_t began_ns = row->began_ns, end_ns = row->deadline_ns;
+    char id[TX_ID_TEXT_BYTES];
     int failed;
 
-    for (struct list_node *n = w->sessions.next; n != &w->sessions; n = n->next)
-        count += rpc_tx_count(EG_CONTAINER_OF(n, struct session, node));
-    failed = msgpack_pack_array(&p, count);
-    for (struct list_node *n = w->sessions.next; n != &w->sessions; n = n->next)
-        failed |= rpc_tx_pack(EG_CONTAINER_OF(n, struct session, node), &p);
+    tx_id_text(row->id, id);
+    failed = msgpack_pack_map(p, 10) | pack_text(p, "id") | pack_text(p, id);
+    failed |= pack_text(p, "state") | pack_text(p, row->committing ? "committing" : "open");
+    failed |= pack_text(p, "client") | pack_holder(p, row);
+    failed |= pack_count(p, "age_ms", now_ns > began_ns ? (now_ns - began_ns) / MS_NS : 0);
+    failed |= pack_count(p, "left_ms", end_ns > now_ns ? (end_ns - now_ns) / MS_NS : 0);
+    failed |= pack_count(p, "seen", row->stats.seen);
+    failed |= pack_count(p, "questions", row->stats.questions);
+    failed |= pack_count(p, "changes", row->stats.wanted);
+    failed |= pack_count(p, "locks", row->stats.locks);
+    return failed | pack_count(p, "bytes", row->stats.bytes);
+}
+
+static int pack_all(const struct worker *w, struct buffer *out) {
+    uint64_t now_ns = env_now_ns(runtime_env(w->server->opts.runtime));
+    msgpack_packer p = rpc_packer(out);
+    struct buffer rows;
+    int failed;
+
+    buffer_init(&rows, w->server->opts.alloc, SIZE_MAX);
+    failed = collect(w, &rows) != EG_OK;
+    failed |= msgpack_pack_array(&p, rows.size_bytes / sizeof(struct tx_row));
+    for (size_t at = 0; failed == 0 && at < rows.size_bytes; at += sizeof(struct tx_row))
+        failed = pack_row(&p, (const struct tx_row *) (rows.at + at), now_ns);
+    buffer_fini(&rows);
     return failed;
 }
 

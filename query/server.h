@@ -35,6 +35,7 @@ enum {
 
 struct cluster;
 struct tx_managers;
+struct tx_program;
 
 struct server_opts {
     struct alloc *alloc;
@@ -42,6 +43,7 @@ struct server_opts {
     struct catalog *catalog;
     struct cluster *cluster;          /* NULL: the node has no part in one */
     struct tx_managers *transactions; /* NULL: only what is here and idle commits */
+    const struct tx_program *program; /* NULL: nobody but clients holds any; outlives the server */
     /* The network as a scheduler sees it; called on that scheduler. */
     eg_err (*net_open)(struct stream_net **out, struct alloc *a, struct scheduler *s);
     const char *const *listen; /* addresses */

@@ -116,6 +116,7 @@ void tx_begin(struct tx *tx, const struct tx_start *start) {
         empty(tx);
     tx->state = TX_OPEN;
     tx->unanswered = false; /* whoever began it anew throws away what it had asked for */
+    tx->began_ns = now_ns;
     tx->deadline_ns =
         timeout_ms < (UINT64_MAX - now_ns) / MS_NS ? now_ns + timeout_ms * MS_NS : UINT64_MAX;
     if (EG_UNLIKELY(tx->locks.count != 0))
@@ -179,6 +180,10 @@ uint64_t tx_deadline_ms(const struct tx *tx) {
     uint64_t now_ns = env_now_ns(tx->o.env), now_ms = (uint64_t) env_wall_ms(tx->o.env);
 
     return tx->deadline_ns > now_ns ? now_ms + (tx->deadline_ns - now_ns) / MS_NS : now_ms;
+}
+
+uint64_t tx_began_ns(const struct tx *tx) {
+    return tx->began_ns;
 }
 
 uint64_t tx_deadline_ns(const struct tx *tx) {

@@ -81,7 +81,8 @@ enum tx_state {
 enum tx_state tx_state(const struct tx *tx);
 struct transact_id tx_id(struct tx *tx);
 struct transact_age tx_age(struct tx *tx);    /* of its first try */
-uint64_t tx_deadline_ns(const struct tx *tx); /* of env_now_ns() */
+uint64_t tx_began_ns(const struct tx *tx);    /* this try, about; of env_now_ns() */
+uint64_t tx_deadline_ns(const struct tx *tx); /* likewise, exact to the same few milliseconds */
 /* EG_OK: it is open, and its time is not over.  EG_CONFLICT, EG_ABORTED with the reason. */
 EG_MUST_USE eg_err tx_check(struct tx *tx, struct err_note *note);
 

@@ -118,7 +118,7 @@ struct tx_hint {
 struct tx {
     struct tx_opts o;
     enum tx_state state;
-    uint64_t deadline_ns;
+    uint64_t began_ns, deadline_ns;
     int64_t tick_ms; /* of the coarse clock, and the exact one then */
     uint64_t tick_ns;
     struct tx_table *table;
