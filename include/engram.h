@@ -162,7 +162,11 @@ EG_API void eg_table_close(eg_table *table);
  * calls that copy, by eg_fold() and by those that ask: they wait for the others, and say
  * EG_NO_REPLICA where no node that has all of a shard could be reached for 5 s (eg_size(): 0). What
  * hands out records in place, eg_get(), eg_get_many() and eg_fold_index(), looks at this node alone
- * and says EG_NO_REPLICA at once, as does eg_fold() from a key of an unordered table. */
+ * and says EG_NO_REPLICA at once, as does eg_fold() from a key of an unordered table.
+ *
+ * What was read of a majority table is told when most copies have stood by it since.  The folds
+ * have shown it by then: they wait at their end, and where they say EG_NO_REPLICA or
+ * EG_NO_MAJORITY, it may have been of the past. */
 
 /* A reading section of this thread: what eg_get() hands out stays where it is until
  * the end.  Sections nest.  Keep them short: they hold back reclamation.

@@ -156,6 +156,7 @@ eg_err eg_fold_snapshot(eg_table *table, bool (*see)(void *context, eg_span reco
                         void *context) {
     const char *names[2] = {NULL, NULL};
     struct err_note note = {""};
+    struct settle settle;
     struct node_thread *t;
     struct buffer packed;
     struct moment *m;
@@ -168,6 +169,9 @@ eg_err eg_fold_snapshot(eg_table *table, bool (*see)(void *context, eg_span reco
     if (t == NULL)
         return err;
     names[0] = table_name(table->table)->text;
+    reader_enter(&t->reader);
+    api_settle_begin(&settle, api_table(table));
+    reader_exit(&t->reader);
     buffer_init(&packed, alloc_system(), NAMES_BYTES_MAX);
     err = table_dropped(table->table) ? EG_NO_TABLE : pack_names(&packed, names);
     if (err == EG_OK)
@@ -176,6 +180,7 @@ eg_err eg_fold_snapshot(eg_table *table, bool (*see)(void *context, eg_span reco
     buffer_fini(&packed);
     if (err != EG_OK)
         return err;
+    err = api_settle(table, t, &settle);
     while (go && err == EG_OK) { /* between sections what was freed meanwhile can go */
         reader_enter(&t->reader);
         err = fold_some(m, &t->reader, see, context, &go);

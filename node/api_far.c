@@ -22,6 +22,37 @@ bool api_is_far(eg_table *table, struct node_thread *t) {
     return far;
 }
 
+/* ---- majority tables ---------------------------------------------------------------------- */
+
+void api_settle_begin(struct settle *s, struct table *now) {
+    *s = (struct settle){0};
+    settle_begin(s, now, &(struct scan_path){.kind = SCAN_ALL});
+}
+
+eg_err api_settle(eg_table *table, struct node_thread *t, struct settle *s) {
+    struct buffer answer;
+    struct message *m;
+    eg_pid to;
+    eg_err err, asked;
+
+    buffer_init(&answer, alloc_system(), ANSWER_BYTES);
+    do {
+        reader_enter(&t->reader);
+        err = settle_step(s, api_table(table), NULL);
+        asked = err == EG_AGAIN ? settle_ask(s, api_table(table), &to, &m) : EG_NOT_FOUND;
+        reader_exit(&t->reader);
+        if (asked == EG_OK) {
+            buffer_clear(&answer);
+            settle_answered(s, api_call(table->node, to, m, NODE_CALL_MS, &answer, NULL),
+                            bytes_of(&answer));
+        } else if (err == EG_AGAIN && asked != EG_NOT_FOUND) {
+            err = asked;
+        }
+    } while (err == EG_AGAIN);
+    buffer_fini(&answer);
+    return err;
+}
+
 /* ---- one value -------------------------------------------------------------------------- */
 
 static eg_err ask_for_call(eg_table *table, struct node_thread *t, struct far_call *call,
@@ -151,7 +182,7 @@ static eg_err put_spec(struct buffer *out, uint32_t arity, struct value from, bo
 }
 
 static eg_err open_fold(eg_table *table, struct node_thread *t, const struct value *from,
-                        bool reverse, struct gather **out) {
+                        bool reverse, struct gather **out, struct settle *settle) {
     struct gather_opts o = {.kind = PAGE_RECORDS, .reverse = reverse};
     struct buffer spec;
     struct table *now;
@@ -160,6 +191,7 @@ static eg_err open_fold(eg_table *table, struct node_thread *t, const struct val
     buffer_init(&spec, alloc_system(), NODE_RESULT_BYTES_MAX);
     reader_enter(&t->reader);
     now = api_table(table);
+    api_settle_begin(settle, now);
     o.merged = table_type(now) == TABLE_ORDERED_SET;
     if (reverse && !o.merged)
         err = EG_BAD_REQUEST;
@@ -181,8 +213,9 @@ static eg_err open_fold(eg_table *table, struct node_thread *t, const struct val
 eg_err api_far_fold(eg_table *table, struct node_thread *t, const struct value *from, bool reverse,
                     bool (*see)(void *context, eg_span record), void *context) {
     struct buffer answer;
+    struct settle settle;
     struct gather *g;
-    eg_err err = open_fold(table, t, from, reverse, &g);
+    eg_err err = open_fold(table, t, from, reverse, &g, &settle);
 
     if (err != EG_OK)
         return err;
@@ -194,5 +227,5 @@ eg_err api_far_fold(eg_table *table, struct node_thread *t, const struct value *
     } while (err == EG_OK || err == EG_AGAIN);
     buffer_fini(&answer);
     gather_close(g);
-    return err == EG_NOT_FOUND ? EG_OK : err;
+    return err == EG_NOT_FOUND ? api_settle(table, t, &settle) : err;
 }

@@ -5,6 +5,7 @@
 #include "engine/err.h"
 #include "node/node.h"
 #include "query/select.h"
+#include "query/settle.h"
 #include "tables/page.h"
 #include "tables/record.h"
 #include "tables/value.h"
@@ -72,6 +73,9 @@ uint64_t api_far_size(eg_table *table, struct node_thread *t);
 EG_MUST_USE eg_err api_far_fold(eg_table *table, struct node_thread *t, const struct value *from,
                                 bool reverse, bool (*see)(void *context, eg_span record),
                                 void *context);
+/* What was looked at since api_settle_begin(), in a section: may it be told?  Blocks. */
+void api_settle_begin(struct settle *s, struct table *now);
+EG_MUST_USE eg_err api_settle(eg_table *table, struct node_thread *t, struct settle *s);
 /* SELECT_MATCH, SELECT_INDEX: an array of records is appended.  Blocks. */
 EG_MUST_USE eg_err api_far_select(eg_table *table, enum select_kind kind, struct value question,
                                   uint64_t limit, struct buffer *out, struct err_note *note);

@@ -37,7 +37,7 @@ eg_err eg_index_read(eg_table *table, const char *attribute, eg_span value, eg_r
         err = api_reading_begin(&c, table);
     if (err != EG_OK)
         return err;
-    if (!table_is_near(c.table, false))
+    if (!table_answers_here(c.table, false))
         return index_read_far(&c, table, attribute, v, out);
     err = table_index_read(c.table, &c.thread->reader, attribute, strlen(attribute), v, &c.buffer,
                            &note);
@@ -56,7 +56,7 @@ eg_err eg_match(eg_table *table, eg_span pattern, uint64_t limit, eg_result *out
         err = api_reading_begin(&c, table);
     if (err != EG_OK)
         return err;
-    near = table_is_near(c.table, false);
+    near = table_answers_here(c.table, false);
     if (near)
         err = table_match(c.table, &c.thread->reader, v, limit, &c.buffer, &why);
     reader_exit(&c.thread->reader);
@@ -79,7 +79,7 @@ uint64_t eg_size(eg_table *table) {
         return 0;
     reader_enter(&t->reader);
     now = api_table(table);
-    near = table_is_near(now, false);
+    near = table_answers_here(now, false);
     size = table_dropped(now) || !near ? 0 : table_size(now, &t->reader);
     reader_exit(&t->reader);
     return near ? size : api_far_size(table, t);
@@ -98,7 +98,7 @@ static eg_err first_or_last(eg_table *table, bool last, eg_result *out) {
 
     if (err != EG_OK)
         return err;
-    if (!table_is_near(c.table, false))
+    if (!table_answers_here(c.table, false))
         return next_far(&c, table, (struct value){0}, last, out);
     return api_reading_end(&c, table_first(c.table, &c.thread->reader, last, &c.buffer), out);
 }
@@ -113,7 +113,7 @@ static eg_err next_or_prev(eg_table *table, eg_span key, bool prev, eg_result *o
         err = api_reading_begin(&c, table);
     if (err != EG_OK)
         return err;
-    if (!table_is_near(c.table, false))
+    if (!table_answers_here(c.table, false))
         return next_far(&c, table, v, prev, out);
     err = table_key(c.table, &k, v);
     if (err == EG_OK) {
@@ -153,6 +153,7 @@ static eg_err fold(struct table *table, struct reader *r, const struct key *from
 
 eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
                bool (*see)(void *context, eg_span record), void *context) {
+    struct settle settle;
     struct node_thread *t;
     struct table *now;
     struct value v;
@@ -172,6 +173,7 @@ eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
         return api_far_fold(table, t, from == NULL ? NULL : &v, reverse, see, context);
     reader_enter(&t->reader);
     now = api_table(table);
+    api_settle_begin(&settle, now);
     if (table_dropped(now))
         err = EG_NO_TABLE;
     else if (reverse && table_type(now) != TABLE_ORDERED_SET)
@@ -184,7 +186,7 @@ eg_err eg_fold(eg_table *table, const eg_span *from, bool reverse,
             key_release(&k);
     }
     reader_exit(&t->reader);
-    return err;
+    return err == EG_OK ? api_settle(table, t, &settle) : err;
 }
 
 /* What eg_fold_index() calls with each record. */
@@ -202,6 +204,7 @@ eg_err eg_fold_index(eg_table *table, const char *name, const eg_span *low, cons
                      bool reverse, bool (*see)(void *context, eg_span record), void *context) {
     struct seer seer = {see, context};
     struct value from = {NULL, 0}, to = {NULL, 0};
+    struct settle settle;
     struct node_thread *t;
     struct table *now;
     eg_err err = EG_OK;
@@ -219,6 +222,7 @@ eg_err eg_fold_index(eg_table *table, const char *name, const eg_span *low, cons
         return err;
     reader_enter(&t->reader);
     now = api_table(table);
+    api_settle_begin(&settle, now);
     if (table_dropped(now))
         err = EG_NO_TABLE;
     else if (!table_is_near(now, false))
@@ -227,5 +231,5 @@ eg_err eg_fold_index(eg_table *table, const char *name, const eg_span *low, cons
         err = table_index_fold(now, &t->reader, name, strlen(name), from, to, reverse, see_record,
                                &seer);
     reader_exit(&t->reader);
-    return err;
+    return err == EG_OK ? api_settle(table, t, &settle) : err;
 }

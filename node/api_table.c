@@ -203,7 +203,7 @@ eg_err eg_table_info(eg_table *table, eg_result *out) {
 
     if (err != EG_OK)
         return err;
-    if (!table_is_near(c.table, false)) {
+    if (!table_answers_here(c.table, false)) {
         uint64_t size;
         reader_exit(&c.thread->reader); /* the others are waited for */
         size = api_far_size(table, c.thread);

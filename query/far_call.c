@@ -4,10 +4,14 @@
  *     legs    the nodes that are asked for them, in one request at a time each
  *     fresh   shards of which keys were read that not all full copies have as they are: when all
  *             have answered, their masters are asked to say when they do, and only then is told
- *             what was read.  So nobody who reads afterwards, anywhere, finds less. */
+ *             what was read.  So nobody who reads afterwards, anywhere, finds less.
+ *
+ * Of a majority table that is settle.h's affair, whatever was asked; and where the view has changed
+ * meanwhile all are asked anew. */
 #include "query/far_call.h"
 
 #include "engine/err.h"
+#include "query/settle.h"
 #include "tables/far.h"
 
 #include <string.h>
@@ -16,6 +20,7 @@ enum {
     LEGS_MAX = 64,        /* one more node's shards wait for the next round */
     KEYS_BYTES = 1 << 20, /* of one request, unless one is larger      */
     HEADER_BYTES = 9,
+    ANEW_MAX = 16, /* views may change while others answer */
     ANSWER_BYTES_MAX = PAGE_ANSWER_BYTES_MAX + 64,
 };
 
@@ -41,7 +46,7 @@ struct far_call {
     bool reverse, ordered, dirty;
     uint64_t table_id;
     struct buffer question, keys, request;
-    struct shard_set left;
+    struct shard_set all, left;
     struct shard_set fresh, settling; /* to be asked of masters, and under way */
     uint32_t leg_count;
     struct leg leg[LEGS_MAX];
@@ -52,6 +57,10 @@ struct far_call {
     struct wanted *wanted; /* PAGE_READ */
     uint32_t wanted_count;
     struct buffer found;
+
+    bool majority;
+    struct settle settle;
+    uint32_t anew;
 
     uint32_t unanswered;
     bool scattered, refused, to_wait; /* as in gather.c */
@@ -141,6 +150,7 @@ eg_err far_call_open(struct far_call **out, struct alloc *a, struct table *t,
     f->dirty = o->dirty;
     f->reverse = o->reverse && f->ordered;
     f->table_id = table_schema(t)->id;
+    f->majority = table_schema(t)->majority;
     buffer_init(&f->question, a, SIZE_MAX);
     buffer_init(&f->keys, a, SIZE_MAX);
     buffer_init(&f->request, a, SIZE_MAX);
@@ -157,6 +167,7 @@ eg_err far_call_open(struct far_call **out, struct alloc *a, struct table *t,
             shard_set_add(&f->left, i);
     if (err == EG_OK && f->dirty)
         err = keep_here(f, t, note);
+    f->all = f->left;
     if (err != EG_OK) {
         far_call_close(f);
         return err;
@@ -341,7 +352,7 @@ static eg_err hear_read(struct far_call *f, struct leg *l, struct value body, bo
         f->wanted[i].at = f->found.size_bytes;
         f->wanted[i].size_bytes = v.size_bytes;
         f->wanted[i].done = true;
-        if (!settled && !f->dirty)
+        if (!settled && !f->dirty && !f->majority)
             shard_set_add(&f->fresh, f->wanted[i].shard);
         if (f->found.size_bytes + v.size_bytes > UINT32_MAX / 2)
             return EG_TOO_LARGE;
@@ -401,28 +412,6 @@ static eg_err finish_read(const struct far_call *f, struct buffer *result) {
     return err;
 }
 
-static eg_err finish(struct far_call *f, struct buffer *result) {
-    static const uint8_t nil = 0xc0;
-    struct value v = f->best.size_bytes != 0 ? bytes_of(&f->best) : (struct value){&nil, 1};
-    uint8_t room[HEADER_BYTES];
-    struct value_writer w = value_writer_init(room, sizeof room);
-
-    f->settling = (struct shard_set){{0}};
-    if (!shard_set_is_empty(&f->fresh)) { /* once their masters have said so */
-        f->scattered = false;
-        f->to_wait = f->unsettled;
-        f->unsettled = false;
-        return EG_AGAIN;
-    }
-    if (f->kind == PAGE_READ)
-        return finish_read(f, result);
-    if (f->kind == PAGE_SIZE) {
-        value_put_u64(&w, f->size);
-        v = (struct value){room, (uint32_t) w.need_bytes};
-    }
-    return buffer_append(result, v.at, v.size_bytes) ? EG_OK : EG_TOO_LARGE;
-}
-
 static eg_err wait(struct far_call *f, struct table *t, struct err_note *note) {
     uint64_t now_ns = table_now_ns(t);
 
@@ -431,6 +420,59 @@ static eg_err wait(struct far_call *f, struct table *t, struct err_note *note) {
     if (now_ns >= f->patient_ns)
         return table_far_nobody(t, note, "no full copy of a shard can be reached");
     return EG_AGAIN;
+}
+
+static bool is_refusal(eg_err err) {
+    return err == EG_AGAIN || err == EG_BUSY || err == EG_NOPROC || err == EG_NO_REPLICA;
+}
+
+/* Nothing was told yet. */
+static eg_err begin_anew(struct far_call *f, struct table *t, struct err_note *note) {
+    f->left = f->all;
+    f->settle = (struct settle){0};
+    f->size = 0;
+    buffer_clear(&f->best);
+    buffer_clear(&f->found);
+    for (uint32_t i = 0; i < f->wanted_count; i++)
+        f->wanted[i].done = false;
+    f->to_wait = true;
+    return wait(f, t, note);
+}
+
+static eg_err settle_all(struct far_call *f, struct table *t, struct err_note *note) {
+    eg_err err = settle_step(&f->settle, t, note);
+
+    if (err == EG_AGAIN || !is_refusal(err) || f->anew == ANEW_MAX)
+        return err;
+    f->anew++;
+    return begin_anew(f, t, note);
+}
+
+static eg_err finish(struct far_call *f, struct table *t, struct buffer *result,
+                     struct err_note *note) {
+    static const uint8_t nil = 0xc0;
+    struct value v = f->best.size_bytes != 0 ? bytes_of(&f->best) : (struct value){&nil, 1};
+    uint8_t room[HEADER_BYTES];
+    struct value_writer w = value_writer_init(room, sizeof room);
+    eg_err err;
+
+    f->settling = (struct shard_set){{0}};
+    if (!shard_set_is_empty(&f->fresh)) { /* once their masters have said so */
+        f->scattered = false;
+        f->to_wait = f->unsettled;
+        f->unsettled = false;
+        return EG_AGAIN;
+    }
+    err = settle_all(f, t, note);
+    if (err != EG_OK)
+        return err;
+    if (f->kind == PAGE_READ)
+        return finish_read(f, result);
+    if (f->kind == PAGE_SIZE) {
+        value_put_u64(&w, f->size);
+        v = (struct value){room, (uint32_t) w.need_bytes};
+    }
+    return buffer_append(result, v.at, v.size_bytes) ? EG_OK : EG_TOO_LARGE;
 }
 
 eg_err far_call_step(struct far_call *f, struct table *t, struct reader *r, struct buffer *result,
@@ -445,8 +487,10 @@ eg_err far_call_step(struct far_call *f, struct table *t, struct reader *r, stru
     if (f->refused && (err = wait(f, t, note)) != EG_AGAIN)
         return err;
     f->refused = f->to_wait = false;
+    if (!f->dirty)
+        settle_begin_in(&f->settle, t, &f->all);
     if (shard_set_is_empty(&f->left))
-        return finish(f, result);
+        return finish(f, t, result, note);
     if (!make_legs(f, t)) {
         f->to_wait = true;
         return wait(f, t, note);
@@ -461,7 +505,7 @@ eg_err far_call_step(struct far_call *f, struct table *t, struct reader *r, stru
         f->to_wait = true;
         return wait(f, t, note);
     }
-    return shard_set_is_empty(&f->left) ? finish(f, result) : EG_AGAIN;
+    return shard_set_is_empty(&f->left) ? finish(f, t, result, note) : EG_AGAIN;
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -500,6 +544,11 @@ eg_err far_call_ask(struct far_call *f, struct table *t, eg_pid *to, struct mess
         f->scattered = true;
         return err;
     }
+    if (settle_asks(&f->settle)) {
+        err = settle_ask(&f->settle, t, to, out);
+        f->unanswered += err == EG_OK;
+        return err;
+    }
     if (shard_set_is_empty(&f->left))
         return f->scattered ? EG_NOT_FOUND : ask_to_settle(f, t, to, out);
     for (uint32_t i = 0; i < f->leg_count && !f->scattered; i++) {
@@ -519,12 +568,8 @@ eg_err far_call_ask(struct far_call *f, struct table *t, eg_pid *to, struct mess
     return EG_NOT_FOUND;
 }
 
-static bool is_refusal(eg_err err) {
-    return err == EG_AGAIN || err == EG_BUSY || err == EG_NOPROC || err == EG_NO_REPLICA;
-}
-
 /* Which of them it was does not matter: where one could not say it all are asked again. */
-static void settle_answered(struct far_call *f, eg_err err) {
+static void fresh_answered(struct far_call *f, eg_err err) {
     if (err == EG_OK)
         return;
     f->unsettled = true;
@@ -535,8 +580,12 @@ static void settle_answered(struct far_call *f, eg_err err) {
 void far_call_answered(struct far_call *f, eg_err err, struct value result) {
     EG_ASSERT(f->unanswered > 0);
     f->unanswered--;
+    if (settle_asks(&f->settle)) {
+        settle_answered(&f->settle, err, result);
+        return;
+    }
     if (!shard_set_is_empty(&f->settling))
-        settle_answered(f, err);
+        fresh_answered(f, err);
     else if (err == EG_OK && result.size_bytes != 0)
         err = take_answer(f, result);
     if (err == EG_OK || f->failed != EG_OK)

@@ -136,7 +136,7 @@ eg_err rpc_tables(struct rpc_call *c) {
 }
 
 eg_err rpc_table_info(struct rpc_call *c) {
-    if (EG_UNLIKELY(!table_is_near(c->table, false)))
+    if (EG_UNLIKELY(!table_answers_here(c->table, false)))
         return rpc_far(c, PAGE_SIZE, (struct value){0}, false);
     return table_info(c->table, &c->worker->reader, c->result);
 }
@@ -153,8 +153,9 @@ static eg_err put_header(struct buffer *out, uint32_t count) {
     return EG_OK;
 }
 
+/* May it be answered in place? */
 static bool is_near(const struct rpc_call *c) {
-    return EG_LIKELY(table_is_near(c->table, c->options.dirty));
+    return EG_LIKELY(table_answers_here(c->table, c->options.dirty));
 }
 
 eg_err rpc_size(struct rpc_call *c) {

@@ -15,6 +15,7 @@
 #include "query/gather.h"
 #include "query/select_copy.h"
 #include "query/select_keys.h"
+#include "query/settle.h"
 #include "tables/far.h"
 #include "tables/pattern.h"
 
@@ -30,8 +31,9 @@ enum {
     REFUSALS_MAX = 100 * 1000, /* by a busy shard, one after the other: some seconds */
 };
 
-/* ASK_PAGE: of another node; ASK_MOMENT: until this node may read again. */
-enum ask { ASK_NOTHING, ASK_CHANGE, ASK_SYNC, ASK_PAGE, ASK_MOMENT };
+/* ASK_PAGE: of another node; ASK_MOMENT: until this node may read again; ASK_SETTLE: whether what
+ * was looked at may be told. */
+enum ask { ASK_NOTHING, ASK_CHANGE, ASK_SYNC, ASK_PAGE, ASK_MOMENT, ASK_SETTLE };
 
 struct select {
     struct alloc *alloc;
@@ -62,6 +64,8 @@ struct select {
     bool gathers;     /* ... and the rehearsal gathers keys  */
     struct select_keys keys;
     bool scanned; /* nothing is left to be looked at     */
+    bool looked;  /* ... or nothing more for this page   */
+    struct settle settle;
 
     struct buffer judged; /* a body's result; the record to be put or removed */
     enum ask ask;
@@ -175,7 +179,8 @@ bool select_has_more(const struct select *s) {
 
 void select_next_page(struct select *s) {
     EG_ASSERT(s->more);
-    s->begun = s->full = s->more = s->scanned = false;
+    s->begun = s->full = s->more = s->scanned = s->looked = false;
+    s->settle = (struct settle){0};
     s->count = 0;
     if (s->far != NULL)
         s->failed = gather_resume(s->far);
@@ -737,6 +742,15 @@ static eg_err wait_for_disc(struct select *s, struct table *t) {
     return s->ask_from < table_shards(t) ? EG_AGAIN : EG_OK;
 }
 
+/* What was changed stays so: where it cannot be told how much, it is in doubt. */
+static eg_err settle_looked(struct select *s, struct table *t, struct err_note *note) {
+    eg_err err = settle_step(&s->settle, t, note);
+
+    if (err == EG_AGAIN)
+        s->ask = ASK_SETTLE;
+    return err != EG_OK && err != EG_AGAIN && changes(s) && s->count != 0 ? EG_IN_DOUBT : err;
+}
+
 static eg_err check_table(const struct select *s, struct table *t, struct err_note *note) {
     const struct schema *schema = table_schema(t);
 
@@ -754,14 +768,16 @@ eg_err select_step(struct select *s, struct table *t, struct reader *r,
     eg_err err = s->failed;
 
     EG_ASSERT(s->unanswered == 0);
-    if (s->ask == ASK_PAGE || s->ask == ASK_MOMENT)
+    if (s->ask >= ASK_PAGE)
         s->ask = ASK_NOTHING;
     if (err != EG_OK)
         return err_note(note, err, "%s", s->why.text);
     err = check_table(s, t, note);
     if (err == EG_OK && !s->begun && gives_results(s))
         err = begin_results(s, result, note);
-    if (err == EG_OK && !s->scanned)
+    if (err == EG_OK && !s->dirty)
+        settle_begin(&s->settle, t, &s->path);
+    if (err == EG_OK && !s->scanned && !s->looked)
         err = s->rehearsed && s->gathers && (s->dirty || table_is_near(t, false))
                   ? change_gathered(s, t, r, pace, result, note)
                   : look(s, t, r, pace, result, note);
@@ -769,6 +785,10 @@ eg_err select_step(struct select *s, struct table *t, struct reader *r,
         return err;
     if (!s->rehearsed)
         return end_rehearsal(s);
+    s->looked = true;
+    err = settle_looked(s, t, note);
+    if (err != EG_OK)
+        return err;
     if (gives_results(s)) {
         end_results(s, result);
         return EG_OK;
@@ -793,6 +813,8 @@ eg_err select_ask(struct select *s, struct table *t, eg_pid *to, struct message 
         s->ask_from += err == EG_OK;
     } else if (s->ask == ASK_PAGE) {
         err = gather_ask(s->far, t, to, out);
+    } else if (s->ask == ASK_SETTLE) {
+        err = settle_ask(&s->settle, t, to, out);
     } else if (s->ask == ASK_MOMENT && s->unanswered == 0 && table_far(t) != NULL) {
         err = table_far(t)->ask(table_far(t), t, 0, (struct value){0}, to, out);
         s->ask = err == EG_OK ? ASK_NOTHING : s->ask;
@@ -833,6 +855,10 @@ void select_answered(struct select *s, eg_err err, struct value result) {
         s->waits = false;
         if (s->ask == ASK_PAGE)
             gather_answered(s->far, err, result);
+        return;
+    }
+    if (s->ask == ASK_SETTLE) {
+        settle_answered(&s->settle, err, result);
         return;
     }
     s->refusals = refused ? s->refusals + 1 : 0;

@@ -241,6 +241,28 @@ eg_err text_far_check(struct text_plan *p, struct text_source *s, struct err_not
     return EG_AGAIN;
 }
 
+void text_far_look(struct text_plan *p) {
+    for (uint32_t i = 0; !p->dirty && i < p->source_count; i++)
+        settle_begin(&p->source[i].settle, p->source[i].table, &p->source[i].path);
+}
+
+eg_err text_far_settle(struct text_plan *p, struct err_note *note) {
+    eg_err err = EG_OK;
+
+    p->asking = NULL;
+    for (uint32_t i = 0; err == EG_OK && i < p->source_count; i++) {
+        err = settle_step(&p->source[i].settle, p->source[i].table, note);
+        if (err == EG_AGAIN)
+            p->asking = &p->source[i];
+    }
+    return err;
+}
+
+void text_far_look_anew(struct text_plan *p) {
+    for (uint32_t i = 0; i < p->source_count; i++)
+        p->source[i].settle = (struct settle){0};
+}
+
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 eg_err text_far_ask(struct text_plan *p, struct table **table, eg_pid *to, struct message **out) {
@@ -250,6 +272,8 @@ eg_err text_far_ask(struct text_plan *p, struct table **table, eg_pid *to, struc
     if (s == NULL)
         return EG_NOT_FOUND;
     *table = s->table;
+    if (settle_asks(&s->settle))
+        return settle_ask(&s->settle, s->table, to, out);
     if (s->size != NULL)
         return far_call_ask(s->size, s->table, to, out);
     if (s->far != NULL)
@@ -260,7 +284,9 @@ eg_err text_far_ask(struct text_plan *p, struct table **table, eg_pid *to, struc
 }
 
 void text_far_answered(struct text_plan *p, eg_err err, struct value result) {
-    if (p->asking != NULL && p->asking->size != NULL)
+    if (p->asking != NULL && settle_asks(&p->asking->settle))
+        settle_answered(&p->asking->settle, err, result);
+    else if (p->asking != NULL && p->asking->size != NULL)
         far_call_answered(p->asking->size, err, result);
     else if (p->asking != NULL && p->asking->far != NULL)
         gather_answered(p->asking->far, err, result);

@@ -30,6 +30,12 @@ EG_MUST_USE eg_err text_far_size(struct text_plan *p, struct text_source *s, str
 EG_MUST_USE eg_err text_far_check(struct text_plan *p, struct text_source *s,
                                   struct err_note *note);
 
+/* Before the first look at the sources, and when all of a page has been looked at: may it be told?
+ * (settle.h)  EG_AGAIN: after asking. */
+void text_far_look(struct text_plan *p);
+EG_MUST_USE eg_err text_far_settle(struct text_plan *p, struct err_note *note);
+void text_far_look_anew(struct text_plan *p); /* at another page */
+
 /* After EG_AGAIN: one CALL at a time; EG_NOT_FOUND: no more. */
 EG_MUST_USE eg_err text_far_ask(struct text_plan *p, struct table **table, eg_pid *to,
                                 struct message **out);

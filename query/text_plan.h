@@ -20,6 +20,7 @@
 #ifndef QUERY_TEXT_PLAN_H
 #define QUERY_TEXT_PLAN_H
 
+#include "query/settle.h"
 #include "query/text_parser.h"
 #include "tables/catalog.h"
 #include "tables/scan.h"
@@ -53,6 +54,7 @@ struct text_source {
     struct shard_set here; /* of a dirty query */
     struct gather *far;    /* in the scan's place (text_far.h); NULL: all is here */
     struct far_call *size; /* likewise, where only how many there are is asked for */
+    struct settle settle;
 };
 
 struct text_plan {

@@ -55,6 +55,8 @@ static eg_err open_run(struct text_run **out, struct text_plan *plan, bool far) 
         err = text_groups_init(&r->groups, plan, &r->memory);
     if (err == EG_OK && far)
         err = text_far_begin(plan, hear_part, r);
+    if (err == EG_OK && far)
+        text_far_look(plan); /* others may look before our first step does */
     if (err != EG_OK) {
         r->plan = NULL; /* it stays the caller's */
         text_run_close(r);
@@ -109,6 +111,9 @@ void text_run_page(struct text_run *r, uint64_t most) {
     r->page_most = most == 0 ? UINT64_MAX : most;
     r->page_rows = 0;
     r->full = r->more = false;
+    if (r->looked)
+        text_far_look_anew(r->plan);
+    r->looked = false;
     /* A join has no place to go on from: what is behind the page is kept too. */
     if (r->plan->order_count > 0 || (r->plan->join != TEXT_JOIN_NONE && most != 0))
         r->keeps = true;
@@ -453,6 +458,7 @@ static eg_err read_rows(struct text_run *r, struct reader *reader, const struct 
     if (r->fed || (!p->grouped && r->given >= p->limit))
         return EG_OK;
     r->why.text[0] = '\0';
+    text_far_look(r->plan);
     if (counts_all(p) && (p->source[0].far != NULL || table_is_near(p->source[0].table, false)))
         err = count_all(r, reader);
     else if (r->crew != NULL)
@@ -537,7 +543,11 @@ static eg_err run(struct text_run *r, struct reader *reader, const struct select
     eg_err err = EG_OK;
 
     if (r->state == TEXT_RUN_READ) {
-        err = read_rows(r, reader, pace);
+        if (!r->looked)
+            err = read_rows(r, reader, pace);
+        r->looked = err == EG_OK && !r->fed;
+        if (r->looked)
+            err = text_far_settle(r->plan, &r->why);
         if (err == EG_OK && !r->more)
             r->state = r->plan->grouped ? TEXT_RUN_GROUPS
                        : r->keeps       ? TEXT_RUN_TURN

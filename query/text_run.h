@@ -41,6 +41,7 @@ struct text_run {
     uint64_t skipped, given; /* of offset, of limit */
     bool keeps;              /* rows go through `rows` */
     bool fed;                /* all rows have come     */
+    bool looked;             /* ... or those of this page */
     struct err_note why;     /* of other nodes */
     bool quick;              /* the scan need not stop anywhere */
     uint32_t reach_bytes;    /* how far the last batch looked into a record, about */

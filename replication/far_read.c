@@ -68,6 +68,12 @@ static uint64_t far_node(struct table_far *f, const struct table *t, uint32_t sh
     return r->o.node(r->o.user, t, shard);
 }
 
+static uint64_t far_view(struct table_far *f) {
+    struct far_read *r = far_read_of(f);
+
+    return r->o.view(r->o.user).epoch;
+}
+
 static eg_err far_ask(struct table_far *f, struct table *t, uint64_t node, struct value request,
                       eg_pid *to, struct message **out) {
     struct far_read *r = far_read_of(f);
@@ -448,7 +454,7 @@ eg_err far_read_open(struct far_read **out, const struct far_read_opts *o) {
     if (r == NULL)
         return EG_MEMORY;
     r->o = *o;
-    r->far = (struct table_far){far_node, far_ask};
+    r->far = (struct table_far){far_node, far_ask, far_view};
     errands_init(&r->errands, o->alloc, FAR_READ_PENDING_MAX);
     list_init(&r->waiting);
     list_init(&r->asked);

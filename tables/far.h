@@ -27,6 +27,8 @@ struct table_far {
      * moment or with the next view: it has not answered and may be asked again, as may another. */
     eg_err (*ask)(struct table_far *f, struct table *t, uint64_t node, struct value request,
                   eg_pid *to, struct message **out);
+    /* The number of the present view, which only grows; 0: there is none. */
+    uint64_t (*view)(struct table_far *f);
 };
 
 enum {
@@ -42,7 +44,8 @@ eg_err table_far_nobody(const struct table *t, struct err_note *note, const char
 void catalog_set_far(struct catalog *c, struct table_far *f);
 /* NULL: nobody else can be asked. */
 struct table_far *table_far(const struct table *t);
-uint64_t table_now_ns(const struct table *t); /* of the clock that deadlines are in */
+uint64_t table_now_ns(const struct table *t);   /* of the clock that deadlines are in */
+uint64_t table_far_view(const struct table *t); /* 0: none, or no other node is known */
 
 /* The shards that may be read here now (dirty: of which there is any copy here). */
 struct shard_set table_shards_here(struct table *t, bool dirty);
@@ -61,5 +64,8 @@ uint32_t table_shard_of_hash(const struct table *t, uint64_t hash);
 /* May a question about the whole table be answered from here alone?  (dirty: there is some copy of
  * each shard.) */
 bool table_is_near(struct table *t, bool dirty);
+/* And may what is read be told at once?  Of a majority table only when most copies have stood by it
+ * (query/settle.h). */
+bool table_answers_here(struct table *t, bool dirty);
 
 #endif /* TABLES_FAR_H */

@@ -180,6 +180,21 @@ bool table_is_near(struct table *t, bool dirty) {
     return true;
 }
 
+bool table_answers_here(struct table *t, bool dirty) {
+    if (EG_LIKELY(!schema_of(t)->majority) || dirty)
+        return table_is_near(t, dirty);
+    for (uint32_t i = 0; i < t->shard_count; i++)
+        if (role_of(&t->shard[i]) != SHARD_ALONE)
+            return false;
+    return true;
+}
+
+uint64_t table_far_view(const struct table *t) {
+    struct table_far *far = table_far(t);
+
+    return far == NULL ? 0 : far->view(far);
+}
+
 uint64_t table_far_wait_ns(const struct table *t) {
     if (!schema_of(t)->majority)
         return FAR_WAIT_MS * UINT64_C(1000000);

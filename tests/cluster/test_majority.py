@@ -2,6 +2,7 @@
 Method: three nodes with a proxy before each; cut, write and read on both sides; and clients of all
 nodes, while links break and come back, whose whole history linear_check must find an order for."""
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -51,9 +52,11 @@ class Asker(threading.Thread):
 
     def ask(self, client):
         number, key = self.history.next(), self.random.randrange(KEYS)
-        kind = self.random.choice(("read", "read", "write", "write", "take"))
+        kind = self.random.choice(("read", "read", "write", "write", "take", "match", "query"))
         begin, seen, known = time.monotonic_ns(), 0, True
         try:
+            if kind in {"match", "query"}:
+                return self.scan(client, number, begin, kind)
             found = client.call(kind, "m", [key, number] if kind == "write" else key)
             if kind != "write":
                 seen = found[0][1] if found else 0
@@ -64,6 +67,15 @@ class Asker(threading.Thread):
                 return
             known = False
         self.history.add(key, kind, number if kind == "write" else 0, seen, known, begin, number)
+
+
+    def scan(self, client, number, begin, kind):
+        """Each record of a scan is as if it had been read by its key."""
+        found = client.call("match", "m", ["_", "_"]) if kind == "match" else client.call("query", "select * from m")["rows"]
+        there = dict(found)
+        self.done += 1
+        for key in range(KEYS):
+            self.history.add(key, "read", 0, there.get(key, 0), True, begin, number)
 
 
 class MajorityTest(ClusterTest):
@@ -137,6 +149,34 @@ class MajorityTest(ClusterTest):
             self.assertNotIn("old", repr(self.done(third, *call)))
         self.cluster.wait_for_view()
         self.assertEqual(sorted(self.done(third, "select", "m", [values], {"limit": 200})[0]), 100 * ["new"])
+
+    def test_who_has_stood_still_shows_none_of_its_past(self):
+        self.open(type="ordered_set", attributes=["key", "value"])
+        first, third = self.clients[0], self.clients[2]
+        values = [["$1", "$2"], [], ["$2"]]
+        until_done(first, "add_index", "m", "value")
+        self.done(first, "write_many", "m", [[key, "old"] for key in range(10)])
+        calls = [("select", "m", [values]), ("match", "m", ["_", "old"]), ("index_read", "m", "value", "old"),
+                 ("query", "select value from m"), ("query", "select max(value) from m"), ("size", "m"),
+                 ("query", "select count(*) from m"), ("last", "m"), ("next", "m", 9), ("prev", "m", 100),
+                 ("select_count", "m", [[["$1", "$2"], [["==", "$2", "old"]], [True]]]), ("read_many", "m", [1, 2]),
+                 ("read", "m", 1)]
+        past = [self.done(third, *call) for call in calls]
+        page, cursor = self.done(third, "select", "m", [values], {"limit": 3})
+        process = self.cluster.nodes[2].process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            self.cluster.wait_for_view([0, 1])
+            self.done(first, "write_many", "m", [[key, "new"] for key in range(20)])
+            for call in calls + [("select_next", cursor)]:
+                third.send(*call)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        for call, before in zip(calls + [("select_next", cursor)], past + [[page, None]]):
+            _, error, answer = third.receive()  # refused, or what the others have written meanwhile
+            if error is None:
+                self.assertNotEqual(answer, before, call)
+                self.assertNotIn("old", repr(answer), call)
 
     def done(self, client, *call):
         """Also again while this view is not known to have a majority."""

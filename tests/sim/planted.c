@@ -37,6 +37,7 @@ static const struct defect defects[] = {
     {"MINORITY_SERVES", 50000005, "a majority table's majority is one copy"},
     {"READ_WITHOUT_ROUND", 55000165,
      "a chair answers reads without asking whether its view stands"},
+    {"SCAN_WITHOUT_ROUND", 57000037, "a scan of a majority table is told without asking anybody"},
     {"SERVES_UNHEARD", 80000172, "a new master serves before its copies have told what they have"},
     {"MAJORITY_NOT_READ", 50000009, "a new chair serves before a majority has told what it has"},
     {"TOLD_BEFORE_HEARD", 60000006, "a copy is overwritten before its master has what it has"},

@@ -96,6 +96,70 @@ static uint32_t seen_in(struct value records) {
     return (uint32_t) number;
 }
 
+static const char *const ways[CLUSTER_ASKINGS] = {"read", "select", "query", "read_many"};
+
+/* [records, cursor], {columns, rows, cursor}, [records of the first key] */
+static struct value records_of(struct value result, enum asking how) {
+    struct value_iter it = value_iter_of(result);
+    struct value v = {0};
+
+    if (how == ASK_KEY)
+        return result;
+    EG_ASSERT(value_iter_next(&it, &v));
+    while (how == ASK_QUERY && !value_is_string(v, "rows"))
+        EG_ASSERT(value_iter_next(&it, &v));
+    if (how == ASK_QUERY)
+        EG_ASSERT(value_iter_next(&it, &v));
+    return v;
+}
+
+/* By its number, so that a seed's dice fall alike with and without.  Who stays is promised more
+ * than who scans: what its node alone has, too. */
+static enum asking asking_of(const struct sim_cluster *c, const struct cluster_client *me,
+                             const struct op *op) {
+    struct rng r = rng_of(op->number ^ CLUSTER_SEED_SCAN);
+
+    return cluster_seed_has_scans(c->o.seed) && op->kind == OP_READ &&
+                   c->table[op->table].majority && !op->dirty && !me->stays
+               ? (enum asking) rng_below(&r, CLUSTER_ASKINGS)
+               : ASK_KEY;
+}
+
+/* The rest of the parameters; what is asked of a key lets no way to it be known. */
+static void put_asked(const struct sim_cluster *c, struct value_writer *v, const struct op *op,
+                      enum asking how) {
+    char text[80];
+
+    if (how == ASK_KEY) {
+        value_put_u64(v, op->key);
+    } else if (how == ASK_MANY) {
+        value_put_array(v, 1);
+        value_put_u64(v, op->key);
+    } else if (how == ASK_QUERY) {
+        snprintf(text, sizeof text, "select * from %s where key + 0 = %u",
+                 c->table[op->table].t.name, op->key);
+        value_put_text(v, text);
+    } else {
+        static const char *const pattern[] = {"$1", "$2", "$3", "$4"};
+
+        value_put_array(v, 1);
+        value_put_array(v, 3);
+        value_put_array(v, EG_COUNTOF(pattern));
+        for (size_t i = 0; i < EG_COUNTOF(pattern); i++)
+            value_put_text(v, pattern[i]);
+        value_put_array(v, 1);
+        value_put_array(v, 3);
+        value_put_text(v, "==");
+        value_put_array(v, 3);
+        value_put_text(v, "+");
+        value_put_text(v, "$1");
+        value_put_u64(v, 0);
+        value_put_u64(v, op->key);
+        value_put_array(v, 1);
+        value_put_text(v, "$_");
+    }
+}
+
 /* Some node reads a key in place. */
 static void peek(struct sim_cluster *c) {
     uint32_t node = (uint32_t) rng_below(&c->peek_rng, c->shape.nodes);
@@ -135,7 +199,7 @@ static void on_answer(struct sim_client *client, const struct sim_answer *a) {
     if (op->view != sim_node_view(&c->node[op->node]) || (op->dirty && op->kind == OP_READ))
         op->view = 0;
     if (op->kind != OP_WRITE && op->end == OP_OK)
-        op->seen = seen_in(a->result);
+        op->seen = seen_in(records_of(a->result, me->asked));
     sim_note(c->sim, (uint64_t) op->number << 8 | op->end);
     sim_note(c->sim, op->seen);
     if (op->end != OP_OK && !me->stays && rng_one_in(&me->rng, 2))
@@ -178,7 +242,7 @@ static struct op *begin_op(struct cluster_client *me) {
 }
 
 static void ask(struct sim_event *e) {
-    static const char *const methods[] = {"write", "take", "read"};
+    static const char *const methods[] = {"write", "take"};
     struct cluster_client *me = EG_CONTAINER_OF(e, struct cluster_client, think);
     struct sim_cluster *c = me->cluster;
     uint8_t at[RECORD_BYTES_MAX + 200];
@@ -197,19 +261,22 @@ static void ask(struct sim_event *e) {
     op->starts = c->node[op->node].starts;
     op->home = me->stays && is_in_company(me, op) && has_whole(c, op);
     op->dirty = c->shape.dirty && !me->stays && is_dirty(op);
-    value_put_array(&v, op->dirty ? 3 : 2);
-    value_put_text(&v, c->table[op->table].t.name);
+    me->asked = asking_of(c, me, op);
+    value_put_array(&v, me->asked == ASK_QUERY ? 1 : op->dirty ? 3 : 2);
+    if (me->asked != ASK_QUERY)
+        value_put_text(&v, c->table[op->table].t.name);
     if (op->kind == OP_WRITE)
         put_record(c, &v, op, &me->rng);
     else
-        value_put_u64(&v, op->key);
+        put_asked(c, &v, op, me->asked);
     if (op->dirty) {
         value_put_map(&v, 1);
         value_put_text(&v, "context");
         value_put_text(&v, "dirty");
     }
     EG_ASSERT(!v.overflow);
-    sim_client_ask(&me->client, c->node[me->node].client_address, methods[op->kind],
+    sim_client_ask(&me->client, c->node[me->node].client_address,
+                   op->kind == OP_READ ? ways[me->asked] : methods[op->kind],
                    (struct value){at, (uint32_t) v.need_bytes},
                    me->stays ? STAYER_WAIT_MS : CLIENT_WAIT_MS);
 }

@@ -43,13 +43,19 @@ enum {
                                        * linearizable over all */
     CLUSTER_SEED_STAY = 55000000,     /* from here on, up to MAJORITY_END, and from PROMISE on,
                                        * each node has a client that stays there */
-    CLUSTER_SEED_PROMISE = 70000000,  /* up to PROMISE_END: what is promised beside that */
+    CLUSTER_SEED_SCAN = 57000000,    /* and from here on, up to MAJORITY_END, many reads of majority
+                                      * tables are scans */
+    CLUSTER_SEED_PROMISE = 70000000, /* up to PROMISE_END: what is promised beside that */
     CLUSTER_SEED_PROMISE_JUMP = 75000000, /* from here on clocks jump, and no record has a ttl */
     CLUSTER_SEED_PROMISE_END = 80000000,
 };
 
 static inline bool cluster_seed_has_majorities(uint64_t seed) {
     return seed >= CLUSTER_SEED_MAJORITY && seed < CLUSTER_SEED_MAJORITY_END;
+}
+
+static inline bool cluster_seed_has_scans(uint64_t seed) {
+    return seed >= CLUSTER_SEED_SCAN && seed < CLUSTER_SEED_MAJORITY_END;
 }
 
 static inline bool cluster_seed_has_promises(uint64_t seed) {
@@ -69,13 +75,17 @@ struct cluster_table {
     uint32_t shards;
 };
 
+/* How a key is read: by itself, or by going through all that there is. */
+enum asking { ASK_KEY, ASK_SELECT, ASK_QUERY, ASK_MANY, CLUSTER_ASKINGS };
+
 struct cluster_client {
     struct sim_cluster *cluster;
     struct sim_client client;
     struct rng rng;
     struct sim_event think;
-    uint32_t node;    /* that it talks to */
-    uint32_t number;  /* of its operation under way */
+    uint32_t node;   /* that it talks to */
+    uint32_t number; /* of its operation under way */
+    enum asking asked;
     uint32_t company; /* the last start of its node that has been in a view with others */
     bool stays;       /* at its node, and with few keys; it asks often and waits shortly */
 };
