@@ -1,4 +1,4 @@
-/* merge.c -- the policies that need no state, and the way to those that do. */
+/* merge.c -- what policies share, and the way to them. */
 #include "tables/merge_private.h"
 
 #include "tables/record.h"
@@ -61,117 +61,23 @@ static eg_err join_later(const struct merge_rule *rule, const struct merge_side 
     return EG_OK;
 }
 
-/* When it was written: a merge gives what has won a later stamp. */
-static struct merge_pair written_at(const struct merge_version *v) {
-    struct merge_pair stamp = {v->hlc, v->origin};
-
-    if (v->state.size_bytes != 0)
-        EG_ASSERT(merge_get_pair(v->state, &stamp));
-    return stamp;
-}
-
-static void put_stamp(const void *context, struct value_writer *w) {
-    merge_put_pair(w, *(const struct merge_pair *) context);
-}
-
-static eg_err join_first(const struct merge_rule *rule, const struct merge_side *here,
-                         const struct merge_side *there, enum merge_outcome *outcome,
-                         struct merge_loss *loss, struct buffer *record, struct buffer *state) {
-    struct merge_pair a = written_at(here->version), b = written_at(there->version), *first;
-    const struct merge_version *taken;
-
-    (void) rule;
-    first = merge_pair_is_less(b, a) ? &b : &a;
-    taken = first == &a ? here->version : there->version;
-    *outcome = first == &a ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
-    if (merge_is_removed(taken) || merge_later(here, there) == *outcome)
-        return EG_OK;
-    *outcome = MERGE_MAKES;
-    *loss = (struct merge_loss){.here = first == &b, .there = first == &a};
-    if (!buffer_append(record, taken->record.at, taken->record.size_bytes))
-        return EG_MEMORY;
-    return merge_append(state, put_stamp, first);
-}
-
-static eg_err write_first(const struct merge_rule *rule, const struct merge_write *w,
-                          struct buffer *state) {
-    (void) rule, (void) w, (void) state;
-    return EG_OK;
-}
-
-static bool sound_first(const struct merge_rule *rule, struct value record, struct value state) {
-    struct merge_pair stamp;
-
-    (void) rule, (void) record;
-    return merge_get_pair(state, &stamp);
-}
-
-/* Their keys are equal, so the records compare as what is behind them.  A removal has no
- * size: then, as where both are equal, the later. */
-static eg_err join_extreme(const struct merge_rule *rule, const struct merge_side *here,
-                           const struct merge_side *there, enum merge_outcome *outcome,
-                           struct merge_loss *loss, struct buffer *record, struct buffer *state) {
-    const struct merge_version *a = here->version, *b = there->version;
-    int order =
-        merge_is_removed(a) || merge_is_removed(b) ? 0 : value_compare(a->record, b->record);
-
-    (void) loss, (void) record, (void) state;
-    if (order == 0)
-        *outcome = merge_later(here, there);
-    else
-        *outcome =
-            (order > 0) == (rule->policy == MERGE_MAX) ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
-    return EG_OK;
-}
-
-static bool is_same(struct value a, struct value b) {
-    return a.size_bytes == b.size_bytes &&
-           (a.size_bytes == 0 || memcmp(a.at, b.at, a.size_bytes) == 0);
-}
-
-static eg_err join_call(const struct merge_rule *rule, const struct merge_side *here,
-                        const struct merge_side *there, enum merge_outcome *outcome,
-                        struct merge_loss *loss, struct buffer *record, struct buffer *state) {
-    bool is_here = merge_later(here, there) == MERGE_TAKES_HERE;
-    struct value newer = (is_here ? here : there)->version->record;
-    struct value older = (is_here ? there : here)->version->record;
-    bool asks = rule->call != NULL && (newer.size_bytes != 0 || older.size_bytes != 0);
-    eg_err err = asks ? rule->call(rule->context, newer, older, record) : EG_OK;
-    struct value made;
-
-    (void) state;
-    made = (struct value){record->at, (uint32_t) record->size_bytes};
-    *outcome = is_here ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
-    if (err != EG_OK && err != EG_MEMORY && rule->failed != NULL)
-        rule->failed(rule->user, err);
-    if (err != EG_OK || !asks || is_same(made, newer))
-        return err == EG_MEMORY ? err : EG_OK;
-    if (is_same(made, older)) {
-        *outcome = is_here ? MERGE_TAKES_THERE : MERGE_TAKES_HERE;
-    } else {
-        *outcome = MERGE_MAKES;
-        *loss = (struct merge_loss){.here = true, .there = true};
-    }
-    return EG_OK;
-}
-
 /* ---- the way ---------------------------------------------------------------------------- */
 
 static const struct {
     merge_join_fn *join;
-    merge_write_fn *write; /* NULL: no state */
-    merge_sound_fn *sound;
+    merge_write_fn *write; /* NULL: a write has no state, */
+    merge_sound_fn *sound; /* and NULL: nothing has       */
 } policies[] = {
     [MERGE_LWW] = {join_later, NULL, NULL},
     [MERGE_LWW_BY_ATTRIBUTE] = {merge_join_attributes, merge_write_attributes,
                                 merge_sound_attributes},
-    [MERGE_FIRST] = {join_first, write_first, sound_first},
-    [MERGE_MAX] = {join_extreme, NULL, NULL},
-    [MERGE_MIN] = {join_extreme, NULL, NULL},
+    [MERGE_FIRST] = {merge_join_first, NULL, merge_sound_parts},
+    [MERGE_MAX] = {merge_join_extreme, NULL, merge_sound_parts},
+    [MERGE_MIN] = {merge_join_extreme, NULL, merge_sound_parts},
     [MERGE_SIBLINGS] = {merge_join_siblings, merge_write_siblings, merge_sound_siblings},
     [MERGE_COUNTER] = {merge_join_counters, merge_write_counter, merge_sound_counter},
     [MERGE_SET] = {merge_join_sets, merge_write_set, merge_sound_set},
-    [MERGE_CALLBACK] = {join_call, NULL, NULL},
+    [MERGE_CALLBACK] = {merge_join_call, NULL, merge_sound_parts},
 };
 
 eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
@@ -179,9 +85,9 @@ eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
                   struct merge_loss *loss, struct buffer *record, struct buffer *state) {
     eg_err err;
 
-    *loss = (struct merge_loss){.here = false, .there = false};
+    *loss = (struct merge_loss){.none = false};
     err = policies[rule->policy].join(rule, here, there, outcome, loss, record, state);
-    if (err == EG_OK && *outcome != MERGE_MAKES)
+    if (err == EG_OK && *outcome != MERGE_MAKES && !loss->none)
         *loss = merge_loss_of(*outcome);
     return err;
 }
@@ -193,7 +99,7 @@ eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write
     return write == NULL ? EG_OK : write(rule, w, state);
 }
 
-bool merge_keeps_state(enum table_merge policy) {
+bool merge_write_keeps_state(enum table_merge policy) {
     return policies[policy].write != NULL;
 }
 

@@ -27,7 +27,8 @@
  *     set               [nil | [[[origin, sequence], ...], ...], ...]  of each attribute's elements
  *     siblings          [[hlc, origin, sequence, record | nil], ...]   newest first; nil: the
  * record
- *     first             [hlc, origin]  when it was written, where a merge has given a later stamp
+ *     first, max, min, callback         [[hlc, origin, sequence], ...]   newest first; the writes
+ *                       that are in what a merge has made: of all but callback the one that it took
  *
  * What was acknowledged and is not in the result is *lost*, and whoever joins is told whose it was:
  * the one that was not taken, or each that a new one has not kept (nothing of what is added up,
@@ -36,6 +37,10 @@
  * An element or a sibling that one side lacks was removed there, or has not come yet: which,
  * that side's clock of the shard knows. So no record carries a context of its own (as in
  * Almeida, Goncalves et al., "Concise Server-Wide Causality Management").
+ *
+ * The same clocks say where one of two versions was written by who had seen all that is in the
+ * other: a merge has given that a stamp and a dot of its own, by which nobody knows it.  Then it is
+ * no conflict, and so it is not where a merge made at another node has the same in it.
  *
  * Ownership  Results are appended to the caller's buffers.
  * Threads    Pure functions.
@@ -80,11 +85,12 @@ enum merge_outcome { MERGE_TAKES_HERE, MERGE_TAKES_THERE, MERGE_MAKES };
 /* Whose version has something that is not in the result? */
 struct merge_loss {
     bool here, there;
+    bool none; /* who wrote what is taken had seen the other */
 };
 
 /* Where one is taken: the other's. */
 static inline struct merge_loss merge_loss_of(enum merge_outcome taken) {
-    return (struct merge_loss){taken == MERGE_TAKES_THERE, taken == MERGE_TAKES_HERE};
+    return (struct merge_loss){taken == MERGE_TAKES_THERE, taken == MERGE_TAKES_HERE, false};
 }
 
 /* Is a the later?  The same on every node. */
@@ -115,8 +121,8 @@ struct merge_write {
 EG_MUST_USE eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write *w,
                                      struct buffer *state);
 
-/* Does the policy keep one at all? */
-bool merge_keeps_state(enum table_merge policy);
+/* May a write have one, and not only what a merge has made? */
+bool merge_write_keeps_state(enum table_merge policy);
 /* A state from outside: is it one of this policy? */
 bool merge_state_is_sound(const struct merge_rule *rule, struct value record, struct value state);
 

@@ -4,6 +4,7 @@
  * reads a record, changes one field and writes it back must not undo the others. */
 #include "tables/merge_private.h"
 
+#include "engine/planted.h"
 #include "tables/record.h"
 
 #include <string.h>
@@ -63,6 +64,8 @@ struct joining {
 };
 
 static const struct merge_version *later(const struct joining *j, uint32_t i) {
+    if (PLANTED(ATTRIBUTES_AS_ONE))
+        i = 0;
     return merge_pair_is_less(stamp_of(j->here, i), stamp_of(j->there, i)) ? j->there : j->here;
 }
 
@@ -85,6 +88,16 @@ static void put_stamps(const void *context, struct value_writer *w) {
         merge_put_pair(w, stamp_of(later(j, i), i));
 }
 
+/* When what stands there was written last: a merge gives what it has made a later stamp. */
+static struct merge_pair written_at(const struct joining *j, const struct merge_version *v) {
+    struct merge_pair last = {0, 0};
+
+    for (uint32_t i = 0; i + 1 < j->rule->attribute_count; i++)
+        if (merge_pair_is_less(last, stamp_of(v, i)))
+            last = stamp_of(v, i);
+    return j->rule->attribute_count > 1 ? last : (struct merge_pair){v->hlc, v->origin};
+}
+
 /* Was the stamp known to who wrote `v`?  Surely where `v` has what its origin wrote then or later;
  * where nothing of that origin is left in it nobody can say. */
 static bool has_heard(const struct joining *j, const struct merge_version *v,
@@ -103,7 +116,7 @@ static bool has_heard(const struct joining *j, const struct merge_version *v,
 /* Does an attribute of `own` go that `other` may not have heard of? */
 static bool loses(const struct joining *j, const struct merge_version *own,
                   const struct merge_version *other) {
-    for (uint32_t i = 0; i + 1 < j->rule->attribute_count; i++)
+    for (uint32_t i = 0; i + 1 < j->rule->attribute_count && !PLANTED(ATTRIBUTE_UNNOTED); i++)
         if (later(j, i) == other && !has_heard(j, other, stamp_of(own, i)) &&
             !is_same(merge_field(own->record, i), merge_field(other->record, i)))
             return true;
@@ -117,11 +130,14 @@ eg_err merge_join_attributes(const struct merge_rule *rule, const struct merge_s
     eg_err err;
 
     if (merge_is_removed(j.here) || merge_is_removed(j.there)) {
-        *outcome = merge_later(here, there);
+        *outcome = merge_pair_is_less(written_at(&j, j.here), written_at(&j, j.there))
+                       ? MERGE_TAKES_THERE
+                       : MERGE_TAKES_HERE;
         return EG_OK;
     }
     *outcome = MERGE_MAKES;
-    *loss = (struct merge_loss){loses(&j, j.here, j.there), loses(&j, j.there, j.here)};
+    *loss = (struct merge_loss){.here = loses(&j, j.here, j.there),
+                                .there = loses(&j, j.there, j.here)};
     err = merge_append(record, put_record, &j);
     return err != EG_OK ? err : merge_append(state, put_stamps, &j);
 }

@@ -1,13 +1,15 @@
-/* merge_private.h -- the policies of merge.h that keep a state, a file each:
+/* merge_private.h -- the policies of merge.h:
  *
  *     merge_attribute.c  merge_counter.c  merge_set.c  merge_sibling.c
+ *     merge_whole.c      first, max, min, callback
  */
 #ifndef TABLES_MERGE_PRIVATE_H
 #define TABLES_MERGE_PRIVATE_H
 
 #include "tables/merge.h"
 
-/* Only who makes a version sets *loss: what is not taken is lost, which merge_join() knows. */
+/* Only who makes a version sets *loss, or who knows that there is none: what is not taken is lost
+ * else, which merge_join() knows. */
 typedef eg_err merge_join_fn(const struct merge_rule *rule, const struct merge_side *here,
                              const struct merge_side *there, enum merge_outcome *outcome,
                              struct merge_loss *loss, struct buffer *record, struct buffer *state);
@@ -16,8 +18,10 @@ typedef eg_err merge_write_fn(const struct merge_rule *rule, const struct merge_
 typedef bool merge_sound_fn(const struct merge_rule *rule, struct value record, struct value state);
 
 merge_join_fn merge_join_attributes, merge_join_counters, merge_join_sets, merge_join_siblings;
+merge_join_fn merge_join_first, merge_join_extreme, merge_join_call;
 merge_write_fn merge_write_attributes, merge_write_counter, merge_write_set, merge_write_siblings;
 merge_sound_fn merge_sound_attributes, merge_sound_counter, merge_sound_set, merge_sound_siblings;
+merge_sound_fn merge_sound_parts;
 
 /* Append what `put` writes: it is called twice, first to be measured.  EG_TOO_LARGE: past the
  * buffer's bound.  EG_MEMORY. */

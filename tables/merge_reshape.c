@@ -157,7 +157,8 @@ eg_err merge_reshape_state(const struct merge_reshape *r, struct buffer *out) {
         return EG_OK;
     if (r->policy == MERGE_SIBLINGS)
         return put_siblings(r, out);
-    if (r->policy == MERGE_FIRST)
+    if (r->policy != MERGE_LWW_BY_ATTRIBUTE && r->policy != MERGE_COUNTER &&
+        r->policy != MERGE_SET) /* it speaks of writes, not of attributes */
         return buffer_append(out, r->state.at, r->state.size_bytes) ? EG_OK : EG_MEMORY;
     if (r->conversion->program != NULL)
         return EG_OK;

@@ -1,7 +1,7 @@
 /* merge_reshape.h -- what becomes of the state beside a record whose table takes another shape.
  *
  *     siblings                        each version becomes a record of the new shape
- *     first                           stays
+ *     first, max, min, callback       stays
  *     lww_by_attribute, counter, set  go along with their attributes; where a specification has
  *                                     made the records, none: they count as written as a whole
  *

@@ -153,7 +153,7 @@ static eg_err state_of(struct shard_turn *t, const struct record *old, struct va
     *state = t->state;
     if (EG_LIKELY(t->shard->copy == NULL && t->state_room == NULL) || t->version.hlc != 0 ||
         state->size_bytes != 0 || t->taking_back ||
-        !merge_keeps_state(schema_of(t->shard->table)->merge))
+        !merge_write_keeps_state(schema_of(t->shard->table)->merge))
         return EG_OK;
     return shard_merge_write(t, old, array, version, state);
 }

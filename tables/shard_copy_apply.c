@@ -86,6 +86,9 @@ static eg_err judge(struct shard_turn *t, struct copy_change *c, const struct re
     struct shard_verdict verdict;
     eg_err err = shard_conflict_judge(t, &ours, &theirs, &verdict);
 
+    if (PLANTED(DELETE_LOSES) && removes && there != NULL &&
+        schema_of(s->table)->merge != MERGE_LWW)
+        verdict = (struct shard_verdict){true, ours.record, ours.state};
     if (err != EG_OK || !verdict.is_new || shard_copy_is_bag(s))
         return err;
     *fresh = true;
@@ -107,7 +110,7 @@ static bool is_conflict(const struct shard_turn *t, const struct copy_change *c,
     if (EG_LIKELY(t->teller == NULL) || (there == NULL && g == NULL))
         return false;
     dot = there != NULL ? there->dot : g->version.dot;
-    if (PLANTED(LOSS_INVENTED))
+    if (PLANTED(LOSS_INVENTED) || (PLANTED(DELETE_LOSES) && c->kind == CHANGE_REMOVE))
         return dot != c->version.dot;
     return dot_slot(dot) != dot_slot(c->version.dot) && !shard_clock_covers(t->teller, dot);
 }

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { ROWS_MAX = 4096, NODES = 16, CLAIM_TRIES = 10000 };
 
@@ -237,6 +238,52 @@ bool copies_agree(struct sim_node *const *nodes, uint32_t count, const struct co
     }
     alloc_put(alloc_system(), copy, NODES * sizeof *copy);
     return agree;
+}
+
+static uint64_t sum_of_shard(struct shard *s, struct reader *r) {
+    const struct record *rec;
+    struct store_cursor c;
+    uint64_t sum = 1;
+
+    if (!is_whole(shard_role(s)))
+        return 0;
+    s->store->ops->seek(s->store, r, &c, NULL, false, false);
+    while ((rec = s->store->ops->next(s->store, r, &c)) != NULL) {
+        struct value array = record_value(rec);
+        sum += XXH3_64bits_withSeed(array.at, array.size_bytes, rec->hlc);
+    }
+    return sum;
+}
+
+/* 0: not whole, or no such shard. */
+static uint64_t sum_at(struct sim_node *n, const char *name, uint32_t shard) {
+    struct reader r;
+    struct table *t;
+    uint64_t sum = 0;
+
+    EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
+    reader_enter(&r);
+    t = find(n, name);
+    if (t != NULL && shard < t->shard_count)
+        sum = sum_of_shard(&t->shard[shard], &r);
+    reader_exit(&r);
+    reader_close(&r);
+    return sum;
+}
+
+bool copies_same(struct sim_node *const *nodes, uint32_t count, const char *name, uint32_t shards,
+                 char text[HISTORY_TEXT_BYTES]) {
+    for (uint32_t shard = 0; shard < shards; shard++) {
+        uint64_t first = sum_at(nodes[0], name, shard);
+
+        for (uint32_t i = 0; i < count; i++)
+            if (first == 0 || sum_at(nodes[i], name, shard) != first) {
+                snprintf(text, HISTORY_TEXT_BYTES, "%s shard %u differs at %s, or is not whole",
+                         name, shard, nodes[i]->name);
+                return false;
+            }
+    }
+    return true;
 }
 
 bool copies_whole(struct sim_node *n, const char *name) {

@@ -28,6 +28,11 @@ uint32_t copies_expected(struct sim_node *const *nodes, uint32_t count,
 bool copies_agree(struct sim_node *const *nodes, uint32_t count, const struct copies_table *t,
                   uint32_t table, struct final *finals, char text[HISTORY_TEXT_BYTES]);
 
+/* The nodes have every shard of a table whole, with the same records.  False: `text` says what
+ * differs. */
+bool copies_same(struct sim_node *const *nodes, uint32_t count, const char *name, uint32_t shards,
+                 char text[HISTORY_TEXT_BYTES]);
+
 /* Assert the invariants of each of the node's shards of the table: indexes equal stores, clocks
  * cover, accounts add up.  The world goes on where a shard is busy.  False: it stays so, or has
  * no actor. */

@@ -539,8 +539,7 @@ struct nemesis *nemesis_open(struct sim_cluster *c, uint64_t seed) {
         if (f == FAULT_MEMORY) /* an entry of a journal may find none */
             k->on &= !cluster_seed_has_promises(c->o.seed);
         if (f == FAULT_JUMP) /* who is ahead removes what others keep, and scrubs put it back */
-            k->on &=
-                !cluster_seed_has_promises(c->o.seed) || c->o.seed >= CLUSTER_SEED_PROMISE_JUMP;
+            k->on &= !cluster_seed_has_promises(c->o.seed) || cluster_seed_promises_jump(c->o.seed);
         if (f >= FAULT_HALVES)
             k->on &= c->o.seed >= CLUSTER_SEED_CUTS;
         k->mean_ms =

@@ -620,7 +620,8 @@ static bool create_promised(struct sim_cluster *c) {
 
     x->on = cluster_seed_has_promises(c->o.seed) && c->shape.nodes > 1;
     x->sync = on_disc && rng_one_in(&r, 2);
-    x->jumps = c->o.seed >= CLUSTER_SEED_PROMISE_JUMP;
+    x->jumps = cluster_seed_promises_jump(c->o.seed);
+    x->policies = c->o.seed >= CLUSTER_SEED_POLICIES;
     x->node = c->node;
     x->nodes = c->shape.nodes;
     x->most_ms = &c->most_ms;
@@ -628,6 +629,8 @@ static bool create_promised(struct sim_cluster *c) {
         uint8_t at[512];
         struct value_writer w = value_writer_init(at, sizeof at);
 
+        if (!promise_has(x, (enum promise_table) i))
+            continue;
         promise_put_create(&w, (enum promise_table) i, on_disc, x->sync);
         if (!create_table(c, promise_table_name((enum promise_table) i),
                           (struct value){at, (uint32_t) w.need_bytes}))
@@ -724,9 +727,10 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
             !copies_heard(&c->node[node], others, count, merge_table_name((enum merge_table) t)))
             return false;
     for (uint32_t t = 0; c->promise.on && c->node[node].up && t < PROMISE_TABLES; t++)
-        if (!copies_anywhere(others, count, promise_table_name((enum promise_table) t)) ||
-            !copies_heard(&c->node[node], others, count,
-                          promise_table_name((enum promise_table) t)))
+        if (promise_has(&c->promise, (enum promise_table) t) &&
+            (!copies_anywhere(others, count, promise_table_name((enum promise_table) t)) ||
+             !copies_heard(&c->node[node], others, count,
+                           promise_table_name((enum promise_table) t))))
             return false;
     if (c->tx.on && !copies_anywhere(others, count, sim_tx_table))
         return false; /* what they have not heard of was not acknowledged */
@@ -767,6 +771,9 @@ static bool all_agree(struct look *l) {
             return false;
     if (!sim_merge_agrees(nodes, c->shape.nodes, &c->merge, c->text) &&
         !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, "tally")))
+        return false;
+    if (!sim_promise_agrees(nodes, c->shape.nodes, &c->promise, c->text) &&
+        !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, "notes")))
         return false;
     if (!sim_tx_agrees(nodes, c->shape.nodes, &c->tx, c->text) &&
         !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, sim_tx_table)))

@@ -47,6 +47,8 @@ enum {
                                       * tables are scans */
     CLUSTER_SEED_PROMISE = 70000000, /* up to PROMISE_END: what is promised beside that */
     CLUSTER_SEED_PROMISE_JUMP = 75000000, /* from here on clocks jump, and no record has a ttl */
+    CLUSTER_SEED_POLICIES = 77000000, /* from here on these are of other policies than siblings, */
+    CLUSTER_SEED_POLICIES_JUMP = 79000000, /* from here on while clocks jump, not before */
     CLUSTER_SEED_PROMISE_END = 80000000,
 };
 
@@ -60,6 +62,10 @@ static inline bool cluster_seed_has_scans(uint64_t seed) {
 
 static inline bool cluster_seed_has_promises(uint64_t seed) {
     return seed >= CLUSTER_SEED_PROMISE && seed < CLUSTER_SEED_PROMISE_END;
+}
+static inline bool cluster_seed_promises_jump(uint64_t seed) {
+    return cluster_seed_has_promises(seed) && seed >= CLUSTER_SEED_PROMISE_JUMP &&
+           (seed < CLUSTER_SEED_POLICIES || seed >= CLUSTER_SEED_POLICIES_JUMP);
 }
 static inline bool cluster_seed_has_stayers(uint64_t seed) {
     return (seed >= CLUSTER_SEED_STAY && seed < CLUSTER_SEED_MAJORITY_END) ||

@@ -1,13 +1,12 @@
 /* sim_merge_check.c -- what all copies have in the end, against what was asked for. */
 #include "tests/sim/sim_merge.h"
 
-#include "tables/shard_copy.h"
 #include "tables/table_private.h"
+#include "tests/sim/copies.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 
 struct seen {
     uint64_t counter[MERGE_COUNTERS];
@@ -15,54 +14,11 @@ struct seen {
     const char *nonsense; /* what nobody wrote, or NULL */
 };
 
-/* ---- copies ----------------------------------------------------------------------------- */
-
-static uint64_t sum_of_shard(struct shard *s, struct reader *r) {
-    enum shard_role role = shard_role(s);
-    const struct record *rec;
-    struct store_cursor c;
-    uint64_t sum = 1;
-
-    if (role != SHARD_ALONE && role != SHARD_MASTER && role != SHARD_FULL)
-        return 0;
-    s->store->ops->seek(s->store, r, &c, NULL, false, false);
-    while ((rec = s->store->ops->next(s->store, r, &c)) != NULL) {
-        struct value array = record_value(rec);
-        sum += XXH3_64bits_withSeed(array.at, array.size_bytes, rec->hlc);
-    }
-    return sum;
-}
-
-/* 0: not whole, or no such shard. */
-static uint64_t sum_at(struct sim_node *n, const char *name, uint32_t shard) {
-    struct reader r;
-    struct table *t;
-    uint64_t sum = 0;
-
-    EG_ASSERT(reader_open(&r, n->epoch, alloc_system()) == EG_OK);
-    reader_enter(&r);
-    t = catalog_find(n->catalog, name, strlen(name));
-    if (t != NULL && shard < t->shard_count)
-        sum = sum_of_shard(&t->shard[shard], &r);
-    reader_exit(&r);
-    reader_close(&r);
-    return sum;
-}
-
 bool sim_merge_agrees(struct sim_node *const *nodes, uint32_t count, const struct sim_merge *x,
                       char text[HISTORY_TEXT_BYTES]) {
     for (uint32_t t = 0; x->on && t < MERGE_TABLES; t++)
-        for (uint32_t shard = 0; shard < 2; shard++) {
-            const char *name = merge_table_name((enum merge_table) t);
-            uint64_t first = sum_at(nodes[0], name, shard);
-
-            for (uint32_t i = 0; i < count; i++)
-                if (first == 0 || sum_at(nodes[i], name, shard) != first) {
-                    snprintf(text, HISTORY_TEXT_BYTES, "%s shard %u differs at %s, or is not whole",
-                             name, shard, nodes[i]->name);
-                    return false;
-                }
-        }
+        if (!copies_same(nodes, count, merge_table_name((enum merge_table) t), 2, text))
+            return false;
     return true;
 }
 

@@ -2,33 +2,32 @@
 #include "tests/sim/sim_promise.h"
 
 #include "engine/env.h"
+#include "tests/sim/copies.h"
+#include "tests/sim/sim_promise_field.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAIT_MS = 6000, TTL_MIN_MS = 500, TTL_MS = 6000 };
+enum {
+    WAIT_MS = 6000,
+    TTL_MIN_MS = 500,
+    TTL_MS = 6000,
+    KEYS_GO_BY_MS = 4000, /* a cut may begin and end meanwhile */
+    KEYS_AT_A_TIME = 2,
+};
 
 static void think(struct promiser *me);
 
-const char *promise_table_name(enum promise_table t) {
-    static const char *const names[PROMISE_TABLES] = {"carts", "leases", "notes"};
-    return names[t];
+bool promise_has(const struct sim_promise *x, enum promise_table t) {
+    return x->policies ? t >= PROMISE_NOTES : t <= PROMISE_NOTES;
 }
 
-void promise_put_create(struct value_writer *w, enum promise_table t, bool on_disc, bool sync) {
-    value_put_array(w, 2);
-    value_put_text(w, promise_table_name(t));
-    value_put_map(w, 5);
-    value_put_text(w, "merge");
-    value_put_text(w, t == PROMISE_CARTS ? "siblings" : "lww");
-    value_put_text(w, "storage");
-    value_put_text(w, on_disc ? "disc" : "ram");
-    value_put_text(w, "durability");
-    value_put_text(w, sync ? "sync" : "async");
-    value_put_text(w, "shards");
-    value_put_u64(w, 2);
-    value_put_text(w, "copies");
-    value_put_text(w, "all");
+bool sim_promise_agrees(struct sim_node *const *nodes, uint32_t count, const struct sim_promise *x,
+                        char text[HISTORY_TEXT_BYTES]) {
+    for (enum promise_table t = PROMISE_NOTES; x->on && x->policies && t < PROMISE_TABLES; t++)
+        if (!copies_same(nodes, count, promise_table_name(t), PROMISE_SHARDS, text))
+            return false;
+    return true;
 }
 
 /* ---- what they ask --------------------------------------------------------------------- */
@@ -39,12 +38,6 @@ static int64_t least_clock_ms(const struct sim_promise *x) {
     for (uint32_t i = 0; i < x->nodes; i++)
         least_ms = EG_MIN(least_ms, env_wall_ms(&x->node[i].env.env));
     return least_ms;
-}
-
-static void put_record(struct value_writer *w, const struct deed *d, uint32_t number) {
-    value_put_array(w, 2);
-    value_put_u64(w, d->key);
-    value_put_u64(w, number);
 }
 
 /* Read with the context, and write with what was read before. */
@@ -65,7 +58,7 @@ static const char *ask_cart(struct promiser *me, struct deed *d, struct value_wr
     d->named = k->named;
     d->named_in = k->view;
     if (d->kind == DEED_WRITE)
-        put_record(w, d, me->number);
+        promise_put_record(w, d->table, d->key, me->number);
     else
         value_put_u64(w, d->key);
     value_put_map(w, 1);
@@ -85,7 +78,7 @@ static const char *ask_lease(struct promiser *me, struct deed *d, struct value_w
         return "read";
     }
     d->ttl_ms = TTL_MIN_MS + (uint32_t) rng_below(&me->rng, TTL_MS);
-    put_record(w, d, me->number);
+    promise_put_record(w, d->table, d->key, me->number);
     value_put_map(w, 1);
     value_put_text(w, "ttl");
     value_put_double(w, d->ttl_ms / 1e3);
@@ -95,14 +88,58 @@ static const char *ask_lease(struct promiser *me, struct deed *d, struct value_w
 static const char *ask_note(struct promiser *me, struct deed *d, struct value_writer *w) {
     value_put_array(w, 2);
     value_put_text(w, "notes");
-    put_record(w, d, me->number);
+    d->fields = promise_all_fields(PROMISE_NOTES);
+    promise_put_record(w, PROMISE_NOTES, d->key, me->number);
     return "write";
 }
 
-static enum promise_table draw_table(struct promiser *me) {
-    enum promise_table t = (enum promise_table) rng_below(&me->rng, PROMISE_TABLES);
+/* One attribute of what is there. */
+static const char *ask_field(struct promiser *me, struct deed *d, struct value_writer *w) {
+    uint32_t field = (uint32_t) rng_below(&me->rng, PROMISE_FIELDS_MAX);
 
+    d->fields = UINT32_C(1) << field;
+    value_put_array(w, 3);
+    value_put_text(w, promise_table_name(d->table));
+    value_put_u64(w, d->key);
+    value_put_map(w, 1);
+    value_put_text(w, field == 0 ? "a" : "b");
+    value_put_u64(w, promise_field(d->table, me->number, field));
+    return "update";
+}
+
+static const char *ask_policy(struct promiser *me, struct deed *d, struct value_writer *w) {
+    bool deletes = rng_one_in(&me->rng, 8);
+
+    if (d->table == PROMISE_FIELDS && !deletes && !rng_one_in(&me->rng, 3))
+        return ask_field(me, d, w);
+    d->kind = deletes ? DEED_DELETE : DEED_WRITE;
+    d->fields = promise_all_fields(d->table);
+    value_put_array(w, 2);
+    value_put_text(w, promise_table_name(d->table));
+    if (deletes)
+        value_put_u64(w, d->key);
+    else
+        promise_put_record(w, d->table, d->key, me->number);
+    return deletes ? "delete" : "write";
+}
+
+static enum promise_table draw_table(struct promiser *me) {
+    uint32_t tables = me->world->policies ? PROMISE_TABLES - PROMISE_NOTES : PROMISE_NOTES + 1;
+    enum promise_table t = (enum promise_table) rng_below(&me->rng, tables);
+
+    if (me->world->policies)
+        return t + PROMISE_NOTES;
     return t == PROMISE_LEASES && me->world->jumps ? PROMISE_NOTES : t;
+}
+
+static uint32_t draw_key(struct promiser *me) {
+    const struct sim_promise *x = me->world;
+    uint64_t gone = (sim_now_ns(x->sim) - x->start_ns) / (KEYS_GO_BY_MS * UINT64_C(1000000));
+
+    if (!x->policies)
+        return (uint32_t) rng_below(&me->rng, PROMISE_KEYS);
+    return (uint32_t) (gone * KEYS_AT_A_TIME + rng_below(&me->rng, KEYS_AT_A_TIME)) %
+           PROMISE_KEYS_MAX;
 }
 
 static void ask(struct sim_event *e) {
@@ -120,7 +157,7 @@ static void ask(struct sim_event *e) {
     me->number = ++x->deeds;
     d = &x->deed[me->number];
     *d = (struct deed){.table = draw_table(me),
-                       .key = (uint32_t) rng_below(&me->rng, PROMISE_KEYS),
+                       .key = draw_key(me),
                        .node = me->node,
                        .begin_ns = sim_now_ns(x->sim),
                        .view = sim_node_view(&x->node[me->node]),
@@ -129,7 +166,8 @@ static void ask(struct sim_event *e) {
         d->views[i] = sim_node_view(&x->node[i]);
         d->starts[i] = x->node[i].starts;
     }
-    method = d->table == PROMISE_CARTS    ? ask_cart(me, d, &w)
+    method = x->policies                  ? ask_policy(me, d, &w)
+             : d->table == PROMISE_CARTS  ? ask_cart(me, d, &w)
              : d->table == PROMISE_LEASES ? ask_lease(me, d, &w)
                                           : ask_note(me, d, &w);
     EG_ASSERT(!w.overflow);
@@ -146,15 +184,6 @@ static void think(struct promiser *me) {
 
 /* ---- what became of it -------------------------------------------------------------------- */
 
-uint32_t promise_number_in(struct value record) {
-    struct value_iter it = value_iter_of(record);
-    struct value v;
-    uint64_t number;
-
-    EG_ASSERT(value_iter_next(&it, &v) && value_iter_next(&it, &v) && value_get_u64(v, &number));
-    return (uint32_t) number;
-}
-
 void promise_numbers_in(struct value records, struct numbers *out) {
     struct value_iter it = value_iter_of(records);
     struct value record;
@@ -162,7 +191,8 @@ void promise_numbers_in(struct value records, struct numbers *out) {
     out->count = 0;
     while (value_iter_next(&it, &record)) {
         EG_ASSERT(out->count < PROMISE_SEEN_MAX);
-        out->at[out->count++] = promise_number_in(record);
+        out->at[out->count++] =
+            promise_number_of(promise_read_fields(PROMISE_CARTS, record).field[0]);
     }
 }
 
@@ -222,6 +252,7 @@ void sim_promise_fini(struct sim_promise *x) {
 
 void sim_promise_start(struct sim_promise *x, struct sim *s, struct sim_net *net, uint64_t seed) {
     x->sim = s;
+    x->start_ns = sim_now_ns(s);
     for (uint32_t i = 0; i < PROMISERS; i++) {
         struct promiser *me = &x->promiser[i];
         char host[16];

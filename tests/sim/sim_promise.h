@@ -6,7 +6,15 @@
  *     notes    lww        written at all nodes, few keys: who loses to another side of a cut is in
  *                         a journal
  *
- * Each write has a number, which is part of its record.  The rules are in sim_promise_check.c.
+ * In seeds of policies there are, instead of carts and leases,
+ *
+ *     firsts, mosts, leasts, fields, joins      first, max, min, lww_by_attribute, callback
+ *
+ * which are written and deleted as notes are.  Keys go by there, some seconds each, so that what a
+ * cut has made of them stands in the end.
+ *
+ * Each write has a number, which is part of each field that it writes (sim_promise_field.h).  The
+ * rules are in sim_promise_check.c, those of journals and policies in sim_promise_journal.c.
  *
  * Threads    One.
  */
@@ -20,15 +28,26 @@
 
 enum {
     PROMISERS = 3,
-    PROMISE_TABLES = 3,
     PROMISE_KEYS = 4,
+    PROMISE_KEYS_MAX = 64, /* in seeds of policies, where they go by */
+    PROMISE_SHARDS = 2,
     PROMISE_SEEN_MAX = 64, /* siblings of a key */
     PROMISE_DEEDS_MAX = 8192,
     PROMISE_NODES_MAX = 8,
     PROMISE_CONTEXT_BYTES = 2048,
 };
 
-enum promise_table { PROMISE_CARTS, PROMISE_LEASES, PROMISE_NOTES };
+enum promise_table {
+    PROMISE_CARTS,
+    PROMISE_LEASES,
+    PROMISE_NOTES,
+    PROMISE_FIRSTS,
+    PROMISE_MOSTS,
+    PROMISE_LEASTS,
+    PROMISE_FIELDS,
+    PROMISE_JOINS,
+    PROMISE_TABLES,
+};
 
 /* Numbers of writes. */
 struct numbers {
@@ -38,6 +57,7 @@ struct numbers {
 struct deed {
     enum promise_table table;
     uint32_t key, node, ttl_ms;
+    uint32_t fields; /* that it writes, or takes away: a bit for each */
     enum { DEED_WRITE, DEED_DELETE, DEED_READ } kind;
     enum op_end end;
     uint64_t begin_ns, end_ns;
@@ -71,13 +91,16 @@ struct sim_promise {
     uint64_t think_ms;
     int64_t *most_ms; /* the highest that any clock has shown */
     bool on, sync, quiet;
-    bool jumps; /* its clocks do: what has a ttl is left out, and there are more notes */
+    bool jumps;    /* its clocks do: what has a ttl is left out, and there are more notes */
+    bool policies; /* all tables but the first two; else the first three alone          */
+    uint64_t start_ns;
     struct promiser promiser[PROMISERS];
     struct deed *deed; /* from 1 on */
     uint32_t deeds, done, refused;
 };
 
 const char *promise_table_name(enum promise_table t);
+bool promise_has(const struct sim_promise *x, enum promise_table t);
 /* The parameters of create_table. */
 void promise_put_create(struct value_writer *w, enum promise_table t, bool on_disc, bool sync);
 
@@ -87,10 +110,12 @@ void sim_promise_start(struct sim_promise *x, struct sim *s, struct sim_net *net
 bool sim_promise_is_done(const struct sim_promise *x); /* after `quiet`: nothing is under way */
 void sim_promise_stop(struct sim_promise *x);          /* the world goes on a while */
 
-/* The number in a record, and the numbers in an array of records. */
-uint32_t promise_number_in(struct value record);
+/* The numbers in an array of records of carts or leases. */
 void promise_numbers_in(struct value records, struct numbers *out);
 
+/* All copies of tables in which nothing is ever over are whole and the same. */
+bool sim_promise_agrees(struct sim_node *const *nodes, uint32_t count, const struct sim_promise *x,
+                        char text[HISTORY_TEXT_BYTES]);
 /* All rules, asked of the nodes by `admin`.  Not `kept`: what was acknowledged may be lost.
  * `tells`: print what befell the key that is wrong. */
 bool sim_promise_check(const struct sim_promise *x, struct sim_client *admin, bool kept, bool tells,

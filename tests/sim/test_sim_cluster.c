@@ -29,7 +29,7 @@
 enum {
     QUICK_SEEDS = 4,       /* of a kind, in builds whose other tests are slow too */
     QUICK_STRIDE = 4,      /* there, among those that once failed */
-    NEW_SEEDS = 30,        /* two of each kind */
+    NEW_SEEDS = 36,        /* two of each kind */
     NEW_SECONDS = 3,       /* of CPU, for all of them */
     SEED_SECONDS_MAX = 40, /* of CPU: then it is stuck */
     TWICE_ONE_IN = 8,
@@ -54,7 +54,9 @@ static const struct kind {
     {"merged", CLUSTER_SEED_MERGE, CLUSTER_SEED_LEAVE, false},
     {"merged and left", CLUSTER_SEED_LEAVE, CLUSTER_SEED_PROMISE, false},
     {"promises", CLUSTER_SEED_PROMISE, CLUSTER_SEED_PROMISE_JUMP, false},
-    {"promises while clocks jump", CLUSTER_SEED_PROMISE_JUMP, CLUSTER_SEED_PROMISE_END, false},
+    {"promises while clocks jump", CLUSTER_SEED_PROMISE_JUMP, CLUSTER_SEED_POLICIES, false},
+    {"policies", CLUSTER_SEED_POLICIES, CLUSTER_SEED_POLICIES_JUMP, false},
+    {"policies while clocks jump", CLUSTER_SEED_POLICIES_JUMP, CLUSTER_SEED_PROMISE_END, false},
     {"transactions", CLUSTER_SEED_TX, CLUSTER_SEED_LISTS, false},
     {"lists", CLUSTER_SEED_LISTS, CLUSTER_SEED_SCANS, false},
     {"lists with scans", CLUSTER_SEED_SCANS, CLUSTER_SEED_LISTS_END, false},
@@ -77,6 +79,8 @@ static const struct fixed {
     {CLUSTER_SEED_LEAVE, 3, 1},
     {CLUSTER_SEED_PROMISE, 1, 2},
     {CLUSTER_SEED_PROMISE_JUMP, 1, 1},
+    {CLUSTER_SEED_POLICIES, 1, 2},
+    {CLUSTER_SEED_POLICIES_JUMP, 1, 1},
     {CLUSTER_SEED_TX, 1, 2},
     {CLUSTER_SEED_LISTS, 2, 2},
     {CLUSTER_SEED_SCANS + 1, 1, 1},

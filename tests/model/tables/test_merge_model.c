@@ -33,7 +33,8 @@ struct history {
     int base[WRITES];              /* of the counter that it left: a removal; 0: nobody's */
     bool counts[WRITES][WRITES];   /* and what was added to it that is in it */
     bool outlived;                 /* one has stayed against its removal, for it was later */
-    bool adds[WRITES][ELEMENTS];   /* set: adds that element, by this write */
+    bool crossed; /* whole versions: each side had seen the other's, and had not taken it */
+    bool adds[WRITES][ELEMENTS];            /* set: adds that element, by this write */
     bool removes[WRITES][WRITES][ELEMENTS]; /* set: removes what that write had added */
     int value[WRITES][ATTRIBUTES];          /* attributes; 0: not written */
 };
@@ -145,6 +146,7 @@ static void join_in(const struct merge_rule *rule, const struct side *a, const s
 }
 
 static void join_counters(int made, const struct side *here, const struct side *there);
+static bool has_crossed(const struct side *here, const struct side *there);
 
 /* Side b meets side a, whose master merges; afterwards both have the same. */
 static void meet(const struct merge_rule *rule, int a, int b) {
@@ -156,6 +158,8 @@ static void meet(const struct merge_rule *rule, int a, int b) {
         enum merge_outcome outcome;
         struct value rec, st;
 
+        if (rule->policy == MERGE_FIRST || rule->policy == MERGE_MAX || rule->policy == MERGE_MIN)
+            h.crossed |= has_crossed(here, there);
         join_in(rule, here, there, &outcome);
         rec = outcome == MERGE_MAKES        ? contents(&record)
               : outcome == MERGE_TAKES_HERE ? here->version.record
@@ -264,7 +268,7 @@ static int version_of(const struct side *s) {
     return (int) s->version.sequence;
 }
 
-static void remove_counter(int s) {
+static void remove_it(int s) {
     int sequence = h.count++;
 
     h.side[sequence] = s;
@@ -279,7 +283,7 @@ static void write_counter(const struct merge_rule *rule, struct rng *rng, int s)
     bool is_new = sides[s].version.record.size_bytes == 0;
 
     if (!is_new && rng_one_in(rng, 6)) {
-        remove_counter(s);
+        remove_it(s);
         return;
     }
     value_put_array(&w, 2);
@@ -492,4 +496,51 @@ Test(merge_model, each_attribute_is_what_was_written_to_it_last) {
     struct merge_rule rule = {.policy = MERGE_LWW_BY_ATTRIBUTE, .attribute_count = ATTRIBUTES + 1};
 
     run(&rule, 704, write_attributes, compare_attributes);
+}
+
+/* ---- versions as a whole: what has been written over by who had seen it is gone
+ * -------------------------------- */
+
+static void write_whole(const struct merge_rule *rule, struct rng *rng, int s) {
+    uint8_t bytes[64];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    int sequence = h.count;
+
+    for (int i = 1; i < sequence; i++)
+        h.replaced[sequence][i] = sides[s].knows[i];
+    if (rng_one_in(rng, 6)) {
+        remove_it(s);
+        return;
+    }
+    value_put_array(&w, 3);
+    value_put_text(&w, "k");
+    value_put_u64(&w, rng_below(rng, 100));
+    value_put_i64(&w, sequence);
+    write_to(rule, s, (struct value){bytes, (uint32_t) w.need_bytes}, false,
+             (struct value){NULL, 0});
+}
+
+static int write_in(const struct side *s) {
+    return s->version.record.size_bytes == 0 ? version_of(s) : (int) field_number(s, 2);
+}
+
+static bool has_crossed(const struct side *here, const struct side *there) {
+    return here->knows[write_in(there)] && there->knows[write_in(here)];
+}
+
+static void compare_whole(const struct side *s) {
+    if (!h.crossed && s->version.record.size_bytes != 0)
+        AGREE(stands(s, (int) field_number(s, 2)));
+}
+
+static void run_whole(enum table_merge policy, uint64_t salt) {
+    struct merge_rule rule = {.policy = policy, .attribute_count = 3};
+
+    run(&rule, salt, write_whole, compare_whole);
+}
+
+Test(merge_model, what_is_first_greatest_or_smallest_is_nothing_that_was_written_over_knowingly) {
+    run_whole(MERGE_FIRST, 705);
+    run_whole(MERGE_MAX, 706);
+    run_whole(MERGE_MIN, 707);
 }

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <string.h>
 
 static uint8_t bytes[8][512];
 static int used;
@@ -62,7 +63,7 @@ Test(merge, the_last_the_first_the_greatest_and_the_smallest_win_whole) {
     cr_assert_str_eq(joined(MERGE_LWW, late, early, false), "here");
     cr_assert_str_eq(joined(MERGE_FIRST, early, late, false), "['k', 9]");
     cr_assert_str_eq(joined(MERGE_FIRST, late, early, false), "['k', 9]");
-    cr_assert_str_eq(joined(MERGE_MAX, early, late, false), "here");
+    cr_assert_str_eq(joined(MERGE_MAX, early, late, false), "['k', 9]");
     cr_assert_str_eq(joined(MERGE_MIN, early, late, false), "there");
     cr_assert_str_eq(joined(MERGE_MAX, early, version("['k', 9.0]", 2), false), "there");
 }
@@ -109,7 +110,8 @@ Test(merge, a_callback_has_the_last_word) {
     buffer_init(&record, alloc_system(), 4096);
     buffer_init(&state, alloc_system(), 4096);
     cr_assert(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state) == EG_OK);
-    cr_assert_eq(outcome, MERGE_TAKES_HERE, "it is the earlier, as it is");
+    cr_assert_eq(outcome, MERGE_MAKES, "it is the earlier, anew");
+    cr_assert(value_equal(value_of(record.at), early.record));
     buffer_fini(&record);
     buffer_fini(&state);
 }
@@ -143,7 +145,7 @@ static const struct meeting meetings[] = {
     {MERGE_FIRST, {"['k', 1, 1]", NULL, 1, 1}, {NULL, NULL, 2, 2}, "there", "the removal"},
     {MERGE_FIRST, {NULL, NULL, 1, 1}, {"['k', 2, 2]", NULL, 2, 2}, "there", "what was removed"},
     {MERGE_FIRST,
-     {"['k', 1, 1]", "[1, 1]", 9, 1},
+     {"['k', 1, 1]", "[[1, 1, 1]]", 9, 1},
      {"['k', 2, 2]", NULL, 5, 2},
      "there",
      "it was written first, and has a later stamp since"},
@@ -219,7 +221,7 @@ static const char *lost(const struct meeting *m) {
     struct merge_version there = {text(m->there.record), text(m->there.state), m->there.hlc,
                                   m->there.origin, m->there.hlc};
     struct merge_side a = {&here, knows_nothing, NULL}, b = {&there, knows_nothing, NULL};
-    struct merge_loss loss = {true, true};
+    struct merge_loss loss = {.here = true, .there = true};
     enum merge_outcome outcome;
     struct buffer record, state;
 
@@ -305,6 +307,84 @@ Test(merge, what_was_made_stands_where_it_is_merged_once_more) {
     }
 }
 
+/* ---- who had seen what ---------------------------------------------------------------------- */
+
+/* The dots that a side has heard of: [origin, sequence], up to origin 0. */
+static bool knows_some(const void *context, uint64_t origin, uint64_t sequence) {
+    for (const uint64_t(*dot)[2] = context; (*dot)[0] != 0; dot++)
+        if ((*dot)[0] == origin && (*dot)[1] == sequence)
+            return true;
+    return false;
+}
+
+static eg_err is_not_asked(void *context, struct value newer, struct value older,
+                           struct buffer *out) {
+    (void) context, (void) newer, (void) older, (void) out;
+    cr_assert_fail("it has been asked before");
+    return EG_OK;
+}
+
+/* What comes of ['k', 9], which a merge has made (its state), and another version of whose side
+ * `known` is what it has heard of; behind it whose version is lost. */
+static const char *met(enum table_merge policy, const char *state, struct merge_version other,
+                       const uint64_t (*known)[2]) {
+    static char shown[512];
+    struct merge_rule rule = {.policy = policy, .attribute_count = 2, .call = is_not_asked};
+    struct merge_version made = {text("['k', 9]"), text(state), 20, 3, 20};
+    struct merge_side a = {&made, knows_nothing, NULL}, b = {&other, knows_some, known};
+    struct buffer record, new_state;
+    enum merge_outcome outcome;
+    struct merge_loss loss;
+    size_t used_bytes;
+
+    buffer_init(&record, alloc_system(), 4096);
+    buffer_init(&new_state, alloc_system(), 4096);
+    cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &record, &new_state), EG_OK);
+    if (outcome == MERGE_MAKES)
+        (void) value_text(value_of(record.at), shown, sizeof shown);
+    else
+        (void) snprintf(shown, sizeof shown, "%s", outcome == MERGE_TAKES_HERE ? "here" : "there");
+    used_bytes = strlen(shown);
+    (void) snprintf(shown + used_bytes, sizeof shown - used_bytes, "%s%s",
+                    loss.here ? ", here lost" : "", loss.there ? ", there lost" : "");
+    buffer_fini(&record);
+    buffer_fini(&new_state);
+    return shown;
+}
+
+Test(merge, who_had_seen_what_is_in_the_other_is_the_later_whatever_stamps_say) {
+    static const enum table_merge policies[] = {MERGE_FIRST, MERGE_MAX, MERGE_MIN, MERGE_CALLBACK};
+    static const uint64_t one[][2] = {{2, 5}, {0, 0}}, both[][2] = {{2, 5}, {1, 4}, {0, 0}};
+
+    for (size_t i = 0; i < EG_COUNTOF(policies); i++) {
+        struct merge_version written = version("['k', 1]", 10), removed = version(NULL, 10);
+
+        cr_expect_str_eq(met(policies[i], "[[5, 2, 5]]", written, one), "['k', 1]");
+        cr_expect_str_eq(met(policies[i], "[[5, 2, 5]]", removed, one), "there");
+    }
+    cr_expect_str_eq(met(MERGE_CALLBACK, "[[5, 2, 5], [4, 1, 4]]", version(NULL, 10), both),
+                     "there");
+}
+
+Test(merge, a_callback_is_not_asked_about_what_is_in_a_version_already) {
+    static const uint64_t none[][2] = {{0, 0}};
+    const char *state = "[[10, 1, 10], [5, 2, 5]]";
+    struct merge_version part = version("['k', 1]", 10), same = version("['k', 9]", 30);
+
+    cr_expect_str_eq(met(MERGE_CALLBACK, state, part, none), "here, there lost");
+    same.state = text(state);
+    cr_expect_str_eq(met(MERGE_CALLBACK, state, same, none), "there", "two masters have made it");
+}
+
+Test(merge, a_removal_is_later_than_attributes_that_a_merge_has_put_together_since) {
+    static const uint64_t none[][2] = {{0, 0}};
+
+    cr_expect_str_eq(met(MERGE_LWW_BY_ATTRIBUTE, "[[5, 2]]", version(NULL, 10), none),
+                     "there, here lost");
+    cr_expect_str_eq(met(MERGE_LWW_BY_ATTRIBUTE, "[[15, 2]]", version(NULL, 10), none),
+                     "here, there lost");
+}
+
 /* ---- what a table's maker has written ------------------------------------------------------- */
 
 static eg_err refuses(void *context, struct value winner, struct value loser, struct buffer *out) {
@@ -367,7 +447,7 @@ Test(merge, a_specification_makes_one_record_of_two) {
 
     cr_assert_str_eq(called(GREATEST, early), "['k', 9, 3]");
     cr_assert_str_eq(called(GREATEST, NULL), "there", "no clause is about a removal");
-    cr_assert_str_eq(called("[[['$1', '$2'], [], ['$2']]]", early), "here");
+    cr_assert_str_eq(called("[[['$1', '$2'], [], ['$2']]]", early), early);
     cr_assert_str_eq(called("[[['$1', '$2'], [], ['$1']]]", early), "there");
     cr_assert_str_eq(called("[[['$1', nil], [], [nil]], ['_', [], [['element', 1, '$_']]]]", NULL),
                      "here", "the removal, as it is");
@@ -481,5 +561,5 @@ Test(merge, a_state_follows_its_attributes_into_another_shape) {
     cr_assert_str_eq(reshaped(MERGE_LWW_BY_ATTRIBUTE, "[[1, 2], nil]"), "[nil, nil, [1, 2]]");
     cr_assert_str_eq(reshaped(MERGE_COUNTER, "[1, 2, [0, 1], [[7, 8, [3, 4]]], 2]"),
                      "[1, 2, [1, 7, 0], [[7, 8, [4, 0, 3]]], 2]");
-    cr_assert_str_eq(reshaped(MERGE_FIRST, "[1, 2]"), "[1, 2]");
+    cr_assert_str_eq(reshaped(MERGE_FIRST, "[[1, 2, 3]]"), "[[1, 2, 3]]");
 }
