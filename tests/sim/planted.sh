@@ -13,7 +13,7 @@ seeds=500
 dirty=1000001     # from here on some runs write at single copies
 # From here on old discs are put back, cuts have shapes, tables ask for majorities, are merged, there are transactions.
 # From 55000000 on clients stay at their nodes, and from 70000000 on (sim_cluster.h).
-kinds="20000000 30000000 40000000 50000000 55000000 57000000 60000000 65000000 70000000 77000000 80000000 85000000 87000000"
+kinds="20000000 30000000 40000000 50000000 55000000 57000000 60000000 65000000 70000000 77000000 80000000 85000000 87000000 90000000"
 
 # Print what a run of seeds says of the first that fails: "N: why".  False: none does.
 failing() {

@@ -350,7 +350,7 @@ static bool clients_are_done(void *arg) {
         if (c->stayer[i].client.busy)
             return false;
     return sim_merge_is_done(&c->merge) && sim_promise_is_done(&c->promise) &&
-           sim_tx_is_done(&c->tx) && sim_lists_is_done(&c->lists);
+           sim_tx_is_done(&c->tx) && sim_lists_is_done(&c->lists) && sim_bank_is_done(&c->bank);
 }
 
 static void close_client(struct cluster_client *me) {
@@ -359,7 +359,8 @@ static void close_client(struct cluster_client *me) {
 }
 
 static void stop_clients(struct sim_cluster *c) {
-    c->quiet = c->merge.quiet = c->promise.quiet = c->tx.quiet = c->lists.quiet = true;
+    c->quiet = c->merge.quiet = c->promise.quiet = c->tx.quiet = c->lists.quiet = c->bank.quiet =
+        true;
     EG_ASSERT(sim_run_until(c->sim, clients_are_done, c, QUIET_MS));
     if (c->merge.on) {
         sim_merge_stop(&c->merge);
@@ -375,6 +376,11 @@ static void stop_clients(struct sim_cluster *c) {
         sim_lists_stop(&c->lists);
         sim_cluster_tell(c, "lists: %u transactions, %u done, %u refused",
                          c->lists.history.tx_count, c->lists.done, c->lists.refused);
+    }
+    if (c->bank.on) {
+        sim_bank_stop(&c->bank);
+        sim_cluster_tell(c, "bank: %u done, %u refused, %u looks", c->bank.done, c->bank.refused,
+                         c->bank.looks);
     }
     if (c->promise.on) {
         sim_promise_stop(&c->promise);
@@ -596,7 +602,7 @@ static bool create_lists(struct sim_cluster *c) {
     uint8_t at[512];
     struct value_writer w = value_writer_init(at, sizeof at);
 
-    x->on = c->o.seed >= CLUSTER_SEED_LISTS;
+    x->on = c->o.seed >= CLUSTER_SEED_LISTS && c->o.seed < CLUSTER_SEED_LISTS_END;
     x->node = c->node;
     x->nodes = c->shape.nodes;
     x->think_ms = c->shape.think_ms;
@@ -610,6 +616,43 @@ static bool create_lists(struct sim_cluster *c) {
     sim_cluster_tell(c, "lists: %s%s, copies %u", on_disc ? "disc" : "ram", sync ? ", sync" : "",
                      x->t.copies);
     return create_table(c, sim_lists_table, (struct value){at, (uint32_t) w.need_bytes});
+}
+
+static bool fill_bank(struct sim_cluster *c) {
+    uint8_t at[512];
+    struct value_writer w = value_writer_init(at, sizeof at);
+    struct value params;
+    struct sim_answer a;
+
+    sim_bank_put_first(&w);
+    params = (struct value){at, (uint32_t) w.need_bytes};
+    for (uint64_t end_ms = now_ms(c) + MEET_MS; now_ms(c) < end_ms; sim_run_ms(c->sim, LOOK_MS))
+        if (sim_client_call(&c->admin, c->node[0].client_address, "write_many", params,
+                            ADMIN_WAIT_MS, &a) == SIM_DONE)
+            return true; /* what was done before is the same */
+    return wrong(c, "the bank is not filled: %s", a.text);
+}
+
+static bool create_bank(struct sim_cluster *c) {
+    struct rng r = rng_of(c->o.seed ^ CLUSTER_SEED_BANK);
+    bool on_disc = c->shape.discs == c->shape.nodes && rng_one_in(&r, 2);
+    bool sync = on_disc && rng_one_in(&r, 2);
+    struct sim_bank *x = &c->bank;
+    uint8_t at[512];
+    struct value_writer w = value_writer_init(at, sizeof at);
+
+    x->on = c->o.seed >= CLUSTER_SEED_BANK && c->o.seed < CLUSTER_SEED_BANK_END &&
+            c->shape.nodes != 2; /* one that has lost something would be a majority */
+    x->node = c->node;
+    x->nodes = c->shape.nodes;
+    x->think_ms = c->shape.think_ms;
+    x->t = (struct copies_table){.name = sim_bank_table, .on_disc = on_disc, .keys = BANK_KEYS};
+    if (!x->on)
+        return true;
+    sim_bank_put_create(x, &w, sync, 1 + (uint32_t) rng_below(&r, 6));
+    sim_cluster_tell(c, "bank: %s%s", on_disc ? "disc" : "ram", sync ? ", sync" : "");
+    return create_table(c, sim_bank_table, (struct value){at, (uint32_t) w.need_bytes}) &&
+           fill_bank(c);
 }
 
 /* Drawn apart too. */
@@ -736,6 +779,10 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
         return false; /* what they have not heard of was not acknowledged */
     if (c->lists.on && !copies_anywhere(others, count, sim_lists_table))
         return false;
+    if (c->bank.on &&
+        (!copies_anywhere(others, count, sim_bank_table) ||
+         (c->node[node].up && !copies_heard(&c->node[node], others, count, sim_bank_table))))
+        return false;
     return one_view(c) && count > 0;
 }
 
@@ -780,6 +827,9 @@ static bool all_agree(struct look *l) {
         return false;
     if (!sim_lists_agree(nodes, c->shape.nodes, &c->lists, c->text) &&
         !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, sim_lists_table)))
+        return false;
+    if (!sim_bank_agrees(nodes, c->shape.nodes, &c->bank, c->text) &&
+        !((l->all_went || c->shape.wild) && nobody_has(nodes, c->shape.nodes, sim_bank_table)))
         return false;
     return !c->o.schema || sim_schema_agrees(&c->schema, c->text, sizeof c->text);
 }
@@ -912,7 +962,7 @@ static bool check(struct look *l) {
         !sim_promise_check(&c->promise, &c->admin, !c->shape.wild || c->promise.sync, c->o.tell,
                            c->text) ||
         !sim_tx_check(&c->tx, !c->shape.wild, c->text) ||
-        !sim_lists_check(&c->lists, c->o.tell, c->text))
+        !sim_lists_check(&c->lists, c->o.tell, c->text) || !sim_bank_check(&c->bank, c->text))
         return false;
     for (uint32_t i = 0; i < c->shape.nodes; i++)
         if (sim_node_mended(&c->node[i]) != 0)
@@ -998,7 +1048,8 @@ static bool meet(struct sim_cluster *c) {
     for (uint32_t i = 0; i < c->shape.tables; i++)
         if (!create(c, &c->table[i]))
             return false;
-    return create_merged(c) && create_promised(c) && create_transacted(c) && create_lists(c);
+    return create_merged(c) && create_promised(c) && create_transacted(c) && create_lists(c) &&
+           create_bank(c);
 }
 
 static uint64_t next_fault_ns(void *user) {
@@ -1012,12 +1063,14 @@ static void live(struct sim_cluster *c) {
     start_clients(c);
     start_mergers(c);
     start_promisers(c);
-    c->tx.next_fault_ns = c->lists.next_fault_ns = next_fault_ns;
-    c->tx.user = c->lists.user = c;
+    c->tx.next_fault_ns = c->lists.next_fault_ns = c->bank.next_fault_ns = next_fault_ns;
+    c->tx.user = c->lists.user = c->bank.user = c;
     if (c->tx.on)
         sim_tx_start(&c->tx, c->sim, c->o.seed);
     if (c->lists.on)
         sim_lists_start(&c->lists, c->sim, c->net, c->o.seed);
+    if (c->bank.on)
+        sim_bank_start(&c->bank, c->sim, c->net, c->o.seed);
     if (c->o.schema)
         sim_schema_start(&c->schema, c->sim, c->net, c->o.seed, c->node, c->shape.nodes,
                          SCHEMER_THINK_MS);

@@ -15,6 +15,7 @@
 
 #include "tests/sim/copies.h"
 #include "tests/sim/history.h"
+#include "tests/sim/sim_bank.h"
 #include "tests/sim/sim_client.h"
 #include "tests/sim/sim_list.h"
 #include "tests/sim/sim_merge.h"
@@ -30,6 +31,8 @@ enum {
     CLUSTER_SEED_LISTS = 85000000, /* and from here on others (sim_list.h)           */
     CLUSTER_SEED_SCANS = 87000000, /* and from here on they ask for several lists at once */
     CLUSTER_SEED_LISTS_END = 90000000,
+    CLUSTER_SEED_BANK = 90000000, /* and from here on those of sim_bank.h */
+    CLUSTER_SEED_BANK_END = 95000000,
     CLUSTER_NODES_MAX = 7,
     CLUSTER_CLIENTS_MAX = 8,
     CLUSTER_TABLES_MAX = 4,
@@ -131,6 +134,7 @@ struct sim_cluster {
     struct sim_merge merge;
     struct sim_tx tx;
     struct sim_lists lists;
+    struct sim_bank bank;
     struct sim_promise promise;
     struct cluster_table table[CLUSTER_TABLES_MAX];
     struct history history;

@@ -29,7 +29,7 @@
 enum {
     QUICK_SEEDS = 4,       /* of a kind, in builds whose other tests are slow too */
     QUICK_STRIDE = 4,      /* there, among those that once failed */
-    NEW_SEEDS = 36,        /* two of each kind */
+    NEW_SEEDS = 38,        /* two of each kind */
     NEW_SECONDS = 3,       /* of CPU, for all of them */
     SEED_SECONDS_MAX = 40, /* of CPU: then it is stuck */
     TWICE_ONE_IN = 8,
@@ -60,6 +60,7 @@ static const struct kind {
     {"transactions", CLUSTER_SEED_TX, CLUSTER_SEED_LISTS, false},
     {"lists", CLUSTER_SEED_LISTS, CLUSTER_SEED_SCANS, false},
     {"lists with scans", CLUSTER_SEED_SCANS, CLUSTER_SEED_LISTS_END, false},
+    {"bank and ring", CLUSTER_SEED_BANK, CLUSTER_SEED_BANK_END, false},
 };
 
 /* The same ones each time, of each kind. */
@@ -84,6 +85,7 @@ static const struct fixed {
     {CLUSTER_SEED_TX, 1, 2},
     {CLUSTER_SEED_LISTS, 2, 2},
     {CLUSTER_SEED_SCANS + 1, 1, 1},
+    {CLUSTER_SEED_BANK, 1, 2},
 };
 
 /* With --schema: the first few, and some that have found something. */
