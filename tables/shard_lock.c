@@ -146,10 +146,21 @@ static bool wants_meet(const struct lock_want *a, const struct lock_want *b) {
     return (a->exclusive || b->exclusive) && (a->whole || b->whole || a->hash == b->hash);
 }
 
-static bool meets(const struct lock_waiter *x, const struct lock_request *q) {
+static bool has_already(const struct shard_lock *l, const struct lock_owner *o,
+                        const struct lock_want *want) {
+    if (o == NULL)
+        return false;
+    if (o->whole_exclusive || (o->whole_shared && !want->exclusive))
+        return true;
+    return !want->whole && shard_lock_has(l, o, want);
+}
+
+/* `o`: who asks, where he holds something.  Who waits for that is behind him. */
+static bool meets(const struct shard_lock *l, const struct lock_waiter *x,
+                  const struct lock_request *q, const struct lock_owner *o) {
     for (uint32_t i = 0; i < x->count; i++)
         for (uint32_t k = 0; k < q->count; k++)
-            if (wants_meet(&x->want[i], &q->want[k]))
+            if (wants_meet(&x->want[i], &q->want[k]) && !has_already(l, o, &q->want[k]))
                 return true;
     return false;
 }
@@ -159,11 +170,12 @@ static bool meets(const struct lock_waiter *x, const struct lock_request *q) {
 static void look_at_waiters(const struct shard_lock *l, const struct lock_request *q,
                             struct way *w) {
     bool plain = transact_id_is_none(q->id);
+    const struct lock_owner *o = plain ? NULL : shard_lock_owner(l, q->id);
 
     for (const struct list_node *n = l->waiters.next; n != &l->waiters; n = n->next) {
         const struct lock_waiter *x = EG_CONTAINER_OF(n, struct lock_waiter, node);
 
-        if (x->plain != plain || (!plain && transact_id_equal(x->id, q->id)) || !meets(x, q))
+        if (x->plain != plain || (!plain && transact_id_equal(x->id, q->id)) || !meets(l, x, q, o))
             continue;
         if (plain)
             w->blocked = true;

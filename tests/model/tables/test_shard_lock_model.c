@@ -261,6 +261,30 @@ Test(shard_lock_model, who_waits_too_long_or_is_given_up_comes_back, .init = ope
     cr_assert_eq(err, EG_TIMEOUT);
 }
 
+Test(shard_lock_model, who_holds_it_is_granted_it_again_whoever_waits, .init = open_all,
+     .fini = close_all) {
+    const struct lock_want exclusive = {.hash = 5, .exclusive = true}, shared = {.hash = 5},
+                           other = {.hash = 6, .exclusive = true}, whole = {.whole = true};
+    const struct lock_want both[2] = {exclusive, other};
+    struct lock_request young = {.id = {1, 9}, .age = {9, 1, 1}, .want = &exclusive, .count = 1};
+    struct lock_request old = {.id = {1, 1}, .age = {1, 1, 1}, .want = both, .count = 2};
+    int waiter;
+    eg_err err;
+
+    cr_assert_eq(shard_lock_ask(shard[0], &young, NULL), EG_OK);
+    cr_assert_eq(shard_lock_ask(shard[0], &old, &waiter), EG_AGAIN);
+    cr_assert_eq(shard_lock_ask(shard[0], &young, NULL), EG_OK);
+    young.want = &shared;
+    cr_assert_eq(shard_lock_ask(shard[0], &young, NULL), EG_OK);
+    young.want = &other; /* that is something new */
+    cr_assert_eq(shard_lock_ask(shard[0], &young, NULL), EG_CONFLICT);
+    young.want = &whole;
+    cr_assert_eq(shard_lock_ask(shard[0], &young, NULL), EG_CONFLICT);
+    shard_lock_release(shard[0], shard_lock_owner(shard[0], young.id));
+    cr_assert_eq(shard_lock_next(shard[0], 0, &err), &waiter);
+    cr_assert_eq(err, EG_OK);
+}
+
 /* After each failed allocation it holds what it held, and nothing leaks. */
 Test(shard_lock_model, without_memory_it_holds_what_it_held) {
     struct lock_want want[8];
