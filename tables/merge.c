@@ -67,17 +67,19 @@ static const struct {
     merge_join_fn *join;
     merge_write_fn *write; /* NULL: a write has no state, */
     merge_sound_fn *sound; /* and NULL: nothing has       */
+    merge_dots_fn *dots;   /* NULL: none are in a state   */
 } policies[] = {
-    [MERGE_LWW] = {join_later, NULL, NULL},
+    [MERGE_LWW] = {join_later, NULL, NULL, NULL},
     [MERGE_LWW_BY_ATTRIBUTE] = {merge_join_attributes, merge_write_attributes,
-                                merge_sound_attributes},
-    [MERGE_FIRST] = {merge_join_first, NULL, merge_sound_parts},
-    [MERGE_MAX] = {merge_join_extreme, NULL, merge_sound_parts},
-    [MERGE_MIN] = {merge_join_extreme, NULL, merge_sound_parts},
-    [MERGE_SIBLINGS] = {merge_join_siblings, merge_write_siblings, merge_sound_siblings},
-    [MERGE_COUNTER] = {merge_join_counters, merge_write_counter, merge_sound_counter},
-    [MERGE_SET] = {merge_join_sets, merge_write_set, merge_sound_set},
-    [MERGE_CALLBACK] = {merge_join_call, NULL, merge_sound_parts},
+                                merge_sound_attributes, NULL},
+    [MERGE_FIRST] = {merge_join_first, NULL, merge_sound_parts, merge_see_parts},
+    [MERGE_MAX] = {merge_join_extreme, NULL, merge_sound_parts, merge_see_parts},
+    [MERGE_MIN] = {merge_join_extreme, NULL, merge_sound_parts, merge_see_parts},
+    [MERGE_SIBLINGS] = {merge_join_siblings, merge_write_siblings, merge_sound_siblings,
+                        merge_see_siblings},
+    [MERGE_COUNTER] = {merge_join_counters, merge_write_counter, merge_sound_counter, NULL},
+    [MERGE_SET] = {merge_join_sets, merge_write_set, merge_sound_set, merge_see_elements},
+    [MERGE_CALLBACK] = {merge_join_call, NULL, merge_sound_parts, merge_see_parts},
 };
 
 eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,
@@ -97,6 +99,15 @@ eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write
     merge_write_fn *write = policies[rule->policy].write;
 
     return write == NULL ? EG_OK : write(rule, w, state);
+}
+
+eg_err merge_see_writes(const struct merge_rule *rule, const struct merge_version *v,
+                        merge_see_fn *see, void *context) {
+    merge_dots_fn *dots = policies[rule->policy].dots;
+    eg_err err = see(context, v->origin, v->sequence);
+
+    return err != EG_OK || dots == NULL || v->state.size_bytes == 0 ? err
+                                                                    : dots(rule, v, see, context);
 }
 
 bool merge_write_keeps_state(enum table_merge policy) {

@@ -123,6 +123,12 @@ EG_MUST_USE eg_err merge_write_state(const struct merge_rule *rule, const struct
 
 /* May a write have one, and not only what a merge has made? */
 bool merge_write_keeps_state(enum table_merge policy);
+/* Tell `see` of the writes that are in a version: its own, and those whose dots are beside it (but
+ * of a counter, whose parts say enough).  What `see` returns, where that is not EG_OK: then no
+ * more. */
+typedef eg_err merge_see_fn(void *context, uint64_t origin, uint64_t sequence);
+EG_MUST_USE eg_err merge_see_writes(const struct merge_rule *rule, const struct merge_version *v,
+                                    merge_see_fn *see, void *context);
 /* A state from outside: is it one of this policy? */
 bool merge_state_is_sound(const struct merge_rule *rule, struct value record, struct value state);
 

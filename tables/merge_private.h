@@ -23,6 +23,11 @@ merge_write_fn merge_write_attributes, merge_write_counter, merge_write_set, mer
 merge_sound_fn merge_sound_attributes, merge_sound_counter, merge_sound_set, merge_sound_siblings;
 merge_sound_fn merge_sound_parts;
 
+/* The writes whose dots are in the state, which there is. */
+typedef eg_err merge_dots_fn(const struct merge_rule *rule, const struct merge_version *v,
+                             merge_see_fn *see, void *context);
+merge_dots_fn merge_see_elements, merge_see_siblings, merge_see_parts;
+
 /* Append what `put` writes: it is called twice, first to be measured.  EG_TOO_LARGE: past the
  * buffer's bound.  EG_MEMORY. */
 typedef void merge_put_fn(const void *context, struct value_writer *w);

@@ -33,6 +33,37 @@ static struct value dots_of(const struct merge_version *v, uint32_t i) {
     return dots;
 }
 
+/* Of one element; none: the version's own. */
+static eg_err see_dots(struct value dots, merge_see_fn *see, void *context) {
+    struct value_iter it = value_iter_of(dots);
+    struct merge_pair dot;
+    struct value v;
+    eg_err err = EG_OK;
+
+    while (err == EG_OK && value_iter_next(&it, &v)) {
+        EG_ASSERT(merge_get_pair(v, &dot));
+        err = see(context, dot.first, dot.second);
+    }
+    return err;
+}
+
+eg_err merge_see_elements(const struct merge_rule *rule, const struct merge_version *v,
+                          merge_see_fn *see, void *context) {
+    eg_err err = EG_OK;
+
+    for (uint32_t i = 0; i + 1 < rule->attribute_count; i++) {
+        struct value dots = dots_of(v, i), one;
+        struct value_iter it;
+
+        if (dots.size_bytes == 0)
+            continue;
+        it = value_iter_of(dots);
+        while (err == EG_OK && value_iter_next(&it, &one))
+            err = see_dots(one, see, context);
+    }
+    return err;
+}
+
 /* Attribute i's elements, in the order of values and each once; NULL: none, or no memory. */
 struct elements {
     struct element *at;

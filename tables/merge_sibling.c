@@ -208,6 +208,18 @@ eg_err merge_join_siblings(const struct merge_rule *rule, const struct merge_sid
     return merge_append(state, put_family, &f);
 }
 
+eg_err merge_see_siblings(const struct merge_rule *rule, const struct merge_version *v,
+                          merge_see_fn *see, void *context) {
+    struct merge_sibling list[MERGE_SIBLINGS_MAX];
+    uint32_t count = merge_siblings(v, list);
+    eg_err err = EG_OK;
+
+    (void) rule;
+    for (uint32_t i = 0; i < count && err == EG_OK; i++)
+        err = see(context, list[i].origin, list[i].sequence);
+    return err;
+}
+
 bool merge_sound_siblings(const struct merge_rule *rule, struct value record, struct value state) {
     struct value_iter it;
     struct value v;

@@ -85,6 +85,18 @@ bool merge_sound_parts(const struct merge_rule *rule, struct value record, struc
     return get_parts(state, &p);
 }
 
+eg_err merge_see_parts(const struct merge_rule *rule, const struct merge_version *v,
+                       merge_see_fn *see, void *context) {
+    struct parts p;
+    eg_err err = EG_OK;
+
+    (void) rule;
+    parts_of(v, &p);
+    for (uint32_t i = 0; i < p.count && err == EG_OK; i++)
+        err = see(context, p.at[i].origin, p.at[i].sequence);
+    return err;
+}
+
 static void put_parts(const void *context, struct value_writer *w) {
     const struct parts *p = context;
 

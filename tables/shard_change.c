@@ -296,6 +296,8 @@ eg_err shard_store(struct shard_turn *t, struct value array, uint64_t expiry_ms,
     err = old == NULL ? reader_take_fault(t->reader) : EG_OK;
     if (err == EG_OK)
         err = room_to_store(t, old, array, size_bytes, expiry_ms);
+    if (err == EG_OK && old != NULL && EG_UNLIKELY(s->copy != NULL))
+        err = shard_merge_saw(t, old);
     if (err != EG_OK)
         return err;
     version = t->version.hlc != 0 ? t->version : next_version(t, t->key, old);
@@ -326,6 +328,8 @@ eg_err shard_remove(struct shard_turn *t, const struct key *k, const struct reco
 
     if (err == EG_OK && shard_has_unique(s) && !t->remote)
         err = shard_unique_prepare(t, rec, (struct value){0});
+    if (err == EG_OK && EG_UNLIKELY(s->copy != NULL))
+        err = shard_merge_saw(t, rec);
     if (err == EG_OK)
         err = shard_log_del(&s->log, rec);
     if (err != EG_OK)

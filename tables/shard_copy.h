@@ -36,7 +36,8 @@
  *   (2) nothing is older than the last clear.
  *   (3) who has covered recent_behind() lacks only what is noted as recent, where nothing is loose.
  *   A record's dot is covered by the clock, but for those that came before their END (replica.h):
- *   they are `loose` until it has come, or until they are claimed.
+ *   they are `loose` until it has come, or until they are claimed.  What the owner writes over or
+ *   removes meanwhile is covered one by one (shard_merge_saw()): it has been seen.
  *
  * Threads    The shard's owner.
  */

@@ -89,6 +89,28 @@ eg_err shard_merge_write(struct shard_turn *t, const struct record *old, struct 
     return err;
 }
 
+static eg_err cover(void *context, uint64_t origin, uint64_t sequence) {
+    struct shard *s = context;
+    uint16_t slot;
+    eg_err err = origins_slot(shard_copy_origins(s), origin, &slot);
+
+    if (err != EG_OK || slot == shard_copy_origins(s)->own) /* it knows its own */
+        return err;
+    return shard_copy_cover_one(s, dot_make(slot, sequence));
+}
+
+eg_err shard_merge_saw(struct shard_turn *t, const struct record *old) {
+    struct shard *s = t->shard;
+    struct merge_version version;
+    struct merge_rule rule;
+
+    if (EG_LIKELY(!s->copy->loose && !s->copy->more) || t->remote || t->leaving)
+        return EG_OK;
+    rule = shard_merge_rule(schema_of(s->table));
+    version = shard_merge_version(shard_copy_origins(s), old);
+    return merge_see_writes(&rule, &version, cover, s);
+}
+
 bool shard_state_is_sound(const struct shard *s, struct value array, struct value state) {
     struct merge_rule rule = shard_merge_rule(schema_of(s->table));
 

@@ -27,6 +27,12 @@ EG_MUST_USE eg_err shard_merge_write(struct shard_turn *t, const struct record *
                                      struct value array, struct record_version version,
                                      struct value *state);
 
+/* The owner is about to write over `old` (not NULL), or to remove it, and so has seen it.  While no
+ * END has said that this copy has it (shard_copy.h, `loose`), the clock does so from now on: else
+ * what another side has of it would come back as if nobody here had known.  The errors of
+ * shard_clock_add() and origins_slot(). */
+EG_MUST_USE eg_err shard_merge_saw(struct shard_turn *t, const struct record *old);
+
 /* Does the state, from disc or from another node, belong beside such a record? */
 bool shard_state_is_sound(const struct shard *s, struct value array, struct value state);
 

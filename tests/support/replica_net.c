@@ -242,6 +242,8 @@ void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_
                    uint64_t graves_bytes_max) {
     bool sync = strcmp(storage, "sync") == 0, one = strcmp(storage, "one") == 0;
     bool first = strcmp(storage, "first") == 0, counter = strcmp(storage, "counter") == 0;
+    bool set = strcmp(storage, "set") == 0, siblings = strcmp(storage, "siblings") == 0;
+    bool merges = first || counter || set || siblings;
     bool majority = strcmp(storage, "majority") == 0;
     uint8_t bytes[128];
     struct value_writer w = value_writer_init(bytes, sizeof bytes);
@@ -250,16 +252,17 @@ void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_
     net.count = count;
     net.seed = seed;
     net.rng = rng_of(seed);
-    value_put_map(&w, 2u + (copies != 0) + sync + one + first + counter + majority);
+    net.sets = set;
+    value_put_map(&w, 2u + (copies != 0) + sync + one + merges + majority);
     value_put_text(&w, "shards");
     value_put_u64(&w, SHARDS);
     value_put_text(&w, "storage");
-    value_put_text(&w, sync || counter || majority ? "disc" : one || first ? "ram" : storage);
+    value_put_text(&w, sync || counter || majority ? "disc" : one || merges ? "ram" : storage);
     if (majority) {
         value_put_text(&w, "majority");
         value_put_bool(&w, true);
     }
-    if (first || counter) {
+    if (merges) {
         value_put_text(&w, "merge");
         value_put_text(&w, storage);
     }
@@ -434,6 +437,14 @@ struct value record_of(uint8_t *bytes, size_t room, uint64_t key, uint64_t n) {
     memcpy(fill, &n, sizeof n);
     value_put_array(&w, 2);
     value_put_u64(&w, key);
+    if (net.sets) {
+        value_put_array(&w, (uint32_t) (n >> ELEMENT_BITS != 0) + (n % ELEMENTS != 0));
+        if (n % ELEMENTS != 0)
+            value_put_u64(&w, n % ELEMENTS);
+        if (n >> ELEMENT_BITS != 0)
+            value_put_u64(&w, n >> ELEMENT_BITS);
+        return (struct value){bytes, (uint32_t) w.need_bytes};
+    }
     value_put_binary(&w, fill, RECORD_BYTES - 12);
     return (struct value){bytes, (uint32_t) w.need_bytes};
 }
@@ -460,6 +471,7 @@ bool ask_at(struct node *m, enum shard_op op, uint64_t key, uint64_t number, boo
     struct shard_request q = {.op = op,
                               .attribute = SHARD_NO_ATTRIBUTE,
                               .dirty = dirty,
+                              .ttl_ms = net.ttl_ms,
                               .for_node = net.witness.for_node,
                               .for_number = key};
     struct message *msg;
@@ -485,6 +497,24 @@ bool ask_at(struct node *m, enum shard_op op, uint64_t key, uint64_t number, boo
 bool ask(struct node *n, enum shard_op op, uint64_t key, uint64_t number) {
     struct node *m = master_of(n, key);
     return m != NULL && ask_at(m, op, key, number, false);
+}
+
+/* As the catalog of its master asks. */
+static void clear_shard(struct node *n, uint32_t number) {
+    const struct shard_request q = {.op = SHARD_CLEAR, .attribute = SHARD_NO_ATTRIBUTE};
+    struct node *master = node_by_id(replica_master(n->r, table_of(n), number));
+    struct message *m = message_new(master->w.st->rt, MESSAGE_CALL, shard_request_size(&q));
+
+    AGREE(m != NULL);
+    m->tag = SHARD_CLEAR;
+    shard_request_pack(&q, m->payload);
+    AGREE(runtime_send(master->w.st->rt, master->client,
+                       shard_pid(&table_of(master)->shard[number]), m) == EG_OK);
+}
+
+void clear_all(struct node *n) {
+    for (uint32_t s = 0; s < SHARDS; s++)
+        clear_shard(n, s);
 }
 
 const struct record *get(struct node *n, uint64_t key) {

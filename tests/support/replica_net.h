@@ -29,6 +29,8 @@ enum {
     SHARDS = 4,
     REPORTS_MAX = 512,
     KEPT_MAX = 64,
+    ELEMENT_BITS = 20,
+    ELEMENTS = 1 << ELEMENT_BITS, /* what the first of a set's two is less than */
 };
 
 struct packet {
@@ -60,10 +62,12 @@ struct net {
     uint32_t frozen; /* what is sent to these waits */
     uint32_t away;   /* these have been away for long */
     bool lying;      /* some bytes change on the way */
+    bool sets;       /* a record's number says what is in it: two elements, none of them 0 */
     bool dull;       /* who loses power keeps nothing but what was synced */
     uint64_t far_ms; /* how long a packet is on its way */
     bool forgetful;  /* there is no memory for some of what arrives */
     uint32_t lost;   /* what is of these kinds does not arrive: a bit for each */
+    uint64_t ttl_ms; /* of what is written; 0: none */
     uint32_t keep;   /* what is of these kinds is kept, to come once more */
     struct {
         uint32_t from, to;
@@ -100,8 +104,8 @@ void run_ms(uint64_t ms);
 
 /* ---- nodes */
 
-/* `storage`: ram, disc, disc_only; sync: a disc table; one: acks 1; first: a policy of merging;
- * majority: one on disc. */
+/* `storage`: ram, disc, disc_only; sync: a disc table; one: acks 1; first, set, siblings, counter:
+ * a policy of merging, the last one on disc; majority: one on disc. */
 void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed);
 /* Deletes that are remembered take no more than this; 0: as usual. */
 void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_t seed,
@@ -131,6 +135,8 @@ struct node *master_of(struct node *n, uint64_t key);
 bool ask_at(struct node *m, enum shard_op op, uint64_t key, uint64_t number, bool dirty);
 /* To the master as `n` knows it. */
 bool ask(struct node *n, enum shard_op op, uint64_t key, uint64_t number);
+/* All shards, each by its master as `n` knows it. */
+void clear_all(struct node *n);
 const struct record *get(struct node *n, uint64_t key);
 uint64_t size_of(struct node *n);
 void equal_copies(uint32_t mask, uint64_t keys);

@@ -4,6 +4,7 @@
  */
 #include "tests/support/replica_net.h"
 
+#include "tables/merge.h"
 #include "tables/shard_floor.h"
 #include "tables/table_private.h"
 
@@ -104,6 +105,95 @@ Test(compare, and_while_writes_and_deletes_go_on) {
     equal_copies(3, BIG);
     AGREE(size_of(&net.node[0]) == size_of(&net.node[1]) && size_of(&net.node[0]) <= BIG);
     close_net();
+}
+
+/* Both go on alone, and meet: what node 0 takes away of every third key stays away, though node 1
+ * may have it; of the others what node 1 writes stays, and of those that it had not what node 0
+ * had, too.
+ */
+static void write_apart(bool sets) {
+    install(1, 3);
+    settle(1);
+    install(2, 3);
+    settle(2);
+    for (uint64_t k = 1; k < BIG; k++)
+        if (k % 3 == 0)
+            AGREE(ask(&net.node[0], sets ? SHARD_WRITE : SHARD_DELETE, k, 0));
+        else
+            AGREE(ask(&net.node[1], SHARD_WRITE, k,
+                      (k + BIG) << ELEMENT_BITS | (sets && k % 3 == 1 ? k : 0)));
+    run_ms(100);
+    heal();
+    install(3, 3);
+    settle(3);
+    run_ms(1000);
+    equal_copies(3, BIG);
+}
+
+enum { NEITHER, OLD, NEW, BOTH };
+
+/* Of a set, which of two elements; of siblings, which versions: by their number's lower half. */
+static int elements_in(struct value array, uint64_t key) {
+    struct value_iter it;
+    struct value v;
+    uint64_t n;
+    int found = NEITHER;
+
+    AGREE(array_element(array, 1, &v));
+    it = value_iter_of(v);
+    while (value_iter_next(&it, &v)) {
+        AGREE(value_get_u64(v, &n) && (n == key || n == key + BIG));
+        found |= n == key ? OLD : NEW;
+    }
+    return found;
+}
+
+static int siblings_in(const struct record *rec, uint64_t key) {
+    struct merge_version v = {.record = record_value(rec), .state = record_state(rec)};
+    struct merge_sibling list[MERGE_SIBLINGS_MAX];
+    uint32_t count = merge_siblings(&v, list);
+    int found = NEITHER;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t bytes[RECORD_BYTES + 32];
+        struct value old = record_of(bytes, sizeof bytes, key, key);
+
+        found |= value_equal(list[i].record, old) ? OLD : NEW;
+    }
+    return found;
+}
+
+static void takes_nothing_back(const char *policy, uint64_t seed) {
+    bool sets = strcmp(policy, "set") == 0;
+    static bool had[BIG];
+
+    break_off(policy, seed, BIG / 2);
+    reader_enter(&net.node[1].w.reader);
+    for (uint64_t k = 1; k < BIG; k++)
+        had[k] = get(&net.node[1], k) != NULL;
+    reader_exit(&net.node[1].w.reader);
+    write_apart(sets);
+    reader_enter(&net.node[0].w.reader);
+    for (uint64_t k = 1; k < BIG; k++) {
+        const struct record *rec = get(&net.node[0], k);
+        int is = rec == NULL ? NEITHER
+                 : sets      ? elements_in(record_value(rec), k)
+                             : siblings_in(rec, k);
+        bool replaced = had[k] && (!sets || k % 3 == 2);
+
+        cr_assert_eq(is,
+                     k % 3 == 0 ? NEITHER
+                     : replaced ? NEW
+                                : BOTH,
+                     "%s: key %d is %d, had %d", policy, (int) k, is, had[k]);
+    }
+    reader_exit(&net.node[0].w.reader);
+    close_net();
+}
+
+Test(compare, a_fill_that_broke_off_takes_nothing_back_of_sets_and_siblings_and_loses_nothing) {
+    takes_nothing_back("set", 76);
+    takes_nothing_back("siblings", 77);
 }
 
 /* Nobody waits for ever for a word of a comparison: without it all is told, or asked about. */

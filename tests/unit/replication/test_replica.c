@@ -474,6 +474,47 @@ Test(replica, counters_stay_small_when_nodes_start_again) {
     close_net();
 }
 
+/* 10 everywhere; node 0 clears and adds 1, and node 2, cut off, adds 5 before the clear or after
+ * it. Who had added 10 and adds 1 begins anew. */
+static void count_past_a_clear(bool before) {
+    enum { KEYS = 8 };
+    const struct node *adder[KEYS];
+
+    open_net(3, 0, "counter", 48);
+    install(7, 7);
+    settle(7);
+    add_to_all(0, KEYS, 10);
+    for (uint64_t k = 0; k < KEYS; k++)
+        adder[k] = master_of(&net.node[0], k);
+    cut(0, 2);
+    cut(1, 2);
+    install(3, 7);
+    install(4, 7);
+    settle(7);
+    if (before)
+        add_to_all(2, KEYS, 5);
+    clear_all(&net.node[0]);
+    run_ms(50);
+    if (!before)
+        add_to_all(2, KEYS, 5);
+    add_to_all(0, KEYS, 1);
+    for (uint64_t k = 0; k < KEYS; k++)
+        if (adder[k] == master_of(&net.node[0], k))
+            adder[k] = NULL;
+    memset(net.cut, 0, sizeof net.cut);
+    install(7, 7);
+    settle(7);
+    equal_copies(7, KEYS);
+    for (uint64_t k = 0; k < KEYS; k++)
+        cr_expect_eq(counted(&net.node[1], k), before ? 1 : adder[k] == NULL ? 6 : 16);
+    close_net();
+}
+
+Test(replica, a_clear_leaves_of_a_counter_what_another_side_has_changed_since) {
+    count_past_a_clear(true);
+    count_past_a_clear(false);
+}
+
 /* Two copies on four nodes: who is placed gets one, who is not lets go of his. */
 Test(replica, copies_move_to_where_they_belong) {
     enum { ALL = 400 };

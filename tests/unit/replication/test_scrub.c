@@ -236,6 +236,40 @@ Test(scrub, what_short_sums_do_not_tell_apart_is_found) {
     close_net();
 }
 
+/* Node 2's clock is ahead for a while, and takes away what has a time; it tells nobody.  When it is
+ * right again a scrub brings back what is not over, and nothing is there that is. */
+Test(scrub, what_a_clock_ahead_took_for_over_comes_back_until_it_is) {
+    enum { ALL = 60, TTL_MS = 1800 * 1000, AHEAD_MS = 3600 * 1000 };
+
+    open_net(3, 0, "ram", 44);
+    install(7, 7);
+    settle(7);
+    net.ttl_ms = TTL_MS;
+    fill(&net.node[0], 0, ALL);
+    replica_say(net.node[2].r, REPLICA_SKEWED); /* it is no master */
+    install(7, 7);
+    settle(7);
+    net.node[2].w.st->wall_ahead_ms = AHEAD_MS;
+    run_ms(2000);
+    AGREE(size_of(&net.node[0]) == ALL && size_of(&net.node[1]) == ALL);
+    AGREE(size_of(&net.node[2]) == 0);
+    net.node[2].w.st->wall_ahead_ms = 0;
+    replica_say(net.node[2].r, 0);
+    scrub();
+    AGREE(size_of(&net.node[2]) == ALL);
+    equal_copies(7, ALL);
+    for (uint32_t i = 0; i < net.count; i++)
+        net.node[i].w.st->wall_ahead_ms = TTL_MS;
+    run_ms(2000);
+    for (uint32_t i = 0; i < net.count; i++)
+        AGREE(size_of(&net.node[i]) == 0);
+    scrub();
+    run_ms(1000);
+    for (uint32_t i = 0; i < net.count; i++)
+        AGREE(size_of(&net.node[i]) == 0);
+    close_net();
+}
+
 /* What is on its way while two copies are compared is not taken for damage. */
 Test(scrub, changes_that_go_on_are_left_alone) {
     enum { ALL = 1200 };

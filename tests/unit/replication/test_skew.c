@@ -138,22 +138,9 @@ Test(skew, who_writes_what_was_stamped_ahead_writes_later) {
     later_writes_win("disc_only");
 }
 
-/* As the catalog of its master asks. */
-static void clear_shard(uint32_t number) {
-    const struct shard_request q = {.op = SHARD_CLEAR, .attribute = SHARD_NO_ATTRIBUTE};
-    struct node *n = node_by_id(replica_master(net.node[0].r, table_of(&net.node[0]), number));
-    struct message *m = message_new(n->w.st->rt, MESSAGE_CALL, shard_request_size(&q));
-
-    AGREE(m != NULL);
-    m->tag = SHARD_CLEAR;
-    shard_request_pack(&q, m->payload);
-    AGREE(runtime_send(n->w.st->rt, n->client, shard_pid(&table_of(n)->shard[number]), m) == EG_OK);
-}
-
 Test(skew, a_clear_is_later_than_all_and_so_is_what_comes_then) {
     open_ahead("ram", 74);
-    for (uint32_t s = 0; s < SHARDS; s++)
-        clear_shard(s);
+    clear_all(&net.node[0]);
     run_ms(100);
     for (uint32_t i = 0; i < 3; i++)
         AGREE(size_of(&net.node[i]) == 0);
