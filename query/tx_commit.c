@@ -38,18 +38,20 @@ static void list_questions(const struct tx *tx, struct transact_question *out) {
                                                 .shard = i,
                                                 .changes = q->shard[i].changes,
                                                 .digest = q->shard[i].digest,
-                                                .path = q->path};
+                                                .path = &q->path};
 }
 
 static struct transact_want want_of(const struct tx *tx, const struct tx_write *w) {
     struct transact_want want = {
         .table = tx->table[tx->key[w->key].table].table,
+        .key = tx_key_value(tx, w->key),
+        .hash = tx->key[w->key].hash,
         .shard = tx->key[w->key].shard,
         .request = {.op = (enum shard_op) w->op, .attribute = w->attribute, .ttl_ms = w->ttl_ms}};
 
     want.request.value = tx_bytes_at(tx, w->value_at, w->value_bytes);
     if (w->op == SHARD_DELETE || w->op == SHARD_UPDATE || w->op == SHARD_COUNTER)
-        want.request.key = tx_key_value(tx, w->key);
+        want.request.key = want.key;
     return want;
 }
 
@@ -86,6 +88,7 @@ static eg_err lists_open(struct lists *l, const struct tx *tx) {
         if (is_compared(tx, &tx->key[i]))
             seen[n++] = (struct transact_seen){.table = tx->table[tx->key[i].table].table,
                                                .key = tx_key_value(tx, i),
+                                               .hash = tx->key[i].hash,
                                                .shard = tx->key[i].shard,
                                                .version = tx->key[i].version};
     EG_ASSERT(n == tx->seen_count || PLANTED(SNAPSHOT_ISOLATION));

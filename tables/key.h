@@ -39,6 +39,16 @@ struct key {
  * EG_MEMORY: no room for a long non-canonical key.  After an error nothing
  * needs to be freed. */
 EG_MUST_USE eg_err key_prepare(struct key *k, struct value v, uint64_t seed, struct alloc *a);
+/* Of a key that has been prepared before: its canonical bytes and their hash.  Nothing is to be
+ * released. */
+static inline void key_of_canonical(struct key *k, struct value canonical, uint64_t hash) {
+    k->value = canonical;
+    k->canon = canonical.at;
+    k->canon_bytes = canonical.size_bytes;
+    k->heap_bytes = 0;
+    k->hash = hash;
+}
+
 /* Where the bytes of `v` are canonical already, so that nothing is to be released.  False: they
  * are not, or are too many. */
 bool key_prepare_as_is(struct key *k, struct value v, uint64_t seed);

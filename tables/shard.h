@@ -96,6 +96,7 @@ struct shard {
     _Atomic uint64_t indexed;          /* of the last that changed an index, but for removals */
     _Atomic uint64_t held;             /* where SHARD_HELD: of which keys (shard_tx.h)  */
     uint32_t unique_indexes;           /* changed by the owner, when indexes come and go */
+    uint32_t index_end;                /* likewise: no index is behind it           */
     _Atomic uint64_t next_deadline_ms; /* the earliest expiry; UINT64_MAX: none */
     _Atomic uint64_t build_seen;       /* records that the index under construction has met */
     struct shard_index index[SCHEMA_INDEXES_MAX];
@@ -123,6 +124,7 @@ struct shard {
     uint64_t life;                /* tells its count of changes from those of others    */
     struct shard_copy *copy;      /* NULL: no other node can know of it (shard_copy.h)  */
     bool shadow;                  /* it is being filled by another's owner              */
+    bool gated;                   /* it holds some of `gates`                           */
     uint64_t accounted_bytes;     /* record_bytes when the accounts were last told */
     struct memory_account node_account;
     struct memory_account table_account;

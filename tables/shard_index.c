@@ -49,6 +49,7 @@ static eg_err open_slot(struct shard *s, const struct index_spec *spec, bool who
         atomic_store(&s->indexed, atomic_load(&s->newest)); /* what it is filled from may be new */
         atomic_store_explicit(&slot->whole, whole, memory_order_relaxed);
         atomic_store_explicit(&slot->index, x, memory_order_release);
+        s->index_end = EG_MAX(s->index_end, i + 1);
         return EG_OK;
     }
     index_close(x);
@@ -108,7 +109,7 @@ static bool is_moved(const struct index_spec *x, struct value from, struct value
 }
 
 bool shard_index_moves(const struct shard *s, const struct record *old, struct value array) {
-    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+    for (uint32_t i = 0; i < s->index_end; i++) {
         const struct index *x = index_in(&s->index[i]);
 
         if (x != NULL && (old == NULL || is_moved(index_spec(x), record_value(old), array)))
@@ -125,7 +126,7 @@ bool shard_has_index(const struct shard *s) {
 }
 
 eg_err shard_index_update(struct shard *s, const struct record *old, const struct record *fresh) {
-    for (uint32_t i = 0; i < SCHEMA_INDEXES_MAX; i++) {
+    for (uint32_t i = 0; i < s->index_end; i++) {
         struct index *x = index_in(&s->index[i]);
         eg_err err;
 

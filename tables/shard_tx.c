@@ -11,22 +11,29 @@
 
 #include <string.h>
 
+eg_err shard_tx_want_of(struct shard_turn *t, const struct shard_request *want,
+                        const struct key *k) {
+    eg_err err;
+
+    t->request = want;
+    t->key = k;
+    err = shard_run_part(t);
+    t->key = NULL;
+    FAILPOINT("tx.changed", t->shard->table->world->o.runtime, shard_pid(t->shard));
+    return err;
+}
+
 eg_err shard_tx_want(struct shard_turn *t, const struct shard_request *want) {
-    struct table *table = t->shard->table;
     struct value key_value;
     struct key k;
     eg_err err;
 
     EG_ASSERT(shard_request_key(want, &key_value));
-    err = table_key_checked(table, &k, key_value, t->note);
+    err = table_key_checked(t->shard->table, &k, key_value, t->note);
     if (err != EG_OK)
         return err;
-    t->request = want;
-    t->key = &k;
-    err = shard_run_part(t);
-    t->key = NULL;
+    err = shard_tx_want_of(t, want, &k);
     key_release(&k);
-    FAILPOINT("tx.changed", table->world->o.runtime, shard_pid(t->shard));
     return err;
 }
 

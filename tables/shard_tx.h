@@ -35,6 +35,9 @@ void shard_tx_end(struct shard *s);
 
 /* Carry out one want, after shard_ready(); the result has room. */
 EG_MUST_USE eg_err shard_tx_want(struct shard_turn *t, const struct shard_request *want);
+/* The same, of a key that is prepared. */
+EG_MUST_USE eg_err shard_tx_want_of(struct shard_turn *t, const struct shard_request *want,
+                                    const struct key *k);
 
 /* Carry out a SHARD_TX_* request; see shard_run(). */
 EG_MUST_USE eg_err shard_tx_run(struct shard_turn *t);

@@ -47,13 +47,14 @@ eg_err shard_unique_enter(struct shard_turn *t, const struct unique_set *set) {
     struct shard *s = t->shard;
     uint32_t patience = t->direct ? UNIQUE_PATIENCE : UNIQUE_PATIENCE_LONG;
 
-    if (!unique_set_is_empty(&s->gates)) /* who holds some does not wait for others */
+    if (s->gated) /* who holds some does not wait for others */
         patience = 0;
     if (!unique_enter(&s->table->world->gates, set, &s->gates, patience))
         return t->direct ? EG_AGAIN
                          : err_note(t->note, EG_BUSY, "a value of a unique index is being changed");
     for (size_t i = 0; i < EG_COUNTOF(set->bits); i++)
         s->gates.bits[i] |= set->bits[i];
+    s->gated = true;
     return EG_OK;
 }
 
@@ -62,13 +63,15 @@ void shard_unique_hold(struct shard *s, const struct unique_set *set) {
         return;
     unique_share(&s->table->world->gates, set);
     s->gates = *set; /* it held none: a shard with some changes nothing */
+    s->gated = true;
 }
 
 void shard_unique_leave(struct shard *s) {
-    if (unique_set_is_empty(&s->gates) || !shard_log_is_written(&s->log))
+    if (EG_LIKELY(!s->gated) || !shard_log_is_written(&s->log))
         return;
     unique_leave(&s->table->world->gates, &s->gates);
     s->gates = (struct unique_set){{0}};
+    s->gated = false;
 }
 
 /* ---- looking -------------------------------------------------------------------- */

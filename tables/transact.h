@@ -96,7 +96,8 @@ struct transact_head {
 /* A key that was looked at. */
 struct transact_seen {
     struct table *table;
-    struct value key;
+    struct value key; /* canonical, and its hash: table_key() */
+    uint64_t hash;
     uint64_t version;
     uint32_t shard; /* transact_shard_of() */
 };
@@ -108,13 +109,15 @@ struct transact_question {
     uint32_t shard;
     uint64_t changes; /* transact_changes() before it began */
     uint64_t digest;  /* of all records that the path led to: transact_add()  */
-    struct scan_path path;
+    const struct scan_path *path;
 };
 
 struct transact_want {
     struct table *table;
-    struct shard_request request; /* key and value borrowed */
-    uint32_t shard;               /* transact_shard_of() */
+    struct shard_request request; /* key and value borrowed     */
+    struct value key;             /* of the request, or of its record: as in transact_seen */
+    uint64_t hash;
+    uint32_t shard; /* transact_shard_of() */
 };
 
 struct transact {
@@ -175,6 +178,8 @@ bool transact_is_here(const struct transact *x);
 
 /* The shard of a key that has been checked (table_key()). */
 uint32_t transact_shard_of(const struct table *t, struct value key);
+/* The hash of a key that is canonical. */
+uint64_t transact_hash_of(const struct table *t, struct value key);
 
 /* Append the head.  EG_MEMORY, EG_TOO_LARGE. */
 EG_MUST_USE eg_err transact_pack_head(const struct transact_head *h, struct buffer *out);

@@ -106,6 +106,10 @@ uint32_t transact_shard_of(const struct table *t, struct value key) {
     return table_shard_of_key(t, key);
 }
 
+uint64_t transact_hash_of(const struct table *t, struct value key) {
+    return key_hash(key, t->seed);
+}
+
 /* ---- again --------------------------------------------------------------------------------- */
 
 eg_err transact_walk(struct shard *s, struct reader *r, const struct scan_path *path,
@@ -161,19 +165,25 @@ eg_err transact_complete(struct table *t, uint32_t shard, struct reader *r,
     return err;
 }
 
+eg_err transact_version_stands(struct shard *s, struct reader *r, const struct key *k,
+                               uint64_t version, uint64_t now_ms) {
+    struct transact_found found = transact_find(s, r, k, now_ms);
+
+    if (EG_UNLIKELY(r->fault != EG_OK))
+        return reader_take_fault(r);
+    return found.version == version || PLANTED(VERSION_NOT_COMPARED) ? EG_OK : EG_CONFLICT;
+}
+
 eg_err transact_key_stands(struct shard *s, struct reader *r, struct value key, uint64_t version,
                            uint64_t now_ms) {
-    struct transact_found found;
     struct key k;
     eg_err err = key_prepare(&k, key, s->table->seed, s->table->world->o.alloc);
 
     if (err != EG_OK)
         return err;
-    found = transact_find(s, r, &k, now_ms);
+    err = transact_version_stands(s, r, &k, version, now_ms);
     key_release(&k);
-    if (EG_UNLIKELY(r->fault != EG_OK))
-        return reader_take_fault(r);
-    return found.version == version || PLANTED(VERSION_NOT_COMPARED) ? EG_OK : EG_CONFLICT;
+    return err;
 }
 
 eg_err transact_question_stands(struct shard *s, struct reader *r, uint64_t changes,
@@ -198,9 +208,8 @@ static eg_err is_same(struct table *t) {
     return EG_UNLIKELY(table_dropped(t)) ? EG_NO_TABLE : EG_OK;
 }
 
-static bool is_held(const struct shard *s, struct value key) {
-    return EG_UNLIKELY((role_or_held(s) & SHARD_HELD) != 0) &&
-           shard_tx_holds(s, key_hash(key, s->table->seed));
+static bool is_held(const struct shard *s, uint64_t hash) {
+    return EG_UNLIKELY((role_or_held(s) & SHARD_HELD) != 0) && shard_tx_holds(s, hash);
 }
 
 /* Does no transaction change what was seen just now?  One that has changed some of it and not yet
@@ -212,7 +221,7 @@ static eg_err is_quiet(const struct transact *x) {
 
         if (err != EG_OK)
             return err;
-        if (is_held(&seen->table->shard[seen->shard], seen->key))
+        if (is_held(&seen->table->shard[seen->shard], seen->hash))
             return EG_AGAIN;
     }
     for (uint32_t i = 0; i < x->question_count; i++) {
@@ -221,7 +230,7 @@ static eg_err is_quiet(const struct transact *x) {
 
         if (err != EG_OK)
             return err;
-        if (!transact_path_stands(q->table, q->shard, &q->path))
+        if (!transact_path_stands(q->table, q->shard, q->path))
             return EG_AGAIN;
     }
     return EG_OK;
@@ -231,12 +240,10 @@ static eg_err looks_same(struct reader *r, const struct transact_seen *seen) {
     const struct record *rec;
     uint64_t version;
     struct key k;
-    eg_err err = table_key(seen->table, &k, seen->key);
+    eg_err err;
 
-    if (err != EG_OK)
-        return err;
+    key_of_canonical(&k, seen->key, seen->hash);
     err = transact_look(seen->table, r, &k, &rec, &version);
-    key_release(&k);
     if (err != EG_OK)
         return err;
     return version == seen->version ? EG_OK : EG_CONFLICT;
@@ -250,7 +257,7 @@ static eg_err all_look_same(struct reader *r, const struct transact *x) {
     for (uint32_t i = 0; i < x->question_count && err == EG_OK; i++) {
         const struct transact_question *q = &x->question[i];
 
-        err = transact_question_looks(q->table, q->shard, r, q->changes, q->digest, &q->path);
+        err = transact_question_looks(q->table, q->shard, r, q->changes, q->digest, q->path);
     }
     return err;
 }

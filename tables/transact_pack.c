@@ -87,7 +87,7 @@ static void put_questions(struct value_writer *w, const struct share *s) {
         value_put_array(w, QUESTION_FIELDS);
         value_put_u64(w, q->changes);
         value_put_u64(w, q->digest);
-        transact_put_path(w, &q->path);
+        transact_put_path(w, q->path);
     }
 }
 

@@ -28,6 +28,9 @@ EG_MUST_USE eg_err transact_walk(struct shard *s, struct reader *r, const struct
 /* Does what was seen stand, asked by the shard's owner?  EG_OK, EG_CONFLICT; the disc's. */
 EG_MUST_USE eg_err transact_key_stands(struct shard *s, struct reader *r, struct value key,
                                        uint64_t version, uint64_t now_ms);
+/* The same of a key that is prepared. */
+EG_MUST_USE eg_err transact_version_stands(struct shard *s, struct reader *r, const struct key *k,
+                                           uint64_t version, uint64_t now_ms);
 EG_MUST_USE eg_err transact_question_stands(struct shard *s, struct reader *r, uint64_t changes,
                                             uint64_t digest, const struct scan_path *path);
 

@@ -109,10 +109,30 @@ eg_err value_scanner_run(struct value_scanner *s, const uint8_t *at, size_t size
     return next_bytes > s->max_bytes || size_bytes >= s->max_bytes ? EG_TOO_LARGE : EG_AGAIN;
 }
 
+/* The size of a value whose first byte says it, or of a short array of such, as most records are;
+ * 0: another one, or cut. */
+static inline size_t plain_size(const uint8_t *at, size_t size_bytes) {
+    bool array = size_bytes != 0 && value_leads[at[0]] == LEAD_ARRAY4;
+    uint32_t left = array ? at[0] & 0x0f : 1;
+    size_t used_bytes = array;
+
+    for (; left > 0 && used_bytes < size_bytes; left--) {
+        uint8_t lead = value_leads[at[used_bytes]];
+
+        if (lead >= LEAD_NEVER)
+            return 0;
+        used_bytes += lead;
+    }
+    return left == 0 && used_bytes <= size_bytes ? used_bytes : 0;
+}
+
 eg_err value_scan(const uint8_t *at, size_t size_bytes, size_t *used_bytes) {
     struct value_scanner s;
     eg_err err;
 
+    *used_bytes = plain_size(at, size_bytes);
+    if (EG_LIKELY(*used_bytes != 0))
+        return EG_OK;
     value_scanner_init(&s, UINT32_MAX);
     err = value_scanner_run(&s, at, size_bytes);
     if (err == EG_OK)

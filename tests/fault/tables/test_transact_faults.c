@@ -95,6 +95,8 @@ static void want_all(struct transact_want want[KEYS], struct table *t) {
 
         cr_assert(shard_request_key(&want[i].request, &key));
         want[i].table = t;
+        want[i].key = key;
+        want[i].hash = transact_hash_of(t, key);
         want[i].shard = transact_shard_of(t, key);
     }
 }

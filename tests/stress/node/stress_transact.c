@@ -61,8 +61,9 @@ static bool look(struct table *t, struct reader *r, const uint8_t *key, uint64_t
 }
 
 static struct transact_seen seen_of(struct table *t, const uint8_t *key, uint64_t version) {
-    return (struct transact_seen){t, value_of_byte(key), version,
-                                  transact_shard_of(t, value_of_byte(key))};
+    struct value k = value_of_byte(key);
+
+    return (struct transact_seen){t, k, transact_hash_of(t, k), version, transact_shard_of(t, k)};
 }
 
 /* ---- those who write ---------------------------------------------------------------------- */
@@ -88,7 +89,11 @@ static eg_err write_pair(struct table *t, struct reader *r, const struct pair *p
         value_put_raw(&w, value_of_byte(&p->key[i]));
         value_put_u64(&w, n[0] + 1);
         want[i] = (struct transact_want){
-            t, {.op = SHARD_WRITE, .value = {record[i], (uint32_t) w.need_bytes}}, seen[i].shard};
+            .table = t,
+            .request = {.op = SHARD_WRITE, .value = {record[i], (uint32_t) w.need_bytes}},
+            .key = seen[i].key,
+            .hash = seen[i].hash,
+            .shard = seen[i].shard};
     }
     return transact_try(r, &x, NULL, NULL);
 }

@@ -226,6 +226,7 @@ Test(transact, a_path_comes_back_as_it_went_and_what_is_none_is_refused) {
 struct tx {
     struct transact_seen seen[8];
     struct transact_question question[8];
+    struct scan_path path; /* of them all */
     struct transact_want want[8];
     struct transact all;
 };
@@ -240,8 +241,8 @@ static struct transact *done(struct tx *x) {
 static void see(struct tx *x, struct table *t, const char *key) {
     struct value k = text(key);
 
-    x->seen[x->all.seen_count++] =
-        (struct transact_seen){t, k, version_at(t, key), transact_shard_of(t, k)};
+    x->seen[x->all.seen_count++] = (struct transact_seen){
+        t, k, transact_hash_of(t, k), version_at(t, key), transact_shard_of(t, k)};
 }
 
 static void want(struct tx *x, struct table *t, enum shard_op op, const char *key,
@@ -254,7 +255,8 @@ static void want(struct tx *x, struct table *t, enum shard_op op, const char *ke
     if (value != NULL)
         q.value = text(value);
     cr_assert(shard_request_key(&q, &at));
-    x->want[x->all.want_count++] = (struct transact_want){t, q, transact_shard_of(t, at)};
+    x->want[x->all.want_count++] =
+        (struct transact_want){t, q, at, transact_hash_of(t, at), transact_shard_of(t, at)};
 }
 
 static eg_err see_one(void *context, const struct record *rec) {
@@ -265,9 +267,10 @@ static eg_err see_one(void *context, const struct record *rec) {
 
 /* Go along a path in each of the shards. */
 static void ask(struct tx *x, struct table *t, struct scan_path path) {
+    x->path = path;
     for (uint32_t i = 0; i < table_shards(t); i++) {
         struct transact_question q = {
-            .table = t, .shard = i, .changes = transact_changes(t, i), .path = path};
+            .table = t, .shard = i, .changes = transact_changes(t, i), .path = &x->path};
 
         cr_assert_eq(transact_walk(&t->shard[i], &w.reader, &path, see_one, NULL, &q.digest),
                      EG_OK);
