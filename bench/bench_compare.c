@@ -21,7 +21,7 @@
 #include <stdbool.h>
 
 enum { NODES = 2, RECORD_BYTES = 256, TOGETHER = 500, WAIT_S = 120, POLL_US = 2000 };
-enum { QUIET_US = 500 * 1000, QUIET_BYTES_S = 6000, FILL_LEAST = 1000, SCRUB_AGAIN_S = 5 };
+enum { QUIET_US = 500 * 1000, QUIET_BYTES_S = 6000, SCRUB_AGAIN_S = 5 };
 enum { HEAD_BYTES = 1 + BENCH_KEY_ENCODED + 2, VALUE_BYTES = RECORD_BYTES - HEAD_BYTES };
 
 enum damage { LOST_ANYWHERE, LOST_AT_COPIES };
@@ -290,7 +290,7 @@ static void measure(struct bench *b, enum damage how, uint64_t differing) {
 }
 
 int main(int argc, char **argv) {
-    static const uint64_t differing[] = {100, 250, 500, 1000, 2500, 5000, 10000};
+    static const uint64_t differing[] = {10, 100, 250, 500, 1000, 2500, 5000, 10000};
     struct bench b = {.records = 1000000, .random = 1, .quiet = 3};
     bool smoke = argc == 2 && strcmp(argv[1], "--smoke") == 0;
 
@@ -311,8 +311,7 @@ int main(int argc, char **argv) {
         if (differing[i] > b.records / 100)
             break;
         measure(&b, LOST_ANYWHERE, differing[i]);
-        if (differing[i] >= FILL_LEAST || smoke)
-            measure(&b, LOST_AT_COPIES, differing[i]);
+        measure(&b, LOST_AT_COPIES, differing[i]);
     }
     eg_table_close(b.table);
     for (int i = NODES - 1; i >= 0; i--)

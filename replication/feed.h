@@ -94,6 +94,7 @@ struct feed_world {
     _Atomic uint64_t owing;    /* copies that were let go of and are to be heard first */
     _Atomic uint64_t late;     /* words of a session that is over, which nobody heeded */
     _Atomic uint32_t walks;    /* under way, at most REPLICA_FILLS */
+    _Atomic uint64_t salt;     /* of the next comparison (feed_compare.c) */
     _Atomic uint32_t compares; /* before a walk; at most COMPARE_AT_ONCE (feed_compare.h) */
     void (*stopped)(struct feed_world *w);
     void (*worth_changed)(struct feed_world *w); /* of a copy: it has become full, or is no more */

@@ -566,22 +566,34 @@ void feed_compare_ends(struct feed *st, struct follower *f) {
     f->compares = false;
 }
 
+/* Those that begin together have salts that follow each other, which are told in few bytes; nobody
+ * outside knows any of them. */
+static uint64_t next_salt(struct feed_world *w, bool first) {
+    uint64_t drawn = env_random(w->env);
+
+    if (first)
+        atomic_store(&w->salt, drawn);
+    return atomic_fetch_add(&w->salt, 1);
+}
+
 bool feed_compare_offer(struct actor *self, struct shard *s, struct follower *f, eg_err *err) {
     struct feed_world *w = feed_of(s)->world;
     uint64_t count = s->store->ops->stats(s->store).count;
     struct compare *c;
+    uint32_t others;
 
     *err = EG_OK;
     if (f->has_more == 0 || count == 0 || f->has_more < count / COMPARE_PART_LEAST)
         return false;
-    if (atomic_fetch_add(&w->compares, 1) >= COMPARE_AT_ONCE) {
+    others = atomic_fetch_add(&w->compares, 1);
+    if (others >= COMPARE_AT_ONCE) {
         atomic_fetch_sub(&w->compares, 1);
         *err = EG_BUSY;
         return true;
     }
     f->compares = true;
     f->has_more = 0; /* once */
-    c = compare_open(s, &f->told, depth_for(s), env_random(w->env));
+    c = compare_open(s, &f->told, depth_for(s), next_salt(w, others == 0));
     if (c == NULL) {
         feed_compare_ends(feed_of(s), f);
         return false;

@@ -482,8 +482,9 @@ static bool out_witness(struct shard *s) {
     return room != NULL;
 }
 
-/* [origin, first, last, stable, clock or nil, witness, changes], but for what came from `to`. */
-static bool out_changes(struct shard *s, uint64_t to) {
+/* [origin, first, last, stable, clock or nil, witness, changes], but for what came from `to`.
+ * *bare: that is no change at all, and nobody waits for it. */
+static bool out_changes(struct shard *s, uint64_t to, bool *bare) {
     static const uint8_t nil = 0xc0;
     struct feed *st = feed_of(s);
     const struct origins *o = st->world->origins;
@@ -493,6 +494,7 @@ static bool out_changes(struct shard *s, uint64_t to) {
     uint8_t header[FEED_ARRAY32_BYTES] = {0xdd, (uint8_t) (count >> 24), (uint8_t) (count >> 16),
                                           (uint8_t) (count >> 8), (uint8_t) count};
 
+    *bare = count == 0 && st->witness.node == 0;
     fits = fits && feed_out_begin(s, REPLICA_CHANGES, 7, bytes) &&
            feed_out_u64(st, origin_of(o, o->own)) && feed_out_u64(st, s->copy->told + 1) &&
            feed_out_u64(st, dot_sequence(s->sequence)) && feed_out_u64(st, stable_for_others(s));
@@ -519,7 +521,8 @@ void feed_lose(struct shard *s, struct follower *f) {
 /* To everybody who follows.  Those from whom nothing came hear the same. */
 static void tell_followers(struct shard *s) {
     struct feed *st = feed_of(s);
-    bool made = false;
+    const struct feed_world *w = st->world;
+    bool made = false, bare = false;
     uint64_t made_for = 0;
 
     for (uint32_t i = 0; i < st->follower_count; i++) {
@@ -529,12 +532,12 @@ static void tell_followers(struct shard *s) {
         if (f->once || !f->heard || f->end_sequence == UINT64_MAX)
             continue;
         if (!made || to != made_for) {
-            made = !s->copy->lost && out_changes(s, to);
+            made = !s->copy->lost && out_changes(s, to, &bare);
             made_for = to;
         }
-        if (!made ||
-            st->world->send(st->world->user, f->node,
-                            (struct value){st->out.at, (uint32_t) st->out.size_bytes}) != EG_OK) {
+        if (!made || (bare ? w->post : w->send)(
+                         w->user, f->node,
+                         (struct value){st->out.at, (uint32_t) st->out.size_bytes}) != EG_OK) {
             feed_lose(s, f);
             made = false; /* `out` was used for the word */
         }

@@ -40,7 +40,7 @@ static const struct defect defects[] = {
     {"SCAN_WITHOUT_ROUND", 57000037, "a scan of a majority table is told without asking anybody"},
     {"SERVES_UNHEARD", 80000172, "a new master serves before its copies have told what they have"},
     {"MAJORITY_NOT_READ", 50000009, "a new chair serves before a majority has told what it has"},
-    {"TOLD_BEFORE_HEARD", 60000006, "a copy is overwritten before its master has what it has"},
+    {"TOLD_BEFORE_HEARD", 60000003, "a copy is overwritten before its master has what it has"},
     {"ALL_IS_STABLE", 66, "a copy shows what others may not have yet"},
     {"CLEAR_NOT_WALKED", 60000240, "who catches up hears nothing of a table that was cleared"},
     {"COUNTER_ADDED_TWICE", 60000015, "what both sides have of a counter counts twice"},
