@@ -6,8 +6,8 @@
  *
  * Others read all accounts, or all of the ring, in one request.  Whoever gets an answer finds all
  * the money there was at the beginning, and one ring of all, and so do the copies at the end: the
- * table asks for a majority, so this is to be so through all cuts.  Who sees half of a transaction, or
- * writes over what he has not read, makes another sum, or a ring that is short or has a loop.
+ * table asks for a majority, so this is to be so through all cuts.  Who sees half of a transaction,
+ * or writes over what he has not read, makes another sum, or a ring that is short or has a loop.
  *
  * Threads    One.
  */
