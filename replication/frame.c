@@ -1,14 +1,12 @@
 /* frame.c -- frames of a link, written and read. */
 #include "replication/frame.h"
 
+#include "engine/big_endian.h"
+
+#define XXH_INLINE_ALL /* short frames: the call would cost as much as the hash */
 #include <xxhash.h>
 
 enum { FRAME_FIELDS = 5, NIL = 0xc0 };
-
-static void put_be(uint8_t *out, uint64_t n, int bytes) {
-    for (int i = 0; i < bytes; i++)
-        out[i] = (uint8_t) (n >> (8 * (bytes - 1 - i)));
-}
 
 uint64_t frame_payload_hash(struct value payload) {
     return XXH3_64bits(payload.at, payload.size_bytes);
@@ -23,7 +21,7 @@ uint32_t frame_check(enum mesh_channel channel, uint64_t sequence, uint64_t ackn
 
 static void put_check(uint8_t *out, uint32_t check) {
     out[0] = 0xce; /* uint 32 */
-    put_be(out + 1, check, 4);
+    store_be32(out + 1, check);
 }
 
 void frame_put_header(uint8_t out[FRAME_HEADER_BYTES], enum mesh_channel channel, uint64_t sequence,
@@ -31,7 +29,7 @@ void frame_put_header(uint8_t out[FRAME_HEADER_BYTES], enum mesh_channel channel
     out[0] = 0x90 | FRAME_FIELDS;
     out[1] = (uint8_t) channel;
     out[2] = 0xcf; /* uint 64 */
-    put_be(out + 3, sequence, 8);
+    store_be64(out + 3, sequence);
     out[11] = 0;
     put_check(out + 12, frame_check(channel, sequence, 0, payload_hash));
 }
@@ -43,7 +41,7 @@ void frame_put_acknowledge(uint8_t out[FRAME_ACKNOWLEDGE_BYTES], uint64_t acknow
     out[1] = MESH_NOW;
     out[2] = 0;
     out[3] = 0xcf;
-    put_be(out + 4, acknowledged, 8);
+    store_be64(out + 4, acknowledged);
     put_check(out + 12,
               frame_check(MESH_NOW, 0, acknowledged, frame_payload_hash((struct value){&nil, 1})));
     out[17] = NIL;

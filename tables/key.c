@@ -121,6 +121,8 @@ bool key_is_canonical(struct value v) {
     /* The usual keys need no look at all: small integers, short strings. */
     if (lead < 0x80 || lead >= 0xe0 || (lead & 0xe0) == 0xa0)
         return true;
+    if (value_leads[lead] < LEAD_CONTAINER)
+        return is_shortest(v.at);
     return end_if_canonical(v.at) != NULL;
 }
 

@@ -75,6 +75,10 @@ eg_err value_scanner_run(struct value_scanner *s, const uint8_t *at, size_t size
 
         if (EG_LIKELY(lead < LEAD_NEVER)) {
             next_bytes += lead;
+            if (EG_LIKELY(left > 1)) {
+                left--;
+                continue;
+            }
         } else if (EG_LIKELY(lead == LEAD_ARRAY4)) {
             head.children = at[next_bytes] & 0x0f;
             next_bytes++;
@@ -370,26 +374,16 @@ void value_iter_leave(struct value_iter *it, const struct value_iter *in) {
     it->left--;
 }
 
-bool value_iter_u64(struct value_iter *it, uint64_t *n) {
-    const uint8_t *at = it->at;
+bool value_iter_u64_any(struct value_iter *it, uint64_t *n) {
     struct value v;
 
-    if (it->left == 0)
-        return false;
-    it->left--;
-    if (EG_LIKELY(*at < 0x80)) { /* what the parts of a node say to each other is mostly such, */
-        *n = *at;
-        it->at++;
+    if (it->left > 0 && *it->at == 0xce) { /* the check of a frame */
+        *n = load_be32(it->at + 1);
+        it->at += 5;
+        it->left--;
         return true;
     }
-    if (EG_LIKELY(*at == 0xcf)) { /* or such */
-        *n = load_be64(at + 1);
-        it->at += 9;
-        return true;
-    }
-    v = value_of(at);
-    it->at += v.size_bytes;
-    return value_get_u64(v, n);
+    return value_iter_next(it, &v) && value_get_u64(v, n);
 }
 
 bool value_iter_next(struct value_iter *it, struct value *element) {

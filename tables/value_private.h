@@ -7,6 +7,7 @@
 #ifndef TABLES_VALUE_PRIVATE_H
 #define TABLES_VALUE_PRIVATE_H
 
+#include "engine/big_endian.h"
 #include "engine/buffer.h"
 #include "tables/value.h"
 
@@ -31,16 +32,6 @@ enum value_lead {
 /* Both tables are indexed by the first byte. */
 extern const uint8_t value_leads[256];
 extern const uint8_t value_kinds[256]; /* enum value_kind */
-
-static inline uint32_t load_be16(const uint8_t *at) {
-    return (uint32_t) at[0] << 8 | at[1];
-}
-static inline uint32_t load_be32(const uint8_t *at) {
-    return (uint32_t) at[0] << 24 | (uint32_t) at[1] << 16 | (uint32_t) at[2] << 8 | at[3];
-}
-static inline uint64_t load_be64(const uint8_t *at) {
-    return (uint64_t) load_be32(at) << 32 | load_be32(at + 4);
-}
 
 struct value_head {
     uint64_t own_bytes; /* header and bytes of its own; children follow */

@@ -17,15 +17,21 @@ static inline uint8_t *claim(struct value_writer *w, size_t size_bytes) {
     return room;
 }
 
-/* One byte and `width` bytes of a big-endian number, as one claim. */
+/* One byte and `width` bytes (0, 1, 2, 4 or 8) of a big-endian number, as one claim. */
 static inline void put_head(struct value_writer *w, uint8_t lead, uint64_t n, size_t width) {
     uint8_t *room = claim(w, 1 + width);
 
     if (room == NULL)
         return;
-    *room++ = lead;
-    for (size_t i = width; i-- > 0;)
-        *room++ = (uint8_t) (n >> (8 * i));
+    *room = lead;
+    if (width == 1)
+        room[1] = (uint8_t) n;
+    else if (width == 2)
+        store_be16(room + 1, (uint32_t) n);
+    else if (width == 4)
+        store_be32(room + 1, (uint32_t) n);
+    else if (width == 8)
+        store_be64(room + 1, n);
 }
 
 static inline void put_bytes(struct value_writer *w, const void *at, size_t size_bytes) {

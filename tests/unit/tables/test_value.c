@@ -198,6 +198,35 @@ Test(value, an_array_inside_is_entered_without_being_skipped_first) {
     cr_assert_not(value_iter_enter(&it, &in), "the end");
 }
 
+Test(value, a_number_is_written_shortest_and_read_back_whatever_its_width) {
+    static const uint64_t numbers[] = {
+        0,         0x7f,    0x80,       0xff,        0x100,
+        0xffff,    0x10000, 0xffffffff, 0x100000000, 0x0123456789abcdef,
+        UINT64_MAX};
+    static const size_t sizes[] = {1, 1, 2, 2, 3, 3, 5, 5, 9, 9, 9};
+    uint8_t room[128];
+    struct value_writer w = value_writer_init(room, sizeof room);
+    struct value_iter it;
+    uint64_t n;
+
+    value_put_array(&w, EG_COUNTOF(numbers) + 1);
+    for (size_t i = 0; i < EG_COUNTOF(numbers); i++) {
+        size_t before_bytes = w.need_bytes;
+        value_put_u64(&w, numbers[i]);
+        cr_assert_eq(w.need_bytes - before_bytes, sizes[i]);
+    }
+    value_put_nil(&w);
+    cr_assert(memcmp(w.at - 1 - 9 - 9, "\xcf\x01\x23\x45\x67\x89\xab\xcd\xef", 9) == 0);
+    it = value_iter_of((struct value){room, (uint32_t) w.need_bytes});
+    for (size_t i = 0; i < EG_COUNTOF(numbers); i++) {
+        cr_assert(value_iter_u64(&it, &n));
+        cr_assert_eq(n, numbers[i]);
+    }
+    cr_assert_not(value_iter_u64(&it, &n), "nil");
+    it.left = 0;
+    cr_assert_not(value_iter_u64(&it, &n), "the end");
+}
+
 /* A map of two such maps one level less deep as keys, the greater one first. */
 static void put_nested_keys(struct value_writer *w, int depth, int n) {
     if (depth == 0) {
