@@ -27,7 +27,7 @@
 enum feed_tag {
     FEED_STOP = SHARD_COPY_FIRST, /* payload: nothing               */
     FEED_PLAN,                    /* struct feed_order            */
-    FEED_HEAR,                    /* from 8, then a payload          */
+    FEED_HEAR,                    /* struct feed_said, then a payload */
     FEED_DOWN,                    /* the id of a node whose link is lost */
     FEED_STEP,                    /* the next part of a walk         */
     FEED_TICK,
@@ -39,6 +39,14 @@ enum feed_tag {
     FEED_SCRUB_STEP,
     FEED_SCRUB_GO,   /* the round: all copies have compared */
     FEED_SCRUB_DROP, /* it takes too long                   */
+};
+
+/* A message of another copy, whose head has been read. */
+struct feed_said {
+    uint64_t from;
+    struct replica_head head;
+    uint32_t rest_at; /* in the payload: what follows the head, so many values */
+    uint32_t rest_left;
 };
 
 /* What a shard's copy has to look after: bits of shard.needs.  They are set where there is no

@@ -474,24 +474,24 @@ static void hear_forget(struct shard *s, uint64_t from, struct value_iter *it) {
 
 void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
     struct feed *st = feed_of(s);
-    struct replica_head h;
-    struct value payload;
+    struct feed_said said;
+    const struct replica_head *h = &said.head;
     struct value_iter it;
     uint64_t from;
 
-    if (st == NULL || m->size_bytes <= sizeof from)
+    if (st == NULL)
         return;
-    memcpy(&from, m->payload, sizeof from);
-    payload = (struct value){m->payload + sizeof from, m->size_bytes - (uint32_t) sizeof from};
-    if (replica_wire_open(&h, &it, payload) != EG_OK ||
-        (!replica_is_of_round(h.kind) &&
-         (!view_id_equal(h.view, st->plan.view) || h.table != feed_records_id(s))))
+    memcpy(&said, m->payload, sizeof said);
+    from = said.from;
+    it = (struct value_iter){m->payload + sizeof said + said.rest_at, said.rest_left};
+    if (!replica_is_of_round(h->kind) &&
+        (!view_id_equal(h->view, st->plan.view) || h->table != feed_records_id(s)))
         return; /* of another layout: whoever changes later follows anew, or is told to */
     /* What was under way may still be had everywhere; nothing begins. */
-    if (st->stopped && h.kind != REPLICA_CHANGES && h.kind != REPLICA_COVERED)
+    if (st->stopped && h->kind != REPLICA_CHANGES && h->kind != REPLICA_COVERED)
         return;
     st->quiet &= !feed_follows(st, from);
-    switch (h.kind) {
+    switch (h->kind) {
     case REPLICA_FOLLOW:
         feed_hear_follow(self, s, from, &it);
         break;
@@ -550,7 +550,7 @@ void feed_hear(struct actor *self, struct shard *s, const struct message *m) {
     case REPLICA_NODES:
     case REPLICA_LIST:
     case REPLICA_LACKING:
-        feed_scrub_hear(self, s, from, h.kind, &it);
+        feed_scrub_hear(self, s, from, h->kind, &it);
         break;
     case REPLICA_ROOTS:
     case REPLICA_SUMMED:

@@ -545,8 +545,10 @@ static void plan_again(struct replicas *r) {
         plan_table(r, tables[i]);
 }
 
+/* `rest`: of the payload, behind its head. */
 static void deliver(struct replicas *r, uint64_t from, const struct replica_head *h,
-                    const uint8_t *at, uint32_t size_bytes) {
+                    const struct value_iter *rest, struct value payload) {
+    const struct feed_said said = {from, *h, (uint32_t) (rest->at - payload.at), rest->left};
     struct table *const *tables;
     uint32_t count = catalog_tables(r->o.catalog, &tables);
     struct message *m;
@@ -557,14 +559,14 @@ static void deliver(struct replicas *r, uint64_t from, const struct replica_head
             h->shard >= table_shards(tables[i]))
             continue;
         s = table_shard(tables[i], h->shard);
-        m = message_new(r->o.runtime, MESSAGE_REPLY, sizeof from + size_bytes);
+        m = message_new(r->o.runtime, MESSAGE_REPLY, sizeof said + payload.size_bytes);
         if (m == NULL) {
             feed_need(&r->world, s, FEED_MISSED);
             return;
         }
         m->tag = FEED_HEAR;
-        memcpy(m->payload, &from, sizeof from);
-        memcpy(m->payload + sizeof from, at, size_bytes);
+        memcpy(m->payload, &said, sizeof said);
+        memcpy(m->payload + sizeof said, payload.at, payload.size_bytes);
         if (runtime_send(r->o.runtime, EG_PID_NONE, shard_pid(s), m) != EG_OK)
             feed_need(&r->world, s, FEED_MISSED);
         return;
@@ -581,7 +583,7 @@ static void hear_parked(struct replicas *r) {
         next = p->next;
         if (view_id_equal(p->view, r->view->id) &&
             replica_wire_open(&h, &it, value_of(p->payload)) == EG_OK && h.kind < REPLICA_ROOTS)
-            deliver(r, p->from, &h, p->payload, p->size_bytes);
+            deliver(r, p->from, &h, &it, (struct value){p->payload, p->size_bytes});
     }
     unpark_all(r);
 }
@@ -787,12 +789,12 @@ static void receive_one(struct replicas *r, uint64_t from, struct value payload)
     if (replica_is_of_round(h.kind)) {
         if (r->view != NULL && !r->between && view_find(r->view, from) != NULL &&
             scrubs_table_of(r->scrubs, from, &h, it))
-            deliver(r, from, &h, payload.at, payload.size_bytes);
+            deliver(r, from, &h, &it, payload);
     } else if (r->view != NULL && view_id_equal(h.view, r->view->id)) {
         if (view_find(r->view, from) != NULL && h.kind >= REPLICA_ROOTS && !r->between)
             scrubs_hear(r->scrubs, from, &h, &it);
         else if (view_find(r->view, from) != NULL && h.kind < REPLICA_ROOTS)
-            deliver(r, from, &h, payload.at, payload.size_bytes);
+            deliver(r, from, &h, &it, payload);
     } else if (r->view == NULL || h.view.epoch >= r->view->id.epoch) {
         park(r, from, h.view, payload);
     }
