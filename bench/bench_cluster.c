@@ -1,14 +1,14 @@
 /* bench_cluster.c -- writes to a table with copies on three nodes, from programs that have them
  * embedded.
  *
- *     bench_cluster [--smoke] [actors | threads]
+ *     bench_cluster [--smoke] [actors | threads] [unix]
  *
  * Three processes on this machine, a node in each, eight writers dealt out over them that write
  * random ones of 10,000 keys and wait for each answer: what bench/peers/mnesia_cluster.escript
  * does.  There a writer is an Erlang process inside a node, so here it is an actor; as threads of
  * the program they are woken by the system for each answer.  What one copy acknowledges is written
  * dirty, which waits for nobody: by threads, whose writes are done when the call returns, as
- * async_dirty's are.
+ * async_dirty's are.  The nodes talk over TCP, or by unix sockets.
  *
  * The parent opens no node: it tells phases through memory that all share, and counts. */
 #include "bench/trio.h"
@@ -317,6 +317,8 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "--smoke") == 0)
             s->seconds = 0.2;
         s->threads |= strcmp(argv[i], "threads") == 0;
+        if (strcmp(argv[i], "unix") == 0)
+            trio_by_unix(&s->trio);
     }
     trio_fork(&s->trio, run_node);
     measure(s);

@@ -18,6 +18,14 @@ void *trio_memory(size_t size_bytes) {
     return at;
 }
 
+void trio_by_unix(struct trio *t) {
+    snprintf(t->folder, sizeof t->folder, "/tmp/engram-bench-XXXXXX");
+    if (mkdtemp(t->folder) == NULL) {
+        perror(t->folder);
+        exit(1);
+    }
+}
+
 void trio_until(bool (*condition)(void *), void *user, const char *what) {
     double end_s = bench_now_s() + WAIT_S;
 
@@ -45,11 +53,13 @@ static bool sees_all(void *user) {
 }
 
 eg_node *trio_join(struct trio *t, int number) {
-    char name[] = "bench-0";
-    eg_options o = {.name = name, .peer_listen = {"127.0.0.1:0"}, .schedulers = 1};
+    char name[] = "bench-0", listen[sizeof t->folder + 16] = "127.0.0.1:0";
+    eg_options o = {.name = name, .peer_listen = {listen}, .schedulers = 1};
     eg_node *node;
 
     name[sizeof name - 2] = (char) ('0' + number);
+    if (t->folder[0] != '\0')
+        snprintf(listen, sizeof listen, "unix:%s/%d", t->folder, number);
     if (number != 0) {
         trio_until(first_is_there, t, "the first node does not start");
         o.join[0] = t->address[0];
@@ -109,4 +119,6 @@ void trio_end(struct trio *t, int phase) {
     atomic_store(&t->phase, phase);
     for (int i = 0; i < TRIO_NODES; i++)
         wait(NULL);
+    if (t->folder[0] != '\0') /* its sockets went with their nodes */
+        rmdir(t->folder);
 }

@@ -16,6 +16,7 @@
 enum { TRIO_NODES = 3, TRIO_PHASES_MAX = 16 };
 
 struct trio {
+    char folder[64];               /* of the unix sockets they talk by; "": over TCP */
     char address[TRIO_NODES][128]; /* where the others reach it; written before has_address */
     _Atomic bool has_address[TRIO_NODES];
     _Atomic int phase;
@@ -24,6 +25,9 @@ struct trio {
 
 /* Memory for all of them, cleared.  It is there for good. */
 void *trio_memory(size_t size_bytes);
+
+/* Of the parent, before it forks: they talk by unix sockets.  trio_end() removes what is left. */
+void trio_by_unix(struct trio *t);
 
 /* Look again and again; ends the program where it takes too long. */
 void trio_until(bool (*condition)(void *), void *user, const char *what);
