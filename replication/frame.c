@@ -47,10 +47,28 @@ void frame_put_acknowledge(uint8_t out[FRAME_ACKNOWLEDGE_BYTES], uint64_t acknow
     out[17] = NIL;
 }
 
+/* Is it the header that frame_put_header() writes, as it is of almost all frames?  Looks at that
+ * many bytes. */
+static bool is_usual(const uint8_t *at) {
+    return at[0] == (0x90 | FRAME_FIELDS) && at[1] < MESH_CHANNEL_COUNT && at[2] == 0xcf &&
+           at[11] == 0 && at[12] == 0xce;
+}
+
+static eg_err read_usual(struct value v, struct frame *out, uint32_t *check) {
+    *out =
+        (struct frame){.channel = (enum mesh_channel) v.at[1],
+                       .sequence = load_be64(v.at + 3),
+                       .payload = {v.at + FRAME_HEADER_BYTES, v.size_bytes - FRAME_HEADER_BYTES}};
+    *check = load_be32(v.at + 13);
+    return (out->channel == MESH_NOW) == (out->sequence == 0) ? EG_OK : EG_BAD_REQUEST;
+}
+
 eg_err frame_read(struct value v, struct frame *out, uint32_t *check) {
     struct value_iter it;
     uint64_t n, sum;
 
+    if (v.size_bytes > FRAME_HEADER_BYTES && is_usual(v.at))
+        return read_usual(v, out, check);
     if (value_kind_of(v) != VALUE_ARRAY || value_count(v) != FRAME_FIELDS)
         return EG_BAD_REQUEST;
     it = value_iter_of(v);
@@ -88,6 +106,8 @@ eg_err frame_splitter_next(struct frame_splitter *s, const uint8_t *at, size_t s
 
     if (size_bytes > 0 && (at[0] & 0xf0) != 0x90)
         return EG_BAD_REQUEST;
+    if (s->scanner.next_bytes == 0 && size_bytes > FRAME_HEADER_BYTES && is_usual(at))
+        value_scanner_enter(&s->scanner, FRAME_HEADER_BYTES, 1);
     err = value_scanner_run(&s->scanner, at, size_bytes);
     if (err == EG_OK) {
         *frame_bytes = s->scanner.next_bytes;

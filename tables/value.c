@@ -62,6 +62,13 @@ void value_scanner_init(struct value_scanner *s, size_t max_bytes) {
     s->left[0] = 1; /* the levels above are written before they are read */
 }
 
+void value_scanner_enter(struct value_scanner *s, size_t begun_bytes, uint32_t left) {
+    EG_ASSERT(s->next_bytes == 0 && left > 0);
+    s->next_bytes = begun_bytes;
+    s->depth = 1;
+    s->left[1] = left;
+}
+
 eg_err value_scanner_run(struct value_scanner *s, const uint8_t *at, size_t size_bytes) {
     size_t limit_bytes = EG_MIN(size_bytes, s->max_bytes);
     size_t next_bytes = s->next_bytes;
@@ -377,13 +384,21 @@ void value_iter_leave(struct value_iter *it, const struct value_iter *in) {
 bool value_iter_u64_any(struct value_iter *it, uint64_t *n) {
     struct value v;
 
-    if (it->left > 0 && *it->at == 0xce) { /* the check of a frame */
-        *n = load_be32(it->at + 1);
-        it->at += 5;
-        it->left--;
+    if (!value_iter_next(it, &v))
+        return false;
+    switch (v.at[0]) {
+    case 0xcc:
+        *n = v.at[1];
         return true;
+    case 0xcd:
+        *n = load_be16(v.at + 1);
+        return true;
+    case 0xce:
+        *n = load_be32(v.at + 1);
+        return true;
+    default:
+        return value_get_u64(v, n);
     }
-    return value_iter_next(it, &v) && value_get_u64(v, n);
 }
 
 bool value_iter_next(struct value_iter *it, struct value *element) {

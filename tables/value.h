@@ -69,6 +69,9 @@ struct value_scanner {
 };
 /* A value past `max_bytes` is refused at the header that says so. */
 void value_scanner_init(struct value_scanner *s, size_t max_bytes);
+/* Before the first call: the value is an array whose first `begun_bytes`, its header among them,
+ * are known to be whole values, and `left` (>= 1) more follow. */
+void value_scanner_enter(struct value_scanner *s, size_t begun_bytes, uint32_t left);
 /* Look at what has come since the last call.  `at` is where the value begins,
  * `size_bytes` all of it that is there by now; it may lie elsewhere than before.
  * Errors as value_scan(), and EG_TOO_LARGE past max_bytes; only EG_AGAIN may be
