@@ -80,7 +80,19 @@ struct merge_rule {
     void *user;
 };
 
-enum merge_outcome { MERGE_TAKES_HERE, MERGE_TAKES_THERE, MERGE_MAKES };
+/* Renewed: one of them, written anew, for its stamp is not the later. */
+enum merge_outcome {
+    MERGE_TAKES_HERE,
+    MERGE_TAKES_THERE,
+    MERGE_RENEWS_HERE,
+    MERGE_RENEWS_THERE,
+    MERGE_MAKES,
+};
+
+/* Is it in merge_join()'s buffers? */
+static inline bool merge_is_new(enum merge_outcome o) {
+    return o >= MERGE_RENEWS_HERE;
+}
 
 /* Whose version has something that is not in the result? */
 struct merge_loss {
@@ -88,15 +100,17 @@ struct merge_loss {
     bool none; /* who wrote what is taken had seen the other */
 };
 
-/* Where one is taken: the other's. */
+/* Where one is taken, or renewed: the other's. */
 static inline struct merge_loss merge_loss_of(enum merge_outcome taken) {
-    return (struct merge_loss){taken == MERGE_TAKES_THERE, taken == MERGE_TAKES_HERE, false};
+    bool here = taken == MERGE_TAKES_HERE || taken == MERGE_RENEWS_HERE;
+
+    return (struct merge_loss){!here, here, false};
 }
 
 /* Is a the later?  The same on every node. */
 bool merge_is_later(const struct merge_version *a, const struct merge_version *b);
 
-/* MERGE_MAKES: `record` and `state` hold what was made (an empty record: it is removed).
+/* Where it is new `record` and `state` hold what was made (an empty record: it is removed).
  * EG_MEMORY; EG_CORRUPT: a state is not what is said above; EG_TOO_LARGE: a buffer has not the room
  * that it may have, `record` where that is empty; where it is not, *outcome and *loss stand. */
 EG_MUST_USE eg_err merge_join(const struct merge_rule *rule, const struct merge_side *here,

@@ -168,15 +168,13 @@ static bool is_removed(const struct pair *p) {
 
 /* One of them stands.  Where its stamp is not the later it is made anew. */
 static eg_err take(const struct pair *p, int which, enum merge_outcome *outcome,
-                   struct merge_loss *loss, struct buffer *record, struct buffer *state) {
+                   struct buffer *record, struct buffer *state) {
     const struct merge_version *taken = p->version[which];
 
     *outcome = which == HERE ? MERGE_TAKES_HERE : MERGE_TAKES_THERE;
     if (merge_is_removed(taken) || merge_is_later(taken, p->version[1 - which]))
         return EG_OK;
-    *outcome = MERGE_MAKES;
-    if (!loss->none)
-        *loss = (struct merge_loss){.here = which == THERE, .there = which == HERE};
+    *outcome = which == HERE ? MERGE_RENEWS_HERE : MERGE_RENEWS_THERE;
     buffer_clear(record); /* a function's answer, which is the same */
     if (!buffer_append(record, taken->record.at, taken->record.size_bytes))
         return EG_MEMORY;
@@ -209,7 +207,7 @@ eg_err merge_join_first(const struct merge_rule *rule, const struct merge_side *
     loss->none = is_known(p, here, there, &which);
     if (!loss->none)
         which = PLANTED(LATER_OVER_FIRST) ? later_of(p) : 1 - later_of(p);
-    return take(p, which, outcome, loss, record, state);
+    return take(p, which, outcome, record, state);
 }
 
 /* Their keys are equal, so the records compare as what is behind them.  A removal has no
@@ -228,7 +226,7 @@ eg_err merge_join_extreme(const struct merge_rule *rule, const struct merge_side
         which = later_of(p);
     else if (!loss->none)
         which = (order > 0) == (rule->policy == MERGE_MAX) ? HERE : THERE;
-    return take(p, which, outcome, loss, record, state);
+    return take(p, which, outcome, record, state);
 }
 
 /* ---- callback ---------------------------------------------------------------------------------
@@ -271,9 +269,9 @@ static eg_err call(const struct merge_rule *rule, struct pair *p, enum merge_out
         rule->failed(rule->user, err);
     made = (struct value){record->at, (uint32_t) record->size_bytes};
     if (err != EG_OK || !asks || is_same(made, winner))
-        return take(p, newer, outcome, loss, record, state);
+        return take(p, newer, outcome, record, state);
     if (is_same(made, loser))
-        return take(p, 1 - newer, outcome, loss, record, state);
+        return take(p, 1 - newer, outcome, record, state);
     *outcome = MERGE_MAKES;
     *loss = (struct merge_loss){.here = !PLANTED(MADE_UNNOTED), .there = !PLANTED(MADE_UNNOTED)};
     return made.size_bytes == 0 ? EG_OK : put_all_parts(p, state);
@@ -287,6 +285,6 @@ eg_err merge_join_call(const struct merge_rule *rule, const struct merge_side *h
 
     loss->none = is_known(p, here, there, &which);
     if (loss->none || is_in(p, &which))
-        return take(p, which, outcome, loss, record, state);
+        return take(p, which, outcome, record, state);
     return call(rule, p, outcome, loss, record, state);
 }

@@ -85,6 +85,20 @@ static void callback_failed(void *dropping, eg_err err) {
                 t->name.text, eg_err_text(err));
 }
 
+/* Whose expiry the outcome has: what stands has its own; what was made of both that of the later,
+ * a removal has none. */
+static const struct merge_version *expiring(enum merge_outcome outcome,
+                                            const struct merge_version *here,
+                                            const struct merge_version *there) {
+    if (outcome == MERGE_TAKES_HERE || outcome == MERGE_RENEWS_HERE)
+        return here;
+    if (outcome == MERGE_TAKES_THERE || outcome == MERGE_RENEWS_THERE)
+        return there;
+    if (here->record.size_bytes == 0 || there->record.size_bytes == 0)
+        return here->record.size_bytes == 0 ? there : here;
+    return merge_is_later(here, there) ? here : there;
+}
+
 eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *here,
                             const struct merge_version *there, struct shard_verdict *out) {
     struct shard *s = t->shard;
@@ -122,8 +136,9 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
     }
     if (err != EG_OK && err != EG_TOO_LARGE)
         return err;
-    *out = (struct shard_verdict){.is_new = outcome == MERGE_MAKES};
-    if (outcome == MERGE_MAKES) {
+    *out = (struct shard_verdict){.is_new = merge_is_new(outcome),
+                                  .expires_as_there = expiring(outcome, here, there) == there};
+    if (out->is_new) {
         out->record = (struct value){copy->merged.at, (uint32_t) copy->merged.size_bytes};
         out->state = (struct value){copy->state.at, (uint32_t) copy->state.size_bytes};
     } else {

@@ -30,6 +30,7 @@ struct shard_verdict {
     bool is_new;         /* false: the later of both, as it is */
     struct value record; /* size 0: nothing; valid in the turn */
     struct value state;
+    bool expires_as_there; /* else as here */
 };
 
 /* What merge_rule's `dropped` takes: more siblings than may be go to the journal. */

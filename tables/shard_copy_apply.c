@@ -72,15 +72,18 @@ void shard_copy_write_anew(const struct shard_turn *t, struct copy_change *c) {
 }
 
 /* The change and what is here did not know of each other.  *fresh: what comes of them is a
- * change of ours, in `c`. */
+ * change of ours, in `c`.  What is over was removed when it was written, swept already or not. */
 static eg_err judge(struct shard_turn *t, struct copy_change *c, const struct record *there,
                     const struct grave *g, bool *fresh) {
     static const struct value nothing = {NULL, 0};
     struct shard *s = t->shard;
     const struct origins *o = shard_copy_origins(s);
-    bool removes = c->kind == CHANGE_REMOVE;
+    bool removes = c->kind == CHANGE_REMOVE || (c->expiry_ms != 0 && c->expiry_ms <= t->now_ms);
+    bool stands = there != NULL && !shard_expired(there, t->now_ms);
     struct merge_version ours =
-        there != NULL ? shard_merge_version(o, there) : version_in(o, g->version, nothing, nothing);
+        stands ? shard_merge_version(o, there)
+               : version_in(o, there != NULL ? shard_copy_version(there) : g->version, nothing,
+                            nothing);
     struct merge_version theirs =
         version_in(o, c->version, removes ? nothing : c->value, removes ? nothing : c->state);
     struct shard_verdict verdict;
@@ -88,12 +91,12 @@ static eg_err judge(struct shard_turn *t, struct copy_change *c, const struct re
 
     if (PLANTED(DELETE_LOSES) && removes && there != NULL &&
         schema_of(s->table)->merge != MERGE_LWW)
-        verdict = (struct shard_verdict){true, ours.record, ours.state};
+        verdict = (struct shard_verdict){true, ours.record, ours.state, false};
     if (err != EG_OK || !verdict.is_new || shard_copy_is_bag(s))
         return err;
     *fresh = true;
-    if (removes || (there != NULL && there->hlc > c->version.hlc))
-        c->expiry_ms = there == NULL ? 0 : record_expiry_ms(there);
+    if (!verdict.expires_as_there)
+        c->expiry_ms = stands ? record_expiry_ms(there) : 0;
     c->kind = verdict.record.size_bytes == 0 ? CHANGE_REMOVE : CHANGE_STORE;
     c->value = c->kind == CHANGE_STORE ? verdict.record : t->key->value;
     c->state = c->kind == CHANGE_STORE ? verdict.state : nothing;

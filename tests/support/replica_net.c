@@ -243,7 +243,7 @@ void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_
     bool sync = strcmp(storage, "sync") == 0, one = strcmp(storage, "one") == 0;
     bool first = strcmp(storage, "first") == 0, counter = strcmp(storage, "counter") == 0;
     bool set = strcmp(storage, "set") == 0, siblings = strcmp(storage, "siblings") == 0;
-    bool merges = first || counter || set || siblings;
+    bool merges = first || counter || set || siblings || strcmp(storage, "max") == 0;
     bool majority = strcmp(storage, "majority") == 0;
     uint8_t bytes[128];
     struct value_writer w = value_writer_init(bytes, sizeof bytes);

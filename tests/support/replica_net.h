@@ -104,8 +104,8 @@ void run_ms(uint64_t ms);
 
 /* ---- nodes */
 
-/* `storage`: ram, disc, disc_only; sync: a disc table; one: acks 1; first, set, siblings, counter:
- * a policy of merging, the last one on disc; majority: one on disc. */
+/* `storage`: ram, disc, disc_only; sync: a disc table; one: acks 1; first, max, set, siblings,
+ * counter: a policy of merging, the last one on disc; majority: one on disc. */
 void open_net(uint32_t count, uint32_t copies, const char *storage, uint64_t seed);
 /* Deletes that are remembered take no more than this; 0: as usual. */
 void open_net_with(uint32_t count, uint32_t copies, const char *storage, uint64_t seed,

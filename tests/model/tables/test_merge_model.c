@@ -141,7 +141,7 @@ static void join_in(const struct merge_rule *rule, const struct side *a, const s
     buffer_clear(&record);
     buffer_clear(&state);
     AGREE(merge_join(rule, &here, &there, outcome, &loss, &record, &state) == EG_OK);
-    if (*outcome == MERGE_MAKES && record.size_bytes != 0)
+    if (merge_is_new(*outcome) && record.size_bytes != 0)
         AGREE(merge_state_is_sound(rule, contents(&record), contents(&state)));
 }
 
@@ -161,19 +161,19 @@ static void meet(const struct merge_rule *rule, int a, int b) {
         if (rule->policy == MERGE_FIRST || rule->policy == MERGE_MAX || rule->policy == MERGE_MIN)
             h.crossed |= has_crossed(here, there);
         join_in(rule, here, there, &outcome);
-        rec = outcome == MERGE_MAKES        ? contents(&record)
+        rec = merge_is_new(outcome)         ? contents(&record)
               : outcome == MERGE_TAKES_HERE ? here->version.record
                                             : there->version.record;
-        st = outcome == MERGE_MAKES        ? contents(&state)
+        st = merge_is_new(outcome)         ? contents(&state)
              : outcome == MERGE_TAKES_HERE ? here->version.state
                                            : there->version.state;
-        if (outcome == MERGE_MAKES)
+        if (merge_is_new(outcome))
             join_counters(h.count, here, there);
         h.outlived |= rec.size_bytes != 0 && (here->version.record.size_bytes == 0 ||
                                               there->version.record.size_bytes == 0);
         for (int i = 0; i < WRITES; i++)
             here->knows[i] |= there->knows[i];
-        if (outcome == MERGE_MAKES) {
+        if (merge_is_new(outcome)) {
             h.side[h.count] = a;
             h.origin[h.count] = h.now[a];
             h.is_merge[h.count] = true;

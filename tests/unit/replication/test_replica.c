@@ -355,6 +355,46 @@ Test(replica, versions_of_both_sides_are_merged_by_the_policy) {
     write_on_both_sides("first", 3, 0, 1000);
 }
 
+/* Whichever side's version stands, it is over when its writer said. */
+static void expires_on_both_sides(const char *policy, uint32_t first, uint32_t last, bool stays) {
+    enum { KEYS = 60, HOUR_MS = 3600 * 1000 };
+
+    open_net(3, 0, policy, 54);
+    install(7, 7);
+    settle(7);
+    cut(0, 2);
+    cut(1, 2);
+    install(3, 7);
+    install(4, 7);
+    settle(7);
+    net.ttl_ms = HOUR_MS;
+    for (uint64_t k = 0; k < KEYS; k++)
+        AGREE(ask(&net.node[first], SHARD_WRITE, k, 1000 + k));
+    run_ms(50);
+    net.ttl_ms = 0;
+    for (uint64_t k = 0; k < KEYS; k++)
+        AGREE(ask(&net.node[last], SHARD_WRITE, k, 2000 + k));
+    run_ms(50);
+    memset(net.cut, 0, sizeof net.cut);
+    install(7, 7);
+    settle(7);
+    equal_copies(7, KEYS);
+    for (uint32_t i = 0; i < 3; i++)
+        for (uint64_t k = 0; k < KEYS; k++) {
+            reader_enter(&net.node[i].w.reader);
+            AGREE((record_expiry_ms(get(&net.node[i], k)) == 0) == stays);
+            reader_exit(&net.node[i].w.reader);
+        }
+    close_net();
+}
+
+Test(replica, the_version_that_stands_is_over_when_its_writer_said) {
+    expires_on_both_sides("ram", 0, 2, true);
+    expires_on_both_sides("ram", 2, 0, true);
+    expires_on_both_sides("first", 0, 2, false);
+    expires_on_both_sides("first", 2, 0, false);
+}
+
 static void write_all(uint32_t node, uint64_t keys, uint64_t number) {
     for (uint64_t k = 0; k < keys; k++)
         AGREE(ask(&net.node[node], SHARD_WRITE, k, number + k));

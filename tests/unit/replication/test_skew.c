@@ -138,6 +138,41 @@ Test(skew, who_writes_what_was_stamped_ahead_writes_later) {
     later_writes_win("disc_only");
 }
 
+/* Nodes 0 and 1 are an hour ahead; what node 2 has written, the greater, is over there. */
+Test(skew, what_is_over_for_who_merges_was_removed_when_it_was_written) {
+    open_net(3, 0, "max", 76);
+    install(7, 7);
+    settle(7);
+    cut(0, 2);
+    cut(1, 2);
+    net.node[0].w.st->wall_ahead_ms = net.node[1].w.st->wall_ahead_ms = HOUR_MS;
+    install(3, 7);
+    install(4, 7);
+    settle(7);
+    net.ttl_ms = HOUR_MS / 2;
+    for (uint64_t k = 0; k < ALL; k++)
+        AGREE(ask(&net.node[2], SHARD_WRITE, k, k + 1000));
+    net.ttl_ms = 0;
+    fill(&net.node[0], 0, ALL);
+    memset(net.cut, 0, sizeof net.cut);
+    replica_say(net.node[2].r, REPLICA_SKEWED);
+    install(7, 7);
+    settle(7);
+    run_ms(1000);
+    equal_copies(7, ALL);
+    for (uint32_t i = 0; i < 3; i++)
+        for (uint64_t k = 0; k < ALL; k++) {
+            uint8_t bytes[RECORD_BYTES + 32];
+
+            reader_enter(&net.node[i].w.reader);
+            AGREE(get(&net.node[i], k) != NULL &&
+                  value_equal(record_value(get(&net.node[i], k)),
+                              record_of(bytes, sizeof bytes, k, k)));
+            reader_exit(&net.node[i].w.reader);
+        }
+    close_net();
+}
+
 Test(skew, a_clear_is_later_than_all_and_so_is_what_comes_then) {
     open_ahead("ram", 74);
     clear_all(&net.node[0]);

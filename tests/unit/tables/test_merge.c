@@ -45,7 +45,7 @@ static const char *joined(enum table_merge policy, struct merge_version here,
     buffer_init(&record, alloc_system(), 4096);
     buffer_init(&state, alloc_system(), 4096);
     cr_assert(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state) == EG_OK);
-    if (outcome != MERGE_MAKES)
+    if (!merge_is_new(outcome))
         (void) snprintf(shown, sizeof shown, "%s", outcome == MERGE_TAKES_HERE ? "here" : "there");
     else if (record.size_bytes == 0)
         (void) snprintf(shown, sizeof shown, "removed");
@@ -110,7 +110,7 @@ Test(merge, a_callback_has_the_last_word) {
     buffer_init(&record, alloc_system(), 4096);
     buffer_init(&state, alloc_system(), 4096);
     cr_assert(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state) == EG_OK);
-    cr_assert_eq(outcome, MERGE_MAKES, "it is the earlier, anew");
+    cr_assert_eq(outcome, MERGE_RENEWS_HERE, "it is the earlier, anew");
     cr_assert(value_equal(value_of(record.at), early.record));
     buffer_fini(&record);
     buffer_fini(&state);
@@ -259,11 +259,11 @@ static void make(struct made *m, enum table_merge policy, const struct merge_ver
     cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &m->record, &m->state), EG_OK);
     taken = outcome == MERGE_TAKES_THERE ? there : here;
     m->version = *taken;
-    if (outcome == MERGE_MAKES) {
+    if (merge_is_new(outcome)) {
         m->version.record = value_of(m->record.at);
         m->version.state = (struct value){m->state.at, (uint32_t) m->state.size_bytes};
     }
-    if (outcome == MERGE_MAKES || taken != (merge_is_later(here, there) ? here : there))
+    if (merge_is_new(outcome) || taken != (merge_is_later(here, there) ? here : there))
         m->version.hlc = m->version.sequence = hlc; /* it is written anew */
 }
 
@@ -340,7 +340,7 @@ static const char *met(enum table_merge policy, const char *state, struct merge_
     buffer_init(&record, alloc_system(), 4096);
     buffer_init(&new_state, alloc_system(), 4096);
     cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &record, &new_state), EG_OK);
-    if (outcome == MERGE_MAKES)
+    if (merge_is_new(outcome))
         (void) value_text(value_of(record.at), shown, sizeof shown);
     else
         (void) snprintf(shown, sizeof shown, "%s", outcome == MERGE_TAKES_HERE ? "here" : "there");
@@ -426,7 +426,7 @@ static const char *called(const char *callback, const char *early_record) {
     buffer_init(&state, alloc_system(), 4096);
     cr_assert_eq(merge_join(&rule, &a, &b, &outcome, &loss, &record, &state), EG_OK);
     shown[0] = '!';
-    if (outcome != MERGE_MAKES)
+    if (!merge_is_new(outcome))
         (void) snprintf(shown + 1, sizeof shown - 1, "%s",
                         outcome == MERGE_TAKES_HERE ? "here" : "there");
     else if (record.size_bytes == 0)
