@@ -14,20 +14,31 @@ static struct value first_of(struct value records) {
 
 /* ---- what the shard has ------------------------------------------------------------ */
 
-/* Who makes several changes in place holds their shards for about a microsecond: less than a
- * message takes.  A part that is prepared holds its keys for longer, and is asked for. */
-static eg_err glance(const struct tx *tx, const struct tx_place *at, struct key *k,
-                     const struct record **rec, uint64_t *version, bool *stands) {
-    enum { LOOKS = 64 };
-    eg_err err = transact_glance(at->table, at->reader, k, rec, version, stands);
+/* Who makes several changes in place holds their shards for about a microsecond, or, where the
+ * system has taken his core, for some more: less than a message takes, which besides would have
+ * another thread woken.  A part that is prepared holds its keys for longer, and is asked for. */
+EG_SELDOM static eg_err glance_on(const struct tx_place *at, struct key *k,
+                                  const struct record **rec, uint64_t *version, bool *stands) {
+    enum { LOOKS = 128, PAUSES_MAX = 32 };
+    uint32_t pauses = 1;
+    eg_err err = EG_AGAIN;
 
-    for (uint32_t i = 1; EG_UNLIKELY(err == EG_AGAIN) && i < LOOKS && tx->o.patience > 1 &&
-                         table_is_held(at->table, k);
-         i++) {
-        EG_CPU_RELAX();
+    for (uint32_t i = 0; err == EG_AGAIN && i < LOOKS && transact_passes(at->table, k); i++) {
+        for (uint32_t j = 0; j < pauses; j++)
+            EG_CPU_RELAX();
+        pauses = EG_MIN(2 * pauses, (uint32_t) PAUSES_MAX);
         err = transact_glance(at->table, at->reader, k, rec, version, stands);
     }
     return err;
+}
+
+static eg_err glance(const struct tx *tx, const struct tx_place *at, struct key *k,
+                     const struct record **rec, uint64_t *version, bool *stands) {
+    eg_err err = transact_glance(at->table, at->reader, k, rec, version, stands);
+
+    return EG_UNLIKELY(err == EG_AGAIN) && tx->o.patience > 1
+               ? glance_on(at, k, rec, version, stands)
+               : err;
 }
 
 eg_err tx_look(struct tx *tx, const struct tx_place *at, struct key *k, uint32_t key,

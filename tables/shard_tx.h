@@ -29,6 +29,14 @@ static inline bool shard_tx_holds(const struct shard *s, uint64_t hash) {
     return (atomic_load_explicit(&s->held, memory_order_acquire) & shard_tx_bit(hash)) != 0;
 }
 
+/* Is it held for a moment only, by who changes it in one piece, or by nobody any more?  What a
+ * prepared part holds it holds for longer than a message takes. */
+static inline bool shard_tx_passes(const struct shard *s) {
+    uint64_t held = atomic_load_explicit(&s->held, memory_order_acquire);
+
+    return held == 0 || held == UINT64_MAX;
+}
+
 /* All of the shard is changed in one piece from here to the end. */
 void shard_tx_begin(struct shard *s);
 void shard_tx_end(struct shard *s);

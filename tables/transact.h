@@ -140,6 +140,8 @@ EG_MUST_USE eg_err transact_look(struct table *t, struct reader *r, const struct
  * be looked at again before anything is decided by it (by its master, which validates it). */
 EG_MUST_USE eg_err transact_glance(struct table *t, struct reader *r, const struct key *k,
                                    const struct record **rec, uint64_t *version, bool *stands);
+/* After its EG_AGAIN: does somebody hold the shard for a moment only, or no more? */
+bool transact_passes(struct table *t, const struct key *k);
 /* How many changes the shard has counted, as a number that no other shard or copy has. */
 uint64_t transact_changes(const struct table *t, uint32_t shard);
 /* Have all full copies what is here, and may nothing that is prepared change it?  After the scan of

@@ -81,6 +81,12 @@ eg_err transact_glance(struct table *t, struct reader *r, const struct key *k,
     return EG_OK;
 }
 
+bool transact_passes(struct table *t, const struct key *k) {
+    const struct shard *s = shard_of(t, k->hash);
+
+    return role_of(s) <= SHARD_FULL && shard_tx_passes(s);
+}
+
 eg_err transact_look(struct table *t, struct reader *r, const struct key *k,
                      const struct record **rec, uint64_t *version) {
     bool stands;

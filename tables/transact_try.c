@@ -123,13 +123,18 @@ static void sort(struct try *y) {
     }
 }
 
+/* Now, or in a moment. */
+static bool may_be_claimed(const struct shard *s) {
+    return EG_LIKELY(table_is_ours(s, false)) || (role_of(s) == SHARD_ALONE && shard_tx_passes(s));
+}
+
 static eg_err claim_all(struct try *y) {
     uint32_t patience = EG_MAX(y->x->patience, 1u);
 
     for (uint32_t i = 0; i < y->count; i++) {
         struct held *h = &y->held[i];
 
-        if (!table_is_ours(h->shard, false))
+        if (!may_be_claimed(h->shard))
             return EG_AGAIN;
         h->owner = table_claim(h->shard, patience);
         if (h->owner == NULL || !table_is_ours(h->shard, false) || reshape_holds(h->shard))
@@ -149,7 +154,7 @@ bool transact_is_singly(const struct transact *x) {
 static bool is_here(const struct table *t, uint32_t shard, bool changes) {
     const struct shard *s = &t->shard[shard];
 
-    return table_is_ours(s, false) && !(changes && s->log.sync);
+    return may_be_claimed(s) && !(changes && s->log.sync);
 }
 
 bool transact_is_here(const struct transact *x) {

@@ -427,6 +427,7 @@ Test(transact, while_several_records_change_who_looks_in_place_is_sent_away) {
     cr_assert_not(transact_scan_stands(table, s->number));
     cr_assert_eq(transact_stands(&w.reader, done(&x), &w.note), EG_AGAIN);
     expect(try(&x), EG_AGAIN);
+    cr_assert(transact_is_here(done(&x)) && transact_passes(table, &k), "it is over in a moment");
     shard_tx_end(s);
     cr_assert(table_read_stands(table, &w.reader, &k));
     cr_assert(table_get_at_once(table, &w.reader, one, &rec));
@@ -687,6 +688,7 @@ Test(transact, a_prepared_part_is_kept_until_it_is_committed) {
     expect(send_as(1, &x, table, shard, SHARD_TX_PREPARE), EG_OK);
     expect_status(1, shard, "'prepared'");
     cr_assert_not(may_look("1"), "it may be another record in a moment");
+    cr_assert_not(transact_is_here(done(&x)), "its shard has to be asked");
     expect(say(1, table, shard, SHARD_TX_COMMIT), EG_OK);
     expect(say(1, table, shard, SHARD_TX_COMMIT), EG_OK);
     expect_status(1, shard, "'committed'");
