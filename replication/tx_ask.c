@@ -232,9 +232,9 @@ void tx_ask_doubt(struct tx_manager *m, struct actor *self, struct message *doub
     struct tx_ask *a = NULL;
 
     memcpy(&d, doubt->payload, sizeof d);
-    if (!is_asked(m, doubt))
+    if (!is_asked(m, doubt) && !tx_awaits_view(m))
         a = ask_new(m, d.id);
-    if (a == NULL) { /* or too many: the shard says it again */
+    if (a == NULL) { /* or too many, or too early: the shard says it again */
         message_free(m->all->o.runtime, doubt);
         return;
     }

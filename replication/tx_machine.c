@@ -3,19 +3,32 @@
 
 #include "engine/planted.h"
 
+static bool all_firm(const struct tx_part *part, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (!part[i].firm)
+            return false;
+    return count != 0;
+}
+
 void tx_machine_begin(struct tx_machine *m, struct tx_part *part, uint32_t count, bool logs) {
-    *m = (struct tx_machine){.state = TX_PREPARING, .logs = logs, .count = count, .part = part};
+    *m = (struct tx_machine){.state = TX_PREPARING,
+                             .logs = logs,
+                             .firm = all_firm(part, count),
+                             .count = count,
+                             .part = part};
 }
 
 void tx_machine_recall(struct tx_machine *m, struct tx_part *part, uint32_t count) {
     *m = (struct tx_machine){.state = TX_COMMITTING,
                              .logs = true,
                              .recalled = true,
+                             .firm = all_firm(part, count),
                              .answered = true,
                              .count = count,
                              .part = part};
     for (uint32_t i = 0; i < count; i++)
         part[i].state = TX_PART_VOTED; /* of one that only read, who had to ask its master? */
+    m->looks = m->firm;
 }
 
 /* ---- what is decided ------------------------------------------------------------------------- */
@@ -75,6 +88,23 @@ static bool any_under_way(const struct tx_machine *m) {
     return false;
 }
 
+/* Is it brought to its end as it comes, for it has taken too long? */
+static bool is_hurried(const struct tx_machine *m) {
+    return m->late && !m->firm;
+}
+
+/* A view has given it up, and nobody has made any of it. */
+static bool is_given_up(const struct tx_machine *m) {
+    bool any = false;
+
+    for (uint32_t i = 0; i < m->count; i++) {
+        any |= m->part[i].given_up;
+        if (m->part[i].made)
+            return false;
+    }
+    return any && m->firm;
+}
+
 /* Nobody has heard that it is committed. */
 static void abort_all(struct tx_machine *m, eg_err why) {
     m->state = TX_ABORTING;
@@ -84,11 +114,21 @@ static void abort_all(struct tx_machine *m, eg_err why) {
             m->part[i].state = TX_PART_NONE; /* it was never asked */
 }
 
+/* None is made: what holds its keys still is told to let them go. */
+static void give_up_all(struct tx_machine *m) {
+    abort_all(m, EG_ABORTED);
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->part[i].state != TX_PART_VOTED)
+            m->part[i].state = TX_PART_NONE;
+}
+
 static void decide(struct tx_machine *m) {
     if (m->state == TX_PREPARING && ((all_are(m, TX_PART_VOTED, TX_PART_VOTED) && all_sure(m)) ||
                                      (PLANTED(DECIDED_BY_ONE_VOTE) && any_is(m, TX_PART_VOTED))))
         m->state = m->logs ? TX_LOGGING : TX_COMMITTING;
-    m->looks = m->looks && !m->late && !all_known(m);
+    m->looks = m->looks && !is_hurried(m) && !all_known(m);
+    if (m->state == TX_COMMITTING && is_given_up(m) && all_known(m) && !any_under_way(m))
+        give_up_all(m);
     if (m->state == TX_COMMITTING && all_are(m, TX_PART_DONE, TX_PART_DONE)) {
         m->state = TX_OVER;
         m->outcome = EG_OK;
@@ -121,12 +161,12 @@ static enum tx_do wanted(const struct tx_machine *m, const struct tx_part *p) {
             return TX_DO_NOTHING;
         return p->asks ? TX_DO_PREPARE : TX_DO_CHECK;
     case TX_COMMITTING:
-        if (m->looks)
+        if (m->looks || is_given_up(m))
             return p->state == TX_PART_VOTED && !p->kept ? TX_DO_LOOK : TX_DO_NOTHING;
         if (p->state == TX_PART_GONE)
             return m->recalled || any_is(m, TX_PART_DONE) || any_kept(m) ? TX_DO_REDO
                                                                          : TX_DO_NOTHING;
-        if (p->kept && !m->late && any_is(m, TX_PART_GONE))
+        if (p->kept && !is_hurried(m) && any_is(m, TX_PART_GONE))
             return TX_DO_NOTHING;
         return p->state == TX_PART_DONE || p->state == TX_PART_STOOD ? TX_DO_NOTHING : TX_DO_COMMIT;
     case TX_ABORTING:
@@ -241,19 +281,24 @@ static void heard_commit(struct tx_machine *m, struct tx_part *p, eg_err err) {
         p->state = TX_PART_GONE;
     else
         p->waits = true;
+    p->made |= err == EG_OK;
+    p->given_up = err == EG_ABORTED;
     if (p->waits && !m->answered && !is_moment(err))
         m->outcome = EG_IN_DOUBT;
 }
 
+/* EG_EXISTS: it has been made. */
 static void heard_look(struct tx_part *p, eg_err err) {
-    if (err == EG_OK)
+    if (err == EG_OK || err == EG_EXISTS)
         p->kept = true;
     else if (err == EG_NO_TABLE)
         p->state = TX_PART_DONE;
-    else if (err == EG_NOT_FOUND)
+    else if (err == EG_NOT_FOUND || err == EG_ABORTED)
         p->state = TX_PART_GONE;
     else
         p->waits = true;
+    p->made |= err == EG_EXISTS;
+    p->given_up = err == EG_ABORTED;
 }
 
 static void heard_redo(struct tx_part *p, eg_err err) {
@@ -261,6 +306,7 @@ static void heard_redo(struct tx_part *p, eg_err err) {
         p->state = TX_PART_DONE; /* the table is another by now */
     else
         p->waits = true;
+    p->made |= err == EG_OK;
 }
 
 void tx_machine_heard(struct tx_machine *m, uint32_t part, enum tx_do what, eg_err err) {
@@ -322,8 +368,8 @@ void tx_machine_log_lost(struct tx_machine *m) {
 void tx_machine_view(struct tx_machine *m) {
     if (m->state == TX_PREPARING) /* another try may well succeed, so that is what it is told */
         abort_all(m, EG_CONFLICT);
-    m->looks = (m->state == TX_LOGGING || m->state == TX_COMMITTING) && !m->recalled && !m->late &&
-               !any_is(m, TX_PART_DONE);
+    m->looks = (m->state == TX_LOGGING || m->state == TX_COMMITTING) && (!m->recalled || m->firm) &&
+               !is_hurried(m) && !any_is(m, TX_PART_DONE);
     for (uint32_t i = 0; i < m->count; i++)
         m->part[i].kept = false;
     tx_machine_retry(m);

@@ -30,6 +30,12 @@
  * keys, are told.  Where that takes too long each is told when it can be, and half of it may be
  * seen.
  *
+ * Where all tables ask for a majority, what a view with one has given up nobody has made, and
+ * others have gone on from there: nothing of it may be made any more.  So such a transaction is
+ * looked at in each new view until some part is known to be made, however late it is and also after
+ * a start, and where one part is said to be given up and none to be made the others are told to
+ * abort.
+ *
  * Whoever asked is answered once: aborted as soon as that is decided, committed when all parts are
  * DONE, in doubt where that takes too long.  A decision is known to others as `committed` when the
  * first part is DONE: before that it may still come to nothing (all GONE).
@@ -82,6 +88,9 @@ struct tx_part {
     bool waits;           /* it could not be done now: until tx_machine_retry()    */
     bool kept;            /* so it was found in this view                          */
     bool reads;           /* it changes nothing, and another does: set before the beginning */
+    bool firm;            /* its table asks for a majority: set before the beginning         */
+    bool made;            /* its shard has said that it committed it                         */
+    bool given_up;        /* GONE, and its shard has said that it knows: nobody has made it  */
     bool asks;            /* what it has seen is its master's to say                         */
     bool sure;            /* it has stood at the second look, too                            */
     uint32_t moves;       /* how often it had moved by then                                  */
@@ -96,6 +105,7 @@ struct tx_machine {
     bool logging; /* the disc was asked                                  */
     bool answered;
     bool recalled; /* it was found on disc */
+    bool firm;     /* all parts are        */
     bool looks;    /* it was decided in another view: all parts are to be looked at first */
     bool late;     /* no more: its time is over */
     bool ended;
@@ -110,7 +120,7 @@ struct tx_step {
     uint32_t part;
 };
 
-/* Nothing is asked yet.  `part` is zeroed but for `reads`. */
+/* Nothing is asked yet.  `part` is zeroed but for `reads` and `firm`. */
 void tx_machine_begin(struct tx_machine *m, struct tx_part *part, uint32_t count, bool logs);
 /* As it is found on disc after a start: decided, and nobody waits for an answer. */
 void tx_machine_recall(struct tx_machine *m, struct tx_part *part, uint32_t count);

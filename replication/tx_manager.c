@@ -6,6 +6,7 @@
 #include "engine/scheduler.h"
 #include "engine/supervisor.h"
 #include "tables/catalog.h"
+#include "tables/shard_copy.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -139,6 +140,13 @@ void tx_managers_doubt(struct tx_managers *t, struct table *table, uint32_t shar
     memcpy(word->payload + sizeof d, name->text, d.name_bytes);
     memcpy(word->payload + sizeof d + d.name_bytes, head.at, head.size_bytes);
     (void) runtime_send(t->o.runtime, EG_PID_NONE, pid_of(tx_manager_of(t, h.id)), word);
+}
+
+bool tx_awaits_view(const struct tx_manager *m) {
+    const struct tx_managers *t = m->all;
+
+    return m->members.view.epoch == 0 && origins_met(catalog_origins(t->o.catalog)) &&
+           tx_now_ns(m) - t->opened_ns < (uint64_t) TX_RECALL_VIEW_MS * 1000000;
 }
 
 /* ---- the actor ------------------------------------------------------------------------------- */

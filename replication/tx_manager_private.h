@@ -21,6 +21,7 @@ enum {
     TX_RETRY_MS = 200,           /* what could not be done now                        */
     TX_ASK_AGAIN_MS = 500,       /* of a part in doubt                                */
     TX_RECALL_TABLES_MS = 60000, /* after a start its tables may not all be known yet */
+    TX_RECALL_VIEW_MS = 10000,   /* and a view may be to come: later there is no cluster */
     TX_ASKS_MAX = 4096,          /* questions under way at one manager                */
 };
 
@@ -73,6 +74,7 @@ struct tx_run {
     uint32_t count;
     uint32_t flickers;  /* of all parts that were looked at */
     bool goes_on;       /* TX_GO_ON is on its way           */
+    bool early;         /* tx_awaits_view()                 */
     struct buffer head; /* as all its shards are told */
     struct tx_machine machine;
     struct tx_decision decision;
@@ -132,6 +134,12 @@ static inline struct tx_manager *tx_manager_of(struct tx_managers *t, struct tra
 static inline uint64_t tx_now_ns(const struct tx_manager *m) {
     return env_now_ns(m->all->o.env);
 }
+
+/* ---- tx_manager.c ---------------------------------------------------------------------------- */
+
+/* The node has met others, and has not been in a view since its start: what it remembers of
+ * transactions may be over by now, and its shards do not know yet that they are not alone. */
+bool tx_awaits_view(const struct tx_manager *m);
 
 /* ---- tx_run.c -------------------------------------------------------------------------------- */
 

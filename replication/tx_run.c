@@ -103,6 +103,19 @@ static eg_err make_head(struct tx_manager *m, struct tx_run *run, const struct t
     return transact_pack_head(&head, &run->head);
 }
 
+static struct table *find_table(const struct tx_manager *m, const struct tx_place *p) {
+    struct table *t =
+        catalog_find(m->all->o.catalog, (const char *) p->name.at, p->name.size_bytes);
+
+    return t != NULL && table_schema(t)->id == p->table && p->shard < table_shards(t) ? t : NULL;
+}
+
+static bool is_firm(const struct tx_manager *m, const struct tx_place *p) {
+    const struct table *t = find_table(m, p);
+
+    return t != NULL && table_schema(t)->majority;
+}
+
 static eg_err read_places(struct tx_manager *m, struct tx_run *run, const struct tx_bundle *b) {
     struct alloc *a = m->all->o.alloc;
     struct value_iter it = b->places;
@@ -119,6 +132,7 @@ static eg_err read_places(struct tx_manager *m, struct tx_run *run, const struct
         if (!tx_bundle_next(&it, &run->place[i]))
             return EG_CORRUPT;
         run->part[i].reads = transact_part_reads(run->place[i].part);
+        run->part[i].firm = is_firm(m, &run->place[i]);
         changes |= !run->part[i].reads;
     }
     for (uint32_t i = 0; i < b->count && !changes; i++)
@@ -202,13 +216,6 @@ void tx_run_free(struct tx_manager *m, struct tx_run *run) {
 
 /* ---- doing what is to be done ---------------------------------------------------------------- */
 
-static struct table *find_table(const struct tx_manager *m, const struct tx_place *p) {
-    struct table *t =
-        catalog_find(m->all->o.catalog, (const char *) p->name.at, p->name.size_bytes);
-
-    return t != NULL && table_schema(t)->id == p->table && p->shard < table_shards(t) ? t : NULL;
-}
-
 static void put_blind(struct value_writer *w, const void *what) {
     struct value_iter it = value_iter_of(*(const struct value *) what);
     struct value v;
@@ -221,8 +228,12 @@ static void put_blind(struct value_writer *w, const void *what) {
             value_put_raw(w, v);
 }
 
-/* Only what it wants, whatever is there and however late: what it has seen was so when it was
- * decided. */
+static void put_whole(struct value_writer *w, const void *what) {
+    value_put_raw(w, *(const struct value *) what);
+}
+
+/* What it wants, however late, and but for a majority table whatever is there: what it has seen was
+ * so when it was decided. */
 static eg_err make_redo(struct tx_manager *m, const struct tx_run *run, uint32_t part,
                         struct shard_request *q) {
     struct transact_head head;
@@ -235,7 +246,8 @@ static eg_err make_redo(struct tx_manager *m, const struct tx_run *run, uint32_t
     err = transact_pack_head(&head, &m->out);
     head_bytes = m->out.size_bytes;
     if (err == EG_OK)
-        err = value_append(&m->out, put_blind, &run->place[part].part);
+        err = value_append(&m->out, run->part[part].firm ? put_whole : put_blind,
+                           &run->place[part].part);
     q->key = (struct value){m->out.at, (uint32_t) head_bytes};
     q->value = (struct value){m->out.at + head_bytes, (uint32_t) (m->out.size_bytes - head_bytes)};
     return err;
@@ -428,6 +440,9 @@ void tx_run_go_on(struct tx_manager *m, struct actor *self, uint64_t number) {
 }
 
 void tx_run_move(struct tx_manager *m, struct actor *self, struct tx_run *run) {
+    run->early = run->recalled && tx_awaits_view(m);
+    if (run->early)
+        return;
     for (uint32_t steps = 1;; steps++) {
         struct tx_step step;
         eg_err err;
@@ -471,20 +486,22 @@ void tx_run_move(struct tx_manager *m, struct actor *self, struct tx_run *run) {
 
 /* ---- what comes of it ------------------------------------------------------------------------ */
 
+static bool is_text(const uint8_t *at, uint32_t size_bytes, const char *text) {
+    return size_bytes == strlen(text) && memcmp(at, text, size_bytes) == 0;
+}
+
 /* What a part's shard says of it, looked at. */
 static eg_err look_of(const struct message *reply) {
-    static const char prepared[] = "prepared", committed[] = "committed";
     struct value said = {reply->payload, (uint32_t) reply->size_bytes};
     const uint8_t *at;
     uint32_t size_bytes;
 
     if (!value_get_bytes(said, &at, &size_bytes))
         return EG_AGAIN;
-    if (size_bytes == sizeof prepared - 1 && memcmp(at, prepared, size_bytes) == 0)
-        return EG_OK;
-    if (size_bytes == sizeof committed - 1 && memcmp(at, committed, size_bytes) == 0)
-        return EG_OK;
-    return EG_NOT_FOUND;
+    return is_text(at, size_bytes, "prepared")    ? EG_OK
+           : is_text(at, size_bytes, "committed") ? EG_EXISTS
+           : is_text(at, size_bytes, "aborted")   ? EG_ABORTED
+                                                  : EG_NOT_FOUND;
 }
 
 void tx_run_hear(struct tx_manager *m, struct actor *self, const struct message *reply) {
@@ -526,7 +543,7 @@ void tx_runs_tick(struct tx_manager *m, struct actor *self) {
 
     for (struct list_node *n = m->runs.next, *next; n != &m->runs; n = next) {
         struct tx_run *run = EG_CONTAINER_OF(n, struct tx_run, node);
-        bool moved = false;
+        bool moved = run->early;
 
         next = n->next;
         if (run->deadline_ns <= now && (!run->machine.answered || !run->machine.late)) {

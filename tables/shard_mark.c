@@ -224,7 +224,7 @@ static eg_err apply_ended(struct shard *s, struct value_iter *it) {
     e.committed = value_kind_of(committed) == VALUE_TRUE;
     if (!has_ended(s, e.id))
         remember(s, &e);
-    shard_tx_unmark(s, e.id, e.committed);
+    shard_tx_unmark(s, e.id, e.committed ? OUTCOME_COMMITTED : OUTCOME_ABORTED);
     note(s, put_ended, &e);
     return EG_OK;
 }
@@ -319,7 +319,7 @@ void shard_mark_settle(struct shard *s) {
         shard_tx_each(s, find_leftover, &l);
         if (!l.found)
             break;
-        shard_tx_unmark(s, l.id, false);
+        shard_tx_unmark(s, l.id, OUTCOME_UNKNOWN);
     }
     buffer_fini(&m->told);
     buffer_init(&m->told, s->table->world->o.alloc, SIZE_MAX);

@@ -13,6 +13,7 @@
 #ifndef TABLES_SHARD_TX_H
 #define TABLES_SHARD_TX_H
 
+#include "tables/outcome.h"
 #include "tables/shard.h"
 #include "tables/transact.h"
 
@@ -56,8 +57,9 @@ EG_MUST_USE eg_err shard_tx_run(struct shard_turn *t);
  * master from now on.  Flat, from another node: EG_BAD_REQUEST; EG_MEMORY. */
 EG_MUST_USE eg_err shard_tx_mark(struct shard *s, struct reader *r, struct value head,
                                  struct value part);
-/* It has ended, and what it changed has been applied.  Nothing where it was not marked. */
-void shard_tx_unmark(struct shard *s, struct transact_id id, bool committed);
+/* It has ended, and what it changed has been applied; unknown: its master has it no more.  Nothing
+ * where it was not marked. */
+void shard_tx_unmark(struct shard *s, struct transact_id id, enum outcome what);
 
 /* Call `see` for each part that is prepared or marked here, until it returns false. */
 void shard_tx_each(struct shard *s,

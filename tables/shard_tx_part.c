@@ -465,6 +465,17 @@ static bool was_committed(const struct shard *s, struct transact_id id) {
     return outcome_get(s->table->world->outcomes, id_here(s, id)) == OUTCOME_COMMITTED;
 }
 
+/* What a majority has given up is not to be made any more (tx_machine.h). */
+static void remember_given_up(struct shard *s, struct transact_id id) {
+    if (!schema_of(s->table)->majority)
+        return;
+    outcome_put(s->table->world->outcomes, id_here(s, id), OUTCOME_ABORTED);
+}
+
+static bool was_given_up(const struct shard *s, struct transact_id id) {
+    return outcome_get(s->table->world->outcomes, id_here(s, id)) == OUTCOME_ABORTED;
+}
+
 static eg_err head_of(struct shard_turn *t, struct transact_head *head) {
     if (transact_get_head(t->request->key, head))
         return EG_OK;
@@ -534,6 +545,8 @@ eg_err shard_tx_commit(struct shard_turn *t) {
         t->result->at[t->result->size_bytes++] = 0x90; /* its results were told */
         return EG_OK;
     }
+    if (was_given_up(t->shard, head.id))
+        return err_note(t->note, EG_ABORTED, "this part was given up here");
     return err_note(t->note, EG_NOT_FOUND, "no such part is prepared here");
 }
 
@@ -591,6 +604,7 @@ eg_err shard_tx_abort(struct shard_turn *t) {
     }
     if (s->tx != NULL)
         shard_lock_give_up(s->tx->lock, head.id);
+    remember_given_up(s, head.id);
     return answer_true(t);
 }
 
@@ -624,7 +638,8 @@ eg_err shard_tx_status(struct shard_turn *t) {
         value_put_text(&w, "prepared");
     else if (was_committed(t->shard, head.id))
         value_put_text(&w, "committed");
-    else if (outcome_get(t->shard->table->world->outcomes, head.id) == OUTCOME_ABORTED)
+    else if (was_given_up(t->shard, head.id) ||
+             outcome_get(t->shard->table->world->outcomes, head.id) == OUTCOME_ABORTED)
         value_put_text(&w, "aborted");
     else
         value_put_text(&w, "unknown");
@@ -666,11 +681,13 @@ eg_err shard_tx_mark(struct shard *s, struct reader *r, struct value head_value,
     return EG_OK;
 }
 
-void shard_tx_unmark(struct shard *s, struct transact_id id, bool committed) {
+void shard_tx_unmark(struct shard *s, struct transact_id id, enum outcome what) {
     struct lock_owner *o = owner_of(s, id);
 
-    if (committed)
+    if (what == OUTCOME_COMMITTED)
         (void) remember(s, id); /* who lacks memory for that asks others */
+    else if (what == OUTCOME_ABORTED)
+        remember_given_up(s, id);
     if (o == NULL || !o->kept)
         return;
     forget_row_if_any(s, o);

@@ -18,6 +18,7 @@ struct world {
     enum shard_part shard[PARTS];
     bool refuses[PARTS]; /* to prepare */
     bool reads[PARTS];   /* it changes nothing */
+    bool firm;           /* all tables ask for a majority */
     eg_err look;         /* what is seen of one that changes nothing, from here */
     bool on_disc;        /* the decision */
     bool answered, alive;
@@ -28,6 +29,18 @@ struct world {
 static void open_world(struct world *w, bool logs) {
     *w = (struct world){.alive = true};
     tx_machine_begin(&w->m, w->part, PARTS, logs);
+}
+
+static void open_firm_world(struct world *w, bool logs) {
+    *w = (struct world){.alive = true, .firm = true};
+    for (uint32_t i = 0; i < PARTS; i++)
+        w->part[i].firm = true;
+    tx_machine_begin(&w->m, w->part, PARTS, logs);
+}
+
+/* Of a part that is not there. */
+static eg_err gone(const struct world *w, uint32_t i) {
+    return w->firm && w->shard[i] == GIVEN_UP ? EG_ABORTED : EG_NOT_FOUND;
 }
 
 /* What the shard does, and says. */
@@ -43,9 +56,9 @@ static eg_err shard_does(struct world *w, uint32_t i, enum tx_do what) {
     case TX_DO_COMMIT:
         if (*s == PREPARED)
             *s = DONE;
-        return *s == DONE ? EG_OK : EG_NOT_FOUND;
+        return *s == DONE ? EG_OK : gone(w, i);
     case TX_DO_LOOK:
-        return *s == PREPARED || *s == DONE ? EG_OK : EG_NOT_FOUND;
+        return *s == DONE ? EG_EXISTS : *s == PREPARED ? EG_OK : gone(w, i);
     case TX_DO_ABORT:
         cr_assert_neq(*s, DONE, "told to abort what it has committed");
         *s = GIVEN_UP;
@@ -87,7 +100,7 @@ static void restart_node(struct world *w) {
     if (w->on_disc) {
         memset(w->part, 0, sizeof w->part);
         for (uint32_t i = 0; i < PARTS; i++)
-            w->part[i].reads = w->reads[i];
+            w->part[i] = (struct tx_part){.reads = w->reads[i], .firm = w->firm};
         tx_machine_recall(&w->m, w->part, PARTS);
     } else {
         w->alive = false;
@@ -100,6 +113,15 @@ static void look_at(struct world *w, uint32_t part) {
     for (uint32_t i = 0; i < PARTS; i++)
         cr_assert(w->reads[i] || w->part[i].state == TX_PART_VOTED, "looked at %u before", part);
     tx_machine_heard(&w->m, part, TX_DO_CHECK, w->look);
+}
+
+/* A majority that gives up a part would know. */
+static bool any_done(const struct world *w) {
+    bool any = false;
+
+    for (uint32_t i = 0; i < PARTS; i++)
+        any |= w->shard[i] == DONE;
+    return any;
 }
 
 static void do_step(struct world *w, struct tx_step step, enum fault f) {
@@ -131,7 +153,7 @@ static void do_step(struct world *w, struct tx_step step, enum fault f) {
         tx_machine_view(&w->m);
     if (f == TOO_LATE)
         tx_machine_expire(&w->m);
-    if (f == CUT && w->shard[step.part] == PREPARED)
+    if (f == CUT && w->shard[step.part] == PREPARED && !(w->firm && any_done(w)))
         w->shard[step.part] = GIVEN_UP;
     switch (step.what) {
     case TX_DO_LOG:
@@ -170,10 +192,8 @@ static void do_step(struct world *w, struct tx_step step, enum fault f) {
 
 /* The shards of a coordinator that knows nothing: one has committed, or all give it up. */
 static void resolve(struct world *w) {
-    bool any = false;
+    bool any = any_done(w);
 
-    for (uint32_t i = 0; i < PARTS; i++)
-        any |= w->shard[i] == DONE;
     for (uint32_t i = 0; i < PARTS; i++)
         if (w->shard[i] == PREPARED)
             w->shard[i] = any ? DONE : GIVEN_UP;
@@ -265,6 +285,62 @@ Test(tx_machine, whatever_fails_at_whichever_step_all_or_nothing_is_done) {
                     run(&w, at, f);
                     check(&w, at, f);
                 }
+}
+
+Test(tx_machine, where_all_ask_for_a_majority_nothing_is_made_anew_whatever_fails) {
+    for (int logs = 0; logs < 2; logs++)
+        for (enum fault f = NO_FAULT; f < FAULTS; f++)
+            for (uint32_t at = 0; at < 2 * PARTS + 4; at++) {
+                struct world w;
+
+                open_firm_world(&w, logs);
+                run(&w, at, f);
+                check(&w, at, f);
+                cr_assert_eq(w.redone, 0);
+            }
+}
+
+/* Decided, and the view changes before any is told: one side of the cut has given up this part. */
+Test(tx_machine, what_a_majority_has_given_up_is_aborted_however_late_it_is_heard) {
+    for (int late = 0; late < 2; late++)
+        for (int logs = 0; logs < 2; logs++)
+            for (uint32_t who = 0; who < PARTS; who++) {
+                struct world w;
+                struct tx_step step;
+
+                open_firm_world(&w, logs);
+                do { /* until it is to be told to commit */
+                    step = tx_machine_next(&w.m);
+                    if (step.what != TX_DO_COMMIT)
+                        do_step(&w, step, NO_FAULT);
+                } while (step.what != TX_DO_COMMIT);
+                do_step(&w, step, REFUSED);
+                if (late)
+                    tx_machine_expire(&w.m);
+                tx_machine_view(&w.m);
+                w.shard[who] = GIVEN_UP;
+                run(&w, UINT32_MAX, NO_FAULT);
+                check(&w, who, ANOTHER_VIEW);
+                cr_assert_eq(w.redone, 0);
+                cr_assert_eq(tx_machine_status(&w.m), TX_STATUS_ABORTED);
+            }
+}
+
+/* After a start.  What nobody remembers may have been made, and is made anew. */
+Test(tx_machine, what_is_found_on_disc_and_a_majority_has_given_up_is_aborted) {
+    for (uint32_t lost = 0; lost <= PARTS; lost++) {
+        struct world w;
+
+        open_firm_world(&w, true);
+        for (uint32_t i = lost; i < PARTS; i++)
+            w.shard[i] = GIVEN_UP;
+        w.answered = w.on_disc = true;
+        w.answer = EG_IN_DOUBT;
+        restart_node(&w);
+        run(&w, UINT32_MAX, NO_FAULT);
+        check(&w, lost, NODE_BEFORE);
+        cr_assert_eq(w.redone, lost < PARTS ? 0 : PARTS);
+    }
 }
 
 Test(tx_machine, what_was_given_up_where_others_have_done_it_is_made_anew) {

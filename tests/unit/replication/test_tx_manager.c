@@ -7,6 +7,7 @@
 #include "engine/foreign.h"
 #include "tables/outcome.h"
 #include "tables/route.h"
+#include "tables/shard_copy.h"
 #include "tables/table_private.h"
 #include "tests/support/table_world.h"
 #include "tests/support/text_value.h"
@@ -423,6 +424,33 @@ static void meet_other(struct town *n) {
     tx_managers_view(n->managers, both);
     alloc_put(alloc_system(), both, sizeof *both + 2 * sizeof both->member[0]);
     stepper_run(n->w.st);
+}
+
+/* Its shards do not know yet that they are not alone, and others may have given it up. */
+Test(tx_manager, what_is_found_on_disc_waits_for_a_view_where_there_are_others) {
+    for (int cluster = 0; cluster < 2; cluster++) {
+        struct message *m;
+        struct town n;
+        eg_pid to;
+
+        open_town(&n, "{'shards': 4, 'storage': 'disc'}");
+        cr_assert_eq(origins_meet(catalog_origins(n.w.catalog)), EG_OK);
+        n.fault = SILENT_BEFORE;
+        n.nth = 3; /* the first COMMIT: what follows is answered */
+        m = commit_message(&n, 3, &to);
+        cr_assert_neq(answer_of(&n, to, m, 100, NULL, 0), EG_OK);
+        memset(n.state, 0, sizeof n.state);
+        n.asked = 0;
+        n.nth = UINT32_MAX;
+        restart_managers(&n);
+        stepper_run_ms(n.w.st, 5000);
+        cr_assert_eq(n.asked, 0);
+        if (cluster)
+            meet_other(&n);
+        stepper_run_ms(n.w.st, cluster ? 1000 : 10000); /* or there is none, after all */
+        cr_assert_eq(count_of(&n, DONE), 3, "cluster %d: %u", cluster, count_of(&n, DONE));
+        close_town(&n);
+    }
 }
 
 Test(tx_manager, a_part_in_doubt_does_what_another_node_knows) {

@@ -1061,6 +1061,44 @@ Test(transact, what_is_made_anew_on_disc_only_is_made_once) {
     is_made_anew_once("{'storage': 'disc_only', 'shards': 2}");
 }
 
+/* Its keys may have been changed since by who is told of it. */
+Test(transact, what_a_majority_table_is_to_make_anew_is_left_out_where_others_went_on) {
+    struct tx x = {.all = {0}};
+    uint32_t shard;
+
+    create("d", "{'majority': true, 'shards': 2}");
+    table = find("d");
+    shard = shard_of_key("1");
+    expect(run(table, SHARD_WRITE, NULL, "[1, 'a']"), EG_OK);
+    see(&x, table, "1");
+    want(&x, table, SHARD_WRITE, NULL, "[1, 'b']");
+    expect(send_as(7, &x, table, shard, SHARD_TX_ONE), EG_OK);
+    cr_assert_field(table, "1", "'b'");
+    expect(run(table, SHARD_WRITE, NULL, "[1, 'c']"), EG_OK);
+    expect(send_as(8, &x, table, shard, SHARD_TX_ONE), EG_OK);
+    expect(send_as(8, &x, table, shard, SHARD_TX_ONE), EG_OK);
+    cr_assert_field(table, "1", "'c'");
+}
+
+Test(transact, a_majority_table_knows_what_it_has_given_up) {
+    static const char *const options[] = {"{'shards': 2}", "{'majority': true, 'shards': 2}"};
+
+    for (uint32_t majority = 0; majority < 2; majority++) {
+        struct tx x = {.all = {0}};
+        uint32_t shard;
+
+        create(majority ? "m" : "p", options[majority]);
+        table = find(majority ? "m" : "p");
+        shard = shard_of_key("1");
+        want(&x, table, SHARD_WRITE, NULL, "[1, 'b']");
+        expect(send_as(7, &x, table, shard, SHARD_TX_PREPARE), EG_OK);
+        expect(say(7, table, shard, SHARD_TX_ABORT), EG_OK);
+        expect_status(7, shard, majority ? "'aborted'" : "'unknown'");
+        expect(say(7, table, shard, SHARD_TX_COMMIT), majority ? EG_ABORTED : EG_NOT_FOUND);
+        expect(say(8, table, shard, SHARD_TX_COMMIT), EG_NOT_FOUND);
+    }
+}
+
 /* A kill behind the first change, which took along that it is made. */
 Test(transact, what_was_half_made_anew_is_made_from_there_on) {
     static const uint64_t id[2] = {1, 7};
