@@ -38,7 +38,7 @@ static const struct defect defects[] = {
     {"READ_WITHOUT_ROUND", 55000165,
      "a chair answers reads without asking whether its view stands"},
     {"SCAN_WITHOUT_ROUND", 57000037, "a scan of a majority table is told without asking anybody"},
-    {"SERVES_UNHEARD", 80000172, "a new master serves before its copies have told what they have"},
+    {"SERVES_UNHEARD", 70000081, "a new master serves before its copies have told what they have"},
     {"MAJORITY_NOT_READ", 50000009, "a new chair serves before a majority has told what it has"},
     {"TOLD_BEFORE_HEARD", 60000003, "a copy is overwritten before its master has what it has"},
     {"ALL_IS_STABLE", 66, "a copy shows what others may not have yet"},
