@@ -3,7 +3,9 @@ import itertools
 import json
 import os
 import pathlib
+import signal
 import subprocess
+import sys
 import time
 import unittest
 
@@ -11,6 +13,7 @@ from harness import BIN, QUICK, Cluster, ClusterTest, eventually, main
 from trial import cuts
 from trial.ledger import LATE_S, REMOVED, Elements, Register, Total
 from trial.pack import Unpacker, pack
+from trial.report import sentence, simple
 
 LIAR = pathlib.Path(__file__).resolve().parent / "lying_engramd.py"
 LIES = {"lose": "stale", "undelete": "resurrected", "deny": "unexpected", "double": "unexpected",
@@ -20,6 +23,40 @@ LIES = {"lose": "stale", "undelete": "resurrected", "deny": "unexpected", "doubl
 def run(program, *words, **env):
     return subprocess.run([str(word) for word in (BIN / program, *words)], capture_output=True, text=True,
                           timeout=400, env=dict(os.environ, **env))
+
+
+def begin(program, *words, **env):
+    """In a session of its own, of which its pid is the name."""
+    return subprocess.Popen([str(word) for word in (BIN / program, *words)], stdout=subprocess.PIPE, text=True,
+                            env=dict(os.environ, **env), start_new_session=True)
+
+
+def read_until(process, word):
+    for line in process.stdout:
+        if word in line:
+            return
+    raise AssertionError(f"it ended without `{word}`")
+
+
+def is_over(session):
+    """Has everything ended that was begun there?  Whether somebody has heard of it is another matter."""
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(group) == session and state != "Z":
+            return False
+    return True
+
+
+def kill(process):
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+    process.stdout.close()
 
 
 class Partition(ClusterTest):
@@ -53,14 +90,29 @@ class Partition(ClusterTest):
         self.assertRegex(done.stdout.splitlines()[-1], "^failed: [0-9]+ violation")
 
     def test_bad_words_are_said_and_nothing_is_started(self):
-        for words in (["quarters"], ["--nodes", 1], ["--nodes", 3, "majorities"], ["--seconds", "x"], ["--no-such"]):
+        for words in (["quarters"], ["--nodes", 1], ["--nodes", 51], ["--nodes", 3, "majorities"], ["--seconds", "x"],
+                      ["--seconds", "nan"], ["--copies", "x"], ["--pause-ms", -1], ["--timeout", -1], ["--no-such"],
+                      ["--output", "json", "--json", "-"], ["--json", self.dir / "no" / "report"], ["--html", self.dir]):
             with self.subTest(words):
                 done = run("engram-partition", *words)
                 self.assertEqual(done.returncode, 2, done.stderr)
                 self.assertEqual(done.stdout, "")
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
         done = run("engram-partition", "--network", "relays", "--engramd", "/bin/false")
         self.assertEqual(done.returncode, 3)
         self.assertIn("node n1 does not start", done.stderr)
+
+    def test_nothing_is_left_of_what_a_signal_ends(self):
+        for network, number in ("relays", signal.SIGTERM), ("auto", signal.SIGTERM), ("auto", signal.SIGINT):
+            with self.subTest(network=network, number=number):
+                process = begin("engram-partition", "--nodes", 2, "--seconds", 300, "--network", network,
+                                TMPDIR=str(self.dir))
+                self.addCleanup(kill, process)
+                read_until(process, "halves: ")
+                process.send_signal(number)
+                self.assertEqual(process.wait(120), 130)
+                eventually(lambda: is_over(process.pid), "all its processes have ended")
+                self.assertEqual(list(self.dir.glob("engram-trial-*")), [])
 
     def test_relays_for_nodes_of_others_obey_lines(self):
         process = subprocess.Popen([str(BIN / "engram-partition"), "--relays", "a", "b"], text=True,
@@ -118,11 +170,64 @@ class Soak(ClusterTest):
                     liar.wait()
                     liar.stdout.close()
 
+    def test_nodes_that_come_together_late_are_waited_for(self):
+        cluster = Cluster(self, 2, discs=False, proxied=True)
+        for proxy in cluster.proxies:
+            proxy.cut()
+        for number in range(2):
+            cluster.wait_for_view([number])
+        process = begin("engram-soak", *self.connect(cluster), "--time", "1s", "--timeout", 120)
+        self.addCleanup(kill, process)
+        read_until(process, "nodes n1 n2")
+        for proxy in cluster.proxies:
+            proxy.heal()
+        rest = process.stdout.read()
+        self.assertEqual(process.wait(60), 0, rest)
+
+    def test_nodes_that_never_come_together_are_not_loaded(self):
+        nodes = [self.node("--name", name, "--peer-listen", "127.0.0.1:0") for name in ("one", "two")]
+        impatient = "import sys; from trial import soak; soak.START_S = 0.5; sys.exit(soak.main(''))"
+        words = [word for node in nodes for word in ("--connect", node.address)]
+        done = subprocess.run([sys.executable, "-c", impatient, *words], capture_output=True, text=True, timeout=400,
+                              env=dict(os.environ, PYTHONPATH=str(LIAR.parents[2] / "tools")))
+        self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
+        self.assertIn("not in one view", done.stderr)
+        for node in nodes:
+            self.assertEqual(node.client().call("tables"), [])
+
+    def test_a_signal_to_all_ends_the_time_in_order(self):
+        cluster = Cluster(self, 2, discs=False)
+        process = begin("engram-soak", *self.connect(cluster), "--time", "1h", "--timeout", 120)
+        self.addCleanup(kill, process)
+        read_until(process, "calls/s")
+        os.killpg(process.pid, signal.SIGTERM)
+        rest = process.stdout.read()
+        self.assertEqual(process.wait(60), 0, rest)
+        self.assertEqual(rest.splitlines()[-1], "passed")
+        eventually(lambda: cluster.client(0).call("tables") == [], "its tables are gone")
+
+    def test_workers_end_with_a_leader_that_is_killed(self):
+        cluster = Cluster(self, 2, discs=False)
+        process = begin("engram-soak", *self.connect(cluster), "--time", "1h")
+        self.addCleanup(kill, process)
+        read_until(process, "calls/s")
+        process.kill()
+        process.wait()
+        eventually(lambda: is_over(process.pid), "its workers have ended")
+
     def test_bad_words_are_said(self):
+        def fault(seconds):
+            return self.file(f"{seconds}.json",
+                             f'[{{"name": "x", "begin": "", "end": "", "every_s": {seconds}, "for_s": 1}}]')
         bad = self.file("bad.json", '[{"name": "x"}]')
-        for words in (["--time", "x"], ["--time", "0s"], ["--faults", bad], ["--faults", self.dir / "none"]):
+        for words in (["--time", "x"], ["--time", "0s"], ["--faults", bad], ["--faults", self.dir / "none"],
+                      ["--faults", fault("NaN")], ["--faults", fault("1e400")], ["--connect", "nonsense"],
+                      ["--connect", "127.0.0.1:65536"], ["--copies", "x"], ["--copies", 0], ["--pause-ms", -1],
+                      ["--seconds", "nan"], ["--json", self.dir / "no" / "report"], ["--html", self.dir]):
             with self.subTest(words):
-                self.assertEqual(run("engram-soak", *words).returncode, 2)
+                done = run("engram-soak", *words)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
         self.assertEqual(run("engram-soak", "--connect", f"unix:{self.dir}/nobody").returncode, 3)
 
     @staticmethod
@@ -169,6 +274,12 @@ class Ledgers(unittest.TestCase):
     def test_a_total_is_between_what_was_acknowledged_and_what_was_tried(self):
         total = Total(5, 2)
         self.assertEqual([total.judge(value) for value in (4, 5, 7, 8)], ["lost", None, None, "unexpected"])
+
+
+class Sentences(unittest.TestCase):
+    def test_a_long_record_is_cut(self):
+        told = sentence({**simple("strange answer", "n1", "y" * 9999), "table": "t", "key": ["k", "y" * 9999]})
+        self.assertLess(len(told), 400)
 
 
 class Plans(unittest.TestCase):

@@ -1,9 +1,11 @@
 """crew -- all workers, and the ledgers of what they write together.
 
-They are processes: start the crew before any thread.  pump() is how whoever leads them waits."""
+They are processes: start the crew before any thread.  They end with whoever leads them, and not by a
+signal to all: when to end is decided there.  pump() is how whoever leads them waits."""
 import collections
 import multiprocessing
 import multiprocessing.connection
+import signal
 import time
 
 from .agreed import Agreed
@@ -13,7 +15,14 @@ from .settle import Item, Settler
 from .tables import AGREED_KEYS
 from .worker import Worker
 
+ENDING = {signal.SIGINT, signal.SIGTERM}
 GRACE_S = 120  # for an answer beyond the time that was given: a call may be under way
+
+
+def work(worker, others):
+    for pipe in others:  # came with the fork: while they are open here no end of who leads is seen
+        pipe.close()
+    worker.run()
 
 
 class Crew:
@@ -23,13 +32,16 @@ class Crew:
         self.user = options["user"]
         self.pipes, self.processes = [], []
         agreed = Agreed(workers * AGREED_KEYS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # workers keep that
         for number in range(workers):
             here, there = multiprocessing.Pipe()
-            process = multiprocessing.Process(target=Worker(number, there, agreed, **options).run, daemon=True)
+            worker = Worker(number, there, agreed, **options)
+            process = multiprocessing.Process(target=work, args=(worker, [*self.pipes, here]), daemon=True)
             process.start()
             there.close()
             self.pipes.append(here)
             self.processes.append(process)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def begin(self, addresses, tables):
         """`addresses` of nodes by name: each is home to its share of the workers."""
@@ -72,6 +84,7 @@ class Crew:
             process.join(1)
             if process.is_alive():
                 process.kill()
+                process.join()
 
     def total(self):
         total = Figures()

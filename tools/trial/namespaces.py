@@ -8,14 +8,17 @@
 Who is silent to whom is told to the sender's neighbour table: its packets go to an address that
 nobody has, so both ends see what they would see of a broken wire.  No packet filter is needed and
 no privilege, where a user may make namespaces.  All of it is gone with the last process."""
+import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 INSIDE = "ENGRAM_TRIAL_INSIDE"
-WRAPPER = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork",
-           "--kill-child", "--mount-proc"]
+WRAPPER = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--pid"]
+PROBE_WRAPPER = [*WRAPPER, "--fork", "--kill-child", "--mount-proc"]
+PR_SET_PDEATHSIG = 1
 PROBE = "mount -t tmpfs none /run && ip netns add probe && ip link add probe type bridge"
 NOBODY = "02:00:00:00:ff:ff"
 
@@ -24,17 +27,32 @@ def enter():
     """Does not return where it can be done: the program begins anew, inside, with the same words.
     There it returns None; where it cannot be done, why."""
     if INSIDE in os.environ:
+        become_first()
+        run("mount", "-t", "proc", "proc", "/proc")
         run("mount", "-t", "tmpfs", "none", "/run")
         run("ip", "link", "set", "lo", "up")
         return None
     for program in ("unshare", "ip"):
         if shutil.which(program) is None:
             return f"there is no program {program}"
-    tried = subprocess.run([*WRAPPER, "sh", "-c", PROBE], capture_output=True, text=True)
+    tried = subprocess.run([*PROBE_WRAPPER, "sh", "-c", PROBE], capture_output=True, text=True)
     if tried.returncode != 0:
         return (tried.stderr.strip().splitlines() or ["not allowed"])[-1]
     os.environ[INSIDE] = "1"
     os.execvp(WRAPPER[0], [*WRAPPER, sys.executable, *sys.argv])
+
+
+def become_first():
+    """Go on as the first of the new processes, all of which end with it.  The program that was started waits
+    for it and hands signals on (unshare --fork would keep them); it takes it along when it is killed."""
+    first = os.fork()
+    if first == 0:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: os.kill(first, number))
+    code = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+    os._exit(code if code >= 0 else 128 - code)
 
 
 def run(*words):

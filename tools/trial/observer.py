@@ -13,9 +13,8 @@ NEAR_S = 5.0
 
 
 class Observer:
-    def __init__(self, addresses, user=None, also=()):
-        """`also`: other members, who are not asked."""
-        self.addresses, self.user, self.everybody = addresses, user, frozenset([*addresses, *also])
+    def __init__(self, addresses, user=None):
+        self.addresses, self.user, self.everybody = addresses, user, frozenset(addresses)
         self.clients, self.redial_at = {}, {}
         self.changes, self.views = [], {}
         self.changed = threading.Condition()
@@ -40,6 +39,12 @@ class Observer:
                 pump(0.05)
         return None
 
+    def others(self):
+        """Members of the view who are not asked; from now on they belong to one view too."""
+        with self.changed:
+            self.everybody = self.everybody.union(*(members for _, members in self.views.values()))
+        return sorted(self.everybody - set(self.addresses))
+
     def changed_near(self, when):
         """Was some node in another view shortly before?"""
         with self.changed:
@@ -47,7 +52,7 @@ class Observer:
 
     def is_one(self, views):
         return len({ident for ident, _ in views.values() if ident}) == 1 and \
-            all(views.get(name, (None, ()))[1] == self.everybody for name in self.addresses)
+            all(views.get(name, (None, frozenset()))[1] >= self.everybody for name in self.addresses)
 
     # ---- its own thread
 

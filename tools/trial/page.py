@@ -32,11 +32,6 @@ th, td { padding: 3px 8px 3px 0; border-bottom: 1px solid var(--line); } .wide {
 """
 
 
-def write(path, whole):
-    with open(path, "w") as out:
-        out.write(page(whole))
-
-
 def page(whole):
     title = f"{whole['program']}: {'passed' if whole['passed'] else 'failed'}"
     return (f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'

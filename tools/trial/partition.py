@@ -2,12 +2,12 @@
 import pathlib
 import random
 import shutil
+import signal
 import sys
 
-from . import cuts, namespaces, options, page, relay_lines, relays, report
+from . import crew, cuts, namespaces, options, outlet, relay_lines, relays
 from .client import Client, Refused
 from .cluster import Cluster, NotStarted, directory
-from .crew import Crew
 from .healing import Round
 from .marks import Marks
 from .observer import Observer
@@ -15,6 +15,7 @@ from .report import Report, simple
 from .tables import Tables
 
 PROGRAM = "engram-partition"
+NODES_MAX = 50  # of a cluster: replication/node_info.h
 START_S = 60
 WARM_S = 0.5
 EPILOG = "plans:\n" + "\n".join(f"  {name:<12} {plan.text}" for name, plan in cuts.PLANS.items()) + """
@@ -22,16 +23,20 @@ EPILOG = "plans:\n" + "\n".join(f"  {name:<12} {plan.text}" for name, plan in cu
 Exit code: 0 passed, 1 a violation, 2 usage, 3 the cluster does not start."""
 
 
+length_ms = options.within(0, options.LONGEST_S * 1000)
+
+
 def parse(version):
     words = options.parser(PROGRAM, version, "Start a cluster, cut its network by plans while it is written to, heal it, "
                            "and say what was\nacknowledged, lost, recovered and unexpected.", EPILOG)
     words.add_argument("plans", nargs="*", metavar="PLAN", help="in this order; `all` for all of them [halves]")
-    words.add_argument("--nodes", type=options.at_least(2), default=5, metavar="N", help="[%(default)s]")
-    words.add_argument("--seconds", type=float, default=8, metavar="S", help="that each cut lasts [%(default)s]")
+    words.add_argument("--nodes", type=options.within(2, NODES_MAX, int), default=5, metavar="N", help="[%(default)s]")
+    words.add_argument("--seconds", type=options.within(0, options.LONGEST_S), default=8, metavar="S",
+                       help="that each cut lasts [%(default)s]")
     words.add_argument("--rounds", type=options.at_least(1), default=1, metavar="N", help="of all plans [%(default)s]")
     words.add_argument("--times", type=options.at_least(1), metavar="N", help="blips [100]")
-    words.add_argument("--cut-ms", type=float, metavar="MS", help="of a blip [4], of flapping [50 to 800]")
-    words.add_argument("--whole-ms", type=float, metavar="MS", help="between blips [20], of flapping [50 to 800]")
+    words.add_argument("--cut-ms", type=length_ms, metavar="MS", help="of a blip [4], of flapping [50 to 800]")
+    words.add_argument("--whole-ms", type=length_ms, metavar="MS", help="between blips [20], of flapping [50 to 800]")
     words.add_argument("--network", choices=("auto", "namespaces", "relays"), default="auto",
                        help="what is cut: a network for each node, or relays on loopback [namespaces where allowed]")
     words.add_argument("--storage", choices=("ram", "disc", "disc_only"), default="ram", help="[%(default)s]")
@@ -58,6 +63,26 @@ def fits(words, asked, name):
 
 def main(version):
     asked = parse(version)
+    for number in crew.ENDING:
+        signal.signal(number, on_signal)
+    try:
+        return begin(asked, version)
+    except KeyboardInterrupt:
+        return options.INTERRUPTED
+
+
+def on_signal(number, frame):
+    """Once: what comes after it finds all stopping."""
+    deafen()
+    raise KeyboardInterrupt
+
+
+def deafen():
+    for number in crew.ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def begin(asked, version):
     if asked.relays:
         return relay_lines.main(asked.relays)
     engramd = asked.engramd or beside("engramd")
@@ -85,11 +110,9 @@ class Trial:
         self.names = [f"n{number + 1}" for number in range(asked.nodes)]
         self.workers = asked.workers or asked.nodes
         self.tables = Tables("trial", self.workers, asked.majority)
-        self.dir, self.cluster, self.network, self.observer = directory(), None, None, None
+        self.dir, self.crew, self.cluster, self.network, self.observer = directory(), None, None, None, None
 
     def run(self):
-        self.crew = Crew(self.workers, seed=self.asked.seed, keys=self.asked.keys, value_bytes=self.asked.value_bytes,
-                         pause_s=self.asked.pause_ms / 1000, user=None)
         try:
             self.start()
             for _ in range(self.asked.rounds):
@@ -98,12 +121,12 @@ class Trial:
             return self.finish()
         except (NotStarted, OSError, Refused) as why:
             return options.fail(PROGRAM, options.NO_CLUSTER, why)
-        except KeyboardInterrupt:
-            return options.INTERRUPTED
         finally:
             self.stop()
 
     def start(self):
+        self.crew = crew.Crew(self.workers, seed=self.asked.seed, keys=self.asked.keys, value_bytes=self.asked.value_bytes,
+                              pause_s=self.asked.pause_ms / 1000, user=None)
         self.network = self.make_network(self.asked.nodes, self.names)
         self.report.tell(f"{self.asked.nodes} nodes, {self.network.kind}, seed {self.asked.seed}")
         self.cluster = Cluster(self.network, self.names, self.engramd, self.dir, self.asked.storage)
@@ -139,19 +162,12 @@ class Trial:
             f"{self.names[one]} is not heard by {self.names[other]}" for one, other in sorted(step.pairs))
 
     def finish(self):
-        whole = self.report.whole(self.crew, self.observer)
-        if self.asked.output == "json":
-            report.write_json("-", whole)
-        else:
-            report.print_words(self.report)
-        if self.asked.json:
-            report.write_json(self.asked.json, whole)
-        if self.asked.html:
-            page.write(self.asked.html, whole)
-        return options.PASSED if whole["passed"] else options.VIOLATED
+        return outlet.deliver(self.report, self.report.whole(self.crew, self.observer), self.asked)
 
     def stop(self):
-        self.crew.end()
+        deafen()
+        if self.crew is not None:
+            self.crew.end()
         if self.observer is not None:
             self.observer.end()
         if self.cluster is not None:

@@ -68,10 +68,8 @@ def seconds_of(crew, ahead_s):
             for second, figures in sorted(crew.seconds.items())]
 
 
-def write_json(path, whole):
-    with (open(path, "w") if path != "-" else sys.stdout) as out:
-        json.dump(whole, out, indent=1, default=str)
-        out.write("\n")
+def as_json(whole):
+    return json.dumps(whole, indent=1, default=str) + "\n"
 
 
 # ---- in words
@@ -109,7 +107,7 @@ def print_words(report):
 
 def sentence(each):
     what = f"{each['what']} ({KINDS.get(each['what'], '')})"
-    where = " ".join(str(each[part]) for part in ("table", "key") if each.get(part) is not None)
+    where = " ".join(short(each[part]) for part in ("table", "key") if each.get(part) is not None)
     text = f"{what}: {where} at {each['node']}, {each['at']}" if where else f"{what}: {each['node']}, {each['at']}"
     if each.get("found") is not None:
         text += f": found {short(each['found'])}"

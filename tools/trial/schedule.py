@@ -7,6 +7,8 @@ import json
 import subprocess
 import time
 
+from .options import LONGEST_S
+
 COMMAND_S = 60
 
 
@@ -21,8 +23,9 @@ class Fault:
         self.name, self.begin, self.end = (words[key] for key in ("name", "begin", "end"))
         self.every_s, self.for_s = words["every_s"], words["for_s"]
         for key in ("every_s", "for_s"):
-            if isinstance(words[key], bool) or not isinstance(words[key], (int, float)) or words[key] <= 0:
-                raise BadSchedule(f"{key} is a number of seconds above 0: {words[key]}")
+            if isinstance(words[key], bool) or not isinstance(words[key], (int, float)) or \
+                    not 0 < words[key] <= LONGEST_S:  # nor is it NaN
+                raise BadSchedule(f"{key} is a number of seconds above 0, at most {LONGEST_S}: {json.dumps(words[key])}")
         for key in ("name", "begin", "end"):
             if not isinstance(words[key], str):
                 raise BadSchedule(f"{key} is a string: {words[key]}")
@@ -31,7 +34,8 @@ class Fault:
     def command(self, which, pump):
         """None, or why it could not be done."""
         process = subprocess.Popen(which, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, text=True)
+                                   stderr=subprocess.PIPE, text=True,
+                                   start_new_session=True)  # a signal that ends the time does not end this
         end = time.monotonic() + COMMAND_S
         while process.poll() is None and time.monotonic() < end:
             pump(0.01)

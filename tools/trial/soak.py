@@ -1,4 +1,5 @@
 """soak -- engram-soak: a load with checking against a cluster that there is, while faults befall it."""
+import math
 import os
 import random
 import re
@@ -6,7 +7,7 @@ import signal
 import sys
 import time
 
-from . import options, page, report, schedule
+from . import options, outlet, schedule
 from .client import Client, Refused
 from .crew import Crew
 from .healing import Round
@@ -17,17 +18,18 @@ from .tables import Tables
 
 PROGRAM = "engram-soak"
 ADMIN_S = 60
+START_S = 60  # for nodes that have just been started to be in one view
 PROGRESS_S = 10  # between lines, where there is no terminal
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 EPILOG = """The password of --user stands in ENGRAM_PASSWORD.
 
-Exit code: 0 passed, 1 a violation, 2 usage, 3 a node cannot be reached."""
+Exit code: 0 passed, 1 a violation, 2 usage, 3 a node cannot be reached, or the nodes are not in one view."""
 
 
 def parse(version):
     words = options.parser(PROGRAM, version, "Read and write in a cluster for a time, with faults on a schedule, and check "
                            "all that was\nacknowledged after each.", EPILOG)
-    words.add_argument("--connect", action="append", metavar="HOST:PORT",
+    words.add_argument("--connect", action="append", type=address, metavar="HOST:PORT",
                        help="a node, its clients' port; once for every node of the cluster [ENGRAM_CONNECT]")
     words.add_argument("--time", type=duration, default=60, metavar="T", help="30s, 10m, 2h, 1d [60s]")
     words.add_argument("--faults", metavar="FILE", help="what befalls it, and when: JSON, see engram-soak(1)")
@@ -37,20 +39,27 @@ def parse(version):
                        help="of the trial's tables [%(default)s]")
     words.add_argument("--user", metavar="NAME", help="who asks")
     asked = words.parse_args()
-    asked.connect = asked.connect or [os.environ.get("ENGRAM_CONNECT", "127.0.0.1:7340")]
     asked.seed = random.randrange(1 << 32) if asked.seed is None else asked.seed
     try:
+        asked.connect = asked.connect or [address(os.environ.get("ENGRAM_CONNECT", "127.0.0.1:7340"))]
         asked.schedule = schedule.read(asked.faults) if asked.faults else []
-    except schedule.BadSchedule as why:
+    except (options.Bad, schedule.BadSchedule) as why:
         words.error(str(why))
     return asked
 
 
 def duration(text):
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
-    if match is None or float(match[1]) <= 0:
-        raise ValueError
+    if match is None or not 0 < float(match[1]) * UNITS[match[2]] < math.inf:
+        raise options.Bad(f"30s, 10m, 2h, 1d or the like, not {text}")
     return float(match[1]) * UNITS[match[2]]
+
+
+def address(text):
+    match = re.fullmatch(r"unix:.+|.+:(\d{1,5})", text)
+    if match is None or (match[1] is not None and not 0 < int(match[1]) < 1 << 16):
+        raise options.Bad(f"HOST:PORT or unix:PATH, not {text}")
+    return text
 
 
 def main(version):
@@ -67,15 +76,20 @@ class Soak:
         self.observer, self.stopping, self.told_at = None, False, 0.0
 
     def run(self):
+        signal.signal(signal.SIGINT, self.on_signal)
+        signal.signal(signal.SIGTERM, self.on_signal)
         self.crew = Crew(self.workers, seed=self.asked.seed, keys=self.asked.keys, value_bytes=self.asked.value_bytes,
                          pause_s=self.asked.pause_ms / 1000, user=self.asked.user)
         try:
+            return self.run_with_crew()
+        finally:
+            self.crew.end()
+
+    def run_with_crew(self):
+        try:
             self.start()
         except (OSError, Refused, ValueError) as why:
-            self.crew.end()
             return options.fail(PROGRAM, options.NO_CLUSTER, why)
-        signal.signal(signal.SIGINT, self.on_signal)
-        signal.signal(signal.SIGTERM, self.on_signal)
         while not self.stopping and self.report.at_s() < self.end_s:
             self.play()
         return self.finish()
@@ -89,19 +103,19 @@ class Soak:
         self.addresses = {}
         for address in self.asked.connect:
             client = Client(address, timeout_s=ADMIN_S, user=self.asked.user)
-            status = client.call("cluster_status")
-            self.addresses[status["node"]] = address
+            self.addresses[client.call("cluster_status")["node"]] = address
             client.close()
         if len(self.addresses) < len(self.asked.connect):
             raise ValueError("--connect names a node twice")
-        others = sorted({member["name"] for member in status["members"] if member["state"] == "up"} - set(self.addresses))
         self.report.tell(f"nodes {' '.join(self.addresses)}, {self.workers} workers, seed {self.asked.seed}")
-        if others:
+        self.observer = Observer(self.addresses, self.asked.user)
+        if self.observer.wait_for_one_view(START_S) is None:
+            raise ValueError(f"the nodes are not in one view within {START_S} s")
+        if others := self.observer.others():
             self.report.tell(f"not looked at: {' '.join(others)}; name all nodes with --connect")
         client = Client(self.asked.connect[0], timeout_s=ADMIN_S, user=self.asked.user)
         self.tables.create(client, options.table_options(self.asked, self.asked.storage))
         client.close()
-        self.observer = Observer(self.addresses, self.asked.user, also=others)
         self.marks = Marks(self.addresses, self.tables, self.asked.user)
         self.crew.begin(self.addresses, self.tables)
         self.end_s = self.report.at_s() + self.asked.time
@@ -165,17 +179,9 @@ class Soak:
         self.observer.end()
         if whole["passed"]:
             self.clean_up()
-        if self.asked.output == "json":
-            report.write_json("-", whole)
         else:
-            report.print_words(self.report)
-            if not whole["passed"]:
-                print(f"the tables {self.tables.prefix}_* are left")
-        if self.asked.json:
-            report.write_json(self.asked.json, whole)
-        if self.asked.html:
-            page.write(self.asked.html, whole)
-        return options.PASSED if whole["passed"] else options.VIOLATED
+            self.report.tell(f"the tables {self.tables.prefix}_* are left")
+        return outlet.deliver(self.report, whole, self.asked)
 
     def clean_up(self):
         try:

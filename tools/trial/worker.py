@@ -11,7 +11,6 @@ clocks.  Commands come through a pipe; each but `go` is answered with (its name,
 import collections
 import itertools
 import random
-import signal
 import time
 
 from .client import HAPPENED_NOT, Client, Refused
@@ -41,7 +40,6 @@ class Worker:
         self.violations, self.violated = [], set()
 
     def run(self):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever leads decides
         going = False
         try:
             while True:
@@ -220,7 +218,8 @@ class Worker:
             if refused.code in HAPPENED_NOT:
                 return f"refused: {refused.code}", None
             if refused.strange:
-                self.violate("strange answer", call[1], call[2], str(refused), "a code that a fault explains")
+                key = call[2][0] if call[0] == "write" else call[2]
+                self.violate("strange answer", call[1], key, str(refused), "a code that a fault explains")
             return "in doubt", None
         except OSError:
             self.hang_up()
