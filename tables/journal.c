@@ -22,7 +22,7 @@ struct journal {
     bool on_disc; /* some were */
 };
 
-enum { ARRAY_HEADER_BYTES = 5, ROW_KEY_BYTES = 17 };
+enum { ARRAY_HEADER_BYTES = 5, NUMBER_BYTES = 24 /* and a map's header */, ROW_KEY_BYTES = 17 };
 
 static void lock(struct journals *j) {
     while (atomic_flag_test_and_set_explicit(&j->busy, memory_order_acquire))
@@ -165,6 +165,17 @@ void journals_add(struct journals *j, uint64_t table, struct value entry,
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
+/* The entry, and its number as one pair more. */
+static void put_entry(struct value_writer *w, const struct entry *e) {
+    struct value map = {e->bytes, e->size_bytes};
+    const uint8_t *pairs = value_iter_of(map).at;
+
+    value_put_map(w, value_count(map) + 1);
+    value_put_raw(w, (struct value){pairs, (uint32_t) (e->bytes + e->size_bytes - pairs)});
+    value_put_text(w, "number");
+    value_put_u64(w, e->number);
+}
+
 /* An array of those from `e` on, towards older ones. */
 static eg_err put(const struct entry *e, uint64_t limit, struct buffer *out) {
     const struct entry *last = e;
@@ -174,14 +185,14 @@ static eg_err put(const struct entry *e, uint64_t limit, struct buffer *out) {
     uint8_t *room;
 
     for (; last != NULL && count < limit; last = last->older, count++)
-        size_bytes += last->size_bytes;
+        size_bytes += last->size_bytes + NUMBER_BYTES;
     room = buffer_room(out, size_bytes);
     if (room == NULL)
         return EG_MEMORY;
     w = value_writer_init(room, size_bytes);
     value_put_array(&w, count);
     for (; e != last; e = e->older)
-        value_put_raw(&w, (struct value){e->bytes, e->size_bytes});
+        put_entry(&w, e);
     EG_ASSERT(!w.overflow);
     out->size_bytes += w.need_bytes;
     return EG_OK;

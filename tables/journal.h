@@ -4,7 +4,8 @@
  *
  * An entry is a map {key, winner, loser, time, nodes}: `winner` and `loser` are records or nil (a
  * removal), `time` wall milliseconds, `nodes` who had which.  Entries are of this node: where the
- * merge was made.
+ * merge was made.  Who reads them gets each one's `number` too, 1, 2, ... in the order in which
+ * they came, by which it can be named whatever comes after it.
  *
  * Those of a table with rows on disc are there too, and go with the batch that has what the merge
  * has made: after a crash either both are there or none.  They are rows of the node's own:

@@ -67,6 +67,16 @@ class Merge(ClusterTest):
                 keys.append(details["key"])
         return keys
 
+    def numbers(self, table):
+        """Which node has who lost in its journal, and as which number."""
+        return {str(entry["loser"]): (node, entry["number"])
+                for client, node in zip(self.clients, self.cluster.nodes) for entry in client.call("conflicts", table)}
+
+    def restore(self, table, place):
+        node, number = place
+        done = shell("conflicts", table, "restore", number, node=node)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     @steady
     def test_what_lost_is_in_the_journal_and_can_be_taken_back(self):
         self.table("t", "lww", "a", storage="disc")
@@ -99,16 +109,13 @@ class Merge(ClusterTest):
         for number in range(3):  # each where its shard's master is
             for entry in self.clients[number].call("conflicts", "t"):
                 entries[entry["key"]] = entry
-                self.assertEqual({*entry}, {"key", "winner", "loser", "time", "nodes"})
+                self.assertEqual({*entry}, {"key", "winner", "loser", "time", "nodes", "number"})
                 self.assertEqual(len({*entry["nodes"]} & {*self.cluster.names}), 2)
                 if entry["key"] == "k":
                     done = shell("conflicts", "t", node=self.cluster.nodes[number])
                     self.assertEqual(done.returncode, 0, done.stderr)
                     self.assertIn("k", done.stdout)
-                    newest = self.clients[number].call("conflicts", "t", {"limit": 9})
-                    at = [found["key"] for found in newest].index("k")
-                    done = shell("conflicts", "t", "restore", at, node=self.cluster.nodes[number])
-                    self.assertEqual(done.returncode, 0, done.stderr)
+                    self.restore("t", (self.cluster.nodes[number], entry["number"]))
         self.assertEqual((entries["k"]["winner"], entries["k"]["loser"]), (["k", 2], ["k", 1]))
         self.assertEqual((entries["gone"]["winner"], entries["gone"]["loser"]), (["gone", 2], None))
         self.everywhere("t", "k", [["k", 1]])
@@ -201,6 +208,12 @@ class Merge(ClusterTest):
         self.set_aside("set", [[["k", ["x"], "early"], True]])
         self.set_aside("lww_by_attribute", [[["crossed", 2, 9, 1], True]])
         self.set_aside("callback", [[["k", 7, 2], True], [["k", 3, 3], True]])
+        for table, loser in (("first", ["k", "late"]), ("counter", ["set", 12]), ("set", ["k", ["x"], "early"]),
+                             ("lww_by_attribute", ["crossed", 2, 9, 1]), ("callback", ["k", 3, 3])):
+            self.restore(table, self.numbers(table)[str(loser)])
+            self.everywhere(table, loser[0], [loser])
+        self.restore("first", self.numbers("first")["None"])
+        self.everywhere("first", "gone", [])
 
     @steady
     def test_a_counter_that_is_made_anew_has_nothing_of_what_was_removed(self):
@@ -254,6 +267,47 @@ class Merge(ClusterTest):
             for key in keys:
                 self.everywhere(table, key, [])
             self.set_aside(table, [[[key, n], False] for key in keys for n in (1, 2)])
+
+    def bag(self, *fields):
+        """So many records are all that the bag has, soon."""
+        records = lambda client: sorted(client.call("read", "bag", "k", {"context": "dirty"}))
+        eventually(lambda: all(records(client) == [["k", n] for n in fields] for client in self.clients),
+                   f"bag: {fields}", seen=lambda: [records(client) for client in self.clients])
+
+    @steady
+    def test_what_is_taken_back_takes_no_other_version_away(self):
+        self.table("bag", "lww", "a", type="bag")
+        self.table("siblings", "siblings", "a", shards=1)
+        self.one.call("write_many", "bag", [["k", n] for n in (1, 2, 3)])
+        self.one.call("write", "siblings", ["k", 0])
+        self.split()
+        _, context = self.one.call("read", "siblings", "k", {"siblings": True})
+        for n in (1, 2):
+            self.one.call("write", "siblings", ["k", n], {"replaces": context})
+        self.other.call("delete_object", "bag", ["k", 1])
+        self.other.call("write", "bag", ["k", 3])
+        time.sleep(0.005)  # stamps are milliseconds: what follows is later
+        self.other.call("clear_table", "siblings")
+        self.one.call("write", "bag", ["k", 1])
+        self.one.call("write", "bag", ["k", 9])
+        self.one.call("delete_object", "bag", ["k", 3])
+        self.heal()
+        self.bag(1, 2, 9)
+        self.everywhere("siblings", "k", [])
+        self.set_aside("bag", [[None, True], [["k", 3], False]])
+        self.set_aside("siblings", [[["k", n], False] for n in (1, 2)])
+        self.restore("bag", self.numbers("bag")["None"])
+        self.bag(2, 9)
+        self.restore("bag", self.numbers("bag")[str(["k", 3])])
+        self.bag(2, 3, 9)
+        listed = self.numbers("siblings")
+        _, context = self.one.call("read", "siblings", "room", {"siblings": True})
+        for n in range(65):  # more than there may be: one more conflict, after the list was read
+            self.one.call("write", "siblings", ["room", n], {"replaces": context})
+        self.assertEqual(len(self.numbers("siblings")), 3)
+        for n in (1, 2):
+            self.restore("siblings", listed[str(["k", n])])
+        self.everywhere("siblings", "k", [["k", 2], ["k", 1]])
 
     def make_others(self):
         """What is no record of a set: bags, clears, what ends by itself, another shape."""

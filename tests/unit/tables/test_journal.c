@@ -85,15 +85,15 @@ Test(journal, what_is_on_disc_is_there_after_a_start) {
     add(2, 7);
     add(1, 2);
     journals_add(&journals, 3, text_value(bytes, sizeof bytes, "{'key': 3}"), NULL);
-    cr_expect_str_eq(newest(3, 9), "[{'key': 3}]");
+    cr_expect_str_eq(newest(3, 9), "[{'key': 3, 'number': 1}]");
     start_again();
-    cr_expect_str_eq(newest(1, 9), "[{'key': 2}, {'key': 1}]");
-    cr_expect_str_eq(newest(1, 1), "[{'key': 2}]");
-    cr_expect_str_eq(newest(2, 9), "[{'key': 7}]");
+    cr_expect_str_eq(newest(1, 9), "[{'key': 2, 'number': 2}, {'key': 1, 'number': 1}]");
+    cr_expect_str_eq(newest(1, 1), "[{'key': 2, 'number': 2}]");
+    cr_expect_str_eq(newest(2, 9), "[{'key': 7, 'number': 1}]");
     cr_expect_str_eq(newest(3, 9), "[]", "of a table in memory nothing is left");
     add(1, 3);
     start_again();
-    cr_expect_str_eq(newest(1, 9), "[{'key': 3}, {'key': 2}, {'key': 1}]");
+    cr_expect_str_eq(newest(1, 2), "[{'key': 3, 'number': 3}, {'key': 2, 'number': 2}]");
 }
 
 Test(journal, a_table_takes_its_entries_with_it) {
@@ -104,7 +104,7 @@ Test(journal, a_table_takes_its_entries_with_it) {
     cr_expect_str_eq(newest(1, 9), "[]");
     start_again();
     cr_expect_str_eq(newest(1, 9), "[]");
-    cr_expect_str_eq(newest(2, 9), "[{'key': 2}]");
+    cr_expect_str_eq(newest(2, 9), "[{'key': 2, 'number': 1}]");
 }
 
 Test(journal, what_is_of_no_table_and_what_is_no_entry_goes_at_the_start) {
@@ -123,7 +123,7 @@ Test(journal, what_is_of_no_table_and_what_is_no_entry_goes_at_the_start) {
     disc_batch_fini(&batch);
     start_again();
     cr_expect_str_eq(newest(9, 9), "[]");
-    cr_expect_str_eq(newest(1, 9), "[{'key': 1}]");
+    cr_expect_str_eq(newest(1, 9), "[{'key': 1, 'number': 1}]");
     d = disc_twin_disc(twin);
     cr_expect_eq(disc_get(d, d->meta, (struct disc_bytes){key, 17}, &slice), EG_NOT_FOUND);
 }
@@ -134,7 +134,7 @@ Test(journal, the_oldest_go) {
     cr_expect_eq(count(1), JOURNAL_ENTRIES);
     start_again();
     cr_expect_eq(count(1), JOURNAL_ENTRIES);
-    cr_expect_str_eq(newest(1, 1), "[{'key': 10009}]");
+    cr_expect_str_eq(newest(1, 1), "[{'key': 10009, 'number': 10010}]");
 }
 
 Test(journal, large_entries_count_by_their_bytes) {
