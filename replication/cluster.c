@@ -133,6 +133,7 @@ static void send_view(void *user, uint64_t to, struct value payload) {
 static void stop_serving(void *user, struct view_id proposed) {
     struct cluster *c = user;
 
+    atomic_store(&c->epoch, 0);
     c->to_install = c->install_again = false; /* a view that is over before its tables were known */
     replica_stop(c->replicas, proposed);
 }
@@ -225,6 +226,7 @@ static void install(void *user, const struct view *v) {
         view_unref(c->view);
     view_ref(v);
     c->view = v;
+    atomic_store(&c->epoch, v->id.epoch);
     c->met |= v->count > 1;
     c->memory.epoch = v->id.epoch;
     cluster_remember(c);
@@ -381,6 +383,10 @@ static struct view_id view_of(void *user) {
     const struct cluster *c = user;
 
     return views_now(c->views) == NULL ? (struct view_id){0, 0} : views_now(c->views)->id;
+}
+
+static uint64_t epoch_of(void *user) {
+    return atomic_load(&((const struct cluster *) user)->epoch);
 }
 
 static bool is_with_us(void *user, uint64_t node) {
@@ -806,6 +812,7 @@ static eg_err open_reads(struct cluster *c) {
                               .scheduler = CLUSTER_SCHEDULER,
                               .node = master_of,
                               .view = view_of,
+                              .epoch = epoch_of,
                               .send = send_request,
                               .user = c};
 

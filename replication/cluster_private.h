@@ -50,6 +50,7 @@ struct cluster {
     bool reach_changed;      /* links or members have, since the views were told */
     bool running;            /* inside cluster_run() */
     _Atomic bool open;       /* the machines are */
+    _Atomic uint64_t epoch;  /* of the view that this node is in now; 0: of none */
     uint64_t schema_ticked_ms;
     uint64_t unsent;      /* payloads of machines that say it again */
     eg_pid root;          /* supervises the two actors */

@@ -71,7 +71,7 @@ static uint64_t far_node(struct table_far *f, const struct table *t, uint32_t sh
 static uint64_t far_view(struct table_far *f) {
     struct far_read *r = far_read_of(f);
 
-    return r->o.view(r->o.user).epoch;
+    return r->o.epoch(r->o.user);
 }
 
 static eg_err far_ask(struct table_far *f, struct table *t, uint64_t node, struct value request,

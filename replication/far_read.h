@@ -39,7 +39,8 @@ struct far_read_opts {
     uint32_t scheduler; /* the mesh's */
     /* Who has this shard whole in the present view; 0: nobody.  In a section, any thread. */
     uint64_t (*node)(void *user, const struct table *t, uint32_t shard);
-    struct view_id (*view)(void *user);                            /* of now; any thread */
+    struct view_id (*view)(void *user);                            /* of now */
+    uint64_t (*epoch)(void *user);                                 /* its; 0: none; any thread */
     eg_err (*send)(void *user, uint64_t to, struct value payload); /* mesh_send() on MESH_REQUEST */
     void *user;
 };

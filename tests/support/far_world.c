@@ -21,6 +21,10 @@ static struct view_id view(void *user) {
     return (struct view_id){((struct far_site *) user)->world->epoch, 1};
 }
 
+static uint64_t epoch(void *user) {
+    return view(user).epoch;
+}
+
 static eg_err send(void *user, uint64_t to, struct value payload) {
     struct far_site *me = user;
     struct far_world *f = me->world;
@@ -64,8 +68,12 @@ static void open_site(struct far_world *f, uint64_t id, const char *options, uin
     static struct child_spec child; /* copied when the supervisor starts */
     struct supervisor_opts tree = {
         .label = "test", .intensity = 3, .period_ms = 1000, .children = &child, .child_count = 1};
-    struct far_read_opts o = {
-        .alloc = alloc_system(), .node = node_of, .view = view, .send = send, .user = me};
+    struct far_read_opts o = {.alloc = alloc_system(),
+                              .node = node_of,
+                              .view = view,
+                              .epoch = epoch,
+                              .send = send,
+                              .user = me};
     uint8_t bytes[256];
 
     me->world = f;
