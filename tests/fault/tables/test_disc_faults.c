@@ -6,6 +6,7 @@
 #include "tables/disc.h"
 #include "tests/support/disc_wait.h"
 #include "tests/support/fail_alloc.h"
+#include "tests/support/pause.h"
 #include "tests/support/rng.h"
 #include "tests/support/temp_dir.h"
 
@@ -20,7 +21,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- the disc below ----------------------------------------------------- */
@@ -114,10 +114,6 @@ static struct disc_table *table_make(void) {
     struct disc_table *t = NULL;
     cr_assert_eq(disc_wait_create(disc, "t", &t), EG_OK);
     return t;
-}
-
-static void sleep_ms(long ms) {
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
 TestSuite(disc_faults, .init = setup, .fini = teardown, .timeout = 240);
@@ -249,7 +245,7 @@ static void full_disc_recovers(void) {
 
     cr_assert_eq(unlink(ballast), 0);
     for (int i = 0; i < 1000 && disc_health(disc, &note) != EG_OK; i++)
-        sleep_ms(100);
+        pause_ms(100);
     cr_assert_eq(disc_health(disc, &note), EG_OK, "%s", note.text);
     cr_assert_eq(put(t, taken + 1000, 10, true), EG_OK);
     disc_close(disc);

@@ -9,13 +9,13 @@
  *     stress_remote [rounds] */
 #include "engram.h"
 #include "engram/actor.h"
+#include "tests/support/pause.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ROUNDS = 2, THREADS = 3, CALLS_A_ROUND = 200, WAIT_MS = 60000, CALL_MS = 20000 };
 enum tag { ECHO, WATCH };
@@ -45,10 +45,6 @@ static void on_info(eg_actor *self, void *state, const eg_message *m) {
 }
 
 static const eg_server_ops ops = {.name = "server", .call = on_call, .info = on_info};
-
-static void pause_ms(long ms) {
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
 
 static eg_node *open_node(const char *name, const char *join) {
     eg_options o = {.name = name,

@@ -1,46 +1,18 @@
 /* Majority tables in the program itself: all that goes through one is confirmed, and refused where
  * nobody can. */
 #include <engram.h>
-#include <engram/actor.h>
 
-#include "tests/support/text_value.h"
+#include "tests/support/pause.h"
+#include "tests/support/text_span.h"
+#include "tests/support/two_nodes.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
-#include <time.h>
 
 enum { WAIT_MS = 30000, RECORDS = 100 };
 
 static eg_node *node[2];
 static eg_table *table[2];
-
-static eg_span span_in(uint8_t room[256], const char *text) {
-    struct value v = text_value(room, 256, text);
-    return (eg_span){v.at, v.size_bytes};
-}
-
-static void pause_a_little(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 2 * 1000 * 1000}, NULL);
-}
-
-static void open_node(int i, const char *join) {
-    eg_options o = {.name = i == 0 ? "one" : "two",
-                    .schedulers = 1,
-                    .peer_listen = {"127.0.0.1:0"},
-                    .join = {join},
-                    .cookie = "known to both",
-                    .cookie_bytes = 13};
-    eg_note note = {""};
-
-    cr_assert_eq(eg_open(&o, &node[i], &note), EG_OK, "%s", note.text);
-}
-
-static bool knows_the_other(int i) {
-    char names[4][EG_NAME_BYTES];
-    size_t count;
-
-    return eg_nodes(node[i], names, 4, &count) == EG_OK && count == 1;
-}
 
 static bool write_one(int i, int key) {
     uint8_t room[32];
@@ -53,40 +25,23 @@ static bool write_one(int i, int key) {
 }
 
 static void setup(void) {
-    uint8_t room[256];
-    eg_span options = span_in(room, "{'majority': true, 'type': 'ordered_set', 'shards': 4, "
-                                    "'attributes': ['k', 'n'], 'index': ['n']}");
-    eg_err err = EG_BUSY;
-
-    open_node(0, NULL);
-    open_node(1, eg_node_peer_address(node[0], 0));
-    for (int ms = 0; !(knows_the_other(0) && knows_the_other(1)) && ms < WAIT_MS; ms += 2)
-        pause_a_little();
-    for (int ms = 0; err != EG_OK && err != EG_EXISTS && ms < WAIT_MS; ms += 2) {
-        err = eg_create_table(node[0], "m", &options, NULL);
-        pause_a_little();
-    }
-    for (int i = 0; i < 2; i++) {
-        for (int ms = 0; (err = eg_table_open(node[i], "m", &table[i])) != EG_OK && ms < WAIT_MS;
-             ms += 2)
-            pause_a_little();
-        cr_assert_eq(err, EG_OK);
-    }
+    two_nodes_open(node, 1);
+    two_nodes_create_table(node, "m",
+                           "{'majority': true, 'type': 'ordered_set', 'shards': 4, "
+                           "'attributes': ['k', 'n'], 'index': ['n']}",
+                           table);
     for (int key = 0; key < RECORDS; key++) {
         int ms = 0;
 
         for (; !write_one(key % 2, key) && ms < WAIT_MS; ms += 2)
-            pause_a_little();
+            pause_ms(2);
         cr_assert_lt(ms, WAIT_MS);
     }
 }
 
 static void teardown(void) {
-    for (int i = 0; i < 2; i++) {
-        eg_table_close(table[i]);
-        if (node[i] != NULL)
-            eg_close(node[i]);
-    }
+    two_nodes_close_table(table);
+    two_nodes_close(node);
 }
 
 TestSuite(api_majority, .init = setup, .fini = teardown, .timeout = 240);
@@ -104,7 +59,7 @@ static int count_of(const eg_result *r) {
 /* How many records each way through the table finds; the first error. */
 static eg_err all_ways(eg_table *t, int found[8]) {
     uint8_t room[256], low[256];
-    eg_span zero = span_in(low, "0");
+    eg_span zero = text_span(low, "0");
     eg_result result;
     eg_err err;
 
@@ -117,7 +72,7 @@ static eg_err all_ways(eg_table *t, int found[8]) {
     if (err == EG_OK)
         err = eg_fold_snapshot(t, see, &found[3]);
     if (err == EG_OK)
-        err = eg_match(t, span_in(room, "['_', 3]"), 0, &result, NULL);
+        err = eg_match(t, text_span(room, "['_', 3]"), 0, &result, NULL);
     if (err != EG_OK)
         return err;
     found[4] = count_of(&result);
@@ -141,7 +96,7 @@ static eg_err settled_ways(eg_table *t, int found[8]) {
     eg_err err = all_ways(t, found);
 
     for (int ms = 0; (err == EG_NO_REPLICA || err == EG_BUSY) && ms < WAIT_MS; ms += 2) {
-        pause_a_little();
+        pause_ms(2);
         err = all_ways(t, found);
     }
     return err;

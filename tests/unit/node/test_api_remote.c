@@ -2,11 +2,13 @@
 #include <engram.h>
 #include <engram/actor.h>
 
+#include "tests/support/pause.h"
+#include "tests/support/two_nodes.h"
+
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { WAIT_MS = 60000 };
 enum tag { ECHO, WATCH, LISTEN, HEARD, DOWNS, LOST, CALL_OTHER, ANSWERED };
@@ -87,51 +89,17 @@ static const eg_server_ops ops = {
 
 /* ---- two nodes ------------------------------------------------------------------------ */
 
-static void pause_a_little(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 2 * 1000 * 1000}, NULL);
-}
-
-static size_t nodes_of(int i) {
-    char names[4][EG_NAME_BYTES];
-    size_t count;
-
-    cr_assert_eq(eg_nodes(node[i], names, 4, &count), EG_OK);
-    if (count > 0)
-        cr_assert_str_eq(names[0], i == 0 ? "two" : "one");
-    return count;
-}
-
-static void open_node(int i, const char *join) {
-    eg_options o = {.name = i == 0 ? "one" : "two",
-                    .schedulers = 2,
-                    .log_level = 0,
-                    .peer_listen = {"127.0.0.1:0"},
-                    .join = {join},
-                    .cookie = "known to both",
-                    .cookie_bytes = 13};
-    eg_note note = {""};
-
-    cr_assert_eq(eg_open(&o, &node[i], &note), EG_OK, "%s", note.text);
-    cr_assert_eq(eg_spawn_server(node[i], NULL,
-                                 &(eg_spawn){.server = &ops, .name = "server", .scheduler = -1},
-                                 &server[i]),
-                 EG_OK);
-}
-
 static void setup(void) {
-    open_node(0, NULL);
-    open_node(1, eg_node_peer_address(node[0], 0));
-    for (int ms = 0; nodes_of(0) + nodes_of(1) < 2 && ms < WAIT_MS; ms += 2)
-        pause_a_little();
-    cr_assert_eq(nodes_of(0), 1);
-    cr_assert_eq(nodes_of(1), 1);
+    two_nodes_open(node, 2);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(eg_spawn_server(node[i], NULL,
+                                     &(eg_spawn){.server = &ops, .name = "server", .scheduler = -1},
+                                     &server[i]),
+                     EG_OK);
 }
 
 static void teardown(void) {
-    for (int i = 0; i < 2; i++) {
-        if (node[i] != NULL)
-            eg_close(node[i]);
-    }
+    two_nodes_close(node);
 }
 
 TestSuite(api_remote, .init = setup, .fini = teardown, .timeout = 240);
@@ -159,7 +127,7 @@ static void order(int i, enum tag tag, eg_pid whom) {
 
 static void wait_for(int i, enum tag tag, int number) {
     for (int ms = 0; ask(i, tag) != number && ms < WAIT_MS; ms += 2)
-        pause_a_little();
+        pause_ms(2);
     cr_assert_eq(ask(i, tag), number);
 }
 
@@ -217,7 +185,7 @@ Test(api_remote, a_node_that_goes_is_a_down) {
     node[1] = NULL;
     wait_for(0, DOWNS, 1);
     cr_assert_eq(ask(0, LOST), (int) EG_EXIT_NOCONNECTION);
-    cr_assert_eq(nodes_of(0), 0);
+    cr_assert_eq(two_nodes_others(node, 0), 0);
 }
 
 Test(api_remote, a_node_alone_knows_no_others) {

@@ -1,86 +1,32 @@
 /* Transactions whose records lie on two nodes, of which each has a part: read, asked and committed
  * by messages. */
 #include <engram.h>
-#include <engram/actor.h>
 
-#include "tests/support/text_value.h"
+#include "tests/support/text_span.h"
+#include "tests/support/two_nodes.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
-#include <time.h>
 
-enum { WAIT_MS = 20000, ACCOUNTS = 8, EACH = 100, ROUNDS = 25 };
+enum { ACCOUNTS = 8, EACH = 100, ROUNDS = 25 };
 
 static eg_node *node[2];
 static eg_table *set[2], *ordered[2];
 
-static eg_span span_in(uint8_t room[256], const char *text) {
-    struct value v = text_value(room, 256, text);
-    return (eg_span){v.at, v.size_bytes};
-}
-
-static void pause_a_little(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 2 * 1000 * 1000}, NULL);
-}
-
-static size_t others_of(int i) {
-    char names[4][EG_NAME_BYTES];
-    size_t count;
-
-    cr_assert_eq(eg_nodes(node[i], names, 4, &count), EG_OK);
-    return count;
-}
-
-static void open_node(int i, const char *join) {
-    eg_options o = {.name = i == 0 ? "one" : "two",
-                    .schedulers = 1,
-                    .peer_listen = {"127.0.0.1:0"},
-                    .join = {join},
-                    .cookie = "known to both",
-                    .cookie_bytes = 13};
-    eg_note note = {""};
-
-    cr_assert_eq(eg_open(&o, &node[i], &note), EG_OK, "%s", note.text);
-}
-
-static void open_table(const char *name, const char *options, eg_table *out[2]) {
-    uint8_t room[256];
-    eg_span o = span_in(room, options);
-    eg_note note = {""};
-    eg_err err = EG_BUSY;
-
-    for (int ms = 0; err != EG_OK && err != EG_EXISTS && ms < WAIT_MS; ms += 2) {
-        err = eg_create_table(node[0], name, &o, &note);
-        pause_a_little();
-    }
-    cr_assert(err == EG_OK || err == EG_EXISTS, "%s", note.text);
-    for (int i = 0; i < 2; i++) {
-        for (int ms = 0; (err = eg_table_open(node[i], name, &out[i])) != EG_OK && ms < WAIT_MS;
-             ms += 2)
-            pause_a_little();
-        cr_assert_eq(err, EG_OK);
-    }
-}
-
 static void setup(void) {
-    open_node(0, NULL);
-    open_node(1, eg_node_peer_address(node[0], 0));
-    for (int ms = 0; others_of(0) + others_of(1) < 2 && ms < WAIT_MS; ms += 2)
-        pause_a_little();
-    open_table("set", "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", set);
-    open_table("ordered",
-               "{'copies': 1, 'shards': 4, 'type': 'ordered_set', 'attributes': ['k', 'n']}",
-               ordered);
+    two_nodes_open(node, 1);
+    two_nodes_create_table(
+        node, "set", "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", set);
+    two_nodes_create_table(
+        node, "ordered",
+        "{'copies': 1, 'shards': 4, 'type': 'ordered_set', 'attributes': ['k', 'n']}", ordered);
 }
 
 static void teardown(void) {
-    for (int i = 0; i < 2; i++) {
-        eg_table_close(set[i]);
-        eg_table_close(ordered[i]);
-        eg_close(node[i]);
-    }
+    two_nodes_close_table(set);
+    two_nodes_close_table(ordered);
+    two_nodes_close(node);
 }
 
 TestSuite(api_tx_far, .init = setup, .fini = teardown, .timeout = 240);
@@ -136,12 +82,12 @@ static eg_err ask_all(eg_tx *tx, void *arg) {
 
     (void) arg;
     if (err == EG_OK)
-        err = eg_tx_match(tx, set[1], span_in(room, "['_', 100]"), 0, &found);
+        err = eg_tx_match(tx, set[1], text_span(room, "['_', 100]"), 0, &found);
     if (err != EG_OK)
         return err;
     cr_expect_eq(eg_count(found.value), ACCOUNTS);
     eg_result_free(&found);
-    err = eg_tx_index_read(tx, set[1], "n", span_in(room, "100"), &found);
+    err = eg_tx_index_read(tx, set[1], "n", text_span(room, "100"), &found);
     if (err != EG_OK)
         return err;
     cr_expect_eq(eg_count(found.value), ACCOUNTS);
@@ -236,7 +182,7 @@ static eg_err page_and_put(eg_tx *tx, void *arg) {
     int side = *(int *) arg;
     uint8_t room[256];
     eg_result page;
-    eg_err err = eg_tx_match(tx, both[side], span_in(room, "['_', '_']"), 2, &page);
+    eg_err err = eg_tx_match(tx, both[side], text_span(room, "['_', '_']"), 2, &page);
 
     if (err != EG_OK)
         return err;
@@ -247,7 +193,7 @@ static eg_err page_and_put(eg_tx *tx, void *arg) {
 
 /* Their masters compare all of a shard, of which a page has not looked at all. */
 Test(api_tx_far, a_page_stands_where_nobody_has_changed_anything) {
-    open_table("both", "{'shards': 2, 'attributes': ['k', 'n']}", both);
+    two_nodes_create_table(node, "both", "{'shards': 2, 'attributes': ['k', 'n']}", both);
     for (int side = 0; side < 2; side++) {
         eg_note note = {""};
 
@@ -255,14 +201,13 @@ Test(api_tx_far, a_page_stands_where_nobody_has_changed_anything) {
             uint8_t room[256], text[32];
 
             snprintf((char *) text, sizeof text, "[%d, 0]", i);
-            cr_assert_eq(eg_write(both[0], span_in(room, (char *) text)), EG_OK);
+            cr_assert_eq(eg_write(both[0], text_span(room, (char *) text)), EG_OK);
         }
         cr_assert_eq(
             eg_transaction(node[side], page_and_put, &side, &(eg_tx_options){.note = &note}), EG_OK,
             "%s", note.text);
     }
-    for (int i = 0; i < 2; i++)
-        eg_table_close(both[i]);
+    two_nodes_close_table(both);
 }
 
 Test(api_tx_far, money_that_both_move_is_neither_made_nor_lost) {
@@ -356,7 +301,7 @@ static eg_err on_duty(eg_tx *tx, const struct doctor *d, int64_t *count) {
     if (!d->by_index)
         return err;
     snprintf((char *) text, sizeof text, "%d", d->pair);
-    err = eg_tx_index_read(tx, duty[d->side], "n", span_in(room, (char *) text), &found);
+    err = eg_tx_index_read(tx, duty[d->side], "n", text_span(room, (char *) text), &found);
     if (err != EG_OK)
         return err;
     *count = eg_count(found.value);
@@ -407,7 +352,7 @@ static void both_go_away(bool by_index) {
         uint8_t room[256], text[32];
 
         snprintf((char *) text, sizeof text, "[%d, %d]", key, key / 2);
-        cr_assert_eq(eg_write(duty[0], span_in(room, (char *) text)), EG_OK);
+        cr_assert_eq(eg_write(duty[0], text_span(room, (char *) text)), EG_OK);
     }
     pthread_barrier_init(&together, NULL, 2);
     for (int i = 0; i < 2; i++)
@@ -423,9 +368,9 @@ static void both_go_away(bool by_index) {
 
 /* What they read they look at where they are; what they change the other reads. */
 Test(api_tx_far, of_two_who_read_what_the_other_changes_one_comes_first) {
-    open_table("duty", "{'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", duty);
+    two_nodes_create_table(node, "duty", "{'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}",
+                           duty);
     both_go_away(false);
     both_go_away(true);
-    for (int i = 0; i < 2; i++)
-        eg_table_close(duty[i]);
+    two_nodes_close_table(duty);
 }

@@ -3,6 +3,7 @@
 #include <engram.h>
 #include <engram/actor.h>
 
+#include "tests/support/pause.h"
 #include "tests/support/text_value.h"
 
 #include <arpa/inet.h>
@@ -14,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WAIT_MS = 60000, HELD_MS = 100000, ANSWER_BYTES = 1 << 16 };
@@ -78,7 +78,7 @@ static void wait_for_rows(uint32_t count) {
 
     for (int ms = 0; list(text, sizeof text) != count; ms += 2) {
         cr_assert_lt(ms, WAIT_MS, "%s", text);
-        nanosleep(&(struct timespec){.tv_nsec = 2 * 1000 * 1000}, NULL);
+        pause_ms(2);
     }
 }
 

@@ -2,7 +2,7 @@
  * without one after its commit, joined, grouped, in order and in pages. */
 #include <engram.h>
 
-#include "tests/support/text_value.h"
+#include "tests/support/text_span.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -21,11 +21,6 @@ static int roll(int below) {
     return (int) (dice >> 8) % below;
 }
 
-static eg_span span_in(uint8_t room[256], const char *text) {
-    struct value v = text_value(room, 256, text);
-    return (eg_span){v.at, v.size_bytes};
-}
-
 static void setup(void) {
     const char *options[] = {
         "{'attributes': ['k', 'n', 'm'], 'index': ['n']}",
@@ -36,7 +31,7 @@ static void setup(void) {
     cr_assert_eq(eg_open(&(eg_options){.name = "test", .schedulers = 1}, &node, NULL), EG_OK);
     for (int i = 0; i < 3; i++) {
         uint8_t room[256];
-        eg_span o = span_in(room, options[i]);
+        eg_span o = text_span(room, options[i]);
 
         cr_assert_eq(eg_create_table(node, names[i], &o, NULL), EG_OK);
         cr_assert_eq(eg_table_open(node, names[i], &tables[i]), EG_OK);
@@ -213,8 +208,8 @@ static eg_err ask_then_write(eg_tx *tx, void *arg) {
         return err;
     eg_result_free(&found);
     if (++x->tries == 1)
-        cr_assert_eq(eg_write(x->changed, span_in(room, x->record)), EG_OK);
-    return eg_tx_write(tx, tables[2], span_in(room, "[99, 0, 0]"));
+        cr_assert_eq(eg_write(x->changed, text_span(room, x->record)), EG_OK);
+    return eg_tx_write(tx, tables[2], text_span(room, "[99, 0, 0]"));
 }
 
 static int tries_of(const char *text, eg_table *changed, const char *record) {
@@ -227,12 +222,12 @@ static int tries_of(const char *text, eg_table *changed, const char *record) {
 Test(api_tx_query, what_a_join_has_found_is_so_at_the_commit) {
     uint8_t room[256];
 
-    cr_assert_eq(eg_write(tables[0], span_in(room, "[1, 5, 6]")), EG_OK);
+    cr_assert_eq(eg_write(tables[0], text_span(room, "[1, 5, 6]")), EG_OK);
     for (int k = 0; k < KEYS; k++) {
         char text[32];
 
         snprintf(text, sizeof text, "[%d, %d, %d]", k, k, k);
-        cr_assert_eq(eg_write(tables[1], span_in(room, text)), EG_OK);
+        cr_assert_eq(eg_write(tables[1], text_span(room, text)), EG_OK);
     }
     /* By key and by index only the records of the one value were looked at. */
     cr_expect_eq(tries_of("select b.m from a join b on a.n = b.k", tables[1], "[5, 5, 9]"), 2);
@@ -257,7 +252,7 @@ static int64_t number_of(eg_span columns_and_rows) {
 
 static int64_t ask_number(eg_tx *tx, const char *text, const char *arguments) {
     uint8_t room[256];
-    eg_span given = span_in(room, arguments);
+    eg_span given = text_span(room, arguments);
     eg_result found;
     int64_t n;
 

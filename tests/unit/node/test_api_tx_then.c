@@ -2,68 +2,20 @@
 #include <engram.h>
 #include <engram/actor.h>
 
-#include "tests/support/text_value.h"
+#include "tests/support/pause.h"
+#include "tests/support/text_span.h"
+#include "tests/support/two_nodes.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum { WAIT_MS = 60000, ACCOUNTS = 8, EACH = 100, ROUNDS = 25, MOVERS = 3 };
 
 static eg_node *node[2];
 static eg_table *far[2], *near[2]; /* a record on one of them; on both */
-
-static eg_span span_in(uint8_t room[256], const char *text) {
-    struct value v = text_value(room, 256, text);
-    return (eg_span){v.at, v.size_bytes};
-}
-
-static void pause_a_little(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 2 * 1000 * 1000}, NULL);
-}
-
-static void open_node(int i, const char *join) {
-    eg_options o = {.name = i == 0 ? "one" : "two",
-                    .schedulers = 1,
-                    .peer_listen = {"127.0.0.1:0"},
-                    .join = {join}};
-    eg_note note = {""};
-
-    cr_assert_eq(eg_open(&o, &node[i], &note), EG_OK, "%s", note.text);
-}
-
-static void wait_for_each_other(int i) {
-    char names[4][EG_NAME_BYTES];
-    size_t count = 0;
-
-    for (int ms = 0; count == 0 && ms < WAIT_MS; ms += 2) {
-        cr_assert_eq(eg_nodes(node[i], names, 4, &count), EG_OK);
-        pause_a_little();
-    }
-    cr_assert_eq(count, 1);
-}
-
-static void open_table(const char *name, const char *options, eg_table *out[2]) {
-    uint8_t room[256];
-    eg_span o = span_in(room, options);
-    eg_note note = {""};
-    eg_err err = EG_BUSY;
-
-    for (int ms = 0; err != EG_OK && err != EG_EXISTS && ms < WAIT_MS; ms += 2) {
-        err = eg_create_table(node[0], name, &o, &note);
-        pause_a_little();
-    }
-    cr_assert(err == EG_OK || err == EG_EXISTS, "%s", note.text);
-    for (int i = 0; i < 2; i++) {
-        for (int ms = 0; (err = eg_table_open(node[i], name, &out[i])) != EG_OK && ms < WAIT_MS;
-             ms += 2)
-            pause_a_little();
-        cr_assert_eq(err, EG_OK);
-    }
-}
 
 static eg_err put(eg_tx *tx, eg_table *table, int key, int64_t n) {
     uint8_t room[32];
@@ -99,7 +51,7 @@ static void must_make(eg_err (*fn)(eg_tx *tx, void *arg), int side, void *arg) {
         err = eg_transaction(node[side], fn, arg, &(eg_tx_options){.note = &note});
         if (!passes(err) || ms >= WAIT_MS)
             break;
-        pause_a_little();
+        pause_ms(2);
     }
     cr_assert_eq(err, EG_OK, "%s", note.text);
 }
@@ -116,21 +68,18 @@ static eg_err fill(eg_tx *tx, void *arg) {
 }
 
 static void setup(void) {
-    open_node(0, NULL);
-    open_node(1, eg_node_peer_address(node[0], 0));
-    for (int i = 0; i < 2; i++)
-        wait_for_each_other(i);
-    open_table("far", "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", far);
-    open_table("near", "{'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", near);
+    two_nodes_open(node, 1);
+    two_nodes_create_table(
+        node, "far", "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}", far);
+    two_nodes_create_table(node, "near", "{'shards': 8, 'attributes': ['k', 'n'], 'index': ['n']}",
+                           near);
     must_make(fill, 0, NULL);
 }
 
 static void teardown(void) {
-    for (int i = 0; i < 2; i++) {
-        eg_table_close(far[i]);
-        eg_table_close(near[i]);
-        eg_close(node[i]);
-    }
+    two_nodes_close_table(far);
+    two_nodes_close_table(near);
+    two_nodes_close(node);
 }
 
 TestSuite(api_tx_then, .init = setup, .fini = teardown, .timeout = 240);
@@ -224,7 +173,7 @@ static struct answer run(struct job job, eg_err expected) {
     struct answer a = run_once(job);
 
     for (int ms = 0; a.outcome != expected && passes(a.outcome) && ms < WAIT_MS; ms += 2) {
-        pause_a_little();
+        pause_ms(2);
         a = run_once(job);
     }
     cr_expect_eq(a.outcome, expected, "%d: %s", a.outcome, a.why);
@@ -268,7 +217,7 @@ static eg_err give_up(eg_tx *tx, void *arg) {
 }
 
 static eg_err write_nothing_good(eg_tx *tx, void *arg) {
-    return eg_tx_write(tx, near[0], span_in(arg, "[1]"));
+    return eg_tx_write(tx, near[0], text_span(arg, "[1]"));
 }
 
 Test(api_tx_then, done_hears_why_nothing_was_made) {
@@ -307,7 +256,7 @@ Test(api_tx_then, one_inside_the_other_is_a_part_of_it) {
 static eg_err ask_index(eg_tx *tx, void *arg) {
     uint8_t room[256];
     eg_result found;
-    eg_err err = eg_tx_index_read(tx, *(eg_table **) arg, "n", span_in(room, "100"), &found);
+    eg_err err = eg_tx_index_read(tx, *(eg_table **) arg, "n", text_span(room, "100"), &found);
 
     if (err != EG_OK)
         return err;
@@ -594,7 +543,7 @@ static eg_err lose_then_ask(eg_tx *tx, void *arg) {
     l->losses++;
     turn = atomic_fetch_add(&l->read, 1) + 1;
     for (int ms = 0; atomic_load(&l->changed) < turn && ms < MOMENT_MS; ms += 2)
-        pause_a_little(); /* in vain: it does not lose, and all is tried once more */
+        pause_ms(2); /* in vain: it does not lose, and all is tried once more */
     return EG_OK;
 }
 
@@ -614,7 +563,7 @@ static void *touch_what_is_read(void *arg) {
 
         if (turn != atomic_load(&l->changed) && eg_transaction(node[0], touch, l, NULL) == EG_OK)
             atomic_store(&l->changed, turn);
-        pause_a_little();
+        pause_ms(2);
     }
     return NULL;
 }

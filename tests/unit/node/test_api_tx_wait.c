@@ -1,85 +1,33 @@
 /* Transactions that wait for what another one holds, on their own node and on another: their time
  * ends them, whoever holds it goes on, and who comes afterwards finds nothing of them. */
 #include <engram.h>
-#include <engram/actor.h>
 
-#include "tests/support/text_value.h"
+#include "tests/support/pause.h"
+#include "tests/support/text_span.h"
+#include "tests/support/two_nodes.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <string.h>
-#include <time.h>
 
 /* The holder goes on far longer than anybody else here may wait; it is let go at the end. */
-enum { WAIT_MS = 30000, SHORT_MS = 200, HELD_MS = 100000, KEYS = 8 };
+enum { SHORT_MS = 200, HELD_MS = 100000, KEYS = 8 };
 
+static const char spread[] = "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n']}";
 static eg_node *node[2];
 static eg_table *held[2], *before[2];
 
-static eg_span span_in(uint8_t room[256], const char *text) {
-    struct value v = text_value(room, 256, text);
-    return (eg_span){v.at, v.size_bytes};
-}
-
-static void pause_ms(int ms) {
-    nanosleep(&(struct timespec){.tv_nsec = ms * 1000 * 1000}, NULL);
-}
-
-static size_t others_of(int i) {
-    char names[4][EG_NAME_BYTES];
-    size_t count;
-
-    cr_assert_eq(eg_nodes(node[i], names, 4, &count), EG_OK);
-    return count;
-}
-
-static void open_node(int i, const char *join) {
-    eg_options o = {.name = i == 0 ? "one" : "two",
-                    .schedulers = 1,
-                    .peer_listen = {"127.0.0.1:0"},
-                    .join = {join},
-                    .cookie = "known to both",
-                    .cookie_bytes = 13};
-    eg_note note = {""};
-
-    cr_assert_eq(eg_open(&o, &node[i], &note), EG_OK, "%s", note.text);
-}
-
-static void open_table(const char *name, eg_table *out[2]) {
-    uint8_t room[256];
-    eg_span o = span_in(room, "{'copies': 1, 'shards': 8, 'attributes': ['k', 'n']}");
-    eg_note note = {""};
-    eg_err err = EG_BUSY;
-
-    for (int ms = 0; err != EG_OK && err != EG_EXISTS && ms < WAIT_MS; ms += 2) {
-        err = eg_create_table(node[0], name, &o, &note);
-        pause_ms(2);
-    }
-    cr_assert(err == EG_OK || err == EG_EXISTS, "%s", note.text);
-    for (int i = 0; i < 2; i++) {
-        for (int ms = 0; (err = eg_table_open(node[i], name, &out[i])) != EG_OK && ms < WAIT_MS;
-             ms += 2)
-            pause_ms(2);
-        cr_assert_eq(err, EG_OK);
-    }
-}
-
 static void setup(void) {
-    open_node(0, NULL);
-    open_node(1, eg_node_peer_address(node[0], 0));
-    for (int ms = 0; others_of(0) + others_of(1) < 2 && ms < WAIT_MS; ms += 2)
-        pause_ms(2);
-    open_table("held", held);
-    open_table("before", before);
+    two_nodes_open(node, 1);
+    two_nodes_create_table(node, "held", spread, held);
+    two_nodes_create_table(node, "before", spread, before);
 }
 
 static void teardown(void) {
-    for (int i = 0; i < 2; i++) {
-        eg_table_close(held[i]);
-        eg_table_close(before[i]);
-        eg_close(node[i]);
-    }
+    two_nodes_close_table(held);
+    two_nodes_close_table(before);
+    two_nodes_close(node);
 }
 
 TestSuite(api_tx_wait, .init = setup, .fini = teardown, .timeout = 240);
@@ -147,7 +95,7 @@ static eg_err act(eg_tx *tx, struct waiter *w) {
         err = eg_tx_get(tx, table, key, &record);
         return err == EG_NOT_FOUND ? EG_OK : err;
     case MATCH:
-        err = eg_tx_match(tx, table, span_in(room, "['_', 1]"), 0, &found);
+        err = eg_tx_match(tx, table, text_span(room, "['_', 1]"), 0, &found);
         if (err == EG_OK)
             eg_result_free(&found);
         return err;
