@@ -264,7 +264,8 @@ class Cluster:
         return any(int(count) != self.whole for count in re.findall(r"cluster: view \S+ of (\d+)\n", since))
 
     def wait_for_view(self, members=None):
-        eventually(lambda: self.in_one_view(members), f"one view of {members or 'all'}")
+        eventually(lambda: self.in_one_view(members), f"one view of {members or 'all'}",
+                   seen=lambda: "".join(node.log_text() for node in self.nodes))
 
 
 def shell(*words, node=None, stdin=None, env=None, timeout=PROGRAM_SECONDS, text=True):

@@ -10,7 +10,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
 from trial.link_proxy import LinkProxy  # noqa: E402: from there
 
-TEXT = b"hello from node-b, which dials " * 1000
+TEXT = b"hello from \xa6node-b, which dials " * 1000
 
 
 class LinkProxyTest(unittest.TestCase):
@@ -75,6 +75,11 @@ class LinkProxyTest(unittest.TestCase):
         self.proxy.cut("node-a")
         self.proxy.set("node-a", still=True)
         self.assertEqual(self.ask(self.dial()), TEXT)
+
+    def test_a_name_among_random_bytes_is_nobodys(self):
+        self.proxy.cut("node-a")
+        nonce = b"3node-a8 of " + TEXT
+        self.assertEqual(self.ask(self.dial(), nonce), nonce)
 
     def test_still_air_holds_everything_until_it_moves(self):
         end = self.dial()

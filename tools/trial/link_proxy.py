@@ -3,8 +3,8 @@
     node b --dials--> proxy of a --dials--> node a        a says --advertise PROXY
 
 Everything that other nodes send to `a`, and what it answers them, goes through here.  Who dials is
-read from the first bytes it sends (a handshake begins with a name in plain text), so each
-direction of each pair of nodes has a Weather of its own.  What a network may do to a TCP
+read from the first bytes it sends (a handshake says its name, packed as a text of MessagePack), so
+each direction of each pair of nodes has a Weather of its own.  What a network may do to a TCP
 connection is done: bytes are late, few a second, hold still, break off; and, what TCP itself
 would hardly let through, some are changed.  A link that the other node dials goes through the
 other node's proxy: set both.
@@ -33,10 +33,17 @@ class Weather:
         self.corrupted_bytes = 0
 
 
+def packed(name):
+    """As a handshake says it.  Its length before it: two letters alone stand in a nonce now and then."""
+    text = name.encode()
+    assert len(text) < 32, "longer names are packed otherwise"
+    return bytes([0xa0 + len(text)]) + text
+
+
 class LinkProxy:
     def __init__(self, names=(), seed=1):
         """`names`: of the nodes that may dial.  `target` is told when it is known."""
-        self.names = [name.encode() for name in names]
+        self.names = {name: packed(name) for name in names}
         self.target = None
         self.random = random.Random(seed)
         self.weather = collections.defaultdict(Weather)  # (who dials, towards the target?)
@@ -109,8 +116,7 @@ class LinkProxy:
         self.loop.close()
 
     def who(self, hello):
-        found = [name for name in self.names if name in hello]
-        return max(found, key=len).decode() if found else None
+        return next((name for name, text in self.names.items() if text in hello), None)
 
     async def accept(self, reader, writer):
         try:
