@@ -7,8 +7,6 @@
 #include "engine/planted.h"
 #include "tables/record.h"
 
-#include <string.h>
-
 static struct merge_pair stamp_of(const struct merge_version *v, uint32_t i) {
     struct merge_pair stamp = {v->hlc, v->origin};
     struct value kept;
@@ -19,10 +17,6 @@ static struct merge_pair stamp_of(const struct merge_version *v, uint32_t i) {
             EG_ASSERT(merge_get_pair(kept, &stamp));
     }
     return stamp;
-}
-
-static bool is_same(struct value a, struct value b) {
-    return a.size_bytes == b.size_bytes && memcmp(a.at, b.at, a.size_bytes) == 0;
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
@@ -38,7 +32,7 @@ static void put_kept_stamps(const void *context, struct value_writer *w) {
 
     value_put_array(w, c->rule->attribute_count - 1);
     for (uint32_t i = 0; i + 1 < c->rule->attribute_count; i++)
-        if (is_same(merge_field(old->record, i), merge_field(c->write->record, i)))
+        if (value_same(merge_field(old->record, i), merge_field(c->write->record, i)))
             merge_put_pair(w, stamp_of(old, i));
         else
             value_put_nil(w);
@@ -51,7 +45,7 @@ eg_err merge_write_attributes(const struct merge_rule *rule, const struct merge_
     if (w->old == NULL || merge_is_removed(w->old))
         return EG_OK;
     for (uint32_t i = 0; i + 1 < rule->attribute_count; i++)
-        if (is_same(merge_field(w->old->record, i), merge_field(w->record, i)))
+        if (value_same(merge_field(w->old->record, i), merge_field(w->record, i)))
             return merge_append(state, put_kept_stamps, &c);
     return EG_OK;
 }
@@ -118,7 +112,7 @@ static bool loses(const struct joining *j, const struct merge_version *own,
                   const struct merge_version *other) {
     for (uint32_t i = 0; i + 1 < j->rule->attribute_count && !PLANTED(ATTRIBUTE_UNNOTED); i++)
         if (later(j, i) == other && !has_heard(j, other, stamp_of(own, i)) &&
-            !is_same(merge_field(own->record, i), merge_field(other->record, i)))
+            !value_same(merge_field(own->record, i), merge_field(other->record, i)))
             return true;
     return false;
 }

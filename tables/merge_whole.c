@@ -15,8 +15,6 @@
 #include "engine/planted.h"
 #include "tables/record.h"
 
-#include <string.h>
-
 enum { PARTS_MAX = 64 }; /* of one version: beyond that it counts as written when it was made */
 
 struct part {
@@ -232,11 +230,6 @@ eg_err merge_join_extreme(const struct merge_rule *rule, const struct merge_side
 /* ---- callback ---------------------------------------------------------------------------------
  */
 
-static bool is_same(struct value a, struct value b) {
-    return a.size_bytes == b.size_bytes &&
-           (a.size_bytes == 0 || memcmp(a.at, b.at, a.size_bytes) == 0);
-}
-
 /* All that is in one is in the other. */
 static bool is_in(const struct pair *p, int *which) {
     bool here = has_parts(&p->parts[THERE], &p->parts[HERE]);
@@ -268,9 +261,9 @@ static eg_err call(const struct merge_rule *rule, struct pair *p, enum merge_out
     if (err != EG_OK && rule->failed != NULL)
         rule->failed(rule->user, err);
     made = (struct value){record->at, (uint32_t) record->size_bytes};
-    if (err != EG_OK || !asks || is_same(made, winner))
+    if (err != EG_OK || !asks || value_same(made, winner))
         return take(p, newer, outcome, record, state);
-    if (is_same(made, loser))
+    if (value_same(made, loser))
         return take(p, 1 - newer, outcome, record, state);
     *outcome = MERGE_MAKES;
     *loss = (struct merge_loss){.here = !PLANTED(MADE_UNNOTED), .there = !PLANTED(MADE_UNNOTED)};

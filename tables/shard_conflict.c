@@ -8,8 +8,6 @@
 #include "tables/shard_merge.h"
 #include "tables/table_private.h"
 
-#include <string.h>
-
 /* Whose clock knows of a dot; one of an origin that has no slot here is known to nobody.  Its
  * version may be later than its clock, for it came before an END that has not come: who wrote
  * that knew at least of what it had written itself before. */
@@ -29,12 +27,6 @@ static bool knows(const void *context, uint64_t origin, uint64_t sequence) {
            shard_clock_covers(k->clock, dot_make(slot, sequence));
 }
 
-/* What stands is as it was: nothing of it is lost. */
-static bool is_same(struct value a, struct value b) {
-    return a.size_bytes == b.size_bytes &&
-           (a.size_bytes == 0 || memcmp(a.at, b.at, a.size_bytes) == 0);
-}
-
 static void report(struct shard_turn *t, struct value winner, struct value loser) {
     const struct world *w = t->shard->table->world;
     struct shard_conflict c = {
@@ -45,7 +37,7 @@ static void report(struct shard_turn *t, struct value winner, struct value loser
         .teller = t->teller_node,
     };
 
-    if (is_same(winner, loser))
+    if (value_same(winner, loser)) /* what stands is as it was: nothing of it is lost */
         return;
     if (w->copy_ops != NULL && w->copy_ops->conflict != NULL)
         w->copy_ops->conflict(w->copy_user, &c);

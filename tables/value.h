@@ -131,6 +131,7 @@ static inline bool value_iter_u64(struct value_iter *it, uint64_t *n) {
 
 int value_compare(struct value a, struct value b); /* <0, 0, >0 in the total order */
 bool value_equal(struct value a, struct value b);  /* value_compare() == 0, faster  */
+bool value_same(struct value a, struct value b);   /* the same bytes, or both none  */
 
 /* ---- writing ------------------------------------------------------------ */
 

@@ -225,8 +225,13 @@ int value_compare(struct value a, struct value b) {
     return value_compare_at(&x, &y, false);
 }
 
+bool value_same(struct value a, struct value b) {
+    return a.size_bytes == b.size_bytes &&
+           (a.size_bytes == 0 || memcmp(a.at, b.at, a.size_bytes) == 0);
+}
+
 bool value_equal(struct value a, struct value b) {
-    if (a.size_bytes == b.size_bytes && memcmp(a.at, b.at, a.size_bytes) == 0)
+    if (value_same(a, b))
         return true;
     /* Other bytes can mean the same value only where it has several encodings:
      * one-byte values and short strings have one. */
