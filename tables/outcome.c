@@ -172,6 +172,14 @@ void outcome_put(struct outcomes *o, struct transact_id id, enum outcome what) {
     leave(s);
 }
 
+void outcome_revoke(struct outcomes *o, struct transact_id id) {
+    const struct entry e = {id, env_now_ns(o->env) / 1000000, OUTCOME_ABORTED, NONE};
+    struct stripe *s = enter(o, id);
+
+    put(o, s, find(s, id), &e);
+    leave(s);
+}
+
 bool outcome_begin(struct outcomes *o, struct transact_id request) {
     const struct entry e = {request, env_now_ns(o->env) / 1000000, OUTCOME_OPEN, NONE};
     struct stripe *s = enter(o, request);

@@ -41,6 +41,8 @@ struct outcomes *catalog_outcomes(struct catalog *c);
 
 /* `committed` replaces anything, and anything replaces `open`. */
 void outcome_put(struct outcomes *o, struct transact_id id, enum outcome what);
+/* Aborted, though this node took it for committed. */
+void outcome_revoke(struct outcomes *o, struct transact_id id);
 /* A request with this name begins, to be ended by outcome_put().  False: one is under way. */
 EG_MUST_USE bool outcome_begin(struct outcomes *o, struct transact_id request);
 enum outcome outcome_get(struct outcomes *o, struct transact_id id);

@@ -262,6 +262,12 @@ enum shard_mend {
 EG_MUST_USE eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with,
                                    enum shard_mend how);
 
+/* What is under the key, or is not, as a change of ours, so that it stays whatever a master of
+ * before has made there that nobody heard of: `record` is what that may be, and of size 0 where it
+ * may be no record that is not here.  As shard_store(). */
+EG_MUST_USE eg_err shard_copy_affirm(struct shard_turn *t, const struct key *k,
+                                     struct value record);
+
 /* ---- disc (shard_copy_disc.c) ------------------------------------------------------------- */
 
 struct disc_bytes shard_copy_pack(struct shard *s); /* as it goes behind SHARD_CLOCK_BYTES */

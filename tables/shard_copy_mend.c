@@ -94,3 +94,20 @@ eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with, enu
     key_release(&k);
     return err;
 }
+
+eg_err shard_copy_affirm(struct shard_turn *t, const struct key *k, struct value record) {
+    struct shard_offer as = {.record = record};
+    const struct record *there;
+    eg_err err;
+
+    if (shard_copy_is_bag(t->shard) && record.size_bytes == 0)
+        return EG_OK; /* what it removes there is removed, where it was */
+    there = shard_copy_find(t, k, record);
+    err = there == NULL ? reader_take_fault(t->reader) : EG_OK;
+    if (err != EG_OK || (there == NULL && record.size_bytes == 0))
+        return err;
+    if (there != NULL)
+        as = (struct shard_offer){shard_copy_version(there), record_expiry_ms(there),
+                                  record_value(there), record_state(there)};
+    return shard_copy_mend(t, &as, there != NULL ? SHARD_MEND_WRITE : SHARD_MEND_REMOVE);
+}

@@ -160,15 +160,15 @@ bool shard_mark_is_next(struct value_iter changes) {
            value_iter_u64(&it, &kind) && (kind == KIND_PREPARED || kind == KIND_ENDED);
 }
 
-static bool has_ended(const struct shard *s, struct transact_id id) {
+static struct ended *find_ended(const struct shard *s, struct transact_id id) {
     struct shard_marks *m = s->copy->marks;
 
     if (m == NULL)
-        return false;
+        return NULL;
     for (uint16_t i = *chain_of(m, id); i != NOBODY; i = m->ended[i].next)
         if (transact_id_equal(m->ended[i].id, id))
-            return true;
-    return false;
+            return &m->ended[i];
+    return NULL;
 }
 
 /* Have we heard of it before, and perhaps of its end? */
@@ -199,7 +199,7 @@ static eg_err apply_prepared(struct shard *s, struct reader *r, struct value_ite
         !transact_get_head(p.head, &h))
         return EG_BAD_REQUEST;
     err = is_known(s, &p, &known);
-    if (err != EG_OK || known || has_ended(s, h.id))
+    if (err != EG_OK || known || find_ended(s, h.id) != NULL)
         return err;
     err = transact_check_part(s->table, s->number, p.part, &note_of);
     if (err == EG_OK)
@@ -215,15 +215,18 @@ static eg_err apply_prepared(struct shard *s, struct reader *r, struct value_ite
 }
 
 static eg_err apply_ended(struct shard *s, struct value_iter *it) {
-    struct ended e;
+    struct ended e, *known;
     struct value committed;
 
     if (!value_iter_u64(it, &e.id.high) || !value_iter_u64(it, &e.id.low) ||
         !value_iter_next(it, &committed))
         return EG_BAD_REQUEST;
     e.committed = value_kind_of(committed) == VALUE_TRUE;
-    if (!has_ended(s, e.id))
+    known = find_ended(s, e.id);
+    if (known == NULL)
         remember(s, &e);
+    else if (table_schema(s->table)->majority) /* what a majority has given up nobody has made */
+        e.committed = known->committed = known->committed && e.committed;
     shard_tx_unmark(s, e.id, e.committed ? OUTCOME_COMMITTED : OUTCOME_ABORTED);
     note(s, put_ended, &e);
     return EG_OK;

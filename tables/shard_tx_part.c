@@ -587,6 +587,41 @@ eg_err shard_tx_redo(struct shard_turn *t, struct transact_id id,
     return EG_OK;
 }
 
+static eg_err affirm_one(struct shard_turn *t, const struct shard_request *q) {
+    static const struct value nothing = {NULL, 0};
+    bool stores = q->op == SHARD_WRITE || q->op == SHARD_INSERT_NEW;
+    struct value key_value;
+    struct key k;
+    eg_err err;
+
+    EG_ASSERT(shard_request_key(q, &key_value));
+    err = table_key_checked(t->shard->table, &k, key_value, t->note);
+    if (err != EG_OK)
+        return err;
+    err = shard_copy_affirm(t, &k, stores ? q->value : nothing);
+    key_release(&k);
+    return err;
+}
+
+/* Another may have been its master, been told to commit it, and been cut off before anybody heard:
+ * what it made would come with the heal.  What is there is later. */
+static eg_err affirm(struct shard_turn *t, const struct shard_part *p) {
+    const struct shard *s = t->shard;
+    struct transact_part part;
+    struct shard_request q;
+    eg_err err = EG_OK;
+
+    if (!schema_of(s->table)->majority || s->copy == NULL || !(p->marked || p->recovered))
+        return EG_OK;
+    EG_ASSERT(transact_get_part(shard_part_body(p), &part)); /* it was, when it was kept */
+    err = shard_ready(t);
+    while (err == EG_OK && part.want.left != 0 && transact_next_want(&part.want, &q))
+        err = affirm_one(t, &q);
+    t->version = (struct record_version){0, 0};
+    t->state = (struct value){NULL, 0};
+    return err;
+}
+
 eg_err shard_tx_abort(struct shard_turn *t) {
     struct shard *s = t->shard;
     struct transact_head head;
@@ -596,6 +631,10 @@ eg_err shard_tx_abort(struct shard_turn *t) {
     if (err != EG_OK)
         return err;
     o = owner_of(s, head.id);
+    if (o != NULL && o->kept)
+        err = affirm(t, o->part);
+    if (err != EG_OK)
+        return err;
     if (o != NULL && o->kept)
         (void) tell(s, SHARD_PART_ABORTED, t->request->key, (struct value){0}); /* always taken */
     if (o != NULL) {
@@ -684,10 +723,10 @@ eg_err shard_tx_mark(struct shard *s, struct reader *r, struct value head_value,
 void shard_tx_unmark(struct shard *s, struct transact_id id, enum outcome what) {
     struct lock_owner *o = owner_of(s, id);
 
-    if (what == OUTCOME_COMMITTED)
+    if (what == OUTCOME_COMMITTED && !was_given_up(s, id))
         (void) remember(s, id); /* who lacks memory for that asks others */
-    else if (what == OUTCOME_ABORTED)
-        remember_given_up(s, id);
+    else if (what == OUTCOME_ABORTED && schema_of(s->table)->majority)
+        outcome_revoke(s->table->world->outcomes, id_here(s, id)); /* we may have made it, alone */
     if (o == NULL || !o->kept)
         return;
     forget_row_if_any(s, o);

@@ -25,6 +25,8 @@ Test(outcome, committed_stays_whatever_is_said_later) {
     cr_assert_eq(outcome_get(o, id(2)), OUTCOME_ABORTED);
     outcome_put(o, id(2), OUTCOME_COMMITTED);
     cr_assert_eq(outcome_get(o, id(2)), OUTCOME_COMMITTED);
+    outcome_revoke(o, id(2));
+    cr_assert_eq(outcome_get(o, id(2)), OUTCOME_ABORTED);
     outcomes_close(o);
     stepper_close(st);
 }

@@ -978,9 +978,9 @@ Test(transact, a_copy_that_is_told_of_a_part_sends_readers_away_until_its_end) {
     cr_assert(shard_tx_is_prepared(s));
     shard_tx_drop_locks(s);
     cr_assert(shard_tx_is_prepared(s));
-    shard_tx_unmark(s, (struct transact_id){1, 2}, true);
+    shard_tx_unmark(s, (struct transact_id){1, 2}, OUTCOME_COMMITTED);
     cr_assert(may_look("1"));
-    shard_tx_unmark(s, (struct transact_id){1, 2}, false);
+    shard_tx_unmark(s, (struct transact_id){1, 2}, OUTCOME_UNKNOWN);
 }
 
 /* ---- on disc ------------------------------------------------------------------------------- */
@@ -1096,6 +1096,46 @@ Test(transact, a_majority_table_knows_what_it_has_given_up) {
         expect_status(7, shard, majority ? "'aborted'" : "'unknown'");
         expect(say(7, table, shard, SHARD_TX_COMMIT), majority ? EG_ABORTED : EG_NOT_FOUND);
         expect(say(8, table, shard, SHARD_TX_COMMIT), EG_NOT_FOUND);
+    }
+}
+
+static uint64_t stamp_of(const char *key) {
+    const struct record *rec;
+    struct key k;
+
+    cr_assert_eq(table_key(table, &k, text(key)), EG_OK);
+    rec = table->shard[shard_of_key(key)].store->ops->get(table->shard[shard_of_key(key)].store,
+                                                          &w.reader, &k);
+    return rec == NULL ? 0 : rec->hlc;
+}
+
+/* Another may have made it where nobody heard: what is here is to be later than that. */
+Test(transact, what_a_majority_table_gives_up_for_another_master_leaves_all_there_written_anew) {
+    static const char *const options[] = {"{'shards': 1}", "{'majority': true, 'shards': 1}"};
+
+    cr_assert_eq(origins_meet(catalog_origins(w.catalog)), EG_OK);
+    for (uint32_t majority = 0; majority < 2; majority++) {
+        struct shard *s;
+        uint64_t before, graves;
+
+        create(majority ? "m" : "p", options[majority]);
+        table = find(majority ? "m" : "p");
+        s = &table->shard[0];
+        cr_assert_not_null(s->copy);
+        expect(run(table, SHARD_WRITE, NULL, "[1, 'a']"), EG_OK);
+        before = stamp_of("1");
+        graves = s->copy->graves.count;
+        cr_assert_eq(shard_tx_mark(s, &w.reader, text("[1, 7, 3, 4, 5, 6, 0, []]"),
+                                   text("[[], [], [1, 65535, 0, nil, [1, 'b'], 1, 65535, 0, nil, "
+                                        "[2, 'b']], 0]")),
+                     EG_OK);
+        expect(say(7, table, 0, SHARD_TX_ABORT), EG_OK);
+        cr_assert_field(table, "1", "'a'");
+        cr_assert_eq(stamp_of("2"), 0);
+        cr_assert_eq(stamp_of("1") > before, majority != 0);
+        cr_assert_eq(s->copy->graves.count - graves, majority);
+        shard_tx_unmark(s, (struct transact_id){1, 7}, OUTCOME_COMMITTED);
+        expect_status(7, 0, majority ? "'aborted'" : "'committed'");
     }
 }
 
