@@ -171,9 +171,11 @@ static bool tell_shard(struct tx_manager *m, struct actor *self, const struct tx
     struct shard_request q = {.op = commit ? SHARD_TX_COMMIT : SHARD_TX_ABORT,
                               .attribute = SHARD_NO_ATTRIBUTE,
                               .key = v.head};
+    uint8_t view[TX_VIEW_BYTES];
     struct message *call;
     eg_pid to;
 
+    q.value = tx_view_put(m, view);
     if (t == NULL || table_schema(t)->id != v.d.table || v.d.shard >= table_shards(t) ||
         transact_message(t, v.d.shard, &q, &to, &call) != EG_OK)
         return false;

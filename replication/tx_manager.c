@@ -149,6 +149,13 @@ bool tx_awaits_view(const struct tx_manager *m) {
            tx_now_ns(m) - t->opened_ns < (uint64_t) TX_RECALL_VIEW_MS * 1000000;
 }
 
+struct value tx_view_put(const struct tx_manager *m, uint8_t room[TX_VIEW_BYTES]) {
+    struct value_writer w = value_writer_init(room, TX_VIEW_BYTES);
+
+    value_put_u64(&w, m->members.view.epoch);
+    return (struct value){room, (uint32_t) w.need_bytes};
+}
+
 /* ---- the actor ------------------------------------------------------------------------------- */
 
 static void start_tick(struct tx_manager *m, struct actor *self) {

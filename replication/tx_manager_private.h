@@ -140,6 +140,9 @@ static inline uint64_t tx_now_ns(const struct tx_manager *m) {
 /* The node has met others, and has not been in a view since its start: what it remembers of
  * transactions may be over by now, and its shards do not know yet that they are not alone. */
 bool tx_awaits_view(const struct tx_manager *m);
+/* The view that a manager goes by, for shards whose master may be in a later one. */
+enum { TX_VIEW_BYTES = 9 };
+struct value tx_view_put(const struct tx_manager *m, uint8_t room[TX_VIEW_BYTES]);
 
 /* ---- tx_run.c -------------------------------------------------------------------------------- */
 

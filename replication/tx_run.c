@@ -265,6 +265,7 @@ static eg_err ask(struct tx_manager *m, struct actor *self, struct tx_run *run,
                               .attribute = SHARD_NO_ATTRIBUTE,
                               .key = {run->head.at, (uint32_t) run->head.size_bytes}};
     struct table *t = find_table(m, p);
+    uint8_t view[TX_VIEW_BYTES];
     struct message *call;
     eg_pid to;
     eg_err err = t == NULL ? EG_NO_TABLE : EG_OK;
@@ -274,6 +275,8 @@ static eg_err ask(struct tx_manager *m, struct actor *self, struct tx_run *run,
             return EG_CONFLICT; /* what it wants means something else by now */
         q.value = p->part;
     }
+    if (step->what == TX_DO_COMMIT)
+        q.value = tx_view_put(m, view);
     if (err == EG_OK && step->what == TX_DO_REDO)
         err = make_redo(m, run, step->part, &q);
     if (err == EG_OK)

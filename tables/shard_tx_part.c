@@ -482,6 +482,17 @@ static eg_err head_of(struct shard_turn *t, struct transact_head *head) {
     return err_note(t->note, EG_BAD_REQUEST, "no head of a transaction");
 }
 
+/* Has who says so not heard yet of the view that this majority table is served in?  There a part of
+ * the same may have been given up, or is about to be committed. */
+static bool is_of_before(const struct shard_turn *t) {
+    const struct shard *s = t->shard;
+    uint64_t epoch;
+
+    return schema_of(s->table)->majority && t->request->value.size_bytes != 0 &&
+           value_get_u64(t->request->value, &epoch) && epoch != 0 &&
+           shard_stamp_of_view(epoch + 1) <= s->hlc;
+}
+
 /* The gates of what has changed stay closed until it is written. */
 static void pass_gates(struct shard *s, struct shard_part *p) {
     if (unique_set_is_empty(&p->gates))
@@ -539,6 +550,8 @@ eg_err shard_tx_commit(struct shard_turn *t) {
         return err;
     o = owner_of(t->shard, head.id);
     FAILPOINT("2pc.part.commit_received", t->shard->table->world->o.runtime, shard_pid(t->shard));
+    if (is_of_before(t))
+        return err_note(t->note, EG_AGAIN, "there is a later view");
     if (o != NULL && o->kept)
         return commit(t, o);
     if (was_committed(t->shard, head.id) && !PLANTED(COMMIT_NOT_REMEMBERED)) {
@@ -630,6 +643,8 @@ eg_err shard_tx_abort(struct shard_turn *t) {
 
     if (err != EG_OK)
         return err;
+    if (is_of_before(t))
+        return err_note(t->note, EG_AGAIN, "there is a later view");
     o = owner_of(s, head.id);
     if (o != NULL && o->kept)
         err = affirm(t, o->part);

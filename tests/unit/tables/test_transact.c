@@ -1139,6 +1139,36 @@ Test(transact, what_a_majority_table_gives_up_for_another_master_leaves_all_ther
     }
 }
 
+/* Who has not heard of the view that it is served in has not looked at the other parts in it. */
+Test(transact, a_part_of_a_majority_table_is_not_ended_by_who_knows_an_earlier_view) {
+    static const enum shard_op ends[] = {SHARD_TX_COMMIT, SHARD_TX_ABORT};
+    struct transact_head h = {.id = {1, 7}, .age = {7, 1, 0}};
+    struct shard_request q = {.attribute = SHARD_NO_ATTRIBUTE};
+    struct tx x = {.all = {0}};
+    struct buffer head;
+
+    create("m", "{'majority': true, 'shards': 1}");
+    table = find("m");
+    buffer_init(&head, alloc_system(), 1024);
+    want(&x, table, SHARD_WRITE, NULL, "[1, 'b']");
+    for (uint32_t i = 0; i < 2; i++) {
+        h.id.low++;
+        buffer_clear(&head);
+        cr_assert_eq(transact_pack_head(&h, &head), EG_OK);
+        q.key = (struct value){head.at, (uint32_t) head.size_bytes};
+        q.op = ends[i];
+        expect(send_as(h.id.low, &x, table, 0, SHARD_TX_PREPARE), EG_OK);
+        table->shard[0].hlc = EG_MAX(table->shard[0].hlc, shard_stamp_of_view(9));
+        q.value = text("8");
+        expect(table_world_transact(&w, table, 0, &q), EG_AGAIN);
+        expect_status(h.id.low, 0, "'prepared'");
+        q.value = text("9");
+        expect(table_world_transact(&w, table, 0, &q), EG_OK);
+        expect_status(h.id.low, 0, i == 0 ? "'committed'" : "'aborted'");
+    }
+    buffer_fini(&head);
+}
+
 /* A kill behind the first change, which took along that it is made. */
 Test(transact, what_was_half_made_anew_is_made_from_there_on) {
     static const uint64_t id[2] = {1, 7};
