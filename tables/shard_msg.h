@@ -44,11 +44,13 @@ enum shard_op {                      /* key      value                       res
                                    * EG_TOO_LARGE: TRANSACT_ASK_MAX records are not all        */
                 SHARD_TX_ONE,     /* head     part              [result of each want, ...]      */
                 SHARD_TX_PREPARE, /* head     part              true: it votes for it           */
-                SHARD_TX_COMMIT,  /* head                       [result of each want, ...]      */
-                SHARD_TX_ABORT,   /* head                       true                            */
+                SHARD_TX_COMMIT,  /* head     epoch, or none    [result of each want, ...]      */
+                SHARD_TX_ABORT,   /* head     epoch, or none    true                            */
                 SHARD_TX_LOCK,    /* head     [exclusive, key or nil: the shard, ...]   true    */
                 SHARD_TX_UNLOCK,  /* head                       true                            */
                 SHARD_TX_STATUS,  /* head   "prepared", "committed", "aborted" or "unknown"     */
+                /* epoch: of the view that who asks goes by; EG_AGAIN: the shard of a majority
+                 * table is served in a later one.  Earlier releases say none, and look at none. */
                 SHARD_OP_COUNT,
 };
 

@@ -708,6 +708,7 @@ eg_err shard_tx_mark(struct shard *s, struct reader *r, struct value head_value,
     struct shard_tx *tx = shard_tx_of(s);
     struct lock_request q = {.count = 0};
     struct transact_head head;
+    struct lock_owner *o;
     struct shard_part *p;
     struct lock_want *want;
     eg_err err;
@@ -717,7 +718,11 @@ eg_err shard_tx_mark(struct shard *s, struct reader *r, struct value head_value,
     err = tx == NULL ? EG_MEMORY : shard_tx_wants(s, r, part, &want, &q.count);
     if (err != EG_OK)
         return err;
-    if (owner_of(s, head.id) != NULL)
+    o = owner_of(s, head.id);
+    p = o == NULL ? NULL : o->part;
+    if (p != NULL)
+        p->marked = true; /* ours before, and another has been its master since */
+    if (o != NULL)
         return EG_OK;
     p = part_new(s, head_value, part, (uint64_t) env_wall_ms(s->table->world->o.env));
     if (p == NULL)

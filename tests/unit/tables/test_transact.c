@@ -1139,6 +1139,30 @@ Test(transact, what_a_majority_table_gives_up_for_another_master_leaves_all_ther
     }
 }
 
+/* Of what was prepared here first another may have been master since, and cut off: the same. */
+Test(transact, what_a_majority_table_gives_up_was_perhaps_another_masters_meanwhile) {
+    cr_assert_eq(origins_meet(catalog_origins(w.catalog)), EG_OK);
+    for (uint32_t told = 0; told < 2; told++) {
+        const char *name = told ? "told" : "ours";
+        struct tx x = {.all = {0}};
+        uint64_t before;
+
+        create(name, "{'majority': true, 'shards': 1}");
+        table = find(name);
+        expect(run(table, SHARD_WRITE, NULL, "[1, 'a']"), EG_OK);
+        before = stamp_of("1");
+        want(&x, table, SHARD_WRITE, NULL, "[1, 'b']");
+        expect(send_as(7, &x, table, 0, SHARD_TX_PREPARE), EG_OK);
+        if (told)
+            cr_assert_eq(shard_tx_mark(&table->shard[0], &w.reader,
+                                       text("[1, 7, 3, 4, 5, 6, 0, []]"),
+                                       text("[[], [], [1, 65535, 0, nil, [1, 'b']], 0]")),
+                         EG_OK);
+        expect(say(7, table, 0, SHARD_TX_ABORT), EG_OK);
+        cr_assert_eq(stamp_of("1") > before, told != 0);
+    }
+}
+
 /* Who has not heard of the view that it is served in has not looked at the other parts in it. */
 Test(transact, a_part_of_a_majority_table_is_not_ended_by_who_knows_an_earlier_view) {
     static const enum shard_op ends[] = {SHARD_TX_COMMIT, SHARD_TX_ABORT};
