@@ -16,11 +16,6 @@ static void tell(struct cluster *c, enum watch_kind kind, const uint8_t *at,
     watch_tell(catalog_watch(c->o.catalog), kind, "", (struct value){at, (uint32_t) w->need_bytes});
 }
 
-void cluster_view_text(struct view_id id, char text[CLUSTER_VIEW_TEXT_BYTES]) {
-    snprintf(text, CLUSTER_VIEW_TEXT_BYTES, "%llx-%016llx", (unsigned long long) id.epoch,
-             (unsigned long long) id.hash);
-}
-
 void cluster_tell_member(struct cluster *c, const struct swim_member *m) {
     uint8_t at[EVENT_BYTES];
     struct value_writer w = value_writer_init(at, sizeof at);
@@ -38,9 +33,9 @@ void cluster_tell_member(struct cluster *c, const struct swim_member *m) {
 void cluster_tell_view(struct cluster *c, const struct view *v) {
     uint8_t at[EVENT_BYTES];
     struct value_writer w = value_writer_init(at, sizeof at);
-    char id[CLUSTER_VIEW_TEXT_BYTES];
+    char id[VIEW_ID_TEXT_BYTES];
 
-    cluster_view_text(v->id, id);
+    view_id_text(v->id, id);
     value_put_map(&w, 2);
     value_put_text(&w, "view");
     value_put_text(&w, id);

@@ -16,7 +16,6 @@
 
 enum {
     CLUSTER_JOINS_WAITING = 16, /* joins whose answer waits for the dial */
-    CLUSTER_VIEW_TEXT_BYTES = 40,
 };
 
 /* What a question has before its text. */
@@ -125,7 +124,6 @@ void cluster_tell_copies(struct cluster *c, const char *state, uint64_t shards);
 void cluster_tell_discs(struct cluster *c); /* of others, where this view knows otherwise */
 void cluster_tell_skews(struct cluster *c);
 void cluster_tell_own_skew(struct cluster *c, bool is_skewed);
-void cluster_view_text(struct view_id id, char text[CLUSTER_VIEW_TEXT_BYTES]);
 
 /* Clocks, our disc, what others are to know of us: looked at now and then (cluster_watch.c). */
 void cluster_watch_tick(struct cluster *c);

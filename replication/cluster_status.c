@@ -85,7 +85,7 @@ static void put_scrub(const struct moment *at, struct value_writer *w) {
 }
 
 static void put_status(const struct cluster *c, const struct moment *at, struct value_writer *w) {
-    char view[CLUSTER_VIEW_TEXT_BYTES];
+    char view[VIEW_ID_TEXT_BYTES];
     uint32_t count = swim_count(c->swim);
 
     value_put_map(w, STATUS_FIELDS);
@@ -95,7 +95,7 @@ static void put_status(const struct cluster *c, const struct moment *at, struct 
     if (view_of(c) == NULL) {
         value_put_nil(w);
     } else {
-        cluster_view_text(view_of(c)->id, view);
+        view_id_text(view_of(c)->id, view);
         value_put_text(w, view);
     }
     value_put_text(w, "principal");

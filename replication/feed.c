@@ -1,6 +1,7 @@
 /* feed.c -- one shard's exchange with its other copies: its beginning and end, orders, time. */
 #include "engine/env.h"
 #include "replication/feed_private.h"
+#include "tables/shard_conflict.h"
 #include "tables/shard_floor.h"
 #include "tables/shard_mark.h"
 #include "tables/shard_tx.h"
@@ -522,7 +523,7 @@ static eg_err feed_part_news(void *user, struct shard *s, enum shard_part_news n
 static void feed_conflict(void *user, const struct shard_conflict *c) {
     struct feed_world *w = user;
 
-    w->conflict(w, c);
+    w->conflict(w, c, feed_of(c->shard)->plan.view);
 }
 
 /* All copies that there may be have told what they have, and none of them is that start. */

@@ -110,7 +110,7 @@ struct feed_world {
     const struct witness_ops *witness;           /* NULL: copies answer no requests themselves */
     void *witness_user;
     /* The policy of a table has decided between two versions.  Any thread. */
-    void (*conflict)(struct feed_world *w, const struct shard_conflict *c);
+    void (*conflict)(struct feed_world *w, const struct shard_conflict *c, struct view_id view);
     /* A part of a transaction is prepared here, and nobody has said for a while what became of
      * it.  Any thread. */
     void (*doubt)(struct feed_world *w, struct shard *s, struct value head);

@@ -168,15 +168,19 @@ static void doubt(struct feed_world *w, struct shard *s, struct value head) {
 }
 
 /* What lost is kept where the merge was made. */
-static void conflict(struct feed_world *w, const struct shard_conflict *c) {
+static void conflict(struct feed_world *w, const struct shard_conflict *c, struct view_id view) {
     struct replicas *r = w->user;
     char here[NODE_INFO_NAME_BYTES] = "", there[NODE_INFO_NAME_BYTES] = "";
+    char view_text[VIEW_ID_TEXT_BYTES];
 
     if (r->o.name_of != NULL) {
         r->o.name_of(r->o.user, r->o.self, here);
         r->o.name_of(r->o.user, c->teller != 0 ? c->teller : r->o.self, there);
     }
-    table_conflict(c->shard, c, here, there, (uint64_t) env_wall_ms(r->o.env));
+    view_id_text(view, view_text);
+    table_conflict(
+        c->shard, c,
+        &(struct conflict_place){here, there, view_text, (uint64_t) env_wall_ms(r->o.env)});
 }
 
 /* ---- open, end, close ------------------------------------------------------------------------ */

@@ -49,6 +49,7 @@ enum {
     VIEW_HOLD_MS = 2000,     /* since a link broke again, before it counts                */
     VIEW_HOLD_MS_MAX = 4000, /* where it does so all the time                             */
     VIEW_REPORT_BYTES_MAX = 256 << 10, /* what a member says it has: all fit one frame       */
+    VIEW_ID_TEXT_BYTES = 40,
 };
 
 struct view_id {
@@ -58,6 +59,8 @@ struct view_id {
 static inline bool view_id_equal(struct view_id a, struct view_id b) {
     return a.epoch == b.epoch && a.hash == b.hash;
 }
+/* As people read it. */
+void view_id_text(struct view_id id, char text[VIEW_ID_TEXT_BYTES]);
 /* Between two views nobody is in any (epoch 0), so nobody is in the same. */
 static inline bool view_id_shared(struct view_id a, struct view_id b) {
     return a.epoch != 0 && view_id_equal(a, b);

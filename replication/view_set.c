@@ -1,6 +1,7 @@
 /* view_set.c -- sorted arrays of nodes' starts, and the id that a set of them gives a view. */
 #include "replication/view_set.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -85,4 +86,9 @@ struct view_id view_set_id(const struct view_set *s, uint64_t epoch) {
     EG_ASSERT(!w.overflow);
     id.hash = XXH3_64bits(at, w.need_bytes);
     return id;
+}
+
+void view_id_text(struct view_id id, char text[VIEW_ID_TEXT_BYTES]) {
+    snprintf(text, VIEW_ID_TEXT_BYTES, "%llx-%016llx", (unsigned long long) id.epoch,
+             (unsigned long long) id.hash);
 }

@@ -2,10 +2,12 @@
  *
  *     table --> entry, entry ...     newest first when read; the oldest goes where a bound is met
  *
- * An entry is a map {key, winner, loser, time, nodes}: `winner` and `loser` are records or nil (a
- * removal), `time` wall milliseconds, `nodes` who had which.  Entries are of this node: where the
- * merge was made.  Who reads them gets each one's `number` too, 1, 2, ... in the order in which
- * they came, by which it can be named whatever comes after it.
+ * An entry is a map {key, winner, loser, time, nodes, view, versions}: `winner` and `loser` are
+ * records or nil (a removal), `time` wall milliseconds, `nodes` who had which, `versions` what
+ * tells them from others, with clocks (table_conflict.c); it may have less, for it is read back as
+ * an older Engram has written it.  Entries are of this node: where the merge was made.  Who reads
+ * them gets each one's `number` too, 1, 2, ... in the order in which they came, by which it can be
+ * named whatever comes after it.
  *
  * Those of a table with rows on disc are there too, and go with the batch that has what the merge
  * has made: after a crash either both are there or none.  They are rows of the node's own:

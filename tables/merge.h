@@ -66,6 +66,8 @@ struct merge_side {
     const void *context;
 };
 
+struct merge_sibling;
+
 struct merge_rule {
     enum table_merge policy;
     uint32_t attribute_count;
@@ -76,7 +78,7 @@ struct merge_rule {
     void *context;
     void (*failed)(void *user, eg_err err);
     /* siblings: this one goes, for there are too many.  NULL: nobody wants to know. */
-    void (*dropped)(void *user, struct value record);
+    void (*dropped)(void *user, const struct merge_sibling *s);
     void *user;
 };
 

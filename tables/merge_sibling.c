@@ -70,7 +70,7 @@ static void keep_bounds(struct family *f) {
 
         f->bytes -= bytes_of(oldest);
         if (f->rule != NULL && f->rule->dropped != NULL)
-            f->rule->dropped(f->rule->user, oldest->record);
+            f->rule->dropped(f->rule->user, oldest);
     }
 }
 

@@ -27,13 +27,26 @@ static bool knows(const void *context, uint64_t origin, uint64_t sequence) {
            shard_clock_covers(k->clock, dot_make(slot, sequence));
 }
 
-static void report(struct shard_turn *t, struct value winner, struct value loser) {
+static struct conflict_version named(const struct merge_version *v,
+                                     const struct shard_clock *clock) {
+    return (struct conflict_version){v->hlc, v->origin, v->sequence, clock};
+}
+
+static struct conflict_version named_sibling(const struct merge_sibling *s,
+                                             const struct shard_clock *clock) {
+    return (struct conflict_version){s->hlc, s->origin, s->sequence, clock};
+}
+
+static void report(struct shard_turn *t, struct value winner, struct conflict_version met,
+                   struct value loser, struct conflict_version lost) {
     const struct world *w = t->shard->table->world;
     struct shard_conflict c = {
         .shard = t->shard,
         .key = t->key->value,
         .winner = winner,
         .loser = loser,
+        .met = met,
+        .lost = lost,
         .teller = t->teller_node,
     };
 
@@ -42,29 +55,34 @@ static void report(struct shard_turn *t, struct value winner, struct value loser
     if (w->copy_ops != NULL && w->copy_ops->conflict != NULL)
         w->copy_ops->conflict(w->copy_user, &c);
     else
-        table_conflict(t->shard, &c, "", "", t->now_ms);
+        table_conflict(t->shard, &c, &(struct conflict_place){"", "", "", t->now_ms});
 }
 
 void shard_conflict_cleared(struct shard_turn *t, const struct merge_version *loser,
-                            const struct shard_clock *known) {
+                            const struct shard_clock *holder, struct record_version clear,
+                            const struct shard_clock *clearer) {
     const struct table *table = t->shard->table;
     const struct merge_version none = {.hlc = 0}; /* a clear knows by its clock alone */
-    struct knower who = {table->world->origins, known, &none};
+    struct knower who = {table->world->origins, clearer, &none};
+    const struct conflict_version met = {clear.hlc, origin_of(who.origins, dot_slot(clear.dot)),
+                                         dot_sequence(clear.dot), clearer};
     struct merge_sibling list[MERGE_SIBLINGS_MAX];
     uint32_t count = 1;
 
-    list[0].record = loser->record;
+    list[0] = (struct merge_sibling){loser->hlc, loser->origin, loser->sequence, loser->record};
     if (schema_of(table)->merge == MERGE_SIBLINGS)
         count = merge_siblings(loser, list);
     for (uint32_t i = count; i-- > 0;) /* the newest is reported last: it is shown first */
         if (i == 0 || !knows(&who, list[i].origin, list[i].sequence))
-            report(t, (struct value){NULL, 0}, list[i].record);
+            report(t, (struct value){NULL, 0}, met, list[i].record,
+                   named_sibling(&list[i], holder));
 }
 
-void shard_conflict_dropped(void *dropping, struct value loser) {
+void shard_conflict_dropped(void *dropping, const struct merge_sibling *loser) {
     const struct shard_dropping *d = dropping;
 
-    report(d->turn, d->winner, loser);
+    report(d->turn, d->winner.record, named(&d->winner, NULL), loser->record,
+           named_sibling(loser, NULL));
 }
 
 /* A function that fails must not keep a copy from being heard: the later stays. */
@@ -100,7 +118,8 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
     struct knower theirs = {s->table->world->origins, t->teller, there};
     struct merge_side a = {here, knows, &ours}, b = {there, knows, &theirs};
     const struct merge_version *later = merge_is_later(here, there) ? here : there;
-    struct shard_dropping dropping = {t, later->record};
+    struct shard_dropping dropping = {t, *later};
+    const struct conflict_version own = named(here, &copy->clock), told = named(there, t->teller);
     const struct schema *schema = schema_of(s->table);
     struct merge_call call = {.alloc = s->table->world->o.alloc,
                               .callback = schema->callback,
@@ -141,8 +160,10 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
         out->state = taken->state;
     }
     if (loss.here)
-        report(t, out->record, here->record);
+        report(t, out->record, told, here->record, own);
     if (loss.there && !PLANTED(LOSS_UNNOTED))
-        report(t, out->record, there->record);
+        report(t, out->record, own, there->record, told);
+    if (loss.there && PLANTED(LOSS_NOTED_TWICE))
+        report(t, out->record, own, there->record, told);
     return EG_OK;
 }

@@ -17,12 +17,19 @@
 #include "tables/shard.h"
 #include "tables/shard_clock.h"
 
+/* A version by the name that is its own, and what its side had heard of when both met. */
+struct conflict_version {
+    uint64_t hlc, origin, sequence;
+    const struct shard_clock *clock; /* NULL: it did not meet another, and goes for want of room */
+};
+
 /* What a policy has decided, for who keeps a journal. */
 struct shard_conflict {
     struct shard *shard;
     struct value key;
-    struct value winner, loser; /* records; size 0: a removal */
-    uint64_t teller;            /* the node that had the other; 0: this one */
+    struct value winner, loser;        /* records; size 0: a removal */
+    struct conflict_version met, lost; /* met: the winner, or what it was made of with the loser */
+    uint64_t teller;                   /* the node that had the other; 0: this one */
 };
 
 /* What is to be there. */
@@ -36,14 +43,15 @@ struct shard_verdict {
 /* What merge_rule's `dropped` takes: more siblings than may be go to the journal. */
 struct shard_dropping {
     struct shard_turn *turn;
-    struct value winner; /* the newest */
+    struct merge_version winner; /* the newest */
 };
-void shard_conflict_dropped(void *dropping, struct value loser);
+void shard_conflict_dropped(void *dropping, const struct merge_sibling *loser);
 
-/* The record under the turn's key goes for a clear of who did not know of it; of siblings so do
- * those that are not covered by `known`, too. */
+/* The record under the turn's key, of which `holder` knew, goes for a clear of `clearer`'s, who did
+ * not; of siblings so do those that are not covered by him, too. */
 void shard_conflict_cleared(struct shard_turn *t, const struct merge_version *loser,
-                            const struct shard_clock *known);
+                            const struct shard_clock *holder, struct record_version clear,
+                            const struct shard_clock *clearer);
 
 /* EG_MEMORY, EG_CORRUPT, what a callback says: nothing is decided. */
 EG_MUST_USE eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *here,

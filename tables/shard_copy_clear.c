@@ -92,7 +92,7 @@ static eg_err report_cleared(struct shard_turn *t, struct record_version clear) 
             break;
         loser = shard_merge_version(s->table->world->origins, rec);
         t->key = &k;
-        shard_conflict_cleared(t, &loser, t->teller);
+        shard_conflict_cleared(t, &loser, &s->copy->clock, clear, t->teller);
         t->key = NULL;
         key_release(&k);
         count++;
@@ -126,7 +126,8 @@ eg_err shard_copy_apply_clear(struct shard_turn *t, const struct copy_change *c)
 eg_err shard_copy_lose_to_clear(struct shard_turn *t, const struct copy_change *c,
                                 const struct key *k) {
     struct shard *s = t->shard;
-    struct merge_version loser = {.record = c->value, .state = c->state};
+    struct merge_version loser =
+        shard_merge_version_of(s->table->world->origins, c->version, c->value, c->state);
     eg_err err = EG_OK;
 
     if (EG_LIKELY(t->teller == NULL) || c->kind != CHANGE_STORE ||
@@ -134,7 +135,7 @@ eg_err shard_copy_lose_to_clear(struct shard_turn *t, const struct copy_change *
         (c->expiry_ms != 0 && c->expiry_ms <= t->now_ms))
         return EG_OK;
     t->key = k;
-    shard_conflict_cleared(t, &loser, &s->copy->clock);
+    shard_conflict_cleared(t, &loser, t->teller, s->copy->cleared, &s->copy->clock);
     t->key = NULL;
     if (s->table->storage == STORAGE_DISC_ONLY)
         err = store_disc_write_extra(s->store);

@@ -10,12 +10,18 @@ struct merge_rule shard_merge_rule(const struct schema *schema) {
     return (struct merge_rule){.policy = schema->merge, .attribute_count = schema->attribute_count};
 }
 
+struct merge_version shard_merge_version_of(const struct origins *o, struct record_version v,
+                                            struct value record, struct value state) {
+    return (struct merge_version){.record = record,
+                                  .state = state,
+                                  .hlc = v.hlc,
+                                  .origin = origin_of(o, dot_slot(v.dot)),
+                                  .sequence = dot_sequence(v.dot)};
+}
+
 struct merge_version shard_merge_version(const struct origins *o, const struct record *rec) {
-    return (struct merge_version){.record = record_value(rec),
-                                  .state = record_state(rec),
-                                  .hlc = rec->hlc,
-                                  .origin = origin_of(o, dot_slot(rec->dot)),
-                                  .sequence = dot_sequence(rec->dot)};
+    return shard_merge_version_of(o, (struct record_version){rec->hlc, rec->dot}, record_value(rec),
+                                  record_state(rec));
 }
 
 /* Of the shard's origins. */
@@ -34,17 +40,15 @@ static bool was_removed(struct shard_turn *t, const struct record *old, struct v
                         struct merge_version *out) {
     struct shard *s = t->shard;
     const struct origins *o = s->table->world->origins;
+    const struct value nothing = {NULL, 0};
     const struct grave *g = NULL;
 
     if (old == NULL && s->copy != NULL)
         g = graves_find(&s->copy->graves, t->key->hash, shard_copy_identity(s, t->key, array));
     if (old == NULL && g == NULL)
         return false;
-    *out = old != NULL ? shard_merge_version(o, old)
-                       : (struct merge_version){.hlc = g->version.hlc,
-                                                .origin = origin_of(o, dot_slot(g->version.dot)),
-                                                .sequence = dot_sequence(g->version.dot)};
-    out->record = out->state = (struct value){NULL, 0};
+    *out = shard_merge_version_of(o, old != NULL ? shard_copy_version(old) : g->version, nothing,
+                                  nothing);
     return true;
 }
 
@@ -53,9 +57,10 @@ eg_err shard_merge_write(struct shard_turn *t, const struct record *old, struct 
     struct shard *s = t->shard;
     const struct schema *schema = schema_of(s->table);
     const struct origins *o = s->table->world->origins;
+    const struct value nothing = {NULL, 0};
     struct buffer *room = t->state_room != NULL ? t->state_room : &s->copy->state;
     struct merge_rule rule = shard_merge_rule(schema);
-    struct shard_dropping dropping = {t, array};
+    struct shard_dropping dropping = {t, shard_merge_version_of(o, version, array, nothing)};
     struct merge_version before;
     struct merge_write w = {
         .record = array,

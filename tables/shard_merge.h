@@ -16,7 +16,9 @@ struct origins;
 enum { SHARD_MERGED_BYTES_MAX = RECORD_SIZE_MAX + (512 << 10) }; /* record and state: one message */
 
 struct merge_rule shard_merge_rule(const struct schema *schema);
-/* A record as one of the versions that a policy compares. */
+/* What is, or was removed, under a version: one of those that a policy compares. */
+struct merge_version shard_merge_version_of(const struct origins *o, struct record_version v,
+                                            struct value record, struct value state);
 struct merge_version shard_merge_version(const struct origins *o, const struct record *rec);
 
 /* The state of what the turn is about to write over `old` (NULL: nothing), in the turn's room

@@ -205,10 +205,16 @@ EG_MUST_USE eg_err table_info(struct table *t, struct reader *r, struct buffer *
 struct shard;
 struct shard_conflict;
 
-/* Keep what a merge has set aside, in its shard's turn; `here` and `there` are names of nodes. What
- * goes to disc is in the turn's batch, of a disc_only table in its store's (store_disc_extra()). */
-void table_conflict(struct shard *s, const struct shard_conflict *c, const char *here,
-                    const char *there, uint64_t time_ms);
+/* Who decided it, who had the other version, in which view, and when. */
+struct conflict_place {
+    const char *here, *there, *view;
+    uint64_t time_ms;
+};
+
+/* Keep what a merge has set aside, in its shard's turn.  What goes to disc is in the turn's batch,
+ * of a disc_only table in its store's (store_disc_extra()). */
+void table_conflict(struct shard *s, const struct shard_conflict *c,
+                    const struct conflict_place *place);
 /* Append the newest entries of this node's, at most `limit`, as an array.  EG_MEMORY. */
 EG_MUST_USE eg_err table_conflicts(struct table *t, uint64_t limit, struct buffer *out);
 

@@ -4,6 +4,9 @@
 #include "tables/shard_conflict.h"
 #include "tables/table_private.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 static void put_record(struct value_writer *w, struct value record) {
     if (record.size_bytes == 0)
         value_put_nil(w);
@@ -13,23 +16,87 @@ static void put_record(struct value_writer *w, struct value record) {
 
 struct entry {
     const struct shard_conflict *conflict;
-    const char *here, *there;
-    uint64_t time_ms;
+    const struct conflict_place *place;
+    const struct origins *origins;
 };
 
 static void put_time_and_nodes(const struct entry *e, struct value_writer *w) {
     value_put_text(w, "time");
-    value_put_u64(w, e->time_ms);
+    value_put_u64(w, e->place->time_ms);
     value_put_text(w, "nodes");
     value_put_array(w, 2);
-    value_put_text(w, e->here);
-    value_put_text(w, e->there);
+    value_put_text(w, e->place->here);
+    value_put_text(w, e->place->there);
 }
+
+/* ---- versions ------------------------------------------------------------------------------- */
+
+/* Of a clock that many starts of nodes have made long only so much is kept. */
+enum { ORIGINS_KEPT = 16, ISLANDS_KEPT = 4 };
+
+/* The text that every client can hold, and 64 bits of a number not. */
+static void put_origin(uint64_t origin, struct value_writer *w) {
+    char text[17];
+
+    snprintf(text, sizeof text, "%016" PRIx64, origin);
+    value_put_text(w, text);
+}
+
+static void put_clock_entry(const struct origins *o, const struct clock_entry *e,
+                            struct value_writer *w) {
+    uint32_t islands = EG_MIN(e->island_count, (uint32_t) ISLANDS_KEPT);
+
+    value_put_array(w, 2 + 2 * islands);
+    put_origin(origin_of(o, e->slot), w);
+    value_put_u64(w, e->base);
+    for (uint32_t i = 0; i < islands; i++) {
+        value_put_u64(w, e->island[i].from);
+        value_put_u64(w, e->island[i].to);
+    }
+}
+
+/* First what it says of both versions' origins; then of others, the last that we met first. */
+static void put_clock(const struct entry *e, const struct shard_clock *clock,
+                      struct value_writer *w) {
+    const struct shard_conflict *c = e->conflict;
+    uint32_t left = EG_MIN(clock->count, (uint32_t) ORIGINS_KEPT);
+
+    value_put_array(w, left);
+    for (int others = 0; others < 2; others++)
+        for (uint32_t i = clock->count; i-- > 0 && left > 0;) {
+            uint64_t origin = origin_of(e->origins, clock->entry[i].slot);
+            bool is_other = origin != c->met.origin && origin != c->lost.origin;
+
+            if (is_other != (others != 0))
+                continue;
+            put_clock_entry(e->origins, &clock->entry[i], w);
+            left--;
+        }
+}
+
+static void put_version(const struct entry *e, const struct conflict_version *v,
+                        struct value_writer *w) {
+    value_put_map(w, 3 + (v->clock != NULL));
+    value_put_text(w, "origin");
+    put_origin(v->origin, w);
+    value_put_text(w, "sequence");
+    value_put_u64(w, v->sequence);
+    value_put_text(w, "stamp");
+    value_put_array(w, 2);
+    value_put_u64(w, v->hlc >> 16);
+    value_put_u64(w, v->hlc & UINT16_MAX);
+    if (v->clock == NULL)
+        return;
+    value_put_text(w, "clock");
+    put_clock(e, v->clock, w);
+}
+
+/* ---- entries -------------------------------------------------------------------------------- */
 
 static void put_entry(const void *context, struct value_writer *w) {
     const struct entry *e = context;
 
-    value_put_map(w, 5);
+    value_put_map(w, 7);
     value_put_text(w, "key");
     value_put_raw(w, e->conflict->key);
     value_put_text(w, "winner");
@@ -37,6 +104,14 @@ static void put_entry(const void *context, struct value_writer *w) {
     value_put_text(w, "loser");
     put_record(w, e->conflict->loser);
     put_time_and_nodes(e, w);
+    value_put_text(w, "view");
+    value_put_text(w, e->place->view);
+    value_put_text(w, "versions");
+    value_put_map(w, 2);
+    value_put_text(w, "winner");
+    put_version(e, &e->conflict->met, w);
+    value_put_text(w, "loser");
+    put_version(e, &e->conflict->lost, w);
 }
 
 static void put_event(const void *context, struct value_writer *w) {
@@ -73,9 +148,9 @@ static eg_err keep(struct shard *s, const struct entry *e, struct buffer *b) {
     return err;
 }
 
-void table_conflict(struct shard *s, const struct shard_conflict *c, const char *here,
-                    const char *there, uint64_t time_ms) {
-    struct entry e = {c, here, there, time_ms};
+void table_conflict(struct shard *s, const struct shard_conflict *c,
+                    const struct conflict_place *place) {
+    struct entry e = {c, place, s->table->world->origins};
     struct buffer b;
 
     buffer_init(&b, s->table->world->o.alloc, 4 * (size_t) JOURNAL_BYTES);

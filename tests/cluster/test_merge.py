@@ -77,6 +77,18 @@ class Merge(ClusterTest):
         done = shell("conflicts", table, "restore", number, node=node)
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def are_apart(self, winner, loser):
+        """Two writes, the first the later, and neither was heard of on the other's side."""
+        covered = lambda clock, version: any(
+            origin == version["origin"] and (version["sequence"] <= base or any(
+                first <= version["sequence"] <= last for first, last in zip(islands[::2], islands[1::2])))
+            for origin, base, *islands in clock)
+        for one, other in ((winner, loser), (loser, winner)):
+            self.assertEqual({*one}, {"origin", "sequence", "stamp", "clock"})
+            self.assertNotEqual(one["clock"], [])
+            self.assertFalse(covered(one["clock"], other), (one, other))
+        self.assertGreater(winner["stamp"], loser["stamp"])
+
     @steady
     def test_what_lost_is_in_the_journal_and_can_be_taken_back(self):
         self.table("t", "lww", "a", storage="disc")
@@ -109,12 +121,14 @@ class Merge(ClusterTest):
         for number in range(3):  # each where its shard's master is
             for entry in self.clients[number].call("conflicts", "t"):
                 entries[entry["key"]] = entry
-                self.assertEqual({*entry}, {"key", "winner", "loser", "time", "nodes", "number"})
+                self.assertEqual({*entry}, {"key", "winner", "loser", "time", "nodes", "view", "versions", "number"})
                 self.assertEqual(len({*entry["nodes"]} & {*self.cluster.names}), 2)
+                self.are_apart(entry["versions"]["winner"], entry["versions"]["loser"])
                 if entry["key"] == "k":
                     done = shell("conflicts", "t", node=self.cluster.nodes[number])
                     self.assertEqual(done.returncode, 0, done.stderr)
                     self.assertIn("k", done.stdout)
+                    self.assertIn(entry["versions"]["loser"]["origin"], done.stdout)
                     self.restore("t", (self.cluster.nodes[number], entry["number"]))
         self.assertEqual((entries["k"]["winner"], entries["k"]["loser"]), (["k", 2], ["k", 1]))
         self.assertEqual((entries["gone"]["winner"], entries["gone"]["loser"]), (["gone", 2], None))

@@ -4,6 +4,8 @@
  *     complete     a write that nobody knowingly wrote over stands, or is in a journal
  *     sound        what is in a journal was written, does not stand, and was not written over by
  *                  who had seen it
+ *     once         two versions are decided between once in a view, and once by a node that has
+ *                  not forgotten that it did
  *     by policy    of two versions the one that the policy names has won; what was written when
  *                  all else had been seen stands; and a callback's record has what each side wrote
  *     no return    what was deleted by who had seen it does not stand
@@ -18,9 +20,19 @@
 
 enum { JOURNAL_LIMIT = 10000, LOSSES_MAX = PROMISE_NODES_MAX * JOURNAL_LIMIT };
 
+enum { NAME_BYTES = 20 };
+
+/* Of a version: its dot. */
+struct dot_name {
+    char origin[NAME_BYTES];
+    uint64_t sequence;
+};
+
 struct loss {
-    uint32_t key;
+    uint32_t key, node;
     struct promised loser, winner;
+    struct dot_name lost, met;
+    char view[2 * NAME_BYTES];
 };
 
 /* Of a table. */
@@ -251,6 +263,24 @@ static bool check_loss(const struct judged *j, const struct loss *l) {
     return true;
 }
 
+static bool is_same_dot(const struct dot_name *a, const struct dot_name *b) {
+    return a->sequence == b->sequence && strcmp(a->origin, b->origin) == 0;
+}
+
+/* Of a pair that some merge has met a second entry is of another node and in another view, for the
+ * first one ended before all was heard. */
+static bool check_once(const struct judged *j, const struct loss *l) {
+    for (const struct loss *o = j->losses->at; o < l; o++)
+        if (o->key == l->key && is_same_dot(&o->lost, &l->lost) && is_same_dot(&o->met, &l->met) &&
+            (o->node == l->node || strcmp(o->view, l->view) == 0))
+            return promise_wrong(
+                j->text,
+                "%s: that %u of key %u lost is in the journals of nodes %u and %u (%s, %s)",
+                promise_table_name(j->table), promise_number_of(l->loser.field[0]), j->key, o->node,
+                l->node, o->view, l->view);
+    return true;
+}
+
 /* ---- asking -----------------------------------------------------------------------------------
  */
 
@@ -266,6 +296,24 @@ static struct value entry_field(struct value map, const char *name) {
             return v;
     EG_ASSERT(!"an entry has that field");
     return (struct value){NULL, 0};
+}
+
+static void read_text(struct value v, char *text, size_t size_bytes) {
+    const uint8_t *at;
+    uint32_t used_bytes;
+
+    EG_ASSERT(value_get_bytes(v, &at, &used_bytes) && used_bytes < size_bytes);
+    memcpy(text, at, used_bytes);
+    text[used_bytes] = '\0';
+}
+
+static struct dot_name read_dot(struct value entry, const char *whose) {
+    struct value version = entry_field(entry_field(entry, "versions"), whose);
+    struct dot_name dot = {.sequence = 0};
+
+    read_text(entry_field(version, "origin"), dot.origin, sizeof dot.origin);
+    EG_ASSERT(value_get_u64(entry_field(version, "sequence"), &dot.sequence));
+    return dot;
 }
 
 static bool read_journal(const struct sim_promise *x, struct sim_client *admin, uint32_t node,
@@ -291,9 +339,13 @@ static bool read_journal(const struct sim_promise *x, struct sim_client *admin, 
 
         EG_ASSERT(l->count <= LOSSES_MAX);
         EG_ASSERT(value_get_u64(entry_field(entry, "key"), &key));
-        *loss = (struct loss){(uint32_t) key,
-                              promise_read_fields(l->table, entry_field(entry, "loser")),
-                              promise_read_fields(l->table, entry_field(entry, "winner"))};
+        *loss = (struct loss){.key = (uint32_t) key,
+                              .node = node,
+                              .loser = promise_read_fields(l->table, entry_field(entry, "loser")),
+                              .winner = promise_read_fields(l->table, entry_field(entry, "winner")),
+                              .lost = read_dot(entry, "loser"),
+                              .met = read_dot(entry, "winner")};
+        read_text(entry_field(entry, "view"), loss->view, sizeof loss->view);
     }
     return true;
 }
@@ -305,7 +357,8 @@ static bool check_key(const struct judged *j, bool kept) {
         if (kept && (!check_delete(j, i) || !check_write(j, i)))
             return false;
     for (uint32_t i = 0; i < j->losses->count; i++)
-        if (j->losses->at[i].key == j->key && !check_loss(j, &j->losses->at[i]))
+        if (j->losses->at[i].key == j->key &&
+            (!check_loss(j, &j->losses->at[i]) || !check_once(j, &j->losses->at[i])))
             return false;
     return true;
 }

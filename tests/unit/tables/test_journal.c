@@ -96,6 +96,17 @@ Test(journal, what_is_on_disc_is_there_after_a_start) {
     cr_expect_str_eq(newest(1, 2), "[{'key': 3, 'number': 3}, {'key': 2, 'number': 2}]");
 }
 
+Test(journal, entries_without_versions_are_read_as_they_are) {
+    uint8_t bytes[192];
+
+    add(1, 1); /* as before entries had versions */
+    add_value(1, text_value(bytes, sizeof bytes,
+                            "{'key': 2, 'versions': {'loser': {'origin': '0a', 'sequence': 1}}}"));
+    start_again();
+    cr_expect_str_eq(newest(1, 9), "[{'key': 2, 'versions': {'loser': {'origin': '0a', 'sequence': "
+                                   "1}}, 'number': 2}, {'key': 1, 'number': 1}]");
+}
+
 Test(journal, a_table_takes_its_entries_with_it) {
     add(1, 1);
     add(2, 2);
