@@ -267,7 +267,7 @@ static bool check_lending(void) {
                               &borrower, NULL) == EG_OK);
     run_threads(change_in_place_or_by_call, &pid);
     for (uint32_t i = 0; i < expected && ok; i++) {
-        struct message *m = foreign_receive(observer, WAIT_MS);
+        struct message *m = foreign_receive(observer, lent_wait_ms);
         ok = m != NULL && m->tag == i; /* in order, whoever ran it */
         if (m != NULL)
             message_free(rt, m);
