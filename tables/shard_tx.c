@@ -267,11 +267,17 @@ static void let_go(struct shard *s, struct transact_id id) {
         shard_tx_release(s, o);
 }
 
-/* Of what is made anew a majority table is told what it has seen: where that does not stand it has
- * been made, or others have gone on from there, and it is left out.  Of a disc_only table half of
- * it may be made, and the rest is to be. */
-static eg_err leave_out(const struct shard *s, struct transact_part *part) {
-    if (s->table->storage != STORAGE_DISC_ONLY)
+/* Does what it has seen stand?  Where a part of a majority table is made anew and it does not, it
+ * has been made, or others have gone on from there, and its changes are left out.  Of a disc_only
+ * table half of it may be made, and the rest is to be. */
+static eg_err stands_or_is_left_out(struct shard_turn *t, const struct transact_head *head,
+                                    struct transact_part *part) {
+    const struct table *table = t->shard->table;
+    eg_err err = shard_tx_stands(t, part);
+
+    if (err != EG_CONFLICT || head->deadline_ms != 0 || !schema_of(table)->majority)
+        return err;
+    if (table->storage != STORAGE_DISC_ONLY)
         part->want.left = 0;
     return EG_OK;
 }
@@ -284,9 +290,7 @@ static eg_err tx_one(struct shard_turn *t) {
     if (err == EG_OK)
         err = shard_ready(t);
     if (err == EG_OK)
-        err = shard_tx_stands(t, &part);
-    if (err == EG_CONFLICT && head.deadline_ms == 0 && schema_of(t->shard->table)->majority)
-        err = leave_out(t->shard, &part);
+        err = stands_or_is_left_out(t, &head, &part);
     if (err == EG_OK && head.deadline_ms == 0)
         err = shard_tx_redo(t, head.id, &part);
     else if (err == EG_OK)
