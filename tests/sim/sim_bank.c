@@ -1,6 +1,7 @@
 /* sim_bank.c -- begin, read, write, commit, each an answer after the other. */
 #include "tests/sim/sim_bank.h"
 
+#include "tests/sim/sim_think.h"
 #include "tests/sim/sim_tx.h"
 
 #include <stdarg.h>
@@ -13,7 +14,6 @@ enum {
     REQUEST_BYTES = 512,
     LOOK_ONE_IN = 3,
     MOVE_ONE_IN = 10,
-    FAULT_BEFORE_US = 15000,
     AMOUNT_MAX = 10,
 };
 
@@ -203,17 +203,14 @@ static void begin(struct sim_event *e) {
         ask_begin(me);
 }
 
-/* Often just before something fails. */
 static void think(struct banker *me) {
     struct sim_bank *x = me->world;
-    uint64_t now_ns = sim_now_ns(x->sim), fault_ns = x->next_fault_ns(x->user);
-    uint64_t at_ns = now_ns + rng_below(&me->rng, 2 * x->think_ms * 1000000 + 1);
-    uint64_t before_ns = rng_below(&me->rng, FAULT_BEFORE_US) * 1000;
 
     me->at = BANK_IDLE;
-    if (rng_one_in(&me->rng, 2) && fault_ns < at_ns && now_ns + before_ns < fault_ns)
-        at_ns = fault_ns - before_ns;
-    sim_at(x->sim, &me->think, at_ns, begin);
+    sim_at(x->sim, &me->think,
+           sim_think_before_fault_ns(&me->rng, sim_now_ns(x->sim), x->think_ms,
+                                     x->next_fault_ns(x->user)),
+           begin);
 }
 
 /* ---- what the answers say -------------------------------------------------------------------- */

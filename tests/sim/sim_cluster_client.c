@@ -3,6 +3,7 @@
 #include "tests/sim/sim_cluster_private.h"
 
 #include "tests/sim/nemesis.h"
+#include "tests/sim/sim_think.h"
 
 #include <string.h>
 
@@ -218,8 +219,7 @@ static void think(struct cluster_client *me) {
     struct sim_cluster *c = me->cluster;
     uint64_t think_ms = me->stays ? STAYER_THINK_MS : c->shape.think_ms;
 
-    sim_at(c->sim, &me->think, sim_now_ns(c->sim) + rng_below(&me->rng, 2 * think_ms * 1000000 + 1),
-           ask);
+    sim_at(c->sim, &me->think, sim_think_ns(&me->rng, sim_now_ns(c->sim), think_ms), ask);
 }
 
 static void start_client(struct sim_cluster *c, struct cluster_client *me, const char *host) {

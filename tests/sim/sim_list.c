@@ -1,6 +1,7 @@
 /* sim_list.c -- begin, read, append, commit, each an answer after the other. */
 #include "tests/sim/sim_list.h"
 
+#include "tests/sim/sim_think.h"
 #include "tests/sim/sim_tx.h"
 #include "tests/support/serial_text.h"
 
@@ -14,7 +15,6 @@ enum {
     ONCE_ONE_IN = 4,
     SCAN_ONE_IN = 4,
     MOVE_ONE_IN = 10,
-    FAULT_BEFORE_US = 15000,
 };
 
 const char sim_lists_table[] = "lists";
@@ -198,17 +198,14 @@ static void begin(struct sim_event *e) {
         ask_begin(me);
 }
 
-/* Often just before something fails. */
 static void think(struct lister *me) {
     struct sim_lists *x = me->world;
-    uint64_t now_ns = sim_now_ns(x->sim), fault_ns = x->next_fault_ns(x->user);
-    uint64_t at_ns = now_ns + rng_below(&me->rng, 2 * x->think_ms * 1000000 + 1);
-    uint64_t before_ns = rng_below(&me->rng, FAULT_BEFORE_US) * 1000;
 
     me->at = LIST_IDLE;
-    if (rng_one_in(&me->rng, 2) && fault_ns < at_ns && now_ns + before_ns < fault_ns)
-        at_ns = fault_ns - before_ns;
-    sim_at(x->sim, &me->think, at_ns, begin);
+    sim_at(x->sim, &me->think,
+           sim_think_before_fault_ns(&me->rng, sim_now_ns(x->sim), x->think_ms,
+                                     x->next_fault_ns(x->user)),
+           begin);
 }
 
 /* ---- what the answers say ---------------------------------------------------------------- */

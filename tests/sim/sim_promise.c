@@ -4,6 +4,7 @@
 #include "engine/env.h"
 #include "tests/sim/copies.h"
 #include "tests/sim/sim_promise_field.h"
+#include "tests/sim/sim_think.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -178,8 +179,7 @@ static void ask(struct sim_event *e) {
 static void think(struct promiser *me) {
     struct sim_promise *x = me->world;
 
-    sim_at(x->sim, &me->think,
-           sim_now_ns(x->sim) + rng_below(&me->rng, 2 * x->think_ms * 1000000 + 1), ask);
+    sim_at(x->sim, &me->think, sim_think_ns(&me->rng, sim_now_ns(x->sim), x->think_ms), ask);
 }
 
 /* ---- what became of it -------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 
 #include "tables/shard_copy.h"
 #include "tables/table_private.h"
+#include "tests/sim/sim_think.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -116,8 +117,7 @@ static void ask(struct sim_event *e) {
 static void think(struct schemer *me) {
     struct sim_schema *x = me->world;
 
-    sim_at(x->sim, &me->think,
-           sim_now_ns(x->sim) + rng_below(&me->rng, 2 * x->think_ms * 1000000 + 1), ask);
+    sim_at(x->sim, &me->think, sim_think_ns(&me->rng, sim_now_ns(x->sim), x->think_ms), ask);
 }
 
 static void on_answer(struct sim_client *client, const struct sim_answer *a) {

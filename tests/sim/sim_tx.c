@@ -6,6 +6,7 @@
 #include "replication/tx_manager.h"
 #include "tables/shard_tx.h"
 #include "tables/table_private.h"
+#include "tests/sim/sim_think.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +18,6 @@ enum {
     LOOK_US = 20000,
     HOT_ONE_IN = 2,
     STALE_ONE_IN = 8,
-    FAULT_BEFORE_US = 15000
 };
 
 const char sim_tx_table[] = "two";
@@ -182,16 +182,13 @@ static void ask(struct sim_event *e) {
     think(me);
 }
 
-/* Often just before something fails, so that it fails at each step of many. */
 static void think(struct txer *me) {
     struct sim_tx *x = me->world;
-    uint64_t now_ns = sim_now_ns(x->sim), fault_ns = x->next_fault_ns(x->user);
-    uint64_t at_ns = now_ns + rng_below(&me->rng, 2 * x->think_ms * 1000000 + 1);
-    uint64_t before_ns = rng_below(&me->rng, FAULT_BEFORE_US) * 1000;
 
-    if (rng_one_in(&me->rng, 2) && fault_ns < at_ns && now_ns + before_ns < fault_ns)
-        at_ns = fault_ns - before_ns;
-    sim_at(x->sim, &me->think, at_ns, ask);
+    sim_at(x->sim, &me->think,
+           sim_think_before_fault_ns(&me->rng, sim_now_ns(x->sim), x->think_ms,
+                                     x->next_fault_ns(x->user)),
+           ask);
 }
 
 /* ---- who looks ------------------------------------------------------------------------------- */
