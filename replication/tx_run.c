@@ -202,7 +202,8 @@ eg_err tx_run_new(struct tx_manager *m, struct message *bundle, bool recalled,
     if (recalled)
         tx_machine_recall(&run->machine, run->part, run->count);
     else
-        tx_machine_begin(&run->machine, run->part, run->count, b.logs && m->all->o.disc != NULL);
+        tx_machine_begin(&run->machine, run->part, run->count,
+                         b.logs && m->all->o.disc != NULL && run->count > 1); /* one says all */
     *out = run;
     return EG_OK;
 }

@@ -168,8 +168,10 @@ EG_MUST_USE eg_err transact_stands(struct reader *r, const struct transact *x,
 EG_MUST_USE eg_err transact_try(struct reader *r, const struct transact *x, struct buffer *results,
                                 struct err_note *note);
 
-/* Does it make several changes, some of them to a disc_only table?  That writes each by itself, so
- * that only rows that tell of the whole keep it whole: by a manager, also within one shard. */
+/* Does it make several changes, some of them where one may be without the others?  A disc_only
+ * table writes each by itself; of a majority table's a master that was cut off keeps all, and the
+ * heal brings those that nobody has written over.  Only rows and marks that tell of the whole keep
+ * it whole: by a manager, also within one shard. */
 bool transact_is_singly(const struct transact *x);
 
 /* May transact_try() do it at some time, as things are now?  Else its shards have copies elsewhere,

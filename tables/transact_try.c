@@ -144,9 +144,14 @@ static eg_err claim_all(struct try *y) {
     return EG_OK;
 }
 
+static bool is_singly(const struct table *t, uint32_t shard) {
+    return t->storage == STORAGE_DISC_ONLY ||
+           (table_schema(t)->majority && role_of(&t->shard[shard]) != SHARD_ALONE);
+}
+
 bool transact_is_singly(const struct transact *x) {
     for (uint32_t i = 0; x->want_count > 1 && i < x->want_count; i++)
-        if (x->want[i].table->storage == STORAGE_DISC_ONLY)
+        if (is_singly(x->want[i].table, x->want[i].shard))
             return true;
     return false;
 }

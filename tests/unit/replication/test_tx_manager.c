@@ -282,6 +282,25 @@ Test(tx_manager, all_shards_do_it_and_then_it_is_answered) {
     }
 }
 
+/* Nothing else has to know of it: the part's own row says all. */
+Test(tx_manager, the_decision_about_one_part_is_not_written) {
+    for (uint32_t parts = 1; parts <= 2; parts++) {
+        uint32_t rows = 0;
+        struct message *m;
+        struct town n;
+        eg_pid to;
+
+        open_town(&n, "{'shards': 4, 'storage': 'disc'}");
+        n.fault = SILENT_BEFORE;
+        n.nth = parts; /* the first COMMIT */
+        m = commit_message(&n, parts, &to);
+        cr_assert_eq(answer_of(&n, to, m, 100, NULL, 0), EG_TIMEOUT);
+        cr_assert_eq(tx_decision_each(disc_twin_disc(n.w.pump.twin), count_row, &rows), EG_OK);
+        cr_assert_eq(rows, parts - 1);
+        close_town(&n);
+    }
+}
+
 Test(tx_manager, one_that_refuses_undoes_all) {
     for (uint32_t nth = 0; nth < 3; nth++) {
         struct town n;

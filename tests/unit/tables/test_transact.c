@@ -1163,6 +1163,25 @@ Test(transact, what_a_majority_table_gives_up_was_perhaps_another_masters_meanwh
     }
 }
 
+/* Made in one turn they would come one by one from a chair that was cut off. */
+Test(transact, several_changes_of_a_majority_table_with_copies_are_told_before_they_are_made) {
+    static const char *const options[] = {"{'shards': 1}", "{'majority': true, 'shards': 1}"};
+
+    for (uint32_t majority = 0; majority < 2; majority++) {
+        struct tx x = {.all = {0}};
+
+        create(majority ? "m" : "p", options[majority]);
+        table = find(majority ? "m" : "p");
+        want(&x, table, SHARD_WRITE, NULL, "[1, 'a']");
+        shard_set_role(&table->shard[0], SHARD_CHAIR);
+        cr_assert_not(transact_is_singly(done(&x)));
+        want(&x, table, SHARD_WRITE, NULL, "[2, 'a']");
+        cr_assert_eq(transact_is_singly(done(&x)), majority != 0);
+        shard_set_role(&table->shard[0], SHARD_ALONE);
+        cr_assert_not(transact_is_singly(done(&x)));
+    }
+}
+
 /* Who has not heard of the view that it is served in has not looked at the other parts in it. */
 Test(transact, a_part_of_a_majority_table_is_not_ended_by_who_knows_an_earlier_view) {
     static const enum shard_op ends[] = {SHARD_TX_COMMIT, SHARD_TX_ABORT};
