@@ -311,7 +311,7 @@ static bool old_disc(struct nemesis *n, struct kind *k, uint64_t last_ms) {
         sim_node_copy_disc(node);
         return true;
     }
-    if (!sim_cluster_can_spare(n->c, number))
+    if (!sim_cluster_can_spare(n->c, number) || !sim_cluster_may_forget(n->c))
         return false;
     sim_node_lose_power(node);
     sim_node_put_back_disc(node);

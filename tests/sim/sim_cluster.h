@@ -163,6 +163,9 @@ bool sim_cluster_can_spare(struct sim_cluster *c, uint32_t node);
 /* The others have all that there is, whatever its own copies are: of a node that is broken. */
 bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node);
 void sim_cluster_tell(struct sim_cluster *c, const char *format, ...) EG_PRINTF(2, 3);
+/* One may come back with less than it had acknowledged, and vote for that (docs/decisions/0015): of
+ * the bank all others have all, so that no majority is without. */
+bool sim_cluster_may_forget(struct sim_cluster *c);
 /* The clocks of all nodes have been looked at. */
 void sim_cluster_look_at_clocks(struct sim_cluster *c);
 

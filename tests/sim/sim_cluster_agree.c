@@ -102,6 +102,18 @@ bool sim_cluster_can_do_without(struct sim_cluster *c, uint32_t node) {
     return one_view(c) && count > 0;
 }
 
+bool sim_cluster_may_forget(struct sim_cluster *c) {
+    struct sim_node *all[CLUSTER_NODES_MAX];
+    char text[HISTORY_TEXT_BYTES];
+
+    for (uint32_t i = 0; c->bank.on && i < c->shape.nodes; i++) {
+        if (!c->node[i].up)
+            return false;
+        all[i] = &c->node[i];
+    }
+    return sim_bank_agrees(all, c->shape.nodes, &c->bank, text);
+}
+
 static bool nobody_has(struct sim_node *const *nodes, uint32_t count, const char *table) {
     for (uint32_t i = 0; i < count; i++)
         if (copies_shards(nodes[i], table) != 0)
