@@ -6,7 +6,7 @@
  *     (a) wants nothing:                 transact_stands()         in place
  *     (b) all shards here and idle:      transact_try()            in place
  *     (c) one shard:    transact_pack_part(), SHARD_TX_ONE     --> its master
- *     (d) several:      transact_pack_part(), SHARD_TX_PREPARE --> theirs, by a manager
+ *     (d) several, or transact_is_singly():  SHARD_TX_PREPARE  --> theirs, by a manager
  *
  * Version    Of a key: its record's stamp (hlc), 0 where there is none; of a bag's key or of
  *            siblings, a digest over what is under it.  A key stands if it has the version that was
