@@ -539,6 +539,31 @@ uint64_t size_of(struct node *n) {
     return size;
 }
 
+bool stands(struct node *n, uint64_t key) {
+    uint8_t bytes[16];
+    struct value_writer w = value_writer_init(bytes, sizeof bytes);
+    struct key k;
+    bool yes;
+
+    value_put_u64(&w, key);
+    reader_enter(&n->w.reader);
+    AGREE(table_key(table_of(n), &k, (struct value){bytes, (uint32_t) w.need_bytes}) == EG_OK);
+    yes = table_read_stands(table_of(n), &n->w.reader, &k);
+    AGREE(yes == table_got_stands(table_of(n), &n->w.reader, &k,
+                                  table_get(table_of(n), &n->w.reader, &k)));
+    key_release(&k);
+    reader_exit(&n->w.reader);
+    return yes;
+}
+
+uint32_t roles_of(struct node *n, enum shard_role role) {
+    uint32_t count = 0;
+
+    for (uint32_t s = 0; s < SHARDS; s++)
+        count += table_role(table_of(n), s) == role;
+    return count;
+}
+
 void equal_copies(uint32_t mask, uint64_t keys) {
     for (uint32_t i = 0; i < net.count; i++) {
         if ((mask & 1u << i) == 0)

@@ -139,6 +139,9 @@ bool ask(struct node *n, enum shard_op op, uint64_t key, uint64_t number);
 void clear_all(struct node *n);
 const struct record *get(struct node *n, uint64_t key);
 uint64_t size_of(struct node *n);
+/* May a read at this copy show what stands there? */
+bool stands(struct node *n, uint64_t key);
+uint32_t roles_of(struct node *n, enum shard_role role); /* so many of its shards have it */
 void equal_copies(uint32_t mask, uint64_t keys);
 /* Write keys from..to-1, until all are acknowledged. */
 void fill(struct node *n, uint64_t from, uint64_t to);
