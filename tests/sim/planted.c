@@ -58,7 +58,7 @@ static const struct defect defects[] = {
     {"SIBLING_BACK", 70000404, "a version that was replaced on one side stays"},
     {"CONTEXT_TAKES_ALL", 70000002, "a write with a context replaces what it does not name"},
     {"LOSS_UNNOTED", 70000041, "what comes from another side and loses is in no journal"},
-    {"LOSS_INVENTED", 70000001, "what was replaced by who knew it is in a journal"},
+    {"LOSS_INVENTED", 70000008, "what was replaced by who knew it is in a journal"},
     {"MERGED_UNCOVERED", 77000128,
      "a version that was merged is merged again when it is told again"},
     {"LOSS_NOTED_TWICE", 70000003, "who has lost to another side is in a journal twice"},

@@ -143,6 +143,15 @@ static uint32_t draw_key(struct promiser *me) {
            PROMISE_KEYS_MAX;
 }
 
+/* A copy whose disc is full, say, follows nobody, and nobody waits for it. */
+static bool is_everywhere(const struct sim_promise *x, enum promise_table t) {
+    bool whole = true;
+
+    for (uint32_t i = 0; i < x->nodes; i++)
+        whole &= copies_whole(&x->node[i], promise_table_name(t));
+    return whole;
+}
+
 static void ask(struct sim_event *e) {
     struct promiser *me = EG_CONTAINER_OF(e, struct promiser, think);
     struct sim_promise *x = me->world;
@@ -167,6 +176,7 @@ static void ask(struct sim_event *e) {
         d->views[i] = sim_node_view(&x->node[i]);
         d->starts[i] = x->node[i].starts;
     }
+    d->everywhere = is_everywhere(x, d->table);
     method = x->policies                  ? ask_policy(me, d, &w)
              : d->table == PROMISE_CARTS  ? ask_cart(me, d, &w)
              : d->table == PROMISE_LEASES ? ask_lease(me, d, &w)
@@ -224,6 +234,7 @@ static void on_answer(struct sim_client *client, const struct sim_answer *a) {
     d->least_then_ms = least_clock_ms(x);
     if (d->view != sim_node_view(&x->node[d->node]))
         d->view = 0;
+    d->everywhere &= is_everywhere(x, d->table);
     if (d->end == OP_OK && d->kind == DEED_READ) {
         if (d->table == PROMISE_CARTS)
             keep_context(me, d, a->result);

@@ -64,6 +64,7 @@ struct deed {
     uint64_t view;                      /* of its node, from begin to end; 0: it changed, or none */
     int64_t least_ms, most_ms;          /* of all clocks: when it began, and by when it had ended */
     int64_t least_then_ms;              /* of all clocks, when it ended                           */
+    bool everywhere;                    /* all nodes' copies were whole, when it began and ended */
     uint64_t named_in;                  /* the view in which what it names was read; 0: none */
     struct numbers named;               /* what its context named; what a read saw                */
     uint64_t views[PROMISE_NODES_MAX];  /* of all nodes, as it began */

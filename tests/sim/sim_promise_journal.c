@@ -101,10 +101,11 @@ static bool was_last(const struct judged *j, uint32_t number, uint32_t field) {
     return true;
 }
 
-/* Had the first been seen by who did the second?  In one view, or in one of all nodes before, none
- * of which has begun anew since. */
+/* Had the first been seen by who did the second?  In one view, or in one of all nodes before, whose
+ * copies were whole, and none of which has begun anew since. */
 static bool was_seen(const struct judged *j, const struct deed *first, const struct deed *second) {
-    bool all = first->end == OP_OK && first->view != 0 && first->end_ns < second->begin_ns;
+    bool all = first->end == OP_OK && first->view != 0 && first->end_ns < second->begin_ns &&
+               first->everywhere;
 
     for (uint32_t i = 0; i < j->x->nodes; i++)
         all &= first->views[i] == first->view && first->starts[i] == second->starts[i];

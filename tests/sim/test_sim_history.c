@@ -226,7 +226,8 @@ static bool peeking_back(void) {
 }
 
 /* By client 9, who stays at its node, and has seen write 2 in view 1. */
-static bool stays(uint64_t view, uint32_t starts, bool home, uint32_t seen, bool deletes) {
+static bool stays(uint64_t view, uint32_t starts, bool home, bool home_then, uint32_t seen,
+                  bool deletes) {
     char text[HISTORY_TEXT_BYTES];
     struct history h;
     struct op *op;
@@ -246,19 +247,22 @@ static bool stays(uint64_t view, uint32_t starts, bool home, uint32_t seen, bool
     op->client = 9;
     op->starts = starts;
     op->view = view;
+    op->home_then = home_then; /* it may have begun between two views */
     good = history_check_sessions(&h, 9, all_tables, NULL, text);
     history_fini(&h);
     return good;
 }
 
 static bool staying(void) {
-    bool good = stays(1, 0, true, 2, false) && stays(2, 0, true, 2, false) &&
-                stays(2, 0, true, 3, false) && stays(2, 0, true, 0, true);
+    bool good = stays(1, 0, true, true, 2, false) && stays(2, 0, true, true, 2, false) &&
+                stays(2, 0, true, true, 3, false) && stays(2, 0, true, true, 0, true);
 
-    good &= !stays(1, 0, true, 1, false) && !stays(2, 0, true, 1, false); /* it went back */
-    good &= !stays(2, 0, true, 0, false);                                 /* nobody deleted it */
-    good &= stays(2, 1, true, 1, false);  /* its node has been started since */
-    good &= stays(2, 0, false, 1, false); /* another node's copy showed it    */
+    good &=
+        !stays(1, 0, true, true, 1, false) && !stays(2, 0, true, true, 1, false); /* it went back */
+    good &= !stays(2, 0, true, true, 0, false); /* nobody deleted it */
+    good &= stays(2, 1, true, true, 1, false);  /* its node has been started since */
+    good &= stays(2, 0, false, true, 1, false); /* another node's copy showed it    */
+    good &= stays(2, 0, true, false, 1, false); /* another node's copy answers */
     return good;
 }
 
