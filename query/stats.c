@@ -107,9 +107,10 @@ static int pack_memory(msgpack_packer *p, const struct server *s) {
 /* What went wrong when both sides of a cut were merged. */
 static int pack_conflicts(msgpack_packer *p, const struct server *s) {
     struct catalog_conflicts c = catalog_conflicts(s->opts.catalog);
-    int failed = pack_text(p, "conflicts") | msgpack_pack_map(p, 2);
+    int failed = pack_text(p, "conflicts") | msgpack_pack_map(p, 3);
 
     failed |= pack_count(p, "callbacks_failed", c.callbacks_failed);
+    failed |= pack_count(p, "counters_past", c.counters_past);
     return failed | pack_count(p, "not_kept", c.not_kept);
 }
 

@@ -230,7 +230,8 @@ eg_err catalog_close(struct catalog *c) {
 
 struct catalog_conflicts catalog_conflicts(const struct catalog *c) {
     return (struct catalog_conflicts){atomic_load(&c->world.journals.failed),
-                                      atomic_load(&c->world.journals.lost)};
+                                      atomic_load(&c->world.journals.lost),
+                                      atomic_load(&c->world.journals.past)};
 }
 
 struct watch_hub *catalog_watch(struct catalog *c) {

@@ -49,9 +49,10 @@ eg_err catalog_close(struct catalog *c);
 /* NULL: no such table.  Lent for the reader's section. */
 struct table *catalog_find(struct catalog *c, const char *name, size_t name_bytes);
 
-/* Callbacks that failed, and entries that the journal had no memory for, since the start. */
+/* Callbacks that failed, entries that the journal had no memory for, and counters that do not hold
+ * all that was added to them, since the start. */
 struct catalog_conflicts {
-    uint64_t callbacks_failed, not_kept;
+    uint64_t callbacks_failed, not_kept, counters_past;
 };
 struct catalog_conflicts catalog_conflicts(const struct catalog *c);
 

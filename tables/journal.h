@@ -43,6 +43,7 @@ struct journals {
     struct journal *first;   /* of tables that have any entry */
     _Atomic uint64_t lost;   /* for which there was no memory */
     _Atomic uint64_t failed; /* callbacks that had no answer (shard_conflict.c) */
+    _Atomic uint64_t past;   /* counters that do not hold all that was added (likewise) */
 };
 
 static inline void journals_init(struct journals *j, struct alloc *a, struct disc *disc) {

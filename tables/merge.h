@@ -100,13 +100,14 @@ static inline bool merge_is_new(enum merge_outcome o) {
 struct merge_loss {
     bool here, there;
     bool none; /* who wrote what is taken had seen the other */
+    bool past; /* counter: so much was added that it does not hold all, even if both look like it */
 };
 
 /* Where one is taken, or renewed: the other's. */
 static inline struct merge_loss merge_loss_of(enum merge_outcome taken) {
     bool here = taken == MERGE_TAKES_HERE || taken == MERGE_RENEWS_HERE;
 
-    return (struct merge_loss){!here, here, false};
+    return (struct merge_loss){.here = !here, .there = here};
 }
 
 /* Is a the later?  The same on every node. */
@@ -133,7 +134,7 @@ struct merge_write {
 };
 
 /* Append the state that belongs beside what is written; nothing: none.  EG_MEMORY; EG_CORRUPT;
- * EG_TOO_LARGE. */
+ * EG_TOO_LARGE: it cannot be told, and what is written counts as written as a whole. */
 EG_MUST_USE eg_err merge_write_state(const struct merge_rule *rule, const struct merge_write *w,
                                      struct buffer *state);
 

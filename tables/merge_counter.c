@@ -5,8 +5,10 @@
  * An origin's part only grows by its own additions, so of two parts of one origin the later
  * holds the earlier, and nothing is counted twice however often copies meet (a PN-counter: Shapiro
  * et al., "A comprehensive study of convergent and commutative replicated data types").  A
- * record that was made by adding has the base that nobody wrote: stamp 0, zeros.  Sums that
- * leave 64 bits stay at their end.
+ * record that was made by adding has the base that nobody wrote: stamp 0, zeros.  A value that two
+ * sides together have brought past 64 bits stays at their end, and both are told to have lost; base
+ * and parts go on being what they were.  Where a part itself would leave 64 bits (a value may have
+ * begun at their other end) the write counts as one of the whole record.
  *
  * One that was removed and is made anew by adding has its removal for a base, and zeros: a removal
  * is then what a plain write of 0 would be.  On the base that nobody wrote all that was removed
@@ -63,16 +65,15 @@ static bool number(struct value v, int64_t *n) {
     return value_is_integer(v) && value_get_i64(v, n);
 }
 
-static int64_t add(int64_t a, int64_t b) {
-    if (b > 0)
-        return a > INT64_MAX - b ? INT64_MAX : a + b;
-    return a < INT64_MIN - b ? INT64_MIN : a + b;
+/* Sums: no sum of as many numbers as there can be leaves it. */
+typedef __int128 wide;
+
+static bool is_beyond(wide n) {
+    return n < INT64_MIN || n > INT64_MAX;
 }
 
-static int64_t subtract(int64_t a, int64_t b) {
-    if (b == INT64_MIN)
-        return a >= 0 ? INT64_MAX : a - b;
-    return add(a, -b);
+static int64_t nearest(wide n) {
+    return (int64_t) (n < INT64_MIN ? INT64_MIN : n > INT64_MAX ? INT64_MAX : n);
 }
 
 /* ---- parts --------------------------------------------------------------------------------- */
@@ -167,14 +168,44 @@ static bool is_folded(const struct adding *a, const struct part *p) {
 }
 
 /* What the write adds at attribute i; 0 where there is no number. */
-static int64_t difference(const struct adding *a, uint32_t i) {
+static wide difference(const struct adding *a, uint32_t i) {
     int64_t now, before = 0;
 
     if (!number(merge_field(a->write->record, i), &now))
         return 0;
     if (!a->is_new && !number(merge_field(a->write->old->record, i), &before))
         return 0;
-    return subtract(now, before);
+    return (wide) now - before;
+}
+
+/* What the write's origin has added at attribute i; `before` NULL: nothing yet. */
+static wide own_sum(const struct adding *a, const struct part *before, uint32_t i) {
+    return difference(a, i) + (before == NULL ? 0 : sum_at(before, i));
+}
+
+/* The base's value at attribute i, which is the number n, and what is folded into it. */
+static wide folded_value(const struct adding *a, uint32_t i, int64_t n) {
+    struct value_iter it = parts_of(&a->old);
+    struct part p;
+    wide sum = n;
+
+    while (next_part(&it, &p))
+        if (is_folded(a, &p))
+            sum += sum_at(&p, i);
+    return sum;
+}
+
+static bool leaves_64_bits(const struct adding *a) {
+    struct part own;
+    bool has_own = find_part(&a->old, a->write->origin, &own), leaves = false;
+    int64_t n;
+
+    for (uint32_t i = 0; i < a->count; i++) {
+        leaves |= is_beyond(own_sum(a, has_own ? &own : NULL, i));
+        if (!a->is_new && number(base_at(&a->old, i), &n))
+            leaves |= is_beyond(folded_value(a, i, n));
+    }
+    return leaves;
 }
 
 static void put_own_part(const struct adding *a, const struct part *before,
@@ -184,7 +215,7 @@ static void put_own_part(const struct adding *a, const struct part *before,
     value_put_u64(w, a->write->sequence);
     value_put_array(w, a->count);
     for (uint32_t i = 0; i < a->count; i++)
-        value_put_i64(w, add(before == NULL ? 0 : sum_at(before, i), difference(a, i)));
+        value_put_i64(w, (int64_t) own_sum(a, before, i));
 }
 
 static void put_zeros(const struct adding *a, struct value_writer *w) {
@@ -199,20 +230,13 @@ static void put_zeros(const struct adding *a, struct value_writer *w) {
 
 /* The base's values, and what is folded into them. */
 static void put_values(const struct adding *a, struct value_writer *w) {
-    for (uint32_t i = 0; i < a->count; i++) {
-        struct value_iter it = parts_of(&a->old);
-        struct part p;
-        int64_t n;
+    int64_t n;
 
-        if (!number(base_at(&a->old, i), &n)) {
+    for (uint32_t i = 0; i < a->count; i++)
+        if (number(base_at(&a->old, i), &n))
+            value_put_i64(w, (int64_t) folded_value(a, i, n));
+        else
             value_put_raw(w, base_at(&a->old, i));
-            continue;
-        }
-        while (next_part(&it, &p))
-            if (is_folded(a, &p))
-                n = add(n, sum_at(&p, i));
-        value_put_i64(w, n);
-    }
 }
 
 static void put_added(const void *context, struct value_writer *w) {
@@ -249,6 +273,8 @@ eg_err merge_write_counter(const struct merge_rule *rule, const struct merge_wri
         a.old = counted_of(w->old);
     else if (w->old != NULL)
         a.old.base = (struct merge_pair){w->old->hlc, w->old->origin};
+    if (leaves_64_bits(&a))
+        return EG_TOO_LARGE;
     it = parts_of(&a.old);
     while (next_part(&it, &p)) {
         folded += is_folded(&a, &p);
@@ -317,18 +343,36 @@ static void put_state(const void *context, struct value_writer *w) {
     put_folds(j->here.folds, w);
 }
 
-static void put_value(const struct joining *j, uint32_t i, struct value_writer *w) {
+/* All of it at attribute i.  False: the base has no number there. */
+static bool total(const struct joining *j, uint32_t i, wide *sum) {
     struct value_iter here = parts_of(&j->here), there = parts_of(&j->there);
     struct part p;
     int64_t n;
 
-    if (!number(base_at(&j->here, i), &n)) {
-        value_put_raw(w, base_at(&j->here, i));
-        return;
-    }
+    if (!number(base_at(&j->here, i), &n))
+        return false;
+    *sum = n;
     while (next_joined(j, &here, &there, &p))
-        n = add(n, sum_at(&p, i));
-    value_put_i64(w, n);
+        *sum += sum_at(&p, i);
+    return true;
+}
+
+static void put_value(const struct joining *j, uint32_t i, struct value_writer *w) {
+    wide sum;
+
+    if (total(j, i, &sum))
+        value_put_i64(w, nearest(sum));
+    else
+        value_put_raw(w, base_at(&j->here, i));
+}
+
+static bool is_past_64_bits(const struct joining *j) {
+    bool past = false;
+    wide sum;
+
+    for (uint32_t i = 0; i < j->count; i++)
+        past |= total(j, i, &sum) && is_beyond(sum);
+    return past;
 }
 
 static void put_record(const void *context, struct value_writer *w) {
@@ -374,6 +418,8 @@ eg_err merge_join_counters(const struct merge_rule *rule, const struct merge_sid
         j.side = there;
     }
     *outcome = MERGE_MAKES;
+    if (!loss->here && !loss->there && is_past_64_bits(&j))
+        *loss = (struct merge_loss){.here = true, .there = true, .past = true};
     err = merge_append(record, put_record, &j);
     return err != EG_OK ? err : merge_append(state, put_state, &j);
 }

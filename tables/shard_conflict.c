@@ -37,8 +37,9 @@ static struct conflict_version named_sibling(const struct merge_sibling *s,
     return (struct conflict_version){s->hlc, s->origin, s->sequence, clock};
 }
 
-static void report(struct shard_turn *t, struct value winner, struct conflict_version met,
-                   struct value loser, struct conflict_version lost) {
+/* `past` (merge.h): it is told even where nothing of it can be seen. */
+static void report(struct shard_turn *t, bool past, struct value winner,
+                   struct conflict_version met, struct value loser, struct conflict_version lost) {
     const struct world *w = t->shard->table->world;
     struct shard_conflict c = {
         .shard = t->shard,
@@ -50,7 +51,7 @@ static void report(struct shard_turn *t, struct value winner, struct conflict_ve
         .teller = t->teller_node,
     };
 
-    if (value_same(winner, loser)) /* what stands is as it was: nothing of it is lost */
+    if (!past && value_same(winner, loser)) /* what stands is as it was: nothing of it is lost */
         return;
     if (w->copy_ops != NULL && w->copy_ops->conflict != NULL)
         w->copy_ops->conflict(w->copy_user, &c);
@@ -74,14 +75,14 @@ void shard_conflict_cleared(struct shard_turn *t, const struct merge_version *lo
         count = merge_siblings(loser, list);
     for (uint32_t i = count; i-- > 0;) /* the newest is reported last: it is shown first */
         if (i == 0 || !knows(&who, list[i].origin, list[i].sequence))
-            report(t, (struct value){NULL, 0}, met, list[i].record,
+            report(t, false, (struct value){NULL, 0}, met, list[i].record,
                    named_sibling(&list[i], holder));
 }
 
 void shard_conflict_dropped(void *dropping, const struct merge_sibling *loser) {
     const struct shard_dropping *d = dropping;
 
-    report(d->turn, d->winner.record, named(&d->winner, NULL), loser->record,
+    report(d->turn, false, d->winner.record, named(&d->winner, NULL), loser->record,
            named_sibling(loser, NULL));
 }
 
@@ -93,6 +94,14 @@ static void callback_failed(void *dropping, eg_err err) {
     if (atomic_fetch_add(&t->world->journals.failed, 1) == 0)
         env_log(t->world->o.env, ENV_LOG_WARN, "merge", "the callback of table %s fails: %s",
                 t->name.text, eg_err_text(err));
+}
+
+static void counter_past(struct table *t) {
+    if (atomic_fetch_add(&t->world->journals.past, 1) == 0)
+        env_log(t->world->o.env, ENV_LOG_WARN, "merge",
+                "a counter of table %s stays at the end of 64 bits: both sides' values are in the "
+                "journal",
+                t->name.text);
 }
 
 /* Whose expiry the outcome has: what stands has its own; what was made of both that of the later,
@@ -159,11 +168,13 @@ eg_err shard_conflict_judge(struct shard_turn *t, const struct merge_version *he
         out->record = taken->record;
         out->state = taken->state;
     }
+    if (loss.past)
+        counter_past(s->table);
     if (loss.here)
-        report(t, out->record, told, here->record, own);
+        report(t, loss.past, out->record, told, here->record, own);
     if (loss.there && !PLANTED(LOSS_UNNOTED))
-        report(t, out->record, own, there->record, told);
+        report(t, loss.past, out->record, own, there->record, told);
     if (loss.there && PLANTED(LOSS_NOTED_TWICE))
-        report(t, out->record, own, there->record, told);
+        report(t, loss.past, out->record, own, there->record, told);
     return EG_OK;
 }

@@ -9,6 +9,8 @@ from harness import STORAGES, Cluster, ClusterTest, Refused, eventually, main, s
 
 GREATEST = [[[["$1", "$2", "$3"], ["_", "$4", "$5"]], [], [[["$1", ["max", "$2", "$4"], ["max", "$3", "$5"]]]]]]
 
+END = 2**63 - 1  # of what a counter holds
+
 
 class Merge(ClusterTest):
     @classmethod
@@ -187,6 +189,7 @@ class Merge(ClusterTest):
         self.one.call("write_many", "first", [["k", "old"], ["gone", "old"]])
         self.one.call("update_counter", "counter", "set", "a", 5)
         self.one.call("update_counter", "counter", "added", "a", 5)
+        self.one.call("update_counter", "counter", "past", "a", END - 3)
         self.one.call("write_many", "set", [["k", ["x"], "old"], ["elements", ["x"], "old"]])
         self.one.call("write_many", "lww_by_attribute", [["crossed", 1, 1, 1], ["apart", 1, 1, 1]])
         self.split()
@@ -194,6 +197,7 @@ class Merge(ClusterTest):
         self.one.call("write", "first", ["gone", "early"])
         self.one.call("write", "counter", ["set", 100])
         self.one.call("update_counter", "counter", "added", "a", 1)
+        self.one.call("update_counter", "counter", "past", "a", 3)
         self.one.call("write", "set", ["k", ["x"], "early"])
         self.one.call("write", "set", ["elements", ["x", "y"], "old"])
         self.one.call("update", "lww_by_attribute", "crossed", {"a": 2})
@@ -204,6 +208,7 @@ class Merge(ClusterTest):
         self.other.call("delete", "first", "gone")
         self.other.call("update_counter", "counter", "set", "a", 7)
         self.other.call("update_counter", "counter", "added", "a", 2)
+        self.other.call("update_counter", "counter", "past", "a", 2)
         self.other.call("write", "set", ["k", ["x"], "late"])
         self.other.call("write", "set", ["elements", ["x", "z"], "old"])
         self.other.call("update", "lww_by_attribute", "crossed", {"a": 3})
@@ -213,12 +218,14 @@ class Merge(ClusterTest):
         self.one.call("update", "lww_by_attribute", "crossed", {"b": 9})
         self.heal()
         for table, record in (("first", ["k", "early"]), ("first", ["gone", "early"]), ("counter", ["set", 100]),
-                              ("counter", ["added", 8]), ("set", ["k", ["x"], "late"]),
+                              ("counter", ["added", 8]), ("counter", ["past", END]), ("set", ["k", ["x"], "late"]),
                               ("set", ["elements", ["x", "y", "z"], "old"]), ("callback", ["k", 7, 3]),
                               ("lww_by_attribute", ["crossed", 3, 9, 1]), ("lww_by_attribute", ["apart", 2, 3, 1])):
             self.everywhere(table, record[0], [record])
         self.set_aside("first", [[["k", "late"], True], [None, True]])
-        self.set_aside("counter", [[["set", 12], True]])
+        self.set_aside("counter", [[["set", 12], True], [["past", END], True], [["past", END - 1], True]])
+        past = sum(client.call("stats")["conflicts"]["counters_past"] for client in self.clients)
+        self.assertGreater(past, 0)
         self.set_aside("set", [[["k", ["x"], "early"], True]])
         self.set_aside("lww_by_attribute", [[["crossed", 2, 9, 1], True]])
         self.set_aside("callback", [[["k", 7, 2], True], [["k", 3, 3], True]])
@@ -442,7 +449,7 @@ class Merge(ClusterTest):
         for wrong in ({"merge": "callback", "callback": 7}, {"merge": "callback", "callback": [["_"]]},
                       {"merge": "lww", "callback": GREATEST}):
             self.assert_refused("bad_request", self.one.call, "create_table", "wrong", wrong)
-        self.assertEqual(self.one.call("stats")["conflicts"], {"callbacks_failed": 0, "not_kept": 0})
+        self.assertEqual(self.one.call("stats")["conflicts"], {"callbacks_failed": 0, "counters_past": 0, "not_kept": 0})
 
 
 if __name__ == "__main__":

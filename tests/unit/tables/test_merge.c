@@ -92,6 +92,27 @@ Test(merge, a_plain_write_of_a_counter_is_a_new_beginning) {
     cr_assert_str_eq(joined(MERGE_COUNTER, a, b, false), "there");
 }
 
+static eg_err added(const struct merge_version *old, const char *record, struct buffer *state) {
+    struct merge_rule rule = {.policy = MERGE_COUNTER, .attribute_count = 2};
+    struct merge_write w = {
+        .old = old, .record = text(record), .hlc = 4, .origin = 2, .sequence = 4, .adds = true};
+
+    return merge_write_state(&rule, &w, state);
+}
+
+Test(merge, what_a_node_has_added_to_a_counter_leaves_64_bits_only_as_a_plain_write) {
+    struct merge_version far = version("['k', 1]", 3);
+    struct buffer state;
+
+    buffer_init(&state, alloc_system(), 4096);
+    far.state = text("[1, 1, [-9223372036854775806], [[2, 3, [9223372036854775807]]]]");
+    cr_expect_eq(added(&far, "['k', 2]", &state), EG_TOO_LARGE);
+    cr_expect_eq(state.size_bytes, 0);
+    cr_expect_eq(added(&far, "['k', 1]", &state), EG_OK);
+    cr_expect_eq(added(&far, "['k', -9223372036854775808]", &state), EG_OK, "it comes back");
+    buffer_fini(&state);
+}
+
 static eg_err sum(void *context, struct value newer, struct value older, struct buffer *out) {
     (void) context;
     cr_assert(newer.size_bytes != 0);
@@ -134,7 +155,8 @@ struct meeting {
     const char *lost, *why;
 };
 
-#define ADDED_TO(base) "[" base ", 1, [5, nil], [[2, 3, [4, 0]]]]"
+#define NEAR_THE_END(origin, added) "[1, 1, [6, 0], [[" origin ", 3, [" added ", 0]]]]"
+#define ADDED_TO(base)              "[" base ", 1, [5, nil], [[2, 3, [4, 0]]]]"
 
 static const struct meeting meetings[] = {
     {MERGE_LWW, {"['k', 1, 1]", NULL, 1, 1}, {"['k', 2, 2]", NULL, 2, 2}, "here", "the earlier"},
@@ -166,6 +188,21 @@ static const struct meeting meetings[] = {
      {"['k', 9, nil]", "[1, 1, [5, nil], [[3, 4, [4, 0]]]]", 4, 3},
      "",
      "all is added up"},
+    {MERGE_COUNTER,
+     {"['k', 9223372036854775806, 0]", NEAR_THE_END("2", "9223372036854775800"), 4, 2},
+     {"['k', 9223372036854775806, 0]", NEAR_THE_END("3", "9223372036854775800"), 3, 3},
+     "here there",
+     "more than 64 bits hold, though neither side's value was"},
+    {MERGE_COUNTER,
+     {"['k', 9223372036854775807, 0]", NEAR_THE_END("2", "9223372036854775801"), 4, 2},
+     {"['k', 9223372036854775807, 0]", NEAR_THE_END("3", "9223372036854775801"), 3, 3},
+     "here there",
+     "likewise, though both look like what stands"},
+    {MERGE_COUNTER,
+     {"['k', 9223372036854775806, 0]", NEAR_THE_END("2", "9223372036854775800"), 4, 2},
+     {"['k', -9223372036854775794, 0]", NEAR_THE_END("3", "-9223372036854775800"), 3, 3},
+     "",
+     "it comes back"},
 
     {MERGE_SET,
      {"['k', ['a'], 'x']", NULL, 1, 1},
