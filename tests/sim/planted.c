@@ -83,7 +83,7 @@ static const struct defect defects[] = {
     {"CHECKED_TOO_EARLY", 85000019, "what is only read is looked at before what changes is held"},
     {"PART_HALF_MADE", 90000001, "a part is committed without its last change"},
     {"LOCK_NOT_LEFT", 80000000, "a part that is committed goes on holding its keys"},
-    {"READ_PAST_PREPARED", 80000059, "what may be changed in a moment is read as it is"},
+    {"READ_PAST_PREPARED", 80000001, "what may be changed in a moment is read as it is"},
     {"LIST_NOT_LEARNT", 3, "a node learns nothing of tables that were made without it"},
 };
 
