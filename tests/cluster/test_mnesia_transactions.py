@@ -11,7 +11,7 @@ TESTS = pathlib.Path(__file__).resolve().parents[1]
 
 HERE = "cluster/test_mnesia_transactions.py"
 API, FAR, ALONE = "unit/node/test_api_tx.c", "unit/node/test_api_tx_far.c", "unit/node/test_api_tx_isolation.c"
-SHARD, MODEL, LOCKS = "unit/tables/test_transact.c", "model/node/test_tx_model.c", "model/tables/test_shard_lock_model.c"
+SHARD, MODEL, LOCKS = "unit/tables/test_transact_part.c", "model/node/test_tx_model.c", "model/tables/test_shard_lock_model.c"
 WIRE, FAILS, LISTS = "cluster/test_transaction.py", "cluster/test_failpoints.py", "cluster/test_serial.py"
 MACHINE, MANAGER = "unit/replication/test_tx_machine.c", "unit/replication/test_tx_manager.c"
 
