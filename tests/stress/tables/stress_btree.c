@@ -190,10 +190,12 @@ static void write_tides(struct stress *t, int tides, uint64_t seed) {
         if (tide % 50 == 0)
             t->store->ops->check(t->store);
     }
+}
+
+static void end_snapshots(struct stress *t) {
     for (int i = 0; i < SNAPSHOTS; i++)
         for (; t->moment[i].own != NULL; sched_yield())
             turn_snapshot(t, &t->moment[i]);
-    atomic_store(&t->stop, true);
 }
 
 /* ---- readers ---------------------------------------------------------------- */
@@ -413,6 +415,13 @@ int main(int argc, char **argv) {
         EG_ASSERT(pthread_create(&thread[i], NULL, getter, &t) == 0);
     EG_ASSERT(pthread_create(&thread[GETTERS], NULL, scanner, &t) == 0);
     write_tides(&t, argc > 1 ? atoi(argv[1]) : TIDES, seed);
+    if (found_a_fault(&t)) { /* who walks a broken tree may never come out of it */
+        (void) report(&t);
+        fflush(stdout);
+        _Exit(1);
+    }
+    end_snapshots(&t);
+    atomic_store(&t.stop, true);
     for (int i = 0; i <= GETTERS; i++)
         pthread_join(thread[i], NULL);
 
