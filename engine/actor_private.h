@@ -107,7 +107,7 @@ struct scheduler {
     void *driver;
     struct epoch_slot *epoch;
     uint64_t now_ns;
-    uint64_t expects_until_ns; /* see scheduler_expect() */
+    uint64_t expects_since_ns; /* see scheduler_expect() */
     struct actor *run_oldest, *run_newest;
     struct actor *running;
     struct message *handling; /* running's; NULL once kept */

@@ -20,9 +20,11 @@
 
 enum {
     POLL_EVERY_NS = 50 * 1000,
-    LOOK_WORTH_MAX = 16, /* looks that saw something come, less ...               */
-    LOOK_VAIN_COSTS = 2, /* ... so much for each that did not: at 0 it is left out */
-    LOOK_TRY_EVERY = 32, /* and tried again seldom                                 */
+    LOOK_WORTH_MAX = 16,     /* looks that saw something come, less ...               */
+    LOOK_VAIN_COSTS = 2,     /* ... so much for each that did not: at 0 it is left out */
+    LOOK_TRY_EVERY = 32,     /* and tried again seldom                                 */
+    LOOK_MIN_NS = 50 * 1000, /* an answer over loopback, with others on the way        */
+    LOOK_FADES = 64,         /* so many answers later a late one is mostly forgotten   */
 };
 
 struct loop {
@@ -35,8 +37,9 @@ struct loop {
     uint64_t polled_ns;
     bool polled; /* just now: the next turn knows when that was */
     uint32_t look_worth, looks_left_out;
-    bool looking; /* for what is expected until then */
-    uint64_t looks_until_ns;
+    bool looking;
+    uint64_t expects_ns; /* since when, as of the last look  */
+    uint64_t look_ns;    /* for how long it is worth looking */
     _Atomic bool stopping;
 };
 
@@ -83,6 +86,7 @@ static eg_err loop_open(struct runtime *rt, struct scheduler *s, void **out) {
     if (l == NULL)
         return EG_MEMORY;
     l->scheduler = s;
+    l->look_ns = LOOK_MIN_NS;
     if (uv_loop_init(&l->uv) != 0)
         goto put_loop;
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -152,14 +156,27 @@ static void look_ends(struct loop *l, bool seen) {
         l->look_worth -= EG_MIN(l->look_worth, (uint32_t) LOOK_VAIN_COSTS);
 }
 
+/* Look for twice as long as the latest of the last answers took: where more processes than there
+ * are cores answer each other, who is to answer first waits for one.  What took longer than
+ * EXPECT_NS was no answer. */
+static void learn_look(struct loop *l, uint64_t took_ns) {
+    uint64_t faded_ns = l->look_ns - (l->look_ns - LOOK_MIN_NS) / LOOK_FADES;
+
+    if (took_ns <= EXPECT_NS)
+        l->look_ns = EG_MIN(EG_MAX(2 * took_ns, faded_ns), (uint64_t) EXPECT_NS);
+}
+
 /* Something has come if what is expected is expected anew. */
 static void judge_look(struct loop *l, bool expects) {
-    bool came = l->scheduler->expects_until_ns != l->looks_until_ns;
+    uint64_t took_ns = l->scheduler->expects_since_ns - l->expects_ns;
 
-    if (!l->looking || (!came && expects))
-        return;
-    look_ends(l, came);
-    l->looking = false;
+    if (took_ns > 0)
+        learn_look(l, took_ns);
+    if (l->looking && (took_ns > 0 || !expects)) {
+        look_ends(l, took_ns > 0);
+        l->looking = false;
+    }
+    l->expects_ns = l->scheduler->expects_since_ns;
 }
 
 /* What is expected within microseconds is waited for awake: to be woken, on another core at that,
@@ -168,13 +185,12 @@ static void judge_look(struct loop *l, bool expects) {
  * True: one look was taken, and a turn finds out what came. */
 static bool look_for_expected(struct loop *l) {
     struct scheduler *s = l->scheduler;
-    bool expects = scheduler_expects(s); /* a clock is read: once */
+    bool expects = scheduler_expects(s, l->look_ns); /* a clock is read: once */
 
     judge_look(l, expects);
     if (!expects || (!l->looking && !is_worth_looking(l)))
         return false;
     l->looking = true;
-    l->looks_until_ns = s->expects_until_ns;
     sched_yield(); /* which may take long: one look comes behind it, however late it is */
     uv_run(&l->uv, UV_RUN_NOWAIT);
     l->polled = true;

@@ -230,11 +230,13 @@ bool scheduler_linger(struct scheduler *s) {
 }
 
 void scheduler_expect(struct scheduler *s) {
-    s->expects_until_ns = s->now_ns + EXPECT_NS;
+    s->expects_since_ns = s->now_ns;
 }
 
-bool scheduler_expects(const struct scheduler *s) {
-    return s->expects_until_ns > s->now_ns && env_now_ns(s->rt->env) < s->expects_until_ns;
+bool scheduler_expects(const struct scheduler *s, uint64_t wait_ns) {
+    uint64_t until_ns = s->expects_since_ns + wait_ns;
+
+    return until_ns > s->now_ns && env_now_ns(s->rt->env) < until_ns;
 }
 
 bool scheduler_sleep(struct scheduler *s) {

@@ -31,7 +31,7 @@ enum {
     DISPATCH_NS = 200 * 1000, /* looked at every 16 messages                      */
     TURN_DISPATCHES = 128,    /* before hooks, flush and I/O get theirs           */
     OUTBOX_BATCH = 64,        /* messages to one scheduler before an early flush  */
-    EXPECT_NS = 50 * 1000,    /* an answer over loopback, with others on the way  */
+    EXPECT_NS = 200 * 1000,   /* longer is not waited awake for an answer          */
 };
 
 enum turn_result {
@@ -47,9 +47,10 @@ enum turn_result scheduler_turn(struct scheduler *s, uint32_t dispatches, uint32
  * again, and a wake-up costs ten times that moment.  True: something came. */
 bool scheduler_linger(struct scheduler *s);
 
-/* Something is about to come from outside: worth waiting awake for EXPECT_NS from now. */
+/* Something is about to come from outside: worth waiting awake for up to EXPECT_NS from now. */
 void scheduler_expect(struct scheduler *s);
-bool scheduler_expects(const struct scheduler *s); /* still? */
+/* Still, where that is worth so long? */
+bool scheduler_expects(const struct scheduler *s, uint64_t wait_ns);
 
 /* Before sleeping: false when something came meanwhile, and then do not sleep.
  * After true the driver must call scheduler_awake() before the next turn. */
