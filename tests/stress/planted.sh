@@ -6,7 +6,7 @@
 # Which thread runs when may be chance: it is run again while SECONDS last, and once at least.  Only
 # a run that says so has failed.  One that comes to no end, as who walks nodes that were freed may,
 # tells nothing, nor does a machine that is slow: it is stopped and another one begun.
-run_s=40
+run_s=120
 end=$(($(date +%s) + $1))
 shift
 
