@@ -191,6 +191,7 @@ static const struct actor_ops lent_ops = {
     .name = "lent", .state_bytes = sizeof(struct lent), .init = lent_init, .receive = lent_receive};
 
 static _Atomic uint32_t claimed_count;
+static _Atomic uint32_t borrowers; /* that have changes left, or are inside the last one */
 static uint32_t lent_wait_ms = WAIT_MS;
 
 static void change_in_place_or_by_call(void *arg) {
@@ -232,6 +233,8 @@ static void borrower_receive(struct actor *self, void *state, struct message *m)
         actor_release(a);
         b->left--;
         atomic_fetch_add(&claimed_count, 1);
+        if (b->left == 0)
+            atomic_fetch_sub(&borrowers, 1);
     }
     if (b->left > 0) {
         actor_keep(self, m);
@@ -251,6 +254,7 @@ static bool check_lending(void) {
     bool ok = true;
 
     open_runtime();
+    atomic_store(&borrowers, SCHEDULERS);
     EG_ASSERT(foreign_open(&observer, rt) == EG_OK);
     to = foreign_pid(observer);
     EG_ASSERT(
@@ -273,6 +277,8 @@ static bool check_lending(void) {
             message_free(rt, m);
     }
     ok = ok && foreign_receive(observer, 0) == NULL;
+    while (ok && atomic_load(&borrowers) > 0)
+        uv_sleep(1); /* a change is told of before it is made: no runtime ends meanwhile */
     foreign_close(observer);
     printf("# %u of %u in place\n", atomic_load(&claimed_count), expected);
     return close_runtime() && ok;
