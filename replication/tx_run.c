@@ -202,8 +202,9 @@ eg_err tx_run_new(struct tx_manager *m, struct message *bundle, bool recalled,
     if (recalled)
         tx_machine_recall(&run->machine, run->part, run->count);
     else
+        /* What became of a single part is in its shard: no decision has to say it. */
         tx_machine_begin(&run->machine, run->part, run->count,
-                         b.logs && m->all->o.disc != NULL && run->count > 1); /* one says all */
+                         b.logs && m->all->o.disc != NULL && run->count > 1);
     *out = run;
     return EG_OK;
 }

@@ -88,7 +88,9 @@ eg_err shard_copy_mend(struct shard_turn *t, const struct shard_offer *with, enu
         t->key = &k;
         err = shard_copy_apply_newer(t, &c, there);
         t->key = NULL;
-        t->remote = false;
+        t->remote = false; /* what the turn does next is its own */
+        t->version = (struct record_version){0, 0};
+        t->state = (struct value){NULL, 0};
         s->copy->telling = telling;
     }
     key_release(&k);

@@ -630,8 +630,6 @@ static eg_err affirm(struct shard_turn *t, const struct shard_part *p) {
     err = shard_ready(t);
     while (err == EG_OK && part.want.left != 0 && transact_next_want(&part.want, &q))
         err = affirm_one(t, &q);
-    t->version = (struct record_version){0, 0};
-    t->state = (struct value){NULL, 0};
     return err;
 }
 
@@ -719,11 +717,12 @@ eg_err shard_tx_mark(struct shard *s, struct reader *r, struct value head_value,
     if (err != EG_OK)
         return err;
     o = owner_of(s, head.id);
-    p = o == NULL ? NULL : o->part;
-    if (p != NULL)
-        p->marked = true; /* ours before, and another has been its master since */
-    if (o != NULL)
+    if (o != NULL) {
+        p = o->part;
+        if (p != NULL)
+            p->marked = true; /* ours before, and another has been its master since */
         return EG_OK;
+    }
     p = part_new(s, head_value, part, (uint64_t) env_wall_ms(s->table->world->o.env));
     if (p == NULL)
         return EG_MEMORY;
