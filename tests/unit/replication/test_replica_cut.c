@@ -28,6 +28,23 @@ Test(replica_cut, both_sides_of_a_cut_come_together) {
     close_net();
 }
 
+static void write_all(uint32_t node, uint64_t keys, uint64_t number) {
+    for (uint64_t k = 0; k < keys; k++)
+        AGREE(ask(&net.node[node], SHARD_WRITE, k, number + k));
+    run_ms(50);
+}
+
+/* What write_all() with this number has written, at node 1. */
+static void has_all(uint64_t keys, uint64_t number) {
+    uint8_t bytes[RECORD_BYTES + 32];
+
+    reader_enter(&net.node[1].w.reader);
+    for (uint64_t k = 0; k < keys; k++)
+        AGREE(value_equal(record_value(get(&net.node[1], k)),
+                          record_of(bytes, sizeof bytes, k, number + k)));
+    reader_exit(&net.node[1].w.reader);
+}
+
 /* Both sides of a cut write to all keys, first one side and then the other. */
 static void write_on_both_sides(const char *policy, uint32_t first, uint32_t last, uint64_t wins) {
     enum { KEYS = 60 };
@@ -42,24 +59,13 @@ static void write_on_both_sides(const char *policy, uint32_t first, uint32_t las
     install(3, 15);
     install(12, 15);
     settle(15);
-    for (uint64_t k = 0; k < KEYS; k++)
-        AGREE(ask(&net.node[first], SHARD_WRITE, k, 1000 + k));
-    run_ms(50);
-    for (uint64_t k = 0; k < KEYS; k++)
-        AGREE(ask(&net.node[last], SHARD_WRITE, k, 2000 + k));
-    run_ms(50);
+    write_all(first, KEYS, 1000);
+    write_all(last, KEYS, 2000);
     memset(net.cut, 0, sizeof net.cut);
     install(15, 15);
     settle(15);
     equal_copies(15, KEYS);
-    reader_enter(&net.node[1].w.reader);
-    for (uint64_t k = 0; k < KEYS; k++) {
-        uint8_t bytes[RECORD_BYTES + 32];
-
-        AGREE(value_equal(record_value(get(&net.node[1], k)),
-                          record_of(bytes, sizeof bytes, k, wins + k)));
-    }
-    reader_exit(&net.node[1].w.reader);
+    has_all(KEYS, wins);
     close_net();
 }
 
@@ -110,12 +116,6 @@ Test(replica_cut, the_version_that_stands_is_over_when_its_writer_said) {
     expires_on_both_sides("first", 2, 0, false);
 }
 
-static void write_all(uint32_t node, uint64_t keys, uint64_t number) {
-    for (uint64_t k = 0; k < keys; k++)
-        AGREE(ask(&net.node[node], SHARD_WRITE, k, number + k));
-    run_ms(50);
-}
-
 /* Node 1 has some of what node 0 wrote last, and no END; node 2 has what it wrote before.  Node 0
  * knew of that: there is nothing to merge. */
 Test(replica_cut, what_came_without_an_end_is_later_than_what_its_writer_had_written_before) {
@@ -145,14 +145,7 @@ Test(replica_cut, what_came_without_an_end_is_later_than_what_its_writer_had_wri
     install(7, 7);
     settle(7);
     equal_copies(7, KEYS);
-    reader_enter(&net.node[1].w.reader);
-    for (uint64_t k = 0; k < KEYS; k++) {
-        uint8_t bytes[RECORD_BYTES + 32];
-
-        AGREE(value_equal(record_value(get(&net.node[1], k)),
-                          record_of(bytes, sizeof bytes, k, 2000 + k)));
-    }
-    reader_exit(&net.node[1].w.reader);
+    has_all(KEYS, 2000);
     close_net();
 }
 
